@@ -1,0 +1,37 @@
+// Package ingest holds the nouns of kustospool: what a caller asks for
+// ([Request], [Properties]), what it gets back ([Receipt], [ID], [Status]),
+// and what travels to Kusto ([Batch]) through which states ([State]).
+//
+// # Life of a record
+//
+// A record is one row of a line format (a JSON line, a CSV record), or one
+// whole object of a format that cannot be concatenated (a Parquet file).
+// The engine makes it durable and answers with a [Receipt]. Records whose
+// [Properties] are equal share a lane, the first-in-first-out queue of one
+// set of properties. A contiguous range of a lane is sealed into a [Batch],
+// which never changes afterwards: same members, same bytes, same [BatchID],
+// on every attempt and after every restart.
+//
+//	open -> sealed -> sending -> accepted -> succeeded | skipped | handed-over
+//	          ^  ^       |           |
+//	          |  |       +-> unknown-+
+//	          |  |       |     |     |
+//	          |  +-------+-----+-----+   sent again, under the same tag
+//	          |                      |
+//	          +-- two halves <-- split      dead-lettered      dropped
+//
+// [State] lists who moves a batch out of each state; [State.CanBecome] is the
+// transition table, and the store refuses everything else.
+//
+// # Guarantee
+//
+// With [ExactlyOnce] a batch carries the tag "ingest-by:<batch id>" and
+// ingestIfNotExists from its first attempt, so that the service itself turns
+// a repeat into a no-op for as long as the extent with that tag lives. With
+// [AtLeastOnce] a repeat may double rows; the engine counts the rows it may
+// have doubled.
+//
+// The package imports only the standard library and has no I/O, goroutine or
+// clock. All of its values are plain data and safe to copy; none is safe for
+// writing by two goroutines at once.
+package ingest

@@ -1,0 +1,35 @@
+// Package transport is the plug between the engine and a destination.
+//
+// # What a transport must do
+//
+// [Transport.Send] is one bounded attempt to hand one sealed batch over. It
+// classifies what went wrong with an [Error] and returns; the engine alone
+// decides when the next attempt is. In particular a transport never repeats
+// the step after which the destination may ingest (an enqueue, a command, a
+// file's final name): a reply that is lost there is [Unknown], and it is the
+// engine that keeps the books on it. Steps that can be repeated without effect,
+// such as the upload of a blob under its fixed name, may be retried inside
+// the attempt, briefly.
+//
+// Before each remote side effect the transport writes its intent through the
+// [Journal]; the call returns when the intent is on stable storage. After a
+// crash the next attempt gets the last intent back in [Delivery.Progress].
+// [Journal.Note] precedes a step that cannot make rows appear, [Journal.Commit]
+// the one that can. A crash after Note leads to a new attempt; a crash after
+// Commit leads to the state unknown and to its resolution. Progress must not
+// hold a secret (SAS, token, key): it is written to disk. Secrets are put in
+// when the request is made.
+//
+// A batch never changes. Its id, name at the destination, tag and bytes are
+// the same on every attempt, so a transport can and must be idempotent by name
+// where the destination allows it. With [ingest.ExactlyOnce] a transport must
+// make the destination skip a repeat, or refuse the batch (Capabilities).
+//
+// # What a transport must not do
+//
+// Start goroutines that outlive a call, log, keep a batch's payload, or
+// return an error whose text holds a secret. The engine calls Send for
+// different batches at the same time, never twice at once for one batch.
+//
+// transporttest is the conformance suite; run it for your own transport.
+package transport

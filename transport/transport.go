@@ -1,0 +1,117 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// Transport hands batches over to one destination. If it is also an
+// [io.Closer], the engine closes it after its last call.
+type Transport interface {
+	// Send makes one attempt. Its result is one of:
+	//
+	//   - an Ack and nil: the destination has taken the batch over, or is done
+	//     with it already (Ack.State says which);
+	//   - an *Error (wrapped or not): see its Class for what the engine does
+	//     next. Any other error counts as Unknown when Journal.Commit was
+	//     called in this attempt and as Transient when not;
+	//   - the payload's own read error, wrapped: the engine recognises it.
+	//
+	// Send returns soon after ctx ends. An attempt cut off after
+	// Journal.Commit is Unknown.
+	Send(ctx context.Context, d *Delivery) (Ack, error)
+
+	// Capabilities are constant for the life of the transport.
+	Capabilities() Capabilities
+}
+
+// Capabilities say what a destination can keep.
+type Capabilities struct {
+	// ExactlyOnce: a repeat of a batch is skipped by the destination. When
+	// false the engine refuses tables whose guarantee is ExactlyOnce.
+	ExactlyOnce bool
+	// MaxBatchBytes is the largest raw payload one Send can carry; 0 means no
+	// limit of the transport's own.
+	MaxBatchBytes int64
+}
+
+// Delivery is one attempt at one batch.
+type Delivery struct {
+	Batch *ingest.Batch
+	// Attempt counts from 1 and goes on counting across restarts.
+	Attempt int
+	// Progress is what the last attempt wrote to its Journal, nil at first.
+	// The transport must tolerate bytes that an older version of it wrote.
+	Progress []byte
+	Payload  Payload
+	Journal  Journal
+}
+
+// Payload is the batch's bytes. They can be read again and again and are the
+// same each time.
+type Payload interface {
+	// Open starts reading at the first byte. Reading ends in io.EOF after
+	// exactly Size bytes, or in the store's error when the bytes on disk are
+	// damaged; a transport then abandons the upload and returns that error
+	// wrapped.
+	Open() io.ReadCloser
+	// Size is the raw size in bytes, known without reading.
+	Size() int64
+}
+
+// MaxProgressBytes bounds what a Journal takes.
+const MaxProgressBytes = 4 << 10
+
+// Journal makes a transport's intents durable. Both methods return when
+// progress is on stable storage; on an error the transport must not go on
+// with the side effect and returns that error.
+type Journal interface {
+	// Note records progress before a side effect that cannot make rows appear.
+	Note(ctx context.Context, progress []byte) error
+	// Commit records progress before the side effect after which rows may
+	// appear. It may be called once in an attempt.
+	Commit(ctx context.Context, progress []byte) error
+}
+
+// Ack is a destination's answer to a Send.
+type Ack struct {
+	// State is Accepted when a Tracker will tell the outcome, Succeeded or
+	// Skipped when the destination has already given it.
+	State ingest.State
+	// WireBytes is what the payload took on the wire, for statistics; 0 where
+	// it was not sent again.
+	WireBytes int64
+}
+
+// Tracker is the optional power to learn outcomes after Send returned. The
+// engine looks for it once, when it opens.
+type Tracker interface {
+	// Track asks for the outcome of batches that are Accepted or Unknown. It
+	// returns a Verdict for each batch of which something can be said now, in
+	// any order, and leaves the others out. The error is for a failure to ask
+	// at all, and does not void the verdicts beside it.
+	Track(ctx context.Context, pending []Pending) ([]Verdict, error)
+	// Cadence is how long the engine should wait between two questions about
+	// the same batch, and how many batches it may ask about in one call.
+	Cadence() (every time.Duration, atMost int)
+}
+
+// Pending is a batch whose outcome is awaited.
+type Pending struct {
+	Batch    *ingest.Batch
+	Progress []byte // what the attempts' Journal last held
+}
+
+// Verdict is what the destination says of a batch.
+type Verdict struct {
+	Batch ingest.BatchID
+	// State is Succeeded, Skipped, Accepted (it has the batch; no outcome yet:
+	// this resolves an Unknown), or DeadLettered when it failed; Failure then
+	// says how, and its Class what the engine does: Malformed splits,
+	// Permanent dead-letters, all others send the batch again in time.
+	State   ingest.State
+	Failure *Error
+}
