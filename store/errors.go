@@ -1,0 +1,110 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"kustospool/ingest"
+)
+
+var (
+	// ErrClosed is returned by every call after Close.
+	ErrClosed = errors.New("the spool is closed")
+	// ErrFull is returned by an append that would take the spool past
+	// Options.MaxBytes, or for which the volume has no room. Nothing was
+	// stored; Room tells when to try again.
+	ErrFull = errors.New("the spool is full")
+	// ErrNotFound is returned by Find for a record that was never
+	// acknowledged, or whose history has been pruned.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict is returned by Seal, Transition, Split and DeadLetter when
+	// the batch is not live, is in another state than the caller believes, or
+	// may not make the move.
+	ErrConflict = errors.New("conflict with the batch's state")
+	// ErrFailed is returned by every append, and every change of the ledger,
+	// after a write to stable storage failed. Reads go on. To go on writing,
+	// Close and Open again: only the disk can say what it holds.
+	ErrFailed = errors.New("the spool has failed and accepts nothing; close it and open it again")
+	// ErrOutcomeUnknown is returned to the callers whose own commit failed at
+	// the point where it may or may not have reached the disk. What Open finds
+	// decides; a Record.Key makes the repeat safe.
+	ErrOutcomeUnknown = errors.New("the outcome of this write is unknown")
+	// ErrForeign is matched by a [ForeignError].
+	ErrForeign = errors.New("not a spool")
+)
+
+// LockedError is returned by Open when another process, or another Store of
+// this process, has the spool open.
+type LockedError struct {
+	Dir   string
+	Owner string // what the holder wrote of itself: pid and command; may be empty
+}
+
+// Error names the directory and its holder.
+func (e *LockedError) Error() string {
+	if e.Owner == "" {
+		return fmt.Sprintf("spool %s is in use by another process", e.Dir)
+	}
+	return fmt.Sprintf("spool %s is in use by %s", e.Dir, e.Owner)
+}
+
+// ForeignError is returned by Open for a directory that holds files but no
+// spool. Nothing in it was touched. It matches [ErrForeign].
+type ForeignError struct {
+	Dir  string
+	File string // a name found there
+}
+
+// Error names the directory and a file in it.
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("directory %s is not empty and not a spool (it holds %q)", e.Dir, e.File)
+}
+
+// Is makes every ForeignError match [ErrForeign].
+func (e *ForeignError) Is(target error) bool { return target == ErrForeign }
+
+// VersionError is returned by Open for a spool whose format is newer than
+// this program. Nothing in it was changed.
+type VersionError struct {
+	Dir     string
+	Version uint32 // what the spool has
+	Known   uint32 // the newest that this program reads
+}
+
+// Error names both versions.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("spool %s has format version %d; this program reads up to %d", e.Dir, e.Version, e.Known)
+}
+
+// TransitionError says which move of a batch the transition table forbids. It
+// matches [ErrConflict].
+type TransitionError struct {
+	Batch    ingest.BatchID
+	From, To ingest.State
+}
+
+// Error names the batch and the move.
+func (e *TransitionError) Error() string {
+	return fmt.Sprintf("batch %s cannot become %s from %s", e.Batch, e.To, e.From)
+}
+
+// Is makes every TransitionError match [ErrConflict].
+func (e *TransitionError) Is(target error) bool { return target == ErrConflict }
+
+// CorruptionError says which acknowledged records cannot be read any more.
+// First..Last may reach beyond the range that was asked for; it covers whole
+// frames. Records outside of it are unharmed as far as is known.
+type CorruptionError struct {
+	Segment     uint64 // 0 when no segment claims the records
+	Lane        uint32
+	First, Last uint64
+	Err         error
+}
+
+// Error names segment, lane, range and cause.
+func (e *CorruptionError) Error() string {
+	return fmt.Sprintf("segment %d: records %d..%d of lane %d are damaged: %v", e.Segment, e.First, e.Last, e.Lane, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *CorruptionError) Unwrap() error { return e.Err }

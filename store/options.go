@@ -1,0 +1,132 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// Defaults and limits of Options.
+const (
+	DefaultSegmentBytes     = 64 << 20
+	DefaultMaxBytes         = 8 << 30
+	DefaultLockTimeout      = time.Second
+	DefaultHistoryRetention = 7 * 24 * time.Hour
+	DefaultHistoryRows      = 100_000
+	DefaultKeyRetention     = 24 * time.Hour
+	DefaultOpenSegments     = 8
+
+	// MinSegmentBytes and MaxSegmentBytes bound Options.SegmentBytes.
+	MinSegmentBytes = 64 << 10
+	MaxSegmentBytes = 1 << 30
+)
+
+// Options tune a Store. Nil and the zero value mean the documented defaults.
+type Options struct {
+	// SegmentBytes is the payload size at which the active segment file is
+	// rotated; one commit may take it past. Default 64 MiB, from 64 KiB to 1 GiB.
+	SegmentBytes int64
+
+	// MaxBytes bounds the sizes of all files of the spool together: segments,
+	// the one prepared ahead, manifest, dead letters, quarantine. Appends that
+	// would need more get ErrFull; the ledger, dead letters and the reclaim of
+	// space go on, out of a reserve that is counted in. Default 8 GiB; at
+	// least two segments and the reserve (8 MiB, or a segment if that is
+	// smaller).
+	MaxBytes int64
+
+	// LockTimeout is how long Open waits for another holder. Default 1 s.
+	LockTimeout time.Duration
+
+	// HistoryRetention and HistoryRows bound the rows of settled batches that
+	// Find still answers from; whichever is reached first. Defaults 7 days
+	// and 100,000.
+	HistoryRetention time.Duration
+	HistoryRows      int
+
+	// KeyRetention is how long a Record.Key is remembered. Default 24 h.
+	KeyRetention time.Duration
+
+	// OpenSegments is how many segments below the active one are kept open
+	// for reading. Default 8.
+	OpenSegments int
+
+	// Committed, when set, is called after each group commit with the frames
+	// it wrote, in commit order and before the appends return. It runs on the
+	// committer goroutine: it must be quick and must not call the Store. The
+	// slice is valid during the call only.
+	Committed func([]Frame)
+
+	// NoSync leaves out every fsync: an acknowledged record then survives the
+	// process and not a power cut. It exists for the negative controls of
+	// durability tests.
+	NoSync bool
+
+	// Logger gets what cannot be returned to a caller: damage found, files set
+	// aside, background work that failed. Default: discarded.
+	Logger *slog.Logger
+}
+
+// withDefaults is a copy with the defaults filled in.
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	fill(&c.SegmentBytes, DefaultSegmentBytes)
+	fill(&c.MaxBytes, DefaultMaxBytes)
+	fill(&c.LockTimeout, DefaultLockTimeout)
+	fill(&c.HistoryRetention, DefaultHistoryRetention)
+	fill(&c.HistoryRows, DefaultHistoryRows)
+	fill(&c.KeyRetention, DefaultKeyRetention)
+	fill(&c.OpenSegments, DefaultOpenSegments)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// reserve is the part of MaxBytes that appends may not take, so that the
+// manifest and dead letters can still be written when the spool is full.
+func (o *Options) reserve() int64 { return min(8<<20, o.SegmentBytes) }
+
+// validate reports all violations of filled-in options at once. The result
+// matches [ingest.ErrInvalid].
+func (o *Options) validate() error {
+	var errs []error
+	bad := func(field string, value any, rule string) {
+		errs = append(errs, &ingest.FieldError{Field: "store.Options." + field, Value: fmt.Sprint(value), Rule: rule})
+	}
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		bad("SegmentBytes", o.SegmentBytes, fmt.Sprintf("must be between %d and %d", MinSegmentBytes, MaxSegmentBytes))
+	} else if least := 2*o.SegmentBytes + o.reserve(); o.MaxBytes < least {
+		bad("MaxBytes", o.MaxBytes, fmt.Sprintf("must hold two segments and the reserve, %d bytes", least))
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"LockTimeout", o.LockTimeout}, {"HistoryRetention", o.HistoryRetention}, {"KeyRetention", o.KeyRetention},
+	} {
+		if d.value < 0 {
+			bad(d.field, d.value, "must not be negative")
+		}
+	}
+	if o.HistoryRows < 0 {
+		bad("HistoryRows", o.HistoryRows, "must not be negative")
+	}
+	if o.OpenSegments < 0 {
+		bad("OpenSegments", o.OpenSegments, "must not be negative")
+	}
+	return errors.Join(errs...)
+}
