@@ -1,0 +1,157 @@
+package batching
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+)
+
+// Aggregator holds the open span of every lane. It is not safe for use by
+// two goroutines at once: one goroutine of the caller owns it.
+type Aggregator struct {
+	policy func(lane uint32) Policy
+	single func(lane uint32) bool
+
+	lanes map[uint32]*openSpan
+	ages  ageHeap // the same spans, by deadline
+}
+
+// openSpan is a lane's span and the policy it was opened under. A changed
+// policy counts from the lane's next span on.
+type openSpan struct {
+	span     Span
+	policy   Policy
+	deadline time.Time
+	index    int // place in the heap
+}
+
+// NewAggregator makes an empty one. policy is asked when a lane's span is
+// opened and its zero values are replaced by the defaults; it should have
+// passed [Policy.Validate]. single says that every frame of a lane is a batch
+// of its own. A nil policy means the defaults for all lanes, a nil single
+// means no such lane.
+func NewAggregator(policy func(lane uint32) Policy, single func(lane uint32) bool) *Aggregator {
+	if policy == nil {
+		policy = func(uint32) Policy { return Policy{} }
+	}
+	if single == nil {
+		single = func(uint32) bool { return false }
+	}
+	return &Aggregator{policy: policy, single: single, lanes: make(map[uint32]*openSpan)}
+}
+
+// Add takes the next frame of its lane and returns what is to be sealed now,
+// in the lane's order: nothing, the span that was open, the span that the
+// frame completes, or both. A frame without records is passed over.
+func (a *Aggregator) Add(s Span) (sealed []Span) {
+	if s.Records() == 0 {
+		return nil
+	}
+	o := a.lanes[s.Lane]
+	alone := a.single(s.Lane)
+	if o != nil && (alone || s.First != o.span.Last+1 || o.policy.overflows(o.span, s)) {
+		sealed = append(sealed, a.take(o))
+		o = nil
+	}
+	if alone {
+		return append(sealed, s)
+	}
+	if o == nil {
+		p := a.policy(s.Lane).WithDefaults()
+		if p.full(s) {
+			return append(sealed, s)
+		}
+		o = &openSpan{span: s, policy: p, deadline: s.Oldest.Add(p.MaxAge)}
+		a.lanes[s.Lane] = o
+		heap.Push(&a.ages, o)
+		return sealed
+	}
+	o.span.Last = s.Last
+	o.span.Bytes += s.Bytes
+	if s.Oldest.Before(o.span.Oldest) {
+		o.span.Oldest = s.Oldest
+		o.deadline = s.Oldest.Add(o.policy.MaxAge)
+		heap.Fix(&a.ages, o.index)
+	}
+	if o.policy.full(o.span) {
+		sealed = append(sealed, a.take(o))
+	}
+	return sealed
+}
+
+// Due seals the spans whose age is up at now, oldest first, and passes over
+// the lanes that are held: those with sealed batches that still wait to
+// leave. A held span stays open and goes on growing up to its other limits;
+// the caller asks again when the lane is released. A nil held means none.
+// The cost grows with the number of overdue lanes, not of all.
+func (a *Aggregator) Due(now time.Time, held func(lane uint32) bool) (sealed []Span) {
+	var due []*openSpan
+	a.ages.until(0, now, func(o *openSpan) {
+		if held == nil || !held(o.span.Lane) {
+			due = append(due, o)
+		}
+	})
+	for _, o := range due {
+		sealed = append(sealed, a.take(o))
+	}
+	slices.SortFunc(sealed, byAge)
+	return sealed
+}
+
+// Next is the earliest age deadline of all lanes, held ones included; false
+// when no span is open. It costs the same for any number of lanes. Where the
+// lane of that deadline is held it lies in the past, and a caller that waits
+// for it would spin: see NextAfter.
+func (a *Aggregator) Next() (time.Time, bool) {
+	if len(a.ages) == 0 {
+		return time.Time{}, false
+	}
+	return a.ages[0].deadline, true
+}
+
+// NextAfter is the earliest deadline later than now; false when there is
+// none. It is the time to wait for after Due(now, held): what is overdue then
+// is held, and its release, not the clock, is the reason to call Due again.
+func (a *Aggregator) NextAfter(now time.Time) (time.Time, bool) {
+	return a.ages.after(0, now)
+}
+
+// Open is the lane's open span; false when it has none.
+func (a *Aggregator) Open(lane uint32) (Span, bool) {
+	o, ok := a.lanes[lane]
+	if !ok {
+		return Span{}, false
+	}
+	return o.span, true
+}
+
+// Lanes is the number of lanes with an open span.
+func (a *Aggregator) Lanes() int { return len(a.lanes) }
+
+// Flush seals the lane's open span; nil when it has none.
+func (a *Aggregator) Flush(lane uint32) []Span {
+	o, ok := a.lanes[lane]
+	if !ok {
+		return nil
+	}
+	return []Span{a.take(o)}
+}
+
+// FlushAll seals every open span, oldest first.
+func (a *Aggregator) FlushAll() []Span {
+	sealed := make([]Span, 0, len(a.lanes))
+	for _, o := range a.ages {
+		sealed = append(sealed, o.span)
+	}
+	clear(a.lanes)
+	a.ages = nil
+	slices.SortFunc(sealed, byAge)
+	return sealed
+}
+
+// take closes an open span.
+func (a *Aggregator) take(o *openSpan) Span {
+	heap.Remove(&a.ages, o.index)
+	delete(a.lanes, o.span.Lane)
+	return o.span
+}
