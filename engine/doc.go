@@ -1,0 +1,45 @@
+// Package engine is kustospool's public face: a durable queue in a directory,
+// embedded in your program, that delivers to Kusto for as long as it takes.
+//
+//	spool, err := engine.Open(dir, tr, nil)
+//	rcpt, err := spool.Ingest(ctx, &ingest.Request{Properties: p, Data: line})
+//	st, err := spool.Wait(ctx, rcpt.ID)
+//	err = spool.Shutdown(ctx)
+//
+// # What it promises
+//
+// When Ingest returns nil the record is on stable storage. From then on it
+// ends in one of four ways, and each is counted: ingested (or found to have
+// been), dead-lettered with its payload, handed over (a table with
+// [ingest.ConfirmAccepted]), or dropped by a policy that the caller chose.
+// Time alone never ends it. A record of a table with [ingest.ExactlyOnce] is
+// not doubled by anything the engine, the network or a crash does, as far as
+// the service keeps its tags (package ingest says how far that is).
+//
+// # What happens inside
+//
+// The store writes records of many callers in one commit. The sealer cuts the
+// lanes into batches by size and age. The sender attempts batches, lanes in
+// turn, behind a breaker that lets a single attempt probe a destination in
+// trouble. The tracker asks for the outcome of what was accepted, and resolves
+// attempts whose outcome is unknown. Every step is in the batch ledger before
+// the next is taken, so any of them may be the last of this process.
+//
+// Within a lane batches are first attempted in the order of acceptance. The
+// order in which they become visible at the destination is its own affair.
+//
+// # What it does not do
+//
+// It does not look into records, apart from line ends. It does not deduplicate
+// what callers send twice, unless they set Request.Key. It has no metrics
+// endpoint ([Spool.Stats] is the data for one) and writes no log unless given
+// a logger.
+//
+// # Failure
+//
+// A destination that is down, throttles, or refuses the credential costs
+// nothing but disk. A table that is missing waits by itself. Data that the
+// service cannot read is split until the bad record is alone in the dead
+// letters. A failed fsync stops the spool with [ErrFailed]: close it, look at
+// the disk, open it again. Nothing here panics or exits the process.
+package engine

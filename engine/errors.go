@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+// Conditions a caller branches on. Each is matched with [errors.Is].
+var (
+	// ErrClosed is returned by every method after Close, and by Ingest once
+	// Shutdown has begun. Nothing was stored.
+	ErrClosed = store.ErrClosed
+
+	// ErrFull is returned by Ingest when the disk quota is reached and the full
+	// policy is RejectNew, or is DropOldest and nothing can be dropped. Nothing
+	// was stored.
+	ErrFull = store.ErrFull
+
+	// ErrOutcomeUnknown is returned by Ingest when the commit of this very
+	// record failed in a way that leaves open whether it is on disk. A repeat
+	// with the same Request.Key, after the spool was opened again, is safe.
+	ErrOutcomeUnknown = store.ErrOutcomeUnknown
+
+	// ErrFailed is returned after such a failure until the spool is closed and
+	// opened again. Nothing was stored. Delivery stops as well, because its
+	// books cannot be kept.
+	ErrFailed = store.ErrFailed
+
+	// ErrNotFound is returned by Status and Wait for an ID of another spool, an
+	// ID that was never acknowledged, or one whose history was pruned.
+	ErrNotFound = store.ErrNotFound
+
+	// ErrGuarantee is returned by Open when a table wants ExactlyOnce and the
+	// transport cannot keep it.
+	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
+)
+
+// NotDrainedError is returned by Drain and Shutdown when their context ended
+// before everything was delivered. What is left is durable and is sent by the
+// next process that opens the spool.
+type NotDrainedError struct {
+	Records int64 // acknowledged and not yet final
+	Err     error // the context's error
+}
+
+// Error says how much is left.
+func (e *NotDrainedError) Error() string {
+	return fmt.Sprintf("engine: %d records are still spooled: %v", e.Records, e.Err)
+}
+
+// Unwrap is the context's error.
+func (e *NotDrainedError) Unwrap() error { return e.Err }
+
+// LaneStatus is what one lane waits for.
+type LaneStatus struct {
+	Properties ingest.Properties
+	Open       int64 // records in no batch yet
+	Queued     int   // batches that wait for an attempt
+	InFlight   int   // batches under way, or waiting for their outcome
+	// Held is set while the lane waits for an operator (a missing table, a
+	// refused permission), Failure is what the service last said about it.
+	Held    bool
+	Failure *ingest.Failure
+	// Next is the time of the next attempt; zero where one is due.
+	Next time.Time
+}

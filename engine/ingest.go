@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+// MaxIngestAllBytes and MaxIngestAllRecords bound one IngestAll, which is one
+// transaction and held in memory as a whole.
+const (
+	MaxIngestAllBytes   = ingest.MaxRecordBytes
+	MaxIngestAllRecords = 1 << 20
+)
+
+// Ingest makes one record durable and returns its receipt. When it returns
+// nil the record is on stable storage and will be delivered, in this process
+// or a later one. It never waits for the network.
+//
+// Errors, and what they say of the record: [ingest.ErrInvalid], [ErrClosed],
+// [ErrFull], [ErrFailed] and ctx's own error mean not stored;
+// [ErrOutcomeUnknown] means that it may be. ctx bounds the wait for room and
+// for the commit to begin; a commit that has begun is waited for.
+func (s *Spool) Ingest(ctx context.Context, req *ingest.Request) (ingest.Receipt, error) {
+	if req == nil {
+		return ingest.Receipt{}, &ingest.FieldError{Field: "request", Rule: "must not be nil"}
+	}
+	if err := s.admit(ctx); err != nil {
+		return ingest.Receipt{}, err
+	}
+	l, err := s.lane(ctx, &req.Properties)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	return s.ingestOne(ctx, l, req.Data, req.Key)
+}
+
+// IngestAll makes all of the requests durable in one transaction, or none of
+// them. Its errors are those of Ingest; one bad request refuses them all, and
+// the error names its index. At most MaxIngestAllRecords and, together,
+// MaxIngestAllBytes.
+func (s *Spool) IngestAll(ctx context.Context, reqs []*ingest.Request) ([]ingest.Receipt, error) {
+	if err := s.admit(ctx); err != nil {
+		return nil, err
+	}
+	recs := make([]store.Record, len(reqs))
+	for i, req := range reqs {
+		if req == nil {
+			return nil, &ingest.FieldError{Field: fmt.Sprintf("request %d", i), Rule: "must not be nil"}
+		}
+		l, err := s.lane(ctx, &req.Properties)
+		if err == nil {
+			recs[i], err = s.record(l, req.Data, req.Key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("request %d: %w", i, err)
+		}
+	}
+	return s.ingestAll(ctx, recs)
+}
+
+// admit refuses a record before anything is done for it.
+func (s *Spool) admit(ctx context.Context) error {
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// record checks one record and addresses it to its lane.
+func (s *Spool) record(l *lane, data []byte, key string) (store.Record, error) {
+	data, err := l.properties.Record(data)
+	if err != nil {
+		return store.Record{}, err
+	}
+	if len(key) > ingest.MaxKeyBytes {
+		return store.Record{}, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
+			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
+	}
+	if limit := s.caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
+		return store.Record{}, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
+			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
+	}
+	return store.Record{Lane: l.id, Data: data, Key: key}, nil
+}
+
+func (s *Spool) ingestOne(ctx context.Context, l *lane, data []byte, key string) (ingest.Receipt, error) {
+	rec, err := s.record(l, data, key)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	a, err := s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
+	if errors.Is(err, ErrFull) {
+		err = s.whenRoom(ctx, func() (err error) {
+			a, err = s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
+			return err
+		})
+	}
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	return s.receipt(rec.Lane, a), nil
+}
+
+func (s *Spool) ingestAll(ctx context.Context, recs []store.Record) ([]ingest.Receipt, error) {
+	if len(recs) == 0 {
+		return nil, nil
+	}
+	total := 0
+	for _, r := range recs {
+		total += len(r.Data)
+	}
+	if total > MaxIngestAllBytes || len(recs) > MaxIngestAllRecords {
+		return nil, &ingest.FieldError{Field: "requests", Value: fmt.Sprintf("of %d records and %d bytes", len(recs), total),
+			Rule: fmt.Sprintf("at most %d records and %d bytes in one call", MaxIngestAllRecords, MaxIngestAllBytes)}
+	}
+	appended, err := s.store.Append(ctx, recs)
+	if errors.Is(err, ErrFull) {
+		err = s.whenRoom(ctx, func() (err error) {
+			appended, err = s.store.Append(ctx, recs)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	receipts := make([]ingest.Receipt, len(appended))
+	for i, a := range appended {
+		receipts[i] = s.receipt(recs[i].Lane, a)
+	}
+	return receipts, nil
+}
+
+func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
+	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Duplicate: a.Duplicate}
+}
+
+// dropPause is how long whenRoom waits, after it dropped a batch, for the
+// disk to come back before it drops the next. Space is reclaimed in the
+// background, a whole segment at a time.
+const dropPause = 200 * time.Millisecond
+
+// whenRoom repeats an append that found the spool full, as the full policy
+// says. The signal is taken before the append is tried again, so that room
+// made in between is not missed.
+func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
+	for {
+		room := s.store.Room()
+		err := try()
+		if !errors.Is(err, ErrFull) || s.opts.Full == RejectNew {
+			return err
+		}
+		var pause <-chan time.Time
+		if s.opts.Full == DropOldest {
+			dropped, dropErr := s.dropOldest(ctx)
+			if dropErr != nil {
+				return dropErr
+			}
+			if !dropped {
+				return err
+			}
+			pause = time.After(dropPause)
+		}
+		select {
+		case <-room:
+		case <-pause:
+		case <-s.changes.closed():
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// dropOldest gives up the oldest batch that is not under way. Where none is
+// sealed it seals what is open first.
+func (s *Spool) dropOldest(ctx context.Context) (bool, error) {
+	p, ok := s.sender.takeOldest()
+	if !ok {
+		if err := s.Flush(ctx); err != nil {
+			return false, err
+		}
+		if p, ok = s.sender.takeOldest(); !ok {
+			return false, nil
+		}
+	}
+	e, err := s.store.Transition(ctx, p.id, ingest.Sealed, func(e *store.Entry) {
+		e.State = ingest.Dropped
+		e.Failure = &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}
+	})
+	if err != nil {
+		s.sender.giveBack(p)
+		return false, err
+	}
+	s.log.Warn("dropped the oldest batch to make room", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
+		"records", e.Batch.Records())
+	s.changes.fire(e.Batch.Lane)
+	return true, nil
+}

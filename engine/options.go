@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"kustospool/batching"
+	"kustospool/ingest"
+	"kustospool/transport"
+)
+
+// Options of [Open]. Nil, and the zero value of each field, mean the
+// documented default. Open works on a copy.
+type Options struct {
+	// Batch says when a lane's open batch is sealed. Its own defaults apply.
+	Batch batching.Policy
+	// Guarantee of tables that Tables does not name. Default ExactlyOnce.
+	Guarantee ingest.Guarantee
+	// Confirm of tables that Tables does not name. Default ConfirmIngested.
+	Confirm ingest.Confirm
+	// Tables overrides Batch, Guarantee and Confirm for single tables.
+	Tables map[TableName]TableOptions
+
+	// Full says what Ingest does when MaxDiskBytes is reached. Default BlockCaller.
+	Full FullPolicy
+	// MaxDiskBytes bounds all files of the spool together. Default 8 GiB.
+	MaxDiskBytes int64
+	// SegmentBytes is the size at which a segment file is rotated. Default 64 MiB.
+	SegmentBytes int64
+	// StatusRetention is how long Status answers for settled records. Default 7 days.
+	StatusRetention time.Duration
+
+	// Senders is how many attempts run at the same time, all lanes together.
+	// Each holds the transport's upload buffers. Default 4, at most 256.
+	Senders int
+	// MaxUnconfirmed is how many batches may wait for their outcome at the same
+	// time; sending pauses at the bound. Default 1000.
+	MaxUnconfirmed int
+	// AttemptTimeout bounds one attempt. Default 10 minutes: a 100 MiB batch
+	// at 10:1 over a 200 kbit/s link.
+	AttemptTimeout time.Duration
+	// UnknownGrace is how long an attempt of unknown outcome is looked for at
+	// the service before the batch is sent again. Default 2 minutes.
+	UnknownGrace time.Duration
+	// VerdictTimeout is how long the service may take to report the outcome of
+	// an accepted batch before it is sent again. Default 72 hours: the service
+	// itself retries for 48 (protocol reference section 10.1).
+	VerdictTimeout time.Duration
+	// RetryMin and RetryMax bound the pause between attempts. Defaults 1 s and
+	// 60 s. There is no bound on the number of attempts.
+	RetryMin, RetryMax time.Duration
+
+	// Logger hears what no caller is told. Nil discards.
+	Logger *slog.Logger
+}
+
+// TableName names a table of a database.
+type TableName struct{ Database, Table string }
+
+// TableOptions override Options for one table; zero fields inherit.
+type TableOptions struct {
+	Batch     batching.Policy
+	Guarantee ingest.Guarantee
+	Confirm   ingest.Confirm
+}
+
+// FullPolicy says what happens to a new record when the disk quota is reached.
+type FullPolicy uint8
+
+const (
+	// BlockCaller makes Ingest wait, within its context, for room.
+	BlockCaller FullPolicy = iota + 1
+	// RejectNew makes Ingest return ErrFull.
+	RejectNew
+	// DropOldest deletes the oldest batches that are not under way, and counts
+	// their records as dropped.
+	DropOldest
+)
+
+// String is the policy's name.
+func (p FullPolicy) String() string {
+	switch p {
+	case BlockCaller:
+		return "block"
+	case RejectNew:
+		return "reject"
+	case DropOldest:
+		return "drop-oldest"
+	}
+	return fmt.Sprintf("full policy(%d)", uint8(p))
+}
+
+// withDefaults returns a copy with every zero field defaulted.
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.Tables = maps.Clone(c.Tables)
+	c.Batch = c.Batch.WithDefaults()
+	setDefault(&c.Guarantee, ingest.ExactlyOnce)
+	setDefault(&c.Confirm, ingest.ConfirmIngested)
+	setDefault(&c.Full, BlockCaller)
+	setDefault(&c.MaxDiskBytes, 8<<30)
+	setDefault(&c.SegmentBytes, 64<<20)
+	setDefault(&c.StatusRetention, 7*24*time.Hour)
+	setDefault(&c.Senders, 4)
+	setDefault(&c.MaxUnconfirmed, 1000)
+	setDefault(&c.AttemptTimeout, 10*time.Minute)
+	setDefault(&c.UnknownGrace, 2*time.Minute)
+	setDefault(&c.VerdictTimeout, 72*time.Hour)
+	setDefault(&c.RetryMin, time.Second)
+	setDefault(&c.RetryMax, time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// table resolves the options of one table.
+func (o *Options) table(name TableName) TableOptions {
+	t := o.Tables[name]
+	setDefault(&t.Batch.MaxBytes, o.Batch.MaxBytes)
+	setDefault(&t.Batch.MaxRecords, o.Batch.MaxRecords)
+	setDefault(&t.Batch.MaxAge, o.Batch.MaxAge)
+	setDefault(&t.Guarantee, o.Guarantee)
+	setDefault(&t.Confirm, o.Confirm)
+	return t
+}
+
+// validate checks defaulted options and reports all violations at once. Store
+// limits are the store's to check.
+func (o *Options) validate(caps transport.Capabilities) error {
+	var errs []error
+	bad := func(field string, value any, rule string) {
+		errs = append(errs, &ingest.FieldError{Field: "Options." + field, Value: fmt.Sprint(value), Rule: rule})
+	}
+	positive := func(field string, d time.Duration) {
+		if d < 0 {
+			bad(field, d, "must be positive")
+		}
+	}
+	positive("AttemptTimeout", o.AttemptTimeout)
+	positive("UnknownGrace", o.UnknownGrace)
+	positive("VerdictTimeout", o.VerdictTimeout)
+	positive("StatusRetention", o.StatusRetention)
+	positive("RetryMin", o.RetryMin)
+	if o.RetryMax < o.RetryMin {
+		bad("RetryMax", o.RetryMax, "must be at least RetryMin, "+o.RetryMin.String())
+	}
+	if o.Senders < 1 || o.Senders > 256 {
+		bad("Senders", o.Senders, "must be from 1 to 256")
+	}
+	if o.MaxUnconfirmed < 1 {
+		bad("MaxUnconfirmed", o.MaxUnconfirmed, "must be at least 1")
+	}
+	if o.Full < BlockCaller || o.Full > DropOldest {
+		bad("Full", o.Full, "must be BlockCaller, RejectNew or DropOldest")
+	}
+	check := func(where string, t TableOptions) {
+		if err := t.Batch.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("Options.%sBatch: %w", where, err))
+		}
+		switch {
+		case t.Guarantee != ingest.ExactlyOnce && t.Guarantee != ingest.AtLeastOnce:
+			bad(where+"Guarantee", t.Guarantee, "must be ExactlyOnce or AtLeastOnce")
+		case t.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce:
+			errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
+		}
+		if t.Confirm != ingest.ConfirmIngested && t.Confirm != ingest.ConfirmAccepted {
+			bad(where+"Confirm", t.Confirm, "must be ConfirmIngested or ConfirmAccepted")
+		}
+	}
+	check("", TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm})
+	for name := range o.Tables {
+		if name.Database == "" || name.Table == "" {
+			bad("Tables", name, "must name a database and a table")
+		}
+		check(fmt.Sprintf("Tables[%s.%s].", name.Database, name.Table), o.table(name))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// parcel is a sealed batch as the sender's queues hold it. The rest of it is
+// in the ledger.
+type parcel struct {
+	id       ingest.BatchID
+	lane     uint32
+	first    uint64
+	sealedAt time.Time
+}
+
+func parcelOf(e store.Entry) parcel {
+	return parcel{id: e.Batch.ID, lane: e.Batch.Lane, first: e.Batch.First, sealedAt: e.Batch.SealedAt}
+}
+
+// laneQueue holds what one lane has sealed and not yet sent, oldest first.
+type laneQueue struct {
+	id       uint32
+	queue    []parcel
+	inFlight int
+
+	// While the destination holds the lane back (a missing table, say), one
+	// batch at a time probes, after notBefore.
+	failures  int
+	notBefore time.Time
+	held      bool
+	failure   *ingest.Failure
+}
+
+// sender decides which batch is attempted next and runs the attempts. Lanes
+// take turns. At most as many attempts run as the breaker allows, and none is
+// begun while too many outcomes are awaited.
+type sender struct {
+	s    *Spool
+	wake chan struct{} // holds at most one token
+
+	mu       sync.Mutex // guards everything below; tracking.mu may be taken under it
+	lanes    map[uint32]*laneQueue
+	turns    []*laneQueue // every lane, in turn
+	turn     int
+	inFlight int
+	gate     breaker
+	failure  *ingest.Failure // what the destination last failed with; nil when well
+	begun    int64           // attempts
+}
+
+func newSender(s *Spool) *sender {
+	return &sender{
+		s:     s,
+		wake:  make(chan struct{}, 1),
+		lanes: make(map[uint32]*laneQueue),
+		gate:  newBreaker(s.opts.Senders),
+	}
+}
+
+// add queues a sealed batch at its place in its lane.
+func (d *sender) add(e store.Entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queueLocked(parcelOf(e))
+	signal(d.wake)
+}
+
+func (d *sender) queueLocked(p parcel) {
+	q := d.laneLocked(p.lane)
+	at, _ := slices.BinarySearchFunc(q.queue, p.first, func(p parcel, first uint64) int { return cmp.Compare(p.first, first) })
+	q.queue = slices.Insert(q.queue, at, p)
+}
+
+func (d *sender) laneLocked(id uint32) *laneQueue {
+	q := d.lanes[id]
+	if q == nil {
+		q = &laneQueue{id: id}
+		d.lanes[id] = q
+		d.turns = append(d.turns, q)
+	}
+	return q
+}
+
+// waiting reports whether the lane has sealed batches that have not left.
+func (d *sender) waiting(lane uint32) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.lanes[lane]
+	return q != nil && len(q.queue) > 0
+}
+
+// takeOldest removes the oldest waiting batch of all lanes, so that no attempt
+// begins on it.
+func (d *sender) takeOldest() (parcel, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var oldest *laneQueue
+	for _, q := range d.turns {
+		if len(q.queue) > 0 && (oldest == nil || q.queue[0].sealedAt.Before(oldest.queue[0].sealedAt)) {
+			oldest = q
+		}
+	}
+	if oldest == nil {
+		return parcel{}, false
+	}
+	p := oldest.queue[0]
+	oldest.queue = slices.Delete(oldest.queue, 0, 1)
+	return p, true
+}
+
+// giveBack undoes takeOldest.
+func (d *sender) giveBack(p parcel) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queueLocked(p)
+	signal(d.wake)
+}
+
+// run begins attempts until ctx ends, and then waits for those under way,
+// which see the same ctx.
+func (d *sender) run(ctx context.Context) {
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		p, wait, ok := d.pick(time.Now())
+		if ok {
+			attempts.Go(func() { d.attempt(ctx, p) })
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-d.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// pick takes the next batch that may be attempted now. When there is none,
+// wait is how long it can be until there is, if nothing else happens.
+func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
+	room := d.s.tracking.room()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wait = time.Hour
+	allowed, pause := d.gate.allowed(now)
+	if allowed == 0 {
+		return parcel{}, pause, false
+	}
+	// What is under way may end up awaiting its outcome too.
+	if d.inFlight >= min(allowed, room) {
+		return parcel{}, wait, false
+	}
+	for range d.turns {
+		d.turn = (d.turn + 1) % len(d.turns)
+		q := d.turns[d.turn]
+		if len(q.queue) == 0 || q.failures > 0 && (q.inFlight > 0 || d.s.tracking.awaits(q.id)) {
+			continue
+		}
+		if until := q.notBefore.Sub(now); until > 0 {
+			wait = min(wait, until)
+			continue
+		}
+		p = q.queue[0]
+		q.queue = slices.Delete(q.queue, 0, 1)
+		q.inFlight++
+		d.inFlight++
+		d.begun++
+		return p, 0, true
+	}
+	return parcel{}, wait, false
+}
+
+// result is what an attempt, or a verdict, means for the lane and the
+// destination.
+type result struct {
+	again   []store.Entry // sealed batches to queue: the same one, or its halves
+	err     *transport.Error
+	settled bool // the batch's state is final
+}
+
+// finished takes an attempt's result into account.
+func (d *sender) finished(p parcel, started time.Time, r result) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inFlight--
+	q := d.laneLocked(p.lane)
+	q.inFlight--
+	d.resultLocked(q, started, now, r)
+	signal(d.wake)
+	signal(d.s.sealer.wake) // a lane that has drained may be sealed by age again
+}
+
+// verdict takes a late outcome into account. It says nothing about whether the
+// destination can be reached now.
+func (d *sender) verdict(lane uint32, r result) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.laneResultLocked(d.laneLocked(lane), time.Now(), r)
+	signal(d.wake)
+}
+
+// resultLocked applies the result of an attempt.
+func (d *sender) resultLocked(q *laneQueue, started, now time.Time, r result) {
+	switch {
+	case r.err != nil && r.err.Class.Destination():
+		if d.gate.failed(started, now) {
+			pause := retryDelay(d.gate.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
+			d.gate.pause(now.Add(max(pause, r.err.RetryAfter)))
+			if d.gate.failures == 1 {
+				d.s.log.Warn("the destination cannot be reached; batches wait", "err", r.err)
+			}
+		}
+		d.failure = r.err.Failure(now)
+		r.err = nil // not the lane's fault
+	case r.err != nil && r.err.Class == transport.Unknown:
+		d.gate.doubted()
+		d.failure = r.err.Failure(now)
+		r.err = nil
+	default:
+		d.gate.answered()
+		d.failure = nil
+	}
+	d.laneResultLocked(q, now, r)
+}
+
+// laneResultLocked applies what a result means for its lane. An attempt that
+// is accepted is no success yet: a lane that is held back stays so until a
+// batch of it is settled.
+func (d *sender) laneResultLocked(q *laneQueue, now time.Time, r result) {
+	for _, e := range r.again {
+		d.queueLocked(parcelOf(e))
+	}
+	switch {
+	case r.settled:
+		q.failures, q.held, q.failure, q.notBefore = 0, false, nil, time.Time{}
+	case r.err != nil && r.err.Class != transport.Malformed && r.err.Class != transport.Permanent:
+		d.holdLocked(q, now, r.err)
+	}
+}
+
+func (d *sender) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
+	q.failures++
+	q.held = err.Class == transport.Held
+	q.failure = err.Failure(now)
+	pause := retryDelay(q.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
+	q.notBefore = now.Add(max(pause, err.RetryAfter))
+	if q.held && q.failures == 1 {
+		d.s.log.Warn("a table waits for an operator", "lane", q.id, "err", err)
+	}
+}

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// Spool is an open spool directory and everything that works on it. All of
+// its methods may be called from many goroutines.
+//
+// Its goroutines, and what each owns:
+//
+//	sealer    one; cuts batches out of the lanes' open ranges
+//	sender    one dispatcher, and one goroutine for each attempt under way
+//	tracker   one; asks for outcomes and resolves unknown attempts
+//
+// Close joins them all. The store has goroutines of its own and joins them in
+// its Close.
+type Spool struct {
+	// Immutable after Open.
+	store     *store.Store
+	transport transport.Transport
+	caps      transport.Capabilities
+	tracker   transport.Tracker // nil where the transport has none
+	opts      Options
+	log       *slog.Logger
+
+	lanes    laneIndex
+	sealer   *sealer
+	sender   *sender
+	tracking *tracking
+	changes  changes
+
+	closing   atomic.Bool // intake has ended
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the spool in dir, creating it if the directory is missing or
+// empty, and starts to deliver through tr what it holds. It works on the disk
+// only: an unreachable destination does not make it fail.
+//
+// The spool owns tr from here on: if it is an [io.Closer], Close closes it.
+//
+// Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign]),
+// tr cannot keep the wanted guarantee ([ErrGuarantee]), another process has the
+// spool open ([store.LockedError]), the disk fails. tr is not closed then.
+func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
+	if tr == nil {
+		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
+	}
+	o := opts.withDefaults()
+	if err := o.validate(tr.Capabilities()); err != nil {
+		return nil, err
+	}
+	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger}
+	s.tracker, _ = tr.(transport.Tracker)
+	s.lanes.init()
+	s.changes.init()
+	s.sealer = newSealer(s)
+	s.sender = newSender(s)
+	s.tracking = newTracking(s)
+
+	st, err := store.Open(dir, &store.Options{
+		SegmentBytes:     o.SegmentBytes,
+		MaxBytes:         o.MaxDiskBytes,
+		HistoryRetention: o.StatusRetention,
+		Committed:        s.sealer.committed,
+		Logger:           o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.store = st
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.running.Go(func() { s.sealer.run(ctx) })
+	s.running.Go(func() { s.sender.run(ctx) })
+	s.running.Go(func() { s.tracking.run(ctx) })
+	return s, nil
+}
+
+// ID is the spool's identity, part of every receipt it issues.
+func (s *Spool) ID() ingest.SpoolID { return s.store.ID() }
+
+// Flush seals every record acknowledged so far into batches, whatever their
+// size and age, and returns when that is durable. It does not wait for the
+// batches to be delivered.
+func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx) }
+
+// Drain seals what is open and waits until no record is spooled: each is
+// ingested, handed over, dead-lettered or dropped. Records that others ingest
+// meanwhile are drained too. When ctx ends first the error is a
+// [*NotDrainedError]; nothing is lost by that.
+func (s *Spool) Drain(ctx context.Context) error {
+	for {
+		changed := s.changes.any()
+		if err := s.Flush(ctx); err != nil {
+			if ctx.Err() != nil {
+				return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+			}
+			return err
+		}
+		left := s.Stats().Spooled()
+		if left == 0 {
+			return nil
+		}
+		if err := s.store.Err(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-s.changes.closed():
+			return ErrClosed
+		case <-ctx.Done():
+			return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+		}
+	}
+}
+
+// Shutdown refuses new records, drains, and closes. When ctx ends before all
+// is delivered it closes all the same and returns a [*NotDrainedError]; what
+// is left is durable.
+func (s *Spool) Shutdown(ctx context.Context) error {
+	s.closing.Store(true)
+	return errors.Join(s.Drain(ctx), s.Close())
+}
+
+// Close stops now: it refuses new records, cuts off the attempts under way,
+// joins every goroutine, and closes the transport and the store. What is not
+// delivered stays on disk. Further calls return the first one's error.
+func (s *Spool) Close() error {
+	s.closeOnce.Do(func() {
+		s.closing.Store(true)
+		s.stop()
+		s.running.Wait()
+		var transportErr error
+		if c, ok := s.transport.(io.Closer); ok {
+			transportErr = c.Close()
+		}
+		s.closeErr = errors.Join(s.store.Close(), transportErr)
+		s.changes.close()
+	})
+	return s.closeErr
+}
+
+// recover gives every batch of the ledger back to whoever moves it next, and
+// the sealer what is in no batch yet.
+func (s *Spool) recover() error {
+	for _, id := range s.store.Lanes() {
+		p, _ := s.store.LaneProperties(id)
+		s.addLane(id, s.tableOptions(&p))
+	}
+	for frame, err := range s.store.Unsealed() {
+		if err != nil {
+			return err
+		}
+		s.sealer.recovered(frame)
+	}
+	now := time.Now()
+	for _, e := range s.store.Live() {
+		if err := s.recoverBatch(e, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverBatch decides what a crash or a stop means for one live batch:
+//
+//	sealed                         waits for its attempt, as before
+//	sending, before its commit     nothing can have been ingested: sealed again
+//	sending, after its commit      may have been accepted: unknown
+//	unknown, accepted              the tracker goes on asking
+func (s *Spool) recoverBatch(e store.Entry, now time.Time) error {
+	if e.State == ingest.Sending {
+		to := ingest.Sealed
+		if e.Committed {
+			to = ingest.Unknown
+		}
+		var err error
+		e, err = s.store.Transition(context.Background(), e.Batch.ID, ingest.Sending, func(e *store.Entry) {
+			e.State = to
+			e.NextAttempt = time.Time{}
+			if to == ingest.Unknown {
+				e.NextAttempt = now.Add(s.unknownGrace(e.Attempts))
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	switch e.State {
+	case ingest.Sealed:
+		s.sender.add(e)
+	case ingest.Unknown, ingest.Accepted:
+		s.tracking.add(e)
+	}
+	return nil
+}

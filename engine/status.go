@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+// Status tells what became of a record, in this process or in any that opened
+// the spool before. It does not use the network. A failed ingestion is a
+// Status; the error is [ErrNotFound] for an ID of another spool, of a record
+// never acknowledged, or of one settled longer ago than StatusRetention.
+func (s *Spool) Status(ctx context.Context, id ingest.ID) (ingest.Status, error) {
+	if err := ctx.Err(); err != nil {
+		return ingest.Status{}, err
+	}
+	if id.Spool() != s.store.ID() {
+		return ingest.Status{}, fmt.Errorf("%w: %s was issued by another spool", ErrNotFound, id)
+	}
+	e, err := s.store.Find(id.Lane(), id.Seq())
+	if err != nil {
+		return ingest.Status{}, err
+	}
+	return StatusOf(id, e), nil
+}
+
+// StatusOf is a record's status, given the ledger row of its batch.
+func StatusOf(id ingest.ID, e store.Entry) ingest.Status {
+	return ingest.Status{ID: id, State: e.State, Batch: e.Batch.ID, Attempts: e.Attempts, Updated: e.Updated, Failure: e.Failure}
+}
+
+// Wait returns when the record's state is final. The error is ctx's, Status's,
+// or [ErrClosed]: it means that the answer could not be learned, not that the
+// ingestion failed; for that see [ingest.Status.Err].
+func (s *Spool) Wait(ctx context.Context, id ingest.ID) (ingest.Status, error) {
+	for {
+		changed := s.changes.of(id.Lane())
+		st, err := s.Status(ctx, id)
+		if err != nil || st.State.Final() {
+			return st, err
+		}
+		select {
+		case <-changed:
+		case <-s.changes.closed():
+			return st, ErrClosed
+		case <-ctx.Done():
+			return st, ctx.Err()
+		}
+	}
+}
+
+// Stats is a snapshot of the spool. The counters of records and batches are
+// those of the spool's whole life, across restarts; the others are of now.
+type Stats struct {
+	store.Stats
+
+	Sending   int             // attempts under way
+	Awaiting  int             // batches that are accepted, or may be, and await their outcome
+	Attempts  int64           // begun by this process
+	Unhealthy *ingest.Failure // what the destination last failed with; nil when it is well
+}
+
+// Spooled is the number of records that are acknowledged and not yet final.
+func (s Stats) Spooled() int64 { return s.Open + s.Sealed }
+
+// Stats takes a snapshot.
+func (s *Spool) Stats() Stats {
+	st := Stats{Stats: s.store.Stats()}
+	s.tracking.mu.Lock()
+	st.Awaiting = len(s.tracking.batches)
+	st.Unhealthy = s.tracking.failure
+	s.tracking.mu.Unlock()
+	s.sender.mu.Lock()
+	defer s.sender.mu.Unlock()
+	st.Sending = s.sender.inFlight
+	st.Attempts = s.sender.begun
+	if s.sender.failure != nil {
+		st.Unhealthy = s.sender.failure
+	}
+	return st
+}
+
+// Lanes tells what each lane that has something spooled waits for, in the
+// order in which the lanes were first used.
+func (s *Spool) Lanes() []LaneStatus {
+	byLane := make(map[uint32]*LaneStatus)
+	at := func(lane uint32) *LaneStatus {
+		if byLane[lane] == nil {
+			byLane[lane] = &LaneStatus{Properties: s.laneByID(lane).properties}
+		}
+		return byLane[lane]
+	}
+	s.sealer.mu.Lock()
+	for _, id := range s.store.Lanes() {
+		if span, ok := s.sealer.open.Open(id); ok {
+			at(id).Open = int64(span.Last - span.First + 1)
+		}
+	}
+	s.sealer.mu.Unlock()
+	for _, e := range s.store.Live() {
+		l := at(e.Batch.Lane)
+		if e.State == ingest.Sealed {
+			l.Queued++
+		} else {
+			l.InFlight++
+		}
+		if e.Failure != nil && (l.Failure == nil || e.Failure.At.After(l.Failure.At)) {
+			l.Failure = e.Failure
+		}
+	}
+	s.sender.mu.Lock()
+	for id, q := range s.sender.lanes {
+		if l := byLane[id]; l != nil {
+			l.Held, l.Next = q.held, q.notBefore
+			if q.failure != nil {
+				l.Failure = q.failure
+			}
+		}
+	}
+	s.sender.mu.Unlock()
+
+	ids := make([]uint32, 0, len(byLane))
+	for id := range byLane {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, cmp.Compare[uint32])
+	out := make([]LaneStatus, len(ids))
+	for i, id := range ids {
+		out[i] = *byLane[id]
+	}
+	return out
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+// Table is a spool seen through one set of properties, checked once. It holds
+// no resources and needs no closing.
+type Table struct {
+	s *Spool
+	p ingest.Properties
+}
+
+// Table checks p and gives its view of the spool. Nothing is stored until the
+// first record.
+func (s *Spool) Table(p ingest.Properties) (*Table, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return &Table{s: s, p: p}, nil
+}
+
+// Properties is a copy of the table's properties.
+func (t *Table) Properties() ingest.Properties { return t.p }
+
+// Ingest is [Spool.Ingest] of one record without a key.
+func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error) {
+	if err := t.s.admit(ctx); err != nil {
+		return ingest.Receipt{}, err
+	}
+	l, err := t.s.lane(ctx, &t.p)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	return t.s.ingestOne(ctx, l, data, "")
+}
+
+// IngestAll is [Spool.IngestAll] of records without keys.
+func (t *Table) IngestAll(ctx context.Context, records [][]byte) ([]ingest.Receipt, error) {
+	if err := t.s.admit(ctx); err != nil {
+		return nil, err
+	}
+	l, err := t.s.lane(ctx, &t.p)
+	if err != nil {
+		return nil, err
+	}
+	recs := make([]store.Record, len(records))
+	for i, data := range records {
+		if recs[i], err = t.s.record(l, data, ""); err != nil {
+			return nil, fmt.Errorf("record %d: %w", i, err)
+		}
+	}
+	return t.s.ingestAll(ctx, recs)
+}
+
+// Writer is an [io.WriteCloser] into the table. For a format of lines it cuts
+// what is written into records at the line ends (for csv and scsv, at those
+// outside of double quotes) and passes over empty lines; for any other format
+// all that is written until Close is one object. It is not safe for use by
+// several goroutines at once.
+//
+// ctx is used for every record the writer ingests.
+func (t *Table) Writer(ctx context.Context) *Writer {
+	return &Writer{t: t, ctx: ctx, lines: t.p.Concatenates() && t.p.Format != ingest.MultiJSON,
+		quotes: t.p.Format == ingest.CSV || t.p.Format == ingest.SCSV}
+}
+
+// Writer is made by [Table.Writer].
+type Writer struct {
+	t      *Table
+	ctx    context.Context
+	lines  bool
+	quotes bool
+
+	partial []byte // of the record that has no end yet
+	scanned int    // how much of partial has been searched for its end
+	inside  bool   // a double quote is open at scanned
+	err     error
+	closed  bool
+	records int64
+}
+
+// Records is the number of records that are durable so far.
+func (w *Writer) Records() int64 { return w.records }
+
+// Write takes p and makes the records that it completes durable, all of them
+// or none as long as they fit one IngestAll. When it returns len(p) and nil, everything but an unfinished last
+// record is on stable storage. After an error the writer refuses further
+// writes with the same error, because what follows would begin in the middle
+// of a record. A record over [ingest.MaxRecordBytes] is an error.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.closed {
+		return 0, ErrClosed
+	}
+	w.partial = append(w.partial, p...)
+	if err := w.ingestComplete(); err != nil {
+		w.err = err
+		return 0, err
+	}
+	if len(w.partial) > ingest.MaxRecordBytes {
+		_, w.err = w.t.p.Record(w.partial)
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
+// ingestComplete ingests the complete records of partial and keeps the rest.
+func (w *Writer) ingestComplete() error {
+	if !w.lines {
+		return nil
+	}
+	var records [][]byte
+	begin, size := 0, 0
+	ingestSome := func() error {
+		if len(records) == 0 {
+			return nil
+		}
+		if _, err := w.t.IngestAll(w.ctx, records); err != nil {
+			return err
+		}
+		w.records += int64(len(records))
+		records, size = nil, 0
+		return nil
+	}
+	for w.scanned < len(w.partial) {
+		end, ok := w.lineEnd()
+		if !ok {
+			break
+		}
+		if line := w.partial[begin:end]; len(bytes.TrimSpace(line)) > 0 {
+			if size+len(line) > MaxIngestAllBytes || len(records) == MaxIngestAllRecords {
+				if err := ingestSome(); err != nil {
+					return err
+				}
+			}
+			records = append(records, line)
+			size += len(line)
+		}
+		begin = end
+	}
+	if err := ingestSome(); err != nil {
+		return err
+	}
+	w.partial = append(w.partial[:0], w.partial[begin:]...)
+	w.scanned -= begin
+	return nil
+}
+
+// lineEnd searches on from scanned for the end of a line, and leaves scanned
+// behind it, or at the end of what there is.
+func (w *Writer) lineEnd() (end int, ok bool) {
+	if !w.quotes {
+		i := bytes.IndexByte(w.partial[w.scanned:], '\n')
+		if i < 0 {
+			w.scanned = len(w.partial)
+			return 0, false
+		}
+		w.scanned += i + 1
+		return w.scanned, true
+	}
+	for w.scanned < len(w.partial) {
+		c := w.partial[w.scanned]
+		w.scanned++
+		switch {
+		case c == '"':
+			w.inside = !w.inside
+		case c == '\n' && !w.inside:
+			return w.scanned, true
+		}
+	}
+	return 0, false
+}
+
+// Close makes the last record durable, whether or not it ended in a line end,
+// and returns the first error of the writer's life. It does not close the
+// spool.
+func (w *Writer) Close() error {
+	if w.closed || w.err != nil {
+		w.closed = true
+		return w.err
+	}
+	w.closed = true
+	if len(bytes.TrimSpace(w.partial)) == 0 {
+		return nil
+	}
+	if _, err := w.t.Ingest(w.ctx, w.partial); err != nil {
+		w.err = err
+		return err
+	}
+	w.records++
+	w.partial = nil
+	return nil
+}
