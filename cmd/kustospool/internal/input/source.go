@@ -1,0 +1,136 @@
+package input
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+
+	"kustospool/ingest"
+)
+
+// Stdin is the name that stands for standard input.
+const Stdin = "-"
+
+// Error says which rule a place in an input breaks. It matches
+// [ingest.ErrInvalid].
+type Error struct {
+	File string
+	Line int64 // counts from 1; 0 where the error is about the whole file
+	Err  error // the rule, or what the file system said
+}
+
+// Error is file, line and rule, in the form editors understand.
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
+}
+
+// Is makes every Error match [ingest.ErrInvalid].
+func (e *Error) Is(target error) bool { return target == ingest.ErrInvalid }
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Source is one input.
+type Source struct {
+	// Name is a file's path, or [Stdin]. A path that ends in .gz is
+	// decompressed.
+	Name string
+	// Format says how records are cut.
+	Format ingest.Format
+	// SkipHeader drops the first line (csv, scsv: the first record).
+	SkipHeader bool
+	// Reader is standard input when Name is Stdin; it is not closed.
+	Reader io.Reader
+}
+
+// Extent is what Check found in an input.
+type Extent struct {
+	Records int64
+	Bytes   int64 // of the records, without line endings
+	Blank   int64 // lines that hold nothing
+	// Streamed: the input can be read only once, so nothing is known of it.
+	Streamed bool
+}
+
+// Check reads a regular file to its end and reports the first broken rule as
+// an [Error]. A pipe, a device and standard input are only looked at: their
+// Extent has Streamed set.
+func (s *Source) Check() (Extent, error) {
+	if s.Name == Stdin {
+		return Extent{Streamed: true}, nil
+	}
+	info, err := os.Stat(s.Name)
+	if err != nil {
+		return Extent{}, &Error{File: s.Name, Err: cause(err)}
+	}
+	if info.IsDir() {
+		return Extent{}, &Error{File: s.Name, Err: errors.New("is a directory")}
+	}
+	if !info.Mode().IsRegular() {
+		return Extent{Streamed: true}, nil
+	}
+	r, err := s.Open()
+	if err != nil {
+		return Extent{}, err
+	}
+	var x Extent
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return Extent{}, errors.Join(err, r.Close())
+		}
+		x.Records++
+		x.Bytes += int64(len(rec))
+	}
+	x.Blank = r.Blank()
+	return x, r.Close()
+}
+
+// Open starts reading the records. Errors are of type [Error].
+func (s *Source) Open() (*Reader, error) {
+	r := &Reader{name: s.Name, format: s.Format, header: s.SkipHeader, cut: cutOf(s.Format)}
+	var src io.Reader = s.Reader
+	if s.Name != Stdin {
+		f, err := os.Open(s.Name)
+		if err != nil {
+			return nil, &Error{File: s.Name, Err: cause(err)}
+		}
+		r.closers = append(r.closers, f)
+		src = f
+	}
+	if lower := strings.ToLower(s.Name); strings.HasSuffix(lower, ".gz") {
+		z, err := gzip.NewReader(bufio.NewReaderSize(src, bufferBytes))
+		if err != nil {
+			return nil, errors.Join(&Error{File: s.Name, Err: fmt.Errorf("is not gzip data: %w", err)}, r.Close())
+		}
+		r.closers = append(r.closers, z)
+		src = z
+	} else if strings.HasSuffix(lower, ".zip") {
+		return nil, errors.Join(&Error{File: s.Name, Err: errors.New("zip archives are not read; unpack it first")}, r.Close())
+	}
+	r.buf = bufio.NewReaderSize(src, bufferBytes)
+	if err := r.passByteOrderMark(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// cause drops the path from a file system error: [Error] names it already.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
