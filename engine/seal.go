@@ -10,10 +10,6 @@ import (
 	"kustospool/store"
 )
 
-// heldRecheck is how often the sealer looks again at a lane that is due by
-// age and waits for its earlier batches to leave.
-const heldRecheck = time.Second
-
 // sealer turns the open ranges of lanes into batches. The store's committer
 // feeds it; one goroutine writes the seals, so they reach the ledger in order.
 //
@@ -161,19 +157,16 @@ func (q *sealer) seal(ctx context.Context, all bool) error {
 	return nil
 }
 
-// next is how long the sealer may sleep.
+// next is how long the sealer may sleep. A lane that is due and waits for its
+// earlier batches does not count: the sender wakes the sealer when they leave.
 func (q *sealer) next() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at, ok := q.open.Next()
-	if !ok {
-		return time.Hour
+	now := time.Now()
+	if at, ok := q.open.NextAfter(now); ok {
+		return at.Sub(now)
 	}
-	wait := time.Until(at)
-	if wait <= 0 {
-		return heldRecheck // due, and still open: its lane is waiting
-	}
-	return wait
+	return time.Hour
 }
 
 // signal puts a token into a wake channel unless one is there.

@@ -111,9 +111,18 @@ func (d *sender) takeOldest() (parcel, bool) {
 	if oldest == nil {
 		return parcel{}, false
 	}
-	p := oldest.queue[0]
-	oldest.queue = slices.Delete(oldest.queue, 0, 1)
-	return p, true
+	return d.takeLocked(oldest), true
+}
+
+// takeLocked removes the lane's first batch. A lane that has nothing waiting
+// any more may be sealed by age again.
+func (d *sender) takeLocked(q *laneQueue) parcel {
+	p := q.queue[0]
+	q.queue = slices.Delete(q.queue, 0, 1)
+	if len(q.queue) == 0 {
+		signal(d.s.sealer.wake)
+	}
+	return p
 }
 
 // giveBack undoes takeOldest.
@@ -171,8 +180,7 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 			wait = min(wait, until)
 			continue
 		}
-		p = q.queue[0]
-		q.queue = slices.Delete(q.queue, 0, 1)
+		p = d.takeLocked(q)
 		q.inFlight++
 		d.inFlight++
 		d.begun++
@@ -199,7 +207,6 @@ func (d *sender) finished(p parcel, started time.Time, r result) {
 	q.inFlight--
 	d.resultLocked(q, started, now, r)
 	signal(d.wake)
-	signal(d.s.sealer.wake) // a lane that has drained may be sealed by age again
 }
 
 // verdict takes a late outcome into account. It says nothing about whether the
