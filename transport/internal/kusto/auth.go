@@ -1,0 +1,181 @@
+package kusto
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"kustospool/transport"
+)
+
+// defaultResource is the audience of the public cloud, used where the cluster
+// publishes no metadata (protocol reference section 1.3).
+const defaultResource = "https://kusto.kusto.windows.net"
+
+// maxMetadataBytes bounds the reply of the metadata endpoint.
+const maxMetadataBytes = 64 << 10
+
+// bearerPolicy puts the Authorization header on requests. The scope comes from the
+// cluster's metadata, asked for once, without authentication and before the
+// first token; a 404 or an empty reply means the public cloud.
+type bearerPolicy struct {
+	cred     azcore.TokenCredential
+	root     string // of the endpoint that publishes the metadata
+	loopback bool
+	wire     *Wire
+
+	// turn is held, as its one element, by whoever asks for the metadata.
+	turn chan struct{}
+	mu   sync.Mutex
+	// mu guards the following.
+	policy *runtime.BearerTokenPolicy
+}
+
+func newBearer(c Cluster, cred azcore.TokenCredential, wire *Wire) *bearerPolicy {
+	return &bearerPolicy{cred: guardedCredential{cred}, root: c.DM, loopback: c.Loopback, wire: wire, turn: make(chan struct{}, 1)}
+}
+
+// Do implements [policy.Policy].
+func (b *bearerPolicy) Do(req *policy.Request) (*http.Response, error) {
+	p, err := b.ready(untraced{req.Raw().Context()})
+	if err != nil {
+		return nil, &credentialError{err}
+	}
+	return p.Do(req)
+}
+
+func (b *bearerPolicy) ready(ctx context.Context) (*runtime.BearerTokenPolicy, error) {
+	if p := b.current(); p != nil {
+		return p, nil
+	}
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if p := b.current(); p != nil {
+		return p, nil
+	}
+	resource, err := b.resource(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := runtime.NewBearerTokenPolicy(b.cred, []string{strings.TrimSuffix(resource, "/") + "/.default"},
+		&policy.BearerTokenOptions{InsecureAllowCredentialWithHTTP: b.loopback})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.policy = p
+	return p, nil
+}
+
+func (b *bearerPolicy) current() *runtime.BearerTokenPolicy {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.policy
+}
+
+// resource asks the cluster for the audience of its tokens.
+func (b *bearerPolicy) resource(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.root+"/v1/rest/auth/metadata", nil)
+	if err != nil {
+		return "", &metadataError{"has no valid address"}
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := b.wire.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadataBytes+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(body) > maxMetadataBytes:
+		return "", &metadataError{"is too large"}
+	case resp.StatusCode == http.StatusNotFound:
+		return defaultResource, nil
+	case resp.StatusCode != http.StatusOK:
+		return "", &metadataError{"cannot be had: HTTP " + strconv.Itoa(resp.StatusCode)}
+	case len(strings.TrimSpace(string(body))) == 0:
+		return defaultResource, nil
+	}
+	return decodeMetadata(body)
+}
+
+// metadataError is an unusable answer of the metadata endpoint.
+type metadataError struct{ what string }
+
+func (e *metadataError) Error() string { return "the cloud metadata " + e.what }
+
+// decodeMetadata reads the audience from the cloud metadata. With a required
+// second factor it is the cluster's MFA twin.
+func decodeMetadata(body []byte) (string, error) {
+	var in struct {
+		AzureAD struct {
+			LoginMfaRequired       bool
+			KustoServiceResourceId string
+		}
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return "", &metadataError{"is not the JSON that is expected"}
+	}
+	r := in.AzureAD.KustoServiceResourceId
+	if r == "" {
+		return defaultResource, nil
+	}
+	u, err := url.Parse(r)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return "", &metadataError{"names no https resource"}
+	}
+	if in.AzureAD.LoginMfaRequired {
+		r = strings.Replace(r, ".kusto.", ".kustomfa.", 1)
+	}
+	return r, nil
+}
+
+// guardedCredential marks the errors of a credential, so that they are told
+// from those of the request.
+type guardedCredential struct{ cred azcore.TokenCredential }
+
+func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	t, err := g.cred.GetToken(untraced{ctx}, o)
+	if err != nil {
+		return azcore.AccessToken{}, &credentialError{err}
+	}
+	return t, nil
+}
+
+// untraced hides a request's watcher ([Watch]) from the requests that are made
+// on its way to a token.
+type untraced struct{ context.Context }
+
+// Value knows nothing.
+func (untraced) Value(any) any { return nil }
+
+// credentialError is a token that could not be had: the request it was for
+// never left.
+type credentialError struct{ err error }
+
+func (e *credentialError) Error() string { return "no token: " + e.err.Error() }
+
+func (e *credentialError) Unwrap() error { return e.err }
+
+// class tells a login service in trouble from one that refuses.
+func (e *credentialError) class() transport.Class {
+	var m *metadataError
+	if isNetwork(e.err) || errors.As(e.err, &m) {
+		return transport.Transient
+	}
+	return transport.Unauthorized
+}

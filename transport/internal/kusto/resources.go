@@ -1,0 +1,200 @@
+package kusto
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"kustospool/transport"
+)
+
+// Resource is a container, queue or table that the service lends, with the SAS
+// to use it. Its text form has no SAS.
+type Resource struct {
+	Account string // storage account: containers and queues of one share their rank
+	Host    string // host and port
+	Path    string // "container", or "account/container" where the host names no account
+	uri     url.URL
+}
+
+// URL is the resource's address with its SAS: a secret.
+func (r Resource) URL() string { return r.uri.String() }
+
+// Join is the address of something inside the resource, with the SAS: a
+// secret. name must not be empty.
+func (r Resource) Join(name string) string {
+	u := r.uri
+	u.Path, u.RawPath = u.Path+"/"+name, ""
+	return u.String()
+}
+
+// Same reports whether the resource is the one at host and path, whatever its SAS.
+func (r Resource) Same(host, path string) bool { return r.Host == host && r.Path == path }
+
+// String is host and path.
+func (r Resource) String() string { return r.Host + "/" + r.Path }
+
+// GoString is String, so that no verb prints the SAS.
+func (r Resource) GoString() string { return r.String() }
+
+// Resources are what the service lends for queued ingestion.
+type Resources struct {
+	Containers   []Resource
+	Queues       []Resource
+	StatusTables []Resource // may be empty: outcomes then cannot be tracked
+}
+
+// The resource types this client uses (protocol reference section 3.1). All
+// others are passed over: a new one must not break a client.
+const (
+	typeContainer = "TempStorage"
+	typeQueue     = "SecuredReadyForAggregationQueue"
+	typeStatus    = "IngestionsStatusTable"
+)
+
+// Ingestion is what a queued ingestion needs from the data management
+// endpoint, cached. It is safe for concurrent use.
+type Ingestion struct {
+	service   *Service
+	resources *cached[*Resources]
+	token     *cached[string]
+	// Ranking is of the storage accounts.
+	Ranking *Ranking
+}
+
+// NewIngestion returns an empty cache over the service; nothing is sent.
+func NewIngestion(s *Service) *Ingestion {
+	in := &Ingestion{service: s, Ranking: NewRanking(nil)}
+	in.resources = newCached(in.fetchResources, time.Now)
+	in.token = newCached(in.fetchToken, time.Now)
+	return in
+}
+
+// Resources returns the current resources, or stale ones while the service
+// cannot be asked. The error is a *[transport.Error], and there only when
+// there are none at all.
+func (in *Ingestion) Resources(ctx context.Context) (*Resources, error) {
+	r, err := in.resources.Get(ctx)
+	if err != nil {
+		return nil, transport.Classify(err, false)
+	}
+	return r, nil
+}
+
+// Token returns the identity token for queue messages: a secret. As Resources,
+// it may be stale.
+func (in *Ingestion) Token(ctx context.Context) (string, error) {
+	t, err := in.token.Get(ctx)
+	if err != nil {
+		return "", transport.Classify(err, false)
+	}
+	return t, nil
+}
+
+// InvalidateResources makes the resources due for a refresh, because storage
+// refused them. It is heard at most every 30 seconds.
+func (in *Ingestion) InvalidateResources() { in.resources.Invalidate() }
+
+// InvalidateToken is the same for the identity token.
+func (in *Ingestion) InvalidateToken() { in.token.Invalidate() }
+
+const opResources, opToken = "ingestion resources", "identity token"
+
+func (in *Ingestion) fetchResources(ctx context.Context) (*Resources, time.Time, error) {
+	tables, err := in.service.Mgmt(ctx, Call{Op: opResources, Command: ".get ingestion resources"})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	r, ends, err := parseResources(&tables[0], in.service.cluster.Loopback)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return r, ends, nil
+}
+
+// parseResources reads the reply's table. ends is the earliest end of a SAS
+// that says its end, zero where none does.
+func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
+	bad := func(message string) (*Resources, time.Time, error) {
+		return nil, time.Time{}, &transport.Error{Op: opResources, Class: transport.Transient, Message: message}
+	}
+	if t.Column("ResourceTypeName") < 0 || t.Column("StorageRoot") < 0 {
+		return bad("the reply has no columns ResourceTypeName and StorageRoot")
+	}
+	r := new(Resources)
+	var ends time.Time
+	for i := range t.Rows {
+		var list *[]Resource
+		switch t.Text(i, "ResourceTypeName") {
+		case typeContainer:
+			list = &r.Containers
+		case typeQueue:
+			list = &r.Queues
+		case typeStatus:
+			list = &r.StatusTables
+		default:
+			continue
+		}
+		res, ok := parseResource(t.Text(i, "StorageRoot"), loopback)
+		if !ok {
+			continue // one that cannot be used does not spoil the others
+		}
+		*list = append(*list, res)
+		if se, err := time.Parse(time.RFC3339, res.uri.Query().Get("se")); err == nil && (ends.IsZero() || se.Before(ends)) {
+			ends = se
+		}
+	}
+	if len(r.Containers) == 0 || len(r.Queues) == 0 {
+		return bad("the reply names no usable container or no usable queue")
+	}
+	return r, ends, nil
+}
+
+// parseResource reads one storage address. https is required, but for a
+// loopback cluster that names loopback storage.
+func parseResource(raw string, loopback bool) (Resource, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return Resource{}, false
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && loopback && IsLoopback(u.Hostname())) {
+		return Resource{}, false
+	}
+	path := strings.Trim(u.Path, "/")
+	if path == "" {
+		return Resource{}, false
+	}
+	u.Path, u.RawPath = "/"+path, ""
+	r := Resource{Host: u.Host, Path: path, uri: *u}
+	// Where the host is an address, the account is the path's first segment.
+	if first, _, nested := strings.Cut(path, "/"); nested {
+		r.Account = first
+	} else {
+		r.Account, _, _ = strings.Cut(u.Hostname(), ".")
+	}
+	return r, true
+}
+
+func (in *Ingestion) fetchToken(ctx context.Context) (string, time.Time, error) {
+	tables, err := in.service.Mgmt(ctx, Call{Op: opToken, Command: ".get kusto identity token"})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if t := &tables[0]; len(t.Rows) == 1 {
+		if s := t.Text(0, "AuthorizationContext"); s != "" {
+			return s, time.Time{}, nil
+		}
+	}
+	return "", time.Time{}, &transport.Error{Op: opToken, Class: transport.Transient, Message: "the reply holds no token"}
+}
+
+// Find returns the resource at host and path.
+func Find(list []Resource, host, path string) (Resource, bool) {
+	i := slices.IndexFunc(list, func(r Resource) bool { return r.Same(host, path) })
+	if i < 0 {
+		return Resource{}, false
+	}
+	return list[i], true
+}
