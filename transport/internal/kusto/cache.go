@@ -15,8 +15,11 @@ const (
 	expiryMargin  = 15 * time.Minute
 	// retryPause is how long a failed refresh keeps the next one away while a
 	// stale value serves, and how often Invalidate is heard.
-	retryPause   = 30 * time.Second
-	fetchTimeout = time.Minute
+	retryPause = 30 * time.Second
+	// A fetch without which nothing works may take long; one for which a stale
+	// value can stand in may not hold its caller up.
+	fetchTimeout   = 45 * time.Second
+	refreshTimeout = 15 * time.Second
 )
 
 // cached is a value that is fetched when it is first needed, refreshed when it
@@ -85,17 +88,15 @@ func (c *cached[T]) Get(ctx context.Context) (T, error) {
 	}
 	c.mu.Unlock()
 
-	fctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	timeout := fetchTimeout
+	if have {
+		timeout = refreshTimeout
+	}
+	fctx, cancel := context.WithTimeout(ctx, timeout)
 	value, ends, err := c.fetch(fctx)
 	cancel()
-	if err != nil && ctx.Err() != nil {
-		// This caller's end is no news of the service.
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.have {
-			return c.value, nil
-		}
-		return zero, err
+	if err != nil && ctx.Err() != nil && !have {
+		return zero, err // this caller's end is no news of the service
 	}
 
 	c.mu.Lock()

@@ -1,0 +1,50 @@
+// Package queued is the transport for queued ingestion: a batch is uploaded as
+// one blob, and a message on an Azure queue asks the data management service
+// to ingest it (protocol reference sections 3 to 6).
+//
+//	cred, err := azidentity.NewDefaultAzureCredential(nil)
+//	...
+//	client, err := queued.NewClient("https://ingest-cluster.region.kusto.windows.net", cred, nil)
+//	...
+//	spool, err := engine.Open(dir, client, nil)
+//
+// # Promise
+//
+// One Send posts at most one message. The post is one HTTP attempt, without
+// redirects: a reply that says 201 is Accepted; no connection, or a refusal,
+// means that the batch was not accepted; everything else (a lost reply, a
+// 5xx, a timeout) is Unknown. With [ingest.ExactlyOnce] the message carries
+// the tag "ingest-by:<batch id>" and ingestIfNotExists from the first attempt,
+// so that the service skips a repeat.
+//
+// The blob's name is a function of the batch, and so are its bytes before
+// compression. It is committed only when every byte of the payload was read,
+// and becomes visible at once or not at all. A later attempt finds it by its
+// ETag and does not send it again. Memory for one Send is bounded by a
+// constant (about 10 MiB), whatever the batch's size.
+//
+// Messages are built when they are sent. Progress, which goes to disk, names
+// account, container and blob; no SAS and no token is in it, in an error, or
+// in a log.
+//
+// # Outcomes
+//
+// For a batch of [ingest.ConfirmIngested] a row of the cluster's status table
+// is inserted before the message, with the batch id as its partition and a row
+// key for each attempt, so that a repeat does not overwrite what the service
+// said of an earlier one. [Client.Track] reads the rows; an attempt after an
+// unknown one reads them first, and posts nothing if the batch is in. The rows
+// stay in the table, as those of every client do.
+//
+// A batch of [ingest.ConfirmAccepted] has no row, and neither has any batch
+// where the cluster names no status table: Track never says anything about
+// these, and it is the engine's choice how long to wait. A status table out of
+// reach holds deliveries up, because an outcome that cannot be learned would
+// have to be guessed.
+//
+// # What it does not do
+//
+// It retries nothing but the parts of an upload, briefly. It starts no
+// goroutine that outlives a call. It reads none of the report queues, which
+// all clients of a cluster share. It does not create tables or mappings.
+package queued

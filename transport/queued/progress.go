@@ -1,0 +1,85 @@
+package queued
+
+import (
+	"encoding/json"
+	"slices"
+
+	"kustospool/transport"
+)
+
+// progressVersion is of the format below.
+const progressVersion = 1
+
+// maxAttempts bounds how many attempts a progress lists: the latest ones. The
+// status rows of older ones are still found, by their partition.
+const maxAttempts = 64
+
+// The stages of an attempt.
+const (
+	stageUpload  = "upload"  // about to upload
+	stageEnqueue = "enqueue" // uploaded; about to enqueue
+)
+
+// progress is what a Journal keeps of a batch. It goes to disk: names only,
+// never a SAS or a token.
+type progress struct {
+	Version int `json:"v"`
+	// The blob: the storage host, the container (with the account before it
+	// where the host does not name one), and the name.
+	Host      string `json:"host,omitempty"`
+	Container string `json:"container,omitempty"`
+	Blob      string `json:"blob,omitempty"`
+	Stage     string `json:"stage,omitempty"`
+	// What the upload left there; empty until it ended.
+	ETag string `json:"etag,omitempty"`
+	Wire int64  `json:"wire,omitempty"`
+	// Attempts that passed Commit, ascending: their messages may be posted.
+	Attempts []int `json:"attempts,omitempty"`
+}
+
+// decodeProgress reads a progress. What it cannot read, and the progress of
+// another version, is as good as none: the batch is uploaded and tagged anew.
+func decodeProgress(b []byte) progress {
+	var p progress
+	if len(b) == 0 || len(b) > transport.MaxProgressBytes || json.Unmarshal(b, &p) != nil || p.Version != progressVersion {
+		return progress{Version: progressVersion}
+	}
+	p.Attempts = slices.DeleteFunc(p.Attempts, func(n int) bool { return n < 1 })
+	slices.Sort(p.Attempts)
+	p.Attempts = slices.Compact(p.Attempts)
+	return p
+}
+
+// encode writes the progress within the Journal's limit.
+func (p progress) encode() []byte {
+	p.Version = progressVersion
+	for keep := maxAttempts; ; keep /= 2 {
+		if n := len(p.Attempts); n > keep {
+			p.Attempts = p.Attempts[n-keep:]
+		}
+		b, err := json.Marshal(p)
+		if err != nil {
+			panic("queued: a progress of plain fields does not marshal: " + err.Error())
+		}
+		if len(b) <= transport.MaxProgressBytes || keep == 0 {
+			return b
+		}
+	}
+}
+
+// with returns the progress with one more attempt.
+func (p progress) with(attempt int) progress {
+	if !slices.Contains(p.Attempts, attempt) {
+		p.Attempts = append(slices.Clone(p.Attempts), attempt)
+		slices.Sort(p.Attempts)
+	}
+	return p
+}
+
+// latest is the last attempt that passed Commit, 0 for none.
+func (p progress) latest() int {
+	if len(p.Attempts) == 0 {
+		return 0
+	}
+	return p.Attempts[len(p.Attempts)-1]
+}

@@ -1,0 +1,133 @@
+package queued
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
+)
+
+// Send makes one attempt, as [transport.Transport] says: upload, status row,
+// message. It posts at most one message, after Journal.Commit.
+func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	a := &attempt{Client: c, d: d, progress: decodeProgress(d.Progress)}
+	return a.run(ctx)
+}
+
+// attempt is one Send under way.
+type attempt struct {
+	*Client
+	d         *transport.Delivery
+	progress  progress
+	resources *kusto.Resources
+	token     string
+	queue     kusto.Resource
+	table     *kusto.Resource // nil: outcomes are not tracked
+}
+
+func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
+	if a.d.Payload.Size() <= 0 {
+		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	if err := a.prepare(ctx); err != nil {
+		return transport.Ack{}, err
+	}
+	if a.table != nil && len(a.progress.Attempts) > 0 {
+		// An earlier message may have been posted. What the service said of it
+		// counts more than another copy of it.
+		state, err := a.earlier(ctx)
+		if err != nil {
+			return transport.Ack{}, err
+		}
+		if state.Ingested() {
+			return transport.Ack{State: state}, nil
+		}
+	}
+	container, wire, err := a.upload(ctx)
+	if err != nil {
+		return transport.Ack{}, err
+	}
+	var row *statusRow
+	if a.table != nil {
+		row = &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
+		state, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
+		if err != nil {
+			return transport.Ack{}, err
+		}
+		if state.Ingested() {
+			return transport.Ack{State: state, WireBytes: wire}, nil
+		}
+	}
+	text, err := a.message(container, row).encode()
+	if err != nil {
+		return transport.Ack{}, err
+	}
+	a.progress.Stage = stageEnqueue
+	a.progress = a.progress.with(a.d.Attempt)
+	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
+		return transport.Ack{}, fmt.Errorf("journal: %w", err)
+	}
+	if err := a.enqueue(ctx, text); err != nil {
+		return transport.Ack{}, err
+	}
+	return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
+}
+
+// prepare gets what the attempt needs of the service, and refuses a message
+// that would be too long before anything is uploaded for it.
+func (a *attempt) prepare(ctx context.Context) error {
+	var err error
+	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
+	defer cancel()
+	if a.resources, err = a.ingestion.Resources(rctx); err != nil {
+		return err
+	}
+	if a.token, err = a.ingestion.Token(rctx); err != nil {
+		return err
+	}
+	if a.d.Batch.Confirm != ingest.ConfirmAccepted && len(a.resources.StatusTables) > 0 {
+		a.table = &a.resources.StatusTables[0]
+	}
+	a.queue = a.ingestion.Ranking.Order(a.resources.Queues)[0]
+	if a.progress.Blob == "" {
+		a.progress.Blob = blobName(a.d.Batch)
+	}
+	var row *statusRow
+	if a.table != nil {
+		row = &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
+	}
+	_, err = a.message(a.resources.Containers[0], row).encode()
+	return err
+}
+
+func (a *attempt) message(container kusto.Resource, row *statusRow) *message {
+	return newMessage(a.d.Batch, envelope{
+		blobURL: container.Join(a.progress.Blob), size: a.d.Payload.Size(), token: a.token, created: time.Now(),
+		row: row, app: a.service.App(), version: a.service.ClientVersion(),
+	})
+}
+
+// failed classifies an error of a storage call, tells the ranking, and has the
+// resources fetched again where storage refused them.
+func (c *Client) failed(ctx context.Context, op string, r kusto.Resource, err error, effect kusto.Effect, sent *kusto.Sent) *transport.Error {
+	if ctx.Err() == nil { // the caller's end is not the account's fault
+		c.ingestion.Ranking.Report(r.Account, false)
+	}
+	if kusto.StorageRefused(err) {
+		c.ingestion.InvalidateResources()
+	}
+	return kusto.StorageFailure(op, err, effect, sent)
+}
+
+// asError finds the classified error in err, nil where there is none.
+func asError(err error) *transport.Error {
+	var e *transport.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
