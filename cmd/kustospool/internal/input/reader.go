@@ -87,6 +87,10 @@ func (r *Reader) Blank() int64 { return r.blank }
 // Line is the line on which the last record begins; lines count from 1.
 func (r *Reader) Line() int64 { return r.first }
 
+// Buffered reports whether something of the input is in memory already. Where
+// it is not, the next call of Next may wait for whoever writes the input.
+func (r *Reader) Buffered() bool { return len(r.rest) > 0 || r.buf.Buffered() > 0 }
+
 // Close closes the file.
 func (r *Reader) Close() error {
 	var errs []error

@@ -50,7 +50,13 @@ type Source struct {
 	SkipHeader bool
 	// Reader is standard input when Name is Stdin; it is not closed.
 	Reader io.Reader
+
+	piped bool // Check found that the file is none that can be read twice
 }
+
+// Stream reports whether the input can be read only once, and reading it may
+// have to wait for whoever writes it. For a file Check finds that out.
+func (s *Source) Stream() bool { return s.Name == Stdin || s.piped }
 
 // Extent is what Check found in an input.
 type Extent struct {
@@ -76,6 +82,7 @@ func (s *Source) Check() (Extent, error) {
 		return Extent{}, &Error{File: s.Name, Err: errors.New("is a directory")}
 	}
 	if !info.Mode().IsRegular() {
+		s.piped = true
 		return Extent{Streamed: true}, nil
 	}
 	r, err := s.Open()

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"kustospool/internal/kustosim"
+	"kustospool/transport"
+	"kustospool/transport/dir"
+	"kustospool/transport/queued"
+)
+
+// destination is a transport and, for --to sim:, the simulator behind it.
+type destination struct {
+	target    target
+	transport transport.Transport
+	temporary string // a spool directory made for this run
+
+	// Of --to sim: only.
+	sim             *kustosim.Sim
+	database, table string
+	rows            io.WriteCloser // --rows-out; nil where it is not wanted
+	rowsOnStdout    bool
+}
+
+// reach makes the transport of t. Nothing is sent yet. The simulator of
+// --to sim: starts here, with the one table named, which has no schema; where
+// none is named, it creates tables as data arrives for them.
+func reach(t target, s *deliverySettings, database, table string) (*destination, error) {
+	d := &destination{target: t, database: database, table: table}
+	var err error
+	switch t.kind {
+	case toDirectory:
+		d.transport, err = dir.NewClient(t.dir, nil)
+	case toCluster:
+		d.transport, err = cluster(t.endpoint, t, s)
+	case toSimulator:
+		// A malformed line is an error here and not passed over in silence as
+		// the service does: the point of the simulator is to show what is lost.
+		d.sim, err = kustosim.Start(&kustosim.Options{FailMalformedJSON: true, AutoCreate: table == ""})
+		if err != nil {
+			return nil, err
+		}
+		if table != "" {
+			if err := d.sim.CreateTable(database, table); err != nil {
+				return nil, errors.Join(usageError{err}, d.sim.Close())
+			}
+		}
+		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s)
+	}
+	if err != nil {
+		return nil, errors.Join(usagef("--to %s: %w", t.text, err), d.close())
+	}
+	return d, nil
+}
+
+func cluster(endpoint string, t target, s *deliverySettings) (transport.Transport, error) {
+	cred, err := s.identity.credential(t)
+	if err != nil {
+		return nil, err
+	}
+	opts := &queued.ClientOptions{App: "kustospool", AllowHosts: s.allowHosts}
+	if t.loopback {
+		// A simulator does not take minutes, and is not worn out by questions.
+		opts.TrackInterval = 100 * time.Millisecond
+	}
+	return queued.NewClient(endpoint, cred, opts)
+}
+
+// spoolDir is the directory to spool in: the named one, a temporary one for
+// sim:, the target's default otherwise.
+func (d *destination) spoolDir(c *console, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	if d.target.kind == toSimulator {
+		tmp, err := os.MkdirTemp("", "kustospool-")
+		if err != nil {
+			return "", usagef("--spool is missing, and no temporary directory can be made: %w", err)
+		}
+		d.temporary = tmp
+		return tmp, nil
+	}
+	path, err := d.target.defaultSpool()
+	if err != nil {
+		return "", err
+	}
+	c.note("Spool: %s", path)
+	return path, nil
+}
+
+// openRows creates the file of --rows-out, before anything is stored.
+func (d *destination) openRows(c *console, path string, json bool) error {
+	switch {
+	case path == "":
+		return nil
+	case d.target.kind != toSimulator:
+		return usagef("--rows-out reads the rows of --to sim: only; those of a kustospool sim elsewhere are read with curl, as it prints")
+	case path == "-" && json:
+		return usagef("--rows-out - and --json both want standard output; name a file")
+	case path == "-":
+		d.rows, d.rowsOnStdout = unclosed{c.out}, true
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return usagef("--rows-out: %w", err)
+	}
+	d.rows = f
+	return nil
+}
+
+// writeRows writes the simulator's rows to --rows-out, each on one line.
+func (d *destination) writeRows() error {
+	if d.rows == nil {
+		return nil
+	}
+	w := bufio.NewWriterSize(d.rows, 1<<20)
+	var line bytes.Buffer
+	for _, row := range d.sim.Rows(d.database, d.table) {
+		line.Reset()
+		if err := json.Compact(&line, row); err != nil {
+			return fmt.Errorf("--rows-out: %w", err)
+		}
+		line.WriteByte('\n')
+		if _, err := w.Write(line.Bytes()); err != nil {
+			return fmt.Errorf("--rows-out: %w", err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("--rows-out: %w", err)
+	}
+	return nil
+}
+
+// close ends the simulator. The transport is the engine's to close.
+func (d *destination) close() error {
+	var errs []error
+	if d.rows != nil {
+		errs = append(errs, d.rows.Close())
+		d.rows = nil
+	}
+	if d.sim != nil {
+		errs = append(errs, d.sim.Close())
+		d.sim = nil
+	}
+	return errors.Join(errs...)
+}
+
+// removeTemporary deletes a spool directory that was made for this run, and
+// that holds nothing any more.
+func (d *destination) removeTemporary() error {
+	if d.temporary == "" {
+		return nil
+	}
+	return os.RemoveAll(d.temporary)
+}
+
+// unclosed keeps standard output open.
+type unclosed struct{ io.Writer }
+
+func (unclosed) Close() error { return nil }

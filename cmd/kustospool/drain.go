@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/pflag"
+)
+
+func drainCommand() *command {
+	return &command{
+		name:     "drain",
+		synopsis: "--to TARGET [--spool DIR] [flags]",
+		summary:  "deliver what a spool holds",
+		help: `Opens a spool that an earlier send has left behind, delivers what it holds and
+waits for the outcome. Without --spool it is the target's default one.
+
+Examples:
+  kustospool drain --to https://ingest-help.westeurope.kusto.windows.net
+  kustospool drain --to dir:/media/usb --spool /var/spool/fleet --timeout 10m
+
+Exit codes: 0 the spool is empty, 1 something was dead-lettered or failed, 2 the
+command is wrong, 3 not all is delivered yet.`,
+		flags: func(fs *pflag.FlagSet) any {
+			s := new(deliverySettings)
+			s.register(fs)
+			return s
+		},
+		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
+			return drain(ctx, c, settings.(*deliverySettings), args)
+		},
+	}
+}
+
+func drain(ctx context.Context, c *console, s *deliverySettings, args []string) (int, error) {
+	if len(args) > 0 {
+		return 0, usagef("drain takes no files; the spool is named with --spool")
+	}
+	t, err := parseTarget(s.to)
+	if err != nil {
+		return 0, err
+	}
+	opts, err := s.options(c.err)
+	if err != nil {
+		return 0, err
+	}
+	dir := s.spool
+	if dir == "" {
+		if t.kind == toSimulator {
+			return 0, usagef("--spool is missing: sim: has no spool of its own between runs")
+		}
+		if dir, err = t.defaultSpool(); err != nil {
+			return 0, err
+		}
+	}
+	if err := mustBeSpool(dir); err != nil {
+		return 0, err
+	}
+	dest, err := reach(t, s, "", "")
+	if err != nil {
+		return 0, err
+	}
+	x, err := openSession(c, s, dest, opts)
+	if err != nil {
+		return 0, err
+	}
+	why, err := deliver(ctx, s, x.spool, x.progress, x.begun)
+	return x.finish(report{}, outcome{why: why, err: err})
+}

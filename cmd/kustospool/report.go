@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"kustospool/engine"
+)
+
+// report is what one run did. The counts are differences over the run, except
+// Spooled, which is what the spool holds at its end. Ingested includes the
+// records that the service had already; HandedOver are those of a spool that
+// waits for acceptance only. For a spool that was empty before,
+//
+//	Acked == Ingested + HandedOver + DeadLettered + Dropped + Spooled
+type report struct {
+	Read               int64   `json:"read"`
+	Acked              int64   `json:"acked"`
+	Ingested           int64   `json:"ingested"`
+	DeadLettered       int64   `json:"dead_lettered"`
+	Spooled            int64   `json:"spooled"`
+	Batches            int64   `json:"batches"`
+	RawBytes           int64   `json:"raw_bytes"`
+	CompressedBytes    int64   `json:"compressed_bytes"`
+	PossibleDuplicates int64   `json:"possible_duplicates"`
+	Seconds            float64 `json:"seconds"`
+
+	Skipped    int64 `json:"skipped,omitempty"`     // of Ingested: found in the table already
+	HandedOver int64 `json:"handed_over,omitempty"` // accepted; outcome not asked for
+	Dropped    int64 `json:"dropped,omitempty"`     // by the full policy
+	Blank      int64 `json:"blank_lines,omitempty"` // passed over in the input
+}
+
+// since fills in what changed between two snapshots of the spool.
+func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
+	r.Acked = after.Acked - before.Acked
+	r.Skipped = after.Skipped - before.Skipped
+	r.Ingested = after.Ingested - before.Ingested + r.Skipped
+	r.HandedOver = after.HandedOver - before.HandedOver
+	r.DeadLettered = after.DeadLettered - before.DeadLettered
+	r.Dropped = after.Dropped - before.Dropped
+	r.Spooled = after.Spooled()
+	r.Batches = settledBatches(after) - settledBatches(before)
+	r.RawBytes = after.RawBytes - before.RawBytes
+	r.CompressedBytes = after.WireBytes - before.WireBytes
+	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
+	r.Seconds = elapsed.Round(time.Millisecond).Seconds()
+}
+
+func settledBatches(s engine.Stats) int64 {
+	return s.BatchesIngested + s.BatchesSkipped + s.BatchesHandedOver + s.BatchesDeadLettered + s.BatchesDropped
+}
+
+// code is the exit code that the report alone stands for.
+func (r *report) code() int {
+	switch {
+	case r.DeadLettered > 0 || r.Dropped > 0:
+		return exitFailed
+	case r.Spooled > 0:
+		return exitPending
+	}
+	return exitOK
+}
+
+func (r *report) writeJSON(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
+
+// writeText writes aligned lines. Counts that are rarely there are left out
+// when they are 0.
+func (r *report) writeText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	line := func(name string, n int64, remark string) {
+		fmt.Fprintf(t, "%s\t%d\t %s\n", name, n, remark)
+	}
+	rare := func(name string, n int64, remark string) {
+		if n != 0 {
+			line(name, n, remark)
+		}
+	}
+	line("records read", r.Read, "")
+	rare("blank lines", r.Blank, "passed over")
+	line("acked (durable)", r.Acked, "")
+	line("ingested", r.Ingested, "")
+	rare("of them skipped", r.Skipped, "the table had them already")
+	rare("handed over", r.HandedOver, "accepted; the outcome was not asked for")
+	line("dead-lettered", r.DeadLettered, "")
+	rare("dropped", r.Dropped, "by the policy for a full spool")
+	line("still spooled", r.Spooled, "")
+	line("batches", r.Batches, "")
+	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
+	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
+	line("possible duplicates", r.PossibleDuplicates, "")
+	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
+	return t.Flush()
+}

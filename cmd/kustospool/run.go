@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kustospool/ingest"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // something is dead-lettered, dropped, or went wrong
+	exitUsage   = 2 // the command or its input is wrong; nothing was stored
+	exitPending = 3 // durable, and not all delivered
+)
+
+// console is where a command reads and writes.
+type console struct {
+	in  io.Reader
+	out io.Writer // the report and nothing else
+	err io.Writer // progress, hints, errors
+}
+
+// note prints a line of progress or advice.
+func (c *console) note(format string, args ...any) {
+	fmt.Fprintf(c.err, format+"\n", args...)
+}
+
+// command is one subcommand. run parses args itself; its code counts when the
+// error is nil.
+type command struct {
+	name     string
+	synopsis string // behind the name
+	summary  string // one line
+	help     string // what the flags do not say, with examples
+	flags    func(*pflag.FlagSet) any
+	run      func(ctx context.Context, c *console, settings any, args []string) (code int, err error)
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// refusedError is a spool that could not be opened. Nothing was stored.
+type refusedError struct{ err error }
+
+func (e refusedError) Error() string { return e.err.Error() }
+func (e refusedError) Unwrap() error { return e.err }
+
+// codeOf is the exit code of a command that failed with err.
+func codeOf(err error) int {
+	var (
+		usage   usageError
+		refused refusedError
+	)
+	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// run is the whole command: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &console{in: stdin, out: stdout, err: stderr}
+	if len(args) == 0 {
+		printOverview(c.err)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "--help":
+		if len(args) < 2 {
+			printOverview(c.out)
+			return exitOK
+		}
+		cmd := find(args[1])
+		if cmd == nil {
+			return unknown(c, args[1])
+		}
+		printHelp(c.out, cmd)
+		return exitOK
+	}
+	cmd := find(args[0])
+	if cmd == nil {
+		return unknown(c, args[0])
+	}
+	fs, settings := flagSet(cmd)
+	if err := fs.Parse(args[1:]); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			printHelp(c.out, cmd)
+			return exitOK
+		}
+		return fail(c, cmd, usageError{err})
+	}
+	code, err := cmd.run(ctx, c, settings, fs.Args())
+	if err != nil {
+		return fail(c, cmd, err)
+	}
+	return code
+}
+
+func unknown(c *console, name string) int {
+	c.note("kustospool: there is no command %q; see kustospool help", name)
+	return exitUsage
+}
+
+func fail(c *console, cmd *command, err error) int {
+	c.note("kustospool %s: %v", cmd.name, err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		c.note("See kustospool help %s.", cmd.name)
+	}
+	return codeOf(err)
+}
+
+func flagSet(cmd *command) (*pflag.FlagSet, any) {
+	fs := pflag.NewFlagSet(cmd.name, pflag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.SortFlags = false
+	fs.Usage = func() {}
+	return fs, cmd.flags(fs)
+}
+
+func commands() []*command {
+	return []*command{sendCommand(), drainCommand(), statusCommand(), simCommand()}
+}
+
+func find(name string) *command {
+	for _, cmd := range commands() {
+		if cmd.name == name {
+			return cmd
+		}
+	}
+	return nil
+}
+
+func printOverview(w io.Writer) {
+	fmt.Fprint(w, "kustospool stores records on disk and delivers them to Azure Data Explorer (Kusto).\n\nCommands:\n")
+	for _, cmd := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n", cmd.name, cmd.summary)
+	}
+	fmt.Fprint(w, `
+Try it, with nothing but this program:
+  kustospool send --to sim: --database Demo --table Telemetry testdata/telemetry.jsonl
+
+kustospool help COMMAND tells more.
+`)
+}
+
+func printHelp(w io.Writer, cmd *command) {
+	fs, _ := flagSet(cmd)
+	fmt.Fprintf(w, "kustospool %s %s\n\n%s\n\nFlags:\n%s", cmd.name, cmd.synopsis, cmd.help, fs.FlagUsagesWrapped(100))
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"kustospool/cmd/kustospool/internal/input"
+	"kustospool/engine"
+	"kustospool/ingest"
+)
+
+type sendSettings struct {
+	deliverySettings
+	database         string
+	table            string
+	format           string
+	mapping          string
+	mappingReference string
+	tags             []string
+	creationTime     string
+	skipHeader       bool
+	noWait           bool
+	rowsOut          string
+}
+
+func sendCommand() *command {
+	return &command{
+		name:     "send",
+		synopsis: "--to TARGET --database DB --table TABLE [flags] [FILE...|-]",
+		summary:  "spool files or standard input, deliver, and report",
+		help: `Reads records from files, or from standard input, makes them durable in a spool
+directory, delivers them to the target and waits until the service has said of
+each what became of it.
+
+Files of line formats (json, csv, tsv, psv, txt ...) hold one record a line; blank
+lines are passed over; csv fields may hold line ends inside double quotes. Files
+of other formats (parquet, avro, orc, singlejson ...) are one record as a whole.
+A name that ends in .gz is decompressed. The format follows from the file's
+extension, .jsonl and .ndjson included; standard input is json unless --format
+says otherwise. Files are read once beforehand, so that a bad one is refused
+before anything is stored.
+
+Examples:
+  kustospool send --to sim: --database Demo --table Telemetry testdata/telemetry.jsonl
+  kustospool send --to https://ingest-help.westeurope.kusto.windows.net \
+      --database Fleet --table Readings --mapping-reference readings log-*.jsonl.gz
+  journal-exporter | kustospool send --to https://... --database Ops --table Log --no-wait -
+  kustospool send --to dir:/media/usb --database Fleet --table Readings *.csv --skip-header
+
+Exit codes: 0 all is ingested (with --no-wait: durable), 1 something was
+dead-lettered or failed, 2 the command or its input is wrong and nothing was
+stored, 3 durable but not delivered yet.`,
+		flags: func(fs *pflag.FlagSet) any {
+			s := new(sendSettings)
+			fs.StringVar(&s.database, "database", "", "database to ingest into")
+			fs.StringVar(&s.table, "table", "", "table to ingest into")
+			fs.StringVar(&s.format, "format", "", "format of all inputs; default by each file's extension")
+			fs.StringVar(&s.mapping, "mapping", "", "ingestion mapping, as JSON or as @FILE")
+			fs.StringVar(&s.mappingReference, "mapping-reference", "", "name of an ingestion mapping of the table")
+			fs.StringArrayVar(&s.tags, "tag", nil, "extent tag such as drop-by:2026-11; may be repeated")
+			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, RFC 3339, for back-filling")
+			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first line of each input")
+			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
+			s.register(fs)
+			fs.StringVar(&s.rowsOut, "rows-out", "", "with --to sim:, write the table's rows to this file (- for standard output) as JSON lines")
+			return s
+		},
+		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
+			return send(ctx, c, settings.(*sendSettings), args)
+		},
+	}
+}
+
+// send checks everything that can be checked without storing, then spools,
+// delivers and reports.
+func send(ctx context.Context, c *console, s *sendSettings, args []string) (int, error) {
+	t, err := parseTarget(s.to)
+	if err != nil {
+		return 0, err
+	}
+	opts, err := s.options(c.err)
+	if err != nil {
+		return 0, err
+	}
+	sources, err := s.sources(c, args)
+	if err != nil {
+		return 0, err
+	}
+	properties, err := s.properties()
+	if err != nil {
+		return 0, err
+	}
+	if err := validate(properties, sources); err != nil {
+		return 0, err
+	}
+	expect, err := checkAll(sources)
+	if err != nil {
+		return 0, err
+	}
+	dest, err := reach(t, &s.deliverySettings, s.database, s.table)
+	if err != nil {
+		return 0, err
+	}
+	if err := dest.openRows(c, s.rowsOut, s.json); err != nil {
+		return 0, errors.Join(err, dest.close())
+	}
+	x, err := openSession(c, &s.deliverySettings, dest, opts)
+	if err != nil {
+		return 0, err
+	}
+
+	var r report
+	tables := make(map[ingest.Format]*engine.Table)
+	for _, src := range sources {
+		p := properties
+		p.Format = src.Format
+		if tables[src.Format], err = x.spool.Table(p); err != nil {
+			return x.finish(r, outcome{err: err})
+		}
+	}
+	x.progress.begin("spooled", expect)
+	err = spoolAll(ctx, tables, sources, &r, x.progress)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		c.note("Input is left that was not read: %d records were.", r.Read)
+		return x.finish(r, outcome{why: interrupted, unread: true})
+	case err != nil:
+		if r.Read > 0 {
+			c.note("The records before the error are durable in %s; kustospool status --spool %[1]s shows them.", shellWord(x.dir))
+		}
+		return x.finish(r, outcome{err: err})
+	case s.noWait:
+		return x.finish(r, outcome{noWait: true})
+	}
+	why, err := deliver(ctx, &s.deliverySettings, x.spool, x.progress, x.begun)
+	return x.finish(r, outcome{why: why, err: err})
+}
+
+// sources makes an input of each argument. No argument means standard input.
+func (s *sendSettings) sources(c *console, args []string) ([]input.Source, error) {
+	if len(args) == 0 {
+		args = []string{input.Stdin}
+		if f, ok := c.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			return nil, usagef("no input: name files, or - for standard input")
+		}
+	}
+	var format ingest.Format
+	if s.format != "" {
+		f, err := ingest.ParseFormat(s.format)
+		if err != nil {
+			return nil, usagef("--format: %w", err)
+		}
+		format = f
+	}
+	var out []input.Source
+	stdins := 0
+	for _, name := range args {
+		src := input.Source{Name: name, Format: format, SkipHeader: s.skipHeader}
+		if name == input.Stdin {
+			src.Reader = c.in
+			if stdins++; stdins > 1 {
+				return nil, usagef("standard input can be read only once")
+			}
+		}
+		if src.Format == "" {
+			f, ok := ingest.FormatOf(name)
+			switch {
+			case ok:
+				src.Format = f
+			case name == input.Stdin:
+				src.Format = ingest.JSON
+			default:
+				return nil, usagef("%s: the name does not tell the format; give --format", name)
+			}
+		}
+		if s.skipHeader && !hasHeader(src.Format) {
+			return nil, usagef("--skip-header: %s of format %s has no header line", name, src.Format)
+		}
+		out = append(out, src)
+	}
+	return out, nil
+}
+
+func hasHeader(f ingest.Format) bool {
+	return f.MappingKind() == ingest.MappingCSV && f.Concatenates()
+}
+
+// properties are those of all inputs but for the format.
+func (s *sendSettings) properties() (ingest.Properties, error) {
+	if s.mapping != "" && s.mappingReference != "" {
+		return ingest.Properties{}, usagef("--mapping and --mapping-reference exclude each other")
+	}
+	p := ingest.Properties{
+		Database:         s.database,
+		Table:            s.table,
+		MappingReference: s.mappingReference,
+		Mapping:          s.mapping,
+		Tags:             s.tags,
+	}
+	if path, ok := strings.CutPrefix(s.mapping, "@"); ok {
+		text, err := readMapping(path)
+		if err != nil {
+			return ingest.Properties{}, usagef("--mapping: %w", err)
+		}
+		p.Mapping = text
+	}
+	if s.creationTime != "" {
+		at, err := time.Parse(time.RFC3339, s.creationTime)
+		if err != nil {
+			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z", s.creationTime)
+		}
+		p.CreationTime = at
+	}
+	return p, nil
+}
+
+// readMapping reads a mapping file; one byte more than the limit is enough
+// for the check of its size to notice.
+func readMapping(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, ingest.MaxMappingBytes+1))
+	return strings.TrimSpace(string(text)), err
+}
+
+// validate checks the properties with each of the formats.
+func validate(p ingest.Properties, sources []input.Source) error {
+	seen := make(map[ingest.Format]bool)
+	for _, src := range sources {
+		if seen[src.Format] {
+			continue
+		}
+		seen[src.Format] = true
+		p.Format = src.Format
+		if err := p.Validate(); err != nil {
+			return usageError{err}
+		}
+	}
+	return nil
+}
+
+// checkAll reads the inputs that can be read twice, and returns the number of
+// records in all of them, 0 where it cannot be known. All that is wrong with
+// any of them is reported at once, one error an input.
+func checkAll(sources []input.Source) (records int64, err error) {
+	var errs []error
+	streamed := false
+	for i := range sources {
+		x, err := sources[i].Check()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		streamed = streamed || x.Streamed
+		records += x.Records
+	}
+	if streamed {
+		records = 0
+	}
+	return records, errors.Join(errs...)
+}

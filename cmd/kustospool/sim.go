@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+)
+
+type simSettings struct {
+	listen     string
+	tables     []string
+	autoCreate bool
+	lenient    bool
+	verbose    bool
+}
+
+func simCommand() *command {
+	return &command{
+		name:     "sim",
+		synopsis: "[--listen ADDRESS] [--table DB.TABLE]... [flags]",
+		summary:  "run a simulated service to try things out on",
+		help: `Runs a simulated Kusto cluster with its storage account on loopback ports until it
+is interrupted, and prints how to point a client at it and how to read a table's
+rows back. It holds everything in memory and asks for no credential.
+
+A table is DB.TABLE, which keeps every document as it came, or has columns:
+DB.TABLE(column:type,...).
+
+Examples:
+  kustospool sim --listen 127.0.0.1:8080 --table Demo.Telemetry
+  kustospool sim --table 'Demo.Readings(at:datetime,value:real,labels:dynamic)'`,
+		flags: func(fs *pflag.FlagSet) any {
+			s := new(simSettings)
+			fs.StringVar(&s.listen, "listen", "127.0.0.1:0", "loopback address of the cluster; port 0 picks a free one")
+			fs.StringArrayVar(&s.tables, "table", nil, "table to create, DB.TABLE or DB.TABLE(column:type,...); may be repeated")
+			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
+			fs.BoolVar(&s.lenient, "lenient-json", false, "pass over malformed JSON lines in silence, as the service does")
+			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
+			return s
+		},
+		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
+			return simulate(ctx, c, settings.(*simSettings), args)
+		},
+	}
+}
+
+func simulate(ctx context.Context, c *console, s *simSettings, args []string) (int, error) {
+	if len(args) > 0 {
+		return 0, usagef("sim takes no arguments; tables are named with --table")
+	}
+	var tables []tableSpec
+	for _, text := range s.tables {
+		spec, err := parseTable(text)
+		if err != nil {
+			return 0, err
+		}
+		tables = append(tables, spec)
+	}
+	opts := &kustosim.Options{
+		Listen:            s.listen,
+		AutoCreate:        s.autoCreate || len(tables) == 0,
+		FailMalformedJSON: !s.lenient,
+	}
+	if s.verbose {
+		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	sim, err := kustosim.Start(opts)
+	if err != nil {
+		return 0, usageError{err}
+	}
+	for _, spec := range tables {
+		if err := sim.CreateTable(spec.database, spec.table, spec.columns...); err != nil {
+			return 0, errors.Join(usageError{err}, sim.Close())
+		}
+	}
+	if err := announce(c, sim.Endpoint(), tables); err != nil {
+		return 0, errors.Join(err, sim.Close())
+	}
+	<-ctx.Done()
+	return exitOK, sim.Close()
+}
+
+// announce tells how to use the simulator. The first line is for scripts.
+func announce(c *console, endpoint string, tables []tableSpec) error {
+	database, table := "Demo", "Telemetry"
+	if len(tables) > 0 {
+		database, table = tables[0].database, tables[0].table
+	}
+	query := url.Values{"db": {database}, "table": {table}}.Encode()
+	_, err := fmt.Fprintf(c.out, `listening on %s
+
+To send to it:
+  kustospool send --to %[1]s --database %s --table %s FILE
+Any other client of queued ingestion takes that address as its cluster, without a credential.
+
+To read the rows back as JSON lines:
+  curl -s '%[1]s/sim/rows?%s'
+Counters:
+  curl -s %[1]s/sim/stats
+
+It keeps everything in memory and ends with an interrupt.
+`, endpoint, shellWord(database), shellWord(table), query)
+	return err
+}
+
+// tableSpec is a parsed --table.
+type tableSpec struct {
+	database, table string
+	columns         []kustosim.Column
+}
+
+// parseTable reads DB.TABLE or DB.TABLE(column:type,...). The database ends at
+// the first point.
+func parseTable(s string) (tableSpec, error) {
+	bad := func(rule string) (tableSpec, error) {
+		return tableSpec{}, usagef("--table %q: %s", s, rule)
+	}
+	name, columns, hasColumns := strings.Cut(s, "(")
+	database, table, ok := strings.Cut(name, ".")
+	if !ok {
+		return bad("must be DB.TABLE or DB.TABLE(column:type,...)")
+	}
+	p := ingest.Properties{Database: database, Table: table, Format: ingest.JSON}
+	if err := p.Validate(); err != nil {
+		return tableSpec{}, usagef("--table %q: %w", s, err)
+	}
+	spec := tableSpec{database: database, table: table}
+	if !hasColumns {
+		return spec, nil
+	}
+	if columns, ok = strings.CutSuffix(columns, ")"); !ok {
+		return bad("the list of columns is not closed")
+	}
+	for _, column := range strings.Split(columns, ",") {
+		name, kind, ok := strings.Cut(column, ":")
+		name, kind = strings.TrimSpace(name), strings.TrimSpace(kind)
+		if !ok || name == "" || kind == "" {
+			return bad("a column is NAME:TYPE")
+		}
+		spec.columns = append(spec.columns, kustosim.Column{Name: name, Type: kind})
+	}
+	return spec, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"kustospool/cmd/kustospool/internal/input"
+	"kustospool/engine"
+	"kustospool/ingest"
+)
+
+// A chunk is what one IngestAll makes durable: enough for the fsync not to
+// matter, and little enough for progress to move.
+const (
+	chunkBytes   = 1 << 20
+	chunkRecords = 1000
+)
+
+// chunk is a run of records of one input. The records lie one after the other
+// in data and end at ends.
+type chunk struct {
+	format ingest.Format
+	data   []byte
+	ends   []int
+	blank  int64
+	err    error // of the input, behind the records
+}
+
+func (k *chunk) records() [][]byte {
+	out := make([][]byte, len(k.ends))
+	begin := 0
+	for i, end := range k.ends {
+		out[i] = k.data[begin:end:end]
+		begin = end
+	}
+	return out
+}
+
+// spoolAll makes the records of all inputs durable, in their order. One
+// goroutine reads ahead of the one that stores, so that the disk is never
+// waited for twice. r.Read and r.Blank count as it goes.
+//
+// The reading goroutine is joined, unless it may be waiting for a stream: a
+// read of standard input cannot be broken off, and the process ends next.
+func spoolAll(ctx context.Context, tables map[ingest.Format]*engine.Table, sources []input.Source, r *report, p *progress) error {
+	ctx, cancel := context.WithCancel(ctx)
+	chunks := make(chan *chunk)
+	free := make(chan *chunk, 2)
+	free <- new(chunk)
+	free <- new(chunk)
+	go func() {
+		defer close(chunks)
+		for i := range sources {
+			if !readChunks(ctx, &sources[i], chunks, free) {
+				return
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		if !slices.ContainsFunc(sources, func(s input.Source) bool { return s.Stream() }) {
+			for range chunks {
+				// Nothing of it was acknowledged or counted.
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case k, ok := <-chunks:
+			if !ok {
+				return ctx.Err()
+			}
+			if err := ingestChunk(ctx, tables[k.format], k, r); err != nil {
+				return err
+			}
+			p.at(r.Read, "")
+			free <- k
+		}
+	}
+}
+
+// ingestChunk makes a chunk durable and counts it; then the input's error, if it
+// had one, comes to light.
+func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) error {
+	records := k.records()
+	if last := len(records) - 1; last > 0 && len(records[last]) > chunkBytes {
+		// A large record goes alone: together they may be more than one call takes.
+		if _, err := table.IngestAll(ctx, records[:last]); err != nil {
+			return err
+		}
+		r.Read += int64(last)
+		records = records[last:]
+	}
+	if len(records) > 0 {
+		if _, err := table.IngestAll(ctx, records); err != nil {
+			return err
+		}
+		r.Read += int64(len(records))
+	}
+	r.Blank += k.blank
+	return k.err
+}
+
+// readChunks reads one input to its end, and reports whether to go on with
+// the next.
+func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
+	r, err := src.Open()
+	if err != nil {
+		give(ctx, chunks, &chunk{format: src.Format, err: err})
+		return false
+	}
+	for {
+		var k *chunk
+		select {
+		case k = <-free:
+		case <-ctx.Done():
+			return false
+		}
+		*k = chunk{format: src.Format, data: k.data[:0], ends: k.ends[:0]}
+		if cap(k.data) > 4*chunkBytes {
+			k.data = nil // one large record is no reason to keep its room
+		}
+		blank := r.Blank()
+		err := fill(k, r, src.Stream())
+		k.blank = r.Blank() - blank
+		ended := err == io.EOF
+		if ended {
+			err = r.Close()
+		} else if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+		k.err = err
+		if !give(ctx, chunks, k) || err != nil {
+			return false
+		}
+		if ended {
+			return true
+		}
+	}
+}
+
+// fill reads records into k until it is full, or until the next record of a
+// stream may be long in coming.
+func fill(k *chunk, r *input.Reader, stream bool) error {
+	for len(k.data) < chunkBytes && len(k.ends) < chunkRecords {
+		rec, err := r.Next()
+		if err != nil {
+			return err
+		}
+		k.data = append(k.data, rec...)
+		k.ends = append(k.ends, len(k.data))
+		if stream && !r.Buffered() {
+			return nil
+		}
+	}
+	return nil
+}
+
+func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {
+	select {
+	case chunks <- k:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+type statusSettings struct {
+	to    string
+	spool string
+	json  bool
+	limit int
+}
+
+func statusCommand() *command {
+	return &command{
+		name:     "status",
+		synopsis: "--spool DIR | --to TARGET [flags]",
+		summary:  "show what a spool holds, without a network",
+		help: `Opens a spool and shows its counters, what each table waits for, the batches that
+are not settled with what the service last said about them, and the dead letters.
+It delivers nothing. A spool that another process has open is not shown; the
+message names that process.
+
+Examples:
+  kustospool status --spool /var/spool/fleet
+  kustospool status --to https://ingest-help.westeurope.kusto.windows.net --json
+
+Exit codes: 0 shown, 1 the spool is in use or cannot be read, 2 the command is wrong.`,
+		flags: func(fs *pflag.FlagSet) any {
+			s := new(statusSettings)
+			fs.StringVar(&s.spool, "spool", "", "spool directory")
+			fs.StringVar(&s.to, "to", "", "target whose default spool is meant")
+			fs.BoolVar(&s.json, "json", false, "print one JSON object")
+			fs.IntVar(&s.limit, "limit", 20, "how many batches and dead letters to list; 0 means all")
+			return s
+		},
+		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
+			return status(c, settings.(*statusSettings), args)
+		},
+	}
+}
+
+// spoolStatus is what status prints, in the form of --json.
+type spoolStatus struct {
+	Spool    string         `json:"spool"`
+	ID       string         `json:"id"`
+	Counters spoolCounters  `json:"counters"`
+	Lanes    []laneBacklog  `json:"lanes"`   // those with something spooled
+	Batches  []batchStatus  `json:"batches"` // not settled, oldest of each lane first
+	Dead     []batchStatus  `json:"dead_letters"`
+	Cut      map[string]int `json:"cut,omitempty"` // how many more there are of a list
+}
+
+type spoolCounters struct {
+	Acked              int64     `json:"acked"`
+	Open               int64     `json:"open"`
+	Sealed             int64     `json:"sealed"`
+	Ingested           int64     `json:"ingested"` // skipped included
+	Skipped            int64     `json:"skipped"`
+	HandedOver         int64     `json:"handed_over"`
+	DeadLettered       int64     `json:"dead_lettered"`
+	Dropped            int64     `json:"dropped"`
+	PossibleDuplicates int64     `json:"possible_duplicates"`
+	RawBytes           int64     `json:"raw_bytes"`
+	CompressedBytes    int64     `json:"compressed_bytes"`
+	DiskBytes          int64     `json:"disk_bytes"`
+	MaxDiskBytes       int64     `json:"max_disk_bytes"`
+	Damaged            int64     `json:"damaged"`
+	OldestOpen         time.Time `json:"oldest_open,omitzero"`
+}
+
+type laneBacklog struct {
+	Database string          `json:"database"`
+	Table    string          `json:"table"`
+	Format   ingest.Format   `json:"format"`
+	Open     int64           `json:"open"`
+	Batches  int             `json:"batches"`
+	Records  int64           `json:"records"` // in those batches
+	RawBytes int64           `json:"raw_bytes"`
+	Failure  *ingest.Failure `json:"failure,omitempty"` // the newest
+}
+
+type batchStatus struct {
+	ID          ingest.BatchID  `json:"id"`
+	Database    string          `json:"database"`
+	Table       string          `json:"table"`
+	State       ingest.State    `json:"state"`
+	Records     int64           `json:"records"`
+	RawBytes    int64           `json:"raw_bytes"`
+	Attempts    int             `json:"attempts"`
+	SealedAt    time.Time       `json:"sealed_at"`
+	Updated     time.Time       `json:"updated,omitzero"`
+	NextAttempt time.Time       `json:"next_attempt,omitzero"`
+	Failure     *ingest.Failure `json:"failure,omitempty"`
+}
+
+func status(c *console, s *statusSettings, args []string) (int, error) {
+	switch {
+	case len(args) > 0:
+		return 0, usagef("status takes no files; the spool is named with --spool")
+	case s.limit < 0:
+		return 0, usagef("--limit %d: must not be negative", s.limit)
+	case (s.spool == "") == (s.to == ""):
+		return 0, usagef("name the spool: either --spool DIR, or --to TARGET for the target's default one")
+	}
+	dir := s.spool
+	if dir == "" {
+		t, err := parseTarget(s.to)
+		if err != nil {
+			return 0, err
+		}
+		if dir, err = t.defaultSpool(); err != nil {
+			return 0, err
+		}
+	}
+	if err := mustBeSpool(dir); err != nil {
+		return 0, err
+	}
+	st, err := store.Open(dir, nil)
+	if err != nil {
+		return 0, err
+	}
+	shown, err := collect(st, dir, s.limit)
+	if err := errors.Join(err, st.Close()); err != nil {
+		return 0, err
+	}
+	if s.json {
+		return exitOK, json.NewEncoder(c.out).Encode(shown)
+	}
+	return exitOK, shown.writeText(c.out)
+}
+
+// mustBeSpool refuses a directory without a spool, so that looking at one
+// never creates one.
+func mustBeSpool(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, "manifest.db"))
+	if errors.Is(err, os.ErrNotExist) {
+		// A spool that has lost its manifest is rebuilt from its segments.
+		if _, err = os.Stat(filepath.Join(dir, "segments")); errors.Is(err, os.ErrNotExist) {
+			return usagef("there is no spool in %s", dir)
+		}
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func collect(st *store.Store, dir string, limit int) (*spoolStatus, error) {
+	n := st.Stats()
+	out := &spoolStatus{Spool: dir, ID: st.ID().String(), Lanes: []laneBacklog{}, Batches: []batchStatus{}, Dead: []batchStatus{}, Cut: map[string]int{},
+		Counters: spoolCounters{
+			Acked: n.Acked, Open: n.Open, Sealed: n.Sealed, Ingested: n.Ingested + n.Skipped, Skipped: n.Skipped,
+			HandedOver: n.HandedOver, DeadLettered: n.DeadLettered, Dropped: n.Dropped, PossibleDuplicates: n.PossibleDuplicates,
+			RawBytes: n.RawBytes, CompressedBytes: n.WireBytes, DiskBytes: n.DiskBytes, MaxDiskBytes: n.MaxBytes,
+			Damaged: n.Damaged, OldestOpen: n.OldestOpen,
+		}}
+	lanes := make(map[uint32]*laneBacklog)
+	at := func(id uint32) *laneBacklog {
+		if lanes[id] == nil {
+			p, _ := st.LaneProperties(id)
+			lanes[id] = &laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format}
+		}
+		return lanes[id]
+	}
+	for f, err := range st.Unsealed() {
+		if err != nil {
+			return nil, err
+		}
+		at(f.Lane).Open += f.Records()
+	}
+	live := st.Live()
+	for _, e := range live {
+		l := at(e.Batch.Lane)
+		l.Batches++
+		l.Records += e.Batch.Records()
+		l.RawBytes += e.Batch.RawBytes
+		if e.Failure != nil && (l.Failure == nil || e.Failure.At.After(l.Failure.At)) {
+			l.Failure = e.Failure
+		}
+	}
+	for _, id := range st.Lanes() {
+		if l := lanes[id]; l != nil {
+			out.Lanes = append(out.Lanes, *l)
+		}
+	}
+	for i, e := range live {
+		if limit > 0 && i == limit {
+			out.Cut["batches"] = len(live) - limit
+			break
+		}
+		out.Batches = append(out.Batches, batchOf(e))
+	}
+	for e, err := range st.DeadLetters() {
+		if err != nil {
+			return nil, err
+		}
+		if limit > 0 && len(out.Dead) == limit {
+			out.Cut["dead_letters"]++
+			continue
+		}
+		out.Dead = append(out.Dead, batchOf(e))
+	}
+	return out, nil
+}
+
+func batchOf(e store.Entry) batchStatus {
+	p := e.Batch.Properties
+	return batchStatus{ID: e.Batch.ID, Database: p.Database, Table: p.Table, State: e.State, Records: e.Batch.Records(),
+		RawBytes: e.Batch.RawBytes, Attempts: e.Attempts, SealedAt: e.Batch.SealedAt, Updated: e.Updated,
+		NextAttempt: e.NextAttempt, Failure: e.Failure}
+}
+
+func (s *spoolStatus) writeText(w io.Writer) error {
+	n := s.Counters
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\n", s.Spool, s.ID)
+	for _, line := range []struct {
+		name   string
+		n      int64
+		always bool
+	}{
+		{"acked (durable)", n.Acked, true}, {"in no batch yet", n.Open, true}, {"in batches", n.Sealed, true},
+		{"ingested", n.Ingested, true}, {"of them skipped", n.Skipped, false}, {"handed over", n.HandedOver, false},
+		{"dead-lettered", n.DeadLettered, true}, {"dropped", n.Dropped, false},
+		{"possible duplicates", n.PossibleDuplicates, true}, {"damage found", n.Damaged, false},
+	} {
+		if line.always || line.n != 0 {
+			fmt.Fprintf(t, "%s\t%d\n", line.name, line.n)
+		}
+	}
+	fmt.Fprintf(t, "disk\t%s of %s\n", shortBytes(n.DiskBytes), shortBytes(n.MaxDiskBytes))
+	for _, l := range s.Lanes {
+		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
+			l.Database, l.Table, l.Format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+		if l.Failure != nil {
+			fmt.Fprintf(t, "last failure\t%s (%s)\n", l.Failure, l.Failure.At.Format(time.RFC3339))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := writeBatches(w, "Batches", s.Batches, s.Cut["batches"]); err != nil {
+		return err
+	}
+	return writeBatches(w, "Dead letters in "+deadDir(s.Spool), s.Dead, s.Cut["dead_letters"])
+}
+
+func writeBatches(w io.Writer, title string, batches []batchStatus, more int) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintf(w, "\n%s:\n", title); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  ID\tTABLE\tSTATE\tRECORDS\tSIZE\tATTEMPTS\tSAID")
+	for _, b := range batches {
+		said := ""
+		if b.Failure != nil {
+			said = b.Failure.String()
+		}
+		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, b.Database, b.Table, b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
+	}
+	if more > 0 {
+		fmt.Fprintf(t, "  and %d more; see --limit\n", more)
+	}
+	return t.Flush()
+}
