@@ -1,0 +1,89 @@
+// Command bench measures kustospool and prints Go benchmark lines, which
+// benchstat compares.
+//
+//	go run ./cmd/bench ingest    acknowledged records a second, by producers
+//	go run ./cmd/bench e2e       from producers to rows, with an outage in the middle
+//
+// # What is promised
+//
+// Every acknowledgement that is counted was fsynced. e2e compares each row of
+// the simulated service with what was acknowledged, and exits with 1 when one
+// is lost or doubled. Figures compare within one machine and one run of it;
+// run the floor (ingest -floor) beside it to know the disk.
+//
+// # What it does not do
+//
+// It does not measure a real cluster, nor the network. Nothing is left behind
+// in the temporary directory, unless the process is killed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+const usage = `usage: bench ingest|e2e [flags]
+  bench ingest -h   flags of the acknowledgement benchmark
+  bench e2e -h      flags of the end-to-end benchmark
+`
+
+// run returns the exit code: 0 done, 1 failed or a row lost or doubled, 2 the
+// command is wrong.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var measure func(context.Context, []string, io.Writer, io.Writer) error
+	if len(args) > 0 {
+		switch args[0] {
+		case "ingest":
+			measure = runIngest
+		case "e2e":
+			measure = runE2E
+		}
+	}
+	if measure == nil {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	err := measure(ctx, args[1:], stdout, stderr)
+	var bad usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &bad):
+		fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+		return 2
+	}
+	fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+	return 1
+}
+
+// usageError is a mistake in the flags.
+type usageError struct{ error }
+
+func parse(fs *flag.FlagSet, args []string) error {
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return usageError{err}
+	case fs.NArg() > 0:
+		return usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
+	}
+	return nil
+}
+
+// heading is what benchstat groups results by.
+func heading(w io.Writer) {
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: kustospool/cmd/bench\n", runtime.GOOS, runtime.GOARCH)
+}
