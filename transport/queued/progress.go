@@ -61,8 +61,12 @@ func (p progress) encode() []byte {
 		if err != nil {
 			panic("queued: a progress of plain fields does not marshal: " + err.Error())
 		}
-		if len(b) <= transport.MaxProgressBytes || keep == 0 {
+		if len(b) <= transport.MaxProgressBytes {
 			return b
+		}
+		if keep == 0 {
+			// Names this long are not ours. Without them the batch is uploaded anew.
+			p = progress{Version: progressVersion}
 		}
 	}
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, status row,
-// message. It posts at most one message, after Journal.Commit.
+// message. It posts at most one message, after Journal.Commit. Its Ack is
+// Accepted, or Skipped where the status table says that an earlier attempt
+// brought the batch in; nothing is posted then.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	a := &attempt{Client: c, d: d, progress: decodeProgress(d.Progress)}
 	return a.run(ctx)
@@ -39,12 +41,12 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if a.table != nil && len(a.progress.Attempts) > 0 {
 		// An earlier message may have been posted. What the service said of it
 		// counts more than another copy of it.
-		state, err := a.earlier(ctx)
+		in, err := a.earlier(ctx)
 		if err != nil {
 			return transport.Ack{}, err
 		}
-		if state.Ingested() {
-			return transport.Ack{State: state}, nil
+		if in {
+			return transport.Ack{State: ingest.Skipped}, nil
 		}
 	}
 	container, wire, err := a.upload(ctx)
@@ -54,12 +56,12 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	var row *statusRow
 	if a.table != nil {
 		row = &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
-		state, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
+		in, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
 		if err != nil {
 			return transport.Ack{}, err
 		}
-		if state.Ingested() {
-			return transport.Ack{State: state, WireBytes: wire}, nil
+		if in {
+			return transport.Ack{State: ingest.Skipped, WireBytes: wire}, nil
 		}
 	}
 	text, err := a.message(container, row).encode()

@@ -134,29 +134,28 @@ func (c *Client) rows(ctx context.Context, table kusto.Resource, id ingest.Batch
 	return out, nil
 }
 
-// earlier is the state that earlier attempts of the batch brought it to, 0
-// where they brought it to none.
-func (a *attempt) earlier(ctx context.Context) (ingest.State, error) {
+// earlier reports whether earlier attempts brought the batch in.
+func (a *attempt) earlier(ctx context.Context) (bool, error) {
 	for _, table := range a.resources.StatusTables {
 		rows, err := a.rows(ctx, table, a.d.Batch.ID)
 		if err != nil {
-			return 0, err
+			return false, err
 		}
 		if o, _ := judge(rows, a.progress.latest()); o.State.Ingested() {
-			return o.State, nil
+			return true, nil
 		}
 	}
-	return 0, nil
+	return false, nil
 }
 
 // insertRow puts the attempt's row in, before its message, so that the service
 // finds it. A row that is there already is of this very attempt, cut off by a
-// crash before its message or after; it is not overwritten, and what it says
-// is returned.
-func (a *attempt) insertRow(ctx context.Context, table kusto.Resource, r *statusRow, path string) (ingest.State, error) {
+// crash before its message or after; it is not overwritten, and the result
+// tells whether it says that the batch is in.
+func (a *attempt) insertRow(ctx context.Context, table kusto.Resource, r *statusRow, path string) (in bool, err error) {
 	client, err := a.tableClient(table)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	entity, err := json.Marshal(map[string]string{
 		"PartitionKey": r.PartitionKey, "RowKey": r.RowKey,
@@ -165,19 +164,19 @@ func (a *attempt) insertRow(ctx context.Context, table kusto.Resource, r *status
 		"UpdatedOn": time.Now().UTC().Format(time.RFC3339Nano),
 	})
 	if err != nil {
-		return 0, &transport.Error{Op: opStatus, Class: transport.Permanent, Message: "the batch's names are not valid text"}
+		return false, &transport.Error{Op: opStatus, Class: transport.Permanent, Message: "the batch's names are not valid text"}
 	}
 	if _, err = client.AddEntity(ctx, entity, nil); err == nil {
-		return 0, nil
+		return false, nil
 	}
 	var re *azcore.ResponseError
 	if !errors.As(err, &re) || re.StatusCode != http.StatusConflict || re.ErrorCode != string(aztables.EntityAlreadyExists) {
-		return 0, a.failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
+		return false, a.failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
 	}
 	rows, err := a.rows(ctx, table, a.d.Batch.ID)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	o, _ := judge(rows, a.d.Attempt)
-	return o.State, nil
+	return o.State.Ingested(), nil
 }

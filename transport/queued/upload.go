@@ -54,7 +54,7 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 		wire, err := a.put(ctx, container)
 		if err == nil {
 			a.ingestion.Ranking.Report(container.Account, true)
-			return container, wire, nil
+			return container, wire, a.noteUploaded(ctx)
 		}
 		failure = err
 		if e := asError(err); e == nil || e.Class == transport.Permanent || ctx.Err() != nil {
@@ -62,6 +62,21 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 		}
 	}
 	return kusto.Resource{}, 0, failure
+}
+
+// worthNoting is from how many bytes on an upload is noted when it has ended,
+// so that an attempt after a failure between here and Commit does not repeat
+// it. Below, the repeat costs less than the note.
+const worthNoting = 1 << 20
+
+func (a *attempt) noteUploaded(ctx context.Context) error {
+	if a.progress.Wire < worthNoting || a.progress.ETag == "" {
+		return nil
+	}
+	if err := a.d.Journal.Note(ctx, a.progress.encode()); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
 }
 
 // put uploads the payload to one container. An error of the payload is
