@@ -1,0 +1,251 @@
+package kustosim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Permissions of what `.get ingestion resources` hands out. The protocol
+// reference, section 16, calls them an assumption.
+const (
+	containerPermissions = "racwdl"
+	queuePermissions     = "a"
+	reportPermissions    = "rp"
+	tablePermissions     = "raud"
+)
+
+// builtinStorage is storage in memory: accounts of three services each, every
+// service on a port of its own.
+type builtinStorage struct {
+	issuer *issuer
+
+	// Written before the first request, then only read.
+	accounts []*builtinAccount
+	byHost   map[string]*builtinAccount // of the blob service, host:port
+	byTable  map[string]*builtinAccount // of the table service
+
+	mu struct {
+		sync.Mutex
+		generation int // of the resource names
+	}
+}
+
+type builtinAccount struct {
+	name   string
+	blobs  *blobAccount
+	queues *queueAccount
+	tables *tableAccount
+	blob   string // host:port
+	queue  string
+	table  string
+}
+
+// newBuiltinStorage makes the accounts and opens their ports on ip.
+func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
+	b := &builtinStorage{issuer: s.issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
+	for n := range s.opts.Accounts {
+		name := "simstorage" + strconv.Itoa(n)
+		a := &builtinAccount{
+			name:   name,
+			blobs:  newBlobAccount(name, s.opts.MaxBlobBytes, s.issuer, s.stats),
+			queues: newQueueAccount(name, s.issuer, s.stats, func(text string) { s.ingestor.deliver(text) }),
+			tables: newTableAccount(name, s.issuer, s.stats),
+		}
+		b.accounts = append(b.accounts, a)
+	}
+	b.create()
+	for n, a := range b.accounts {
+		for _, l := range []struct {
+			svc     service
+			host    Host
+			handler http.Handler
+			addr    *string
+		}{
+			{blobService, Blob.Account(n), a.blobs, &a.blob},
+			{queueService, Queue.Account(n), a.queues, &a.queue},
+			{tableService, Table.Account(n), a.tables, &a.table},
+		} {
+			addr, err := s.listenStorage(l.host, l.svc, ip, l.handler)
+			if err != nil {
+				return nil, err
+			}
+			*l.addr = addr
+		}
+		b.byHost[a.blob], b.byTable[a.table] = a, a
+	}
+	return b, nil
+}
+
+func (b *builtinStorage) names(n int) (container, queue string) {
+	suffix := strconv.Itoa(n)
+	if b.mu.generation > 0 {
+		suffix += "-" + strconv.Itoa(b.mu.generation)
+	}
+	return "ingestdata-" + suffix, "readyforaggregation-secured-" + suffix
+}
+
+const (
+	statusTable      = "ingestionsstatus0"
+	successQueueName = "successful-ingestions"
+	failureQueueName = "failed-ingestions"
+)
+
+func (b *builtinStorage) create() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n, a := range b.accounts {
+		container, queue := b.names(n)
+		a.blobs.createContainer(container)
+		a.queues.createQueue(queue, true)
+	}
+	if b.mu.generation == 0 {
+		first := b.accounts[0]
+		first.queues.createQueue(successQueueName, false)
+		first.queues.createQueue(failureQueueName, false)
+		first.tables.createTable(statusTable)
+	}
+}
+
+func (b *builtinStorage) rotate(context.Context) error {
+	b.mu.Lock()
+	for n, a := range b.accounts {
+		container, queue := b.names(n)
+		a.blobs.dropContainer(container)
+		a.queues.dropQueue(queue)
+	}
+	b.mu.generation++
+	b.mu.Unlock()
+	b.create()
+	return nil
+}
+
+func (b *builtinStorage) resources() ([]resource, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	root := func(svc service, account, addr, name, perms string) string {
+		return "http://" + addr + "/" + account + "/" + name + "?" + b.issuer.sign(svc, account, name, perms, now)
+	}
+	var list []resource
+	for n, a := range b.accounts {
+		container, queue := b.names(n)
+		list = append(list,
+			resource{"SecuredReadyForAggregationQueue", root(queueService, a.name, a.queue, queue, queuePermissions)},
+			resource{"TempStorage", root(blobService, a.name, a.blob, container, containerPermissions)})
+	}
+	a := b.accounts[0]
+	return append(list,
+		resource{"FailedIngestionsQueue", root(queueService, a.name, a.queue, failureQueueName, reportPermissions)},
+		resource{"SuccessfulIngestionsQueue", root(queueService, a.name, a.queue, successQueueName, reportPermissions)},
+		resource{"IngestionsStatusTable", root(tableService, a.name, a.table, statusTable, tablePermissions)}), nil
+}
+
+// locate checks the URI of a blob and its signature for a permission.
+func (b *builtinStorage) locate(uri *url.URL, permission string) (a *builtinAccount, container, name string, err *storageError) {
+	a = b.byHost[uri.Host]
+	account, container, name := splitPath(uri.Path)
+	if a == nil || account != a.name {
+		return nil, "", "", &storageError{http.StatusNotFound, "AccountNotFound", "no such storage account"}
+	}
+	return a, container, name, b.issuer.check(blobService, account, container, uri.Query(), permission, time.Now())
+}
+
+func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, *ingestError) {
+	a, container, name, err := b.locate(uri, "r")
+	if err == nil {
+		var found *blob
+		if found, err = a.blobs.find(container, name); err == nil {
+			return io.NopCloser(found.reader()), found.size, nil
+		}
+	}
+	return nil, 0, downloadError(err.status, err.code)
+}
+
+// downloadError turns a storage reply into the code an ingestion fails with.
+func downloadError(status int, code string) *ingestError {
+	switch {
+	case code == "AccountNotFound":
+		return permanent("Download_AccountNotFound", "the storage account of the blob was not found")
+	case status == http.StatusNotFound:
+		return permanent("Download_SourceNotFound", "the blob was not found (%s)", code)
+	case status == http.StatusForbidden, status == http.StatusUnauthorized, status == http.StatusConflict:
+		return permanent("Download_Forbidden", "the blob could not be read (%s)", code)
+	case status >= 500 || status == http.StatusTooManyRequests:
+		return transient("Download_UnknownError", "storage answered %d (%s)", status, code)
+	default:
+		return permanent("Download_BadRequest", "storage answered %d (%s)", status, code)
+	}
+}
+
+func (b *builtinStorage) remove(_ context.Context, uri *url.URL) error {
+	a, container, name, err := b.locate(uri, "d")
+	if err == nil {
+		err = a.blobs.delete(container, name)
+	}
+	if err != nil {
+		return err
+	}
+	a.blobs.stats.add(func(s *Stats) { s.BlobsDeleted++ })
+	return nil
+}
+
+var errUnknownTable = errors.New("kustosim: the status table of the message is not one of the simulator's")
+
+// setStatus upserts, as the service may have to write a row that the client
+// did not insert.
+func (b *builtinStorage) setStatus(_ context.Context, table *url.URL, key entityKey, props map[string]any) error {
+	a := b.byTable[table.Host]
+	account, name, _ := splitPath(table.Path)
+	if name == "" { // Node leaves the table out of the path
+		name = table.Query().Get("tn")
+	}
+	if a == nil || account != a.name {
+		return errUnknownTable
+	}
+	if err := b.issuer.check(tableService, account, name, table.Query(), "u", time.Now()); err != nil {
+		return err
+	}
+	encoded := make(map[string]json.RawMessage, len(props))
+	for k, v := range props {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("kustosim: status property %s: %w", k, err)
+		}
+		encoded[k] = text
+	}
+	if _, err := a.tables.write(name, key, encoded, mergeEntity, ""); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (b *builtinStorage) report(_ context.Context, queue reportQueue, text string) error {
+	name := successQueueName
+	if queue == failureQueue {
+		name = failureQueueName
+	}
+	b.accounts[0].queues.post(name, text)
+	return nil
+}
+
+func (b *builtinStorage) close() error { return nil }
+
+// blobNames lists account/container/blob of everything stored.
+func (b *builtinStorage) blobNames() []string {
+	var names []string
+	for _, a := range b.accounts {
+		for _, name := range a.blobs.names() {
+			names = append(names, strings.Join([]string{a.name, name}, "/"))
+		}
+	}
+	return names
+}

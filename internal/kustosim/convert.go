@@ -1,0 +1,217 @@
+package kustosim
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxValueBytes is where the service cuts a string and gives up a dynamic
+// value (protocol reference section 13).
+const maxValueBytes = 1 << 20
+
+var null = []byte("null")
+
+// appendText appends the JSON of a delimited field as a column's type. What
+// does not convert is null, as at the service.
+func appendText(dst, field []byte, kind string) []byte {
+	if kind == "string" || kind == "" {
+		return appendString(dst, field)
+	}
+	text := strings.TrimSpace(string(field))
+	if text == "" {
+		return append(dst, null...)
+	}
+	switch kind {
+	case "long", "int":
+		bits := 64
+		if kind == "int" {
+			bits = 32
+		}
+		n, err := strconv.ParseInt(text, 0, bits)
+		if err != nil {
+			return append(dst, null...)
+		}
+		return strconv.AppendInt(dst, n, 10)
+	case "real":
+		f, err := strconv.ParseFloat(text, 64)
+		switch {
+		case err != nil:
+			return append(dst, null...)
+		case math.IsNaN(f) || math.IsInf(f, 0):
+			return appendString(dst, []byte(text))
+		case json.Valid([]byte(text)): // as it was written, so that it compares exactly
+			return append(dst, text...)
+		}
+		return strconv.AppendFloat(dst, f, 'g', -1, 64)
+	case "decimal":
+		if _, err := strconv.ParseFloat(text, 64); err != nil {
+			return append(dst, null...)
+		}
+		return appendString(dst, []byte(text))
+	case "bool":
+		switch strings.ToLower(text) {
+		case "true", "1":
+			return append(dst, "true"...)
+		case "false", "0":
+			return append(dst, "false"...)
+		}
+		return append(dst, null...)
+	case "datetime":
+		t, ok := parseDatetime(text)
+		if !ok {
+			return append(dst, null...)
+		}
+		return appendString(dst, []byte(t.UTC().Truncate(100).Format(time.RFC3339Nano)))
+	case "guid":
+		if text = strings.Trim(text, "{}"); !guidPattern.MatchString(text) {
+			return append(dst, null...)
+		}
+		return appendString(dst, []byte(strings.ToLower(text)))
+	case "dynamic":
+		if !json.Valid([]byte(text)) {
+			return appendString(dst, field)
+		}
+		return appendDynamic(dst, []byte(text))
+	default: // timespan
+		return appendString(dst, []byte(text))
+	}
+}
+
+// appendValue appends a JSON value as a column's type. A column without a type
+// and dynamic take it as it is.
+func appendValue(dst []byte, value json.RawMessage, kind string) []byte {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 || string(value) == "null" {
+		return append(dst, null...)
+	}
+	switch kind {
+	case "", "dynamic":
+		return appendDynamic(dst, value)
+	case "string":
+		if value[0] == '"' {
+			if len(value) <= maxValueBytes {
+				return append(dst, value...)
+			}
+			var s string
+			if json.Unmarshal(value, &s) != nil {
+				return append(dst, null...)
+			}
+			return appendString(dst, []byte(s))
+		}
+		return appendString(dst, value)
+	}
+	if value[0] == '"' {
+		var s string
+		if json.Unmarshal(value, &s) != nil {
+			return append(dst, null...)
+		}
+		return appendText(dst, []byte(s), kind)
+	}
+	if value[0] == '{' || value[0] == '[' {
+		return append(dst, null...)
+	}
+	if n, ok := integral(value); ok && (kind == "long" || kind == "int") {
+		value = n
+	}
+	return appendText(dst, value, kind)
+}
+
+// integral turns 1e3 and 2.0 into integers, where that is exact.
+func integral(value []byte) ([]byte, bool) {
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || !bytes.ContainsAny(value, ".eE") || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return nil, false
+	}
+	return strconv.AppendInt(nil, int64(f), 10), true
+}
+
+func appendDynamic(dst, value []byte) []byte {
+	if len(value) > maxValueBytes {
+		return append(dst, null...)
+	}
+	return append(dst, value...)
+}
+
+// appendString appends s as a JSON string, cut at the service's limit. Bytes
+// that are not UTF-8 become the replacement character.
+func appendString(dst, s []byte) []byte {
+	if len(s) > maxValueBytes {
+		s = s[:maxValueBytes]
+		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
+			s = s[:len(s)-1]
+		}
+		if len(s) > 0 && s[len(s)-1] >= utf8.RuneSelf {
+			s = s[:len(s)-1]
+		}
+	}
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+			i++
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+			i++
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+			i++
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+			i++
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+			i++
+		default:
+			r, n := utf8.DecodeRune(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+		}
+	}
+	return append(dst, '"')
+}
+
+var datetimeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02 15:04:05Z07:00",
+	"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02", time.RFC1123, time.RFC1123Z}
+
+func parseDatetime(text string) (time.Time, bool) {
+	for _, layout := range datetimeLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// fromUnix applies the DateTimeFromUnix transforms of a mapping.
+func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
+	var unit time.Duration
+	switch transform {
+	case "datetimefromunixseconds":
+		unit = time.Second
+	case "datetimefromunixmilliseconds":
+		unit = time.Millisecond
+	case "datetimefromunixmicroseconds":
+		unit = time.Microsecond
+	case "datetimefromunixnanoseconds":
+		unit = time.Nanosecond
+	default:
+		return value, false
+	}
+	n, err := strconv.ParseInt(strings.Trim(string(value), `"`), 10, 64)
+	if err != nil {
+		return nil, true
+	}
+	perSecond := int64(time.Second / unit)
+	t := time.Unix(n/perSecond, n%perSecond*int64(unit)).UTC()
+	return quoted(t.Format(time.RFC3339Nano)), true
+}

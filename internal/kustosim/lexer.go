@@ -1,0 +1,142 @@
+package kustosim
+
+import (
+	"errors"
+	"strings"
+)
+
+// tokenKind tells the tokens of a command apart.
+type tokenKind int
+
+const (
+	wordToken   tokenKind = iota + 1 // a bare name, number or command word
+	textToken                        // a string literal, unquoted
+	symbolToken                      // one of ( ) [ ] { } , : = | < > .
+)
+
+type token struct {
+	kind tokenKind
+	text string
+}
+
+// is reports whether the token is this word, in any case, or this symbol.
+func (t token) is(text string) bool {
+	return t.kind == wordToken && strings.EqualFold(t.text, text) || t.kind == symbolToken && t.text == text
+}
+
+var errCommandSyntax = errors.New("the command is not understood")
+
+// lex splits a command into tokens. String literals may be in single or double
+// quotes with backslash escapes, verbatim (@'..', a quote is doubled), between
+// three back-ticks, and obfuscated (h'..'). A bracketed name, ['T'] or ["T"], is
+// one word. A word keeps a leading dot, so ".create" is one token.
+func lex(s string) ([]token, error) {
+	var tokens []token
+	for {
+		s = strings.TrimLeft(s, " \t\r\n")
+		if s == "" {
+			return tokens, nil
+		}
+		switch c := s[0]; {
+		case strings.HasPrefix(s, "//"):
+			_, s, _ = strings.Cut(s, "\n")
+		case strings.HasPrefix(s, "```"):
+			text, rest, ok := strings.Cut(s[3:], "```")
+			if !ok {
+				return nil, errCommandSyntax
+			}
+			tokens, s = append(tokens, token{textToken, text}), rest
+		case c == '\'' || c == '"':
+			text, rest, err := cutLiteral(s)
+			if err != nil {
+				return nil, err
+			}
+			tokens, s = append(tokens, token{textToken, text}), rest
+		case (c == '@' || c == 'h' || c == 'H') && len(s) > 1 && strings.IndexByte("'\"@", s[1]) >= 0:
+			text, rest, err := cutPrefixed(s)
+			if err != nil {
+				return nil, err
+			}
+			tokens, s = append(tokens, token{textToken, text}), rest
+		case strings.HasPrefix(s, "['") || strings.HasPrefix(s, `["`):
+			text, rest, err := cutLiteral(s[1:])
+			if err != nil || !strings.HasPrefix(rest, "]") {
+				return nil, errCommandSyntax
+			}
+			tokens, s = append(tokens, token{wordToken, text}), rest[1:]
+		case isWord(c) || c == '.' && len(s) > 1 && isWord(s[1]) && len(tokens) == 0:
+			n := 1
+			for n < len(s) && isWord(s[n]) {
+				n++
+			}
+			tokens, s = append(tokens, token{wordToken, s[:n]}), s[n:]
+		case strings.IndexByte("()[]{},:=|<>.;!", c) >= 0:
+			tokens, s = append(tokens, token{symbolToken, s[:1]}), s[1:]
+		default:
+			return nil, errCommandSyntax
+		}
+	}
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c == '-' || c == '*' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+// cutPrefixed takes a literal with the prefixes h and @ off the front of s.
+func cutPrefixed(s string) (text, rest string, err error) {
+	if s[0] == 'h' || s[0] == 'H' {
+		s = s[1:]
+	}
+	if s[0] != '@' {
+		return cutLiteral(s)
+	}
+	s = s[1:]
+	if s == "" || s[0] != '\'' && s[0] != '"' {
+		return "", "", errCommandSyntax
+	}
+	quote := s[0]
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		if s[i] != quote {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+1 < len(s) && s[i+1] == quote {
+			b.WriteByte(quote)
+			i++
+			continue
+		}
+		return b.String(), s[i+1:], nil
+	}
+	return "", "", errCommandSyntax
+}
+
+// cutLiteral takes a quoted literal with backslash escapes off the front of s.
+func cutLiteral(s string) (text, rest string, err error) {
+	quote := s[0]
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case quote:
+			return b.String(), s[i+1:], nil
+		case '\\':
+			i++
+			if i == len(s) {
+				return "", "", errCommandSyntax
+			}
+			switch s[i] {
+			case 'n':
+				b.WriteByte('\n')
+			case 't':
+				b.WriteByte('\t')
+			case 'r':
+				b.WriteByte('\r')
+			default:
+				b.WriteByte(s[i])
+			}
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return "", "", errCommandSyntax
+}

@@ -1,0 +1,141 @@
+package kustosim
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+
+	"kustospool/ingest"
+)
+
+// presize is the most that a buffer is made for on the word of a message.
+const presize = 64 << 20
+
+// load downloads the blob of an ingestion and parses it into rows.
+func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *ingestError) {
+	body, size, bad := g.storage.download(ctx, in.blob)
+	if bad != nil {
+		return nil, bad
+	}
+	defer body.Close()
+	if size == 0 {
+		return nil, permanent("BadRequest_EmptyBlob", "the blob is empty")
+	}
+	name := strings.ToLower(path.Base(in.blob.Path))
+	var parts [][]byte
+	switch {
+	case strings.HasSuffix(name, ".gz") && !in.treatGzAs && in.format.Compressible():
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, permanent("BadRequest_InvalidBlob", "the blob's name ends in .gz but it is not gzip")
+		}
+		data, bad := g.readRaw(z, in.RawDataSize.value)
+		if bad != nil {
+			return nil, bad
+		}
+		parts = [][]byte{data}
+	case strings.HasSuffix(name, ".zip"):
+		data, bad := g.readRaw(body, size)
+		if bad != nil {
+			return nil, bad
+		}
+		if parts, bad = g.unzip(data, in); bad != nil {
+			return nil, bad
+		}
+	default:
+		data, bad := g.readRaw(body, size)
+		if bad != nil {
+			return nil, bad
+		}
+		parts = [][]byte{data}
+	}
+	raw := int64(0)
+	for _, p := range parts {
+		raw += int64(len(p))
+	}
+	if in.RawDataSize.set && in.RawDataSize.value != raw {
+		g.stats.add(func(s *Stats) { s.RawSizeMismatch++ })
+	}
+	var rows []Row
+	for _, p := range parts {
+		more, bad := g.parse(in, p, t)
+		if bad != nil {
+			return nil, bad
+		}
+		rows = append(rows, more...)
+	}
+	if len(rows) == 0 {
+		return nil, permanent("BadRequest_NoRecordsOrWrongFormat", "the blob has no records, or another format than %s", in.format)
+	}
+	return rows, nil
+}
+
+func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *ingestError) {
+	limit := g.opts.MaxBlobBytes
+	var buf bytes.Buffer
+	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
+	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, permanent("BadRequest_InvalidBlob", "the blob ends early or its compression is damaged")
+	}
+	if n > limit {
+		return nil, permanent("Stream_InputStreamTooLarge", "the raw data is over %d bytes", limit)
+	}
+	return buf.Bytes(), nil
+}
+
+// unzip reads the files of an archive that match the zipPattern, in order.
+func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
+	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, permanent("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
+	}
+	var parts [][]byte
+	for _, f := range archive.File {
+		if f.FileInfo().IsDir() || in.zipPattern != nil && !in.zipPattern.MatchString(f.Name) {
+			continue
+		}
+		r, err := f.Open()
+		if err != nil {
+			return nil, permanent("BadRequest_InvalidArchive", "a file of the archive cannot be read")
+		}
+		part, bad := g.readRaw(r, 0)
+		r.Close()
+		if bad != nil {
+			return nil, bad
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return nil, permanent("BadRequest_EmptyArchive", "the archive has no file to ingest")
+	}
+	return parts, nil
+}
+
+func (g *ingestor) parse(in *ingestion, data []byte, t *target) ([]Row, *ingestError) {
+	switch in.format {
+	case ingest.JSON:
+		rows, malformed, bad := parseLines(data, t, in.skipFirst, g.opts.FailMalformedJSON)
+		g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
+		return rows, bad
+	case ingest.MultiJSON, ingest.SingleJSON:
+		return parseMulti(data, t, in.skipFirst)
+	case ingest.Raw:
+		b := &rowBuilder{}
+		t.appendFields(b, [][]byte{data}, 1)
+		return b.rows(), nil
+	case ingest.Avro, ingest.ApacheAvro, ingest.Parquet, ingest.ORC, ingest.SStream, ingest.W3CLogFile:
+		sum := sha256.Sum256(data)
+		return []Row{Row(fmt.Sprintf(`{"_opaque":%q,"size":%d}`, hex.EncodeToString(sum[:]), len(data)))}, nil
+	default:
+		return parseDelimited(data, in.format, t, in.skipFirst)
+	}
+}

@@ -1,0 +1,205 @@
+package kustosim
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, errors.New("a count is expected, not " + strconv.Quote(text))
+	}
+	return n, nil
+}
+
+func entityNotFound(what, name string) *kustoError {
+	return &kustoError{http.StatusBadRequest, "BadRequest_EntityNotFound", "Kusto.Data.Exceptions.EntityNotFoundException",
+		what + " '" + name + "' could not be found.", true}
+}
+
+// manage runs a management command. What it does not know is a permanent 400.
+func (s *Sim) manage(_ *http.Request, c *command) (*dataset, *kustoError) {
+	tokens, err := lex(c.CSL)
+	if err != nil {
+		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
+	}
+	m := &reader{tokens: tokens}
+	switch {
+	case m.words(".get", "ingestion", "resources"), m.words(".show", "ingestion", "resources"):
+		return s.resourceRows()
+	case m.words(".get", "kusto", "identity", "token"):
+		s.stats.add(func(st *Stats) { st.TokensIssued++ })
+		return &dataset{[]Column{{"AuthorizationContext", "string"}}, [][]any{{s.issuer.newToken(time.Now())}}}, nil
+	case m.words(".show", "version"):
+		return &dataset{
+			[]Column{{"BuildVersion", "string"}, {"BuildTime", "datetime"}, {"ServiceType", "string"}, {"ProductVersion", "string"}},
+			[][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
+	case m.words(".show", "tables"):
+		return s.showTables(c.DB)
+	case m.words(".show", "databases"):
+		return s.showDatabases(), nil
+	case m.words(".show", "table"):
+		return s.showExtents(c.DB, m)
+	case m.words(".create-merge", "table"):
+		return s.createTable(c.DB, m, true)
+	case m.words(".create", "table"), m.words(".create-or-alter", "table"):
+		return s.createTable(c.DB, m, false)
+	case m.words(".drop", "table"):
+		name := m.next()
+		if name.kind != wordToken || !s.catalog.dropTable(c.DB, name.text) {
+			return nil, entityNotFound("Table", name.text)
+		}
+		return s.showTables(c.DB)
+	default:
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+	}
+}
+
+// reader walks through the tokens of a command.
+type reader struct {
+	tokens []token
+	at     int
+}
+
+// words takes the given words, in any case, if all of them come next.
+func (m *reader) words(words ...string) bool {
+	for i, w := range words {
+		if m.at+i >= len(m.tokens) || !m.tokens[m.at+i].is(w) {
+			return false
+		}
+	}
+	m.at += len(words)
+	return true
+}
+
+// next takes one token; at the end it is the zero token.
+func (m *reader) next() token {
+	if m.at >= len(m.tokens) {
+		return token{}
+	}
+	m.at++
+	return m.tokens[m.at-1]
+}
+
+func (m *reader) done() bool { return m.at >= len(m.tokens) }
+
+var errTableSyntax = badCommand("General_BadRequest", "Syntax error: the table definition is not understood.")
+
+// createTable runs `.create[-merge] table T (a:string, ...)` and
+// `.create table T ingestion json mapping 'M' '[...]'`.
+func (s *Sim) createTable(db string, m *reader, merge bool) (*dataset, *kustoError) {
+	name := m.next()
+	if name.kind != wordToken {
+		return nil, errTableSyntax
+	}
+	if !s.catalog.hasDatabase(db) && !s.anyDatabase() {
+		return nil, entityNotFound("Database", db)
+	}
+	if m.words("ingestion") {
+		kind, isMapping := m.next(), m.words("mapping")
+		mappingName, text := m.next(), m.next()
+		if !isMapping || mappingName.kind != textToken || text.kind != textToken || !m.done() {
+			return nil, badCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
+		}
+		if err := s.catalog.createMapping(db, name.text, kind.text, mappingName.text, text.text); err != nil {
+			if errors.Is(err, ErrTableNotFound) {
+				return nil, entityNotFound("Table", name.text)
+			}
+			return nil, badCommand("BadRequest_InvalidMapping", err.Error())
+		}
+		return &dataset{[]Column{{"Name", "string"}, {"Kind", "string"}, {"Mapping", "string"}, {"Database", "string"}, {"Table", "string"}},
+			[][]any{{mappingName.text, kind.text, text.text, db, name.text}}}, nil
+	}
+	var columns []Column
+	if !m.done() {
+		if !m.words("(") {
+			return nil, errTableSyntax
+		}
+		for !m.words(")") {
+			column, colon, kind := m.next(), m.words(":"), m.next()
+			if column.kind != wordToken || !colon || kind.kind != wordToken {
+				return nil, errTableSyntax
+			}
+			columns = append(columns, Column{column.text, kind.text})
+			m.words(",")
+		}
+	}
+	if err := s.catalog.create(db, name.text, columns, merge); err != nil {
+		code := "General_BadRequest"
+		if errors.Is(err, ErrTableExists) {
+			code = "BadRequest_EntityNameAlreadyExists"
+		}
+		return nil, badCommand(code, err.Error())
+	}
+	columns, _ = s.catalog.columns(db, name.text)
+	var schema []string
+	for _, c := range columns {
+		schema = append(schema, c.Name+":"+c.Type)
+	}
+	return &dataset{[]Column{{"TableName", "string"}, {"Schema", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}},
+		[][]any{{name.text, strings.Join(schema, ","), db, "", ""}}}, nil
+}
+
+func (s *Sim) showTables(db string) (*dataset, *kustoError) {
+	names, ok := s.catalog.tables(db)
+	if !ok && !s.anyDatabase() {
+		return nil, entityNotFound("Database", db)
+	}
+	set := &dataset{columns: []Column{{"TableName", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}}}
+	for _, name := range names {
+		set.rows = append(set.rows, []any{name, db, "", ""})
+	}
+	return set, nil
+}
+
+func (s *Sim) showDatabases() *dataset {
+	set := &dataset{columns: []Column{{"DatabaseName", "string"}}}
+	for _, name := range s.catalog.databaseNames() {
+		set.rows = append(set.rows, []any{name})
+	}
+	return set
+}
+
+// showExtents runs `.show table T extents [where tags has|!has|contains|!contains 'x' [and tags ..]]`.
+func (s *Sim) showExtents(db string, m *reader) (*dataset, *kustoError) {
+	name := m.next()
+	if name.kind != wordToken || !m.words("extents") {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+	}
+	if _, ok := s.catalog.columns(db, name.text); !ok {
+		return nil, entityNotFound("Table", name.text)
+	}
+	var filters []func(tags []string) bool
+	for m.words("where") || m.words("and") {
+		tags, negated := m.words("tags"), m.words("!")
+		op, value := m.next(), m.next()
+		if !tags || value.kind != textToken || !op.is("has") && !op.is("contains") {
+			return nil, badCommand("General_BadRequest", "Syntax error: the condition on tags is not understood.")
+		}
+		filters = append(filters, func(tags []string) bool {
+			return negated != slices.ContainsFunc(tags, func(t string) bool {
+				return t == value.text || op.is("contains") && strings.Contains(strings.ToLower(t), strings.ToLower(value.text))
+			})
+		})
+	}
+	if !m.done() {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+	}
+	set := &dataset{columns: []Column{{"ExtentId", "guid"}, {"DatabaseName", "string"}, {"TableName", "string"}, {"MaxCreatedOn", "datetime"},
+		{"RowCount", "long"}, {"MinCreatedOn", "datetime"}, {"Tags", "string"}}}
+next:
+	for _, e := range s.catalog.extents(db, name.text) {
+		for _, keep := range filters {
+			if !keep(e.Tags) {
+				continue next
+			}
+		}
+		set.rows = append(set.rows, []any{e.ID, db, name.text, kustoTime(e.Created), e.RowCount, kustoTime(e.Created), strings.Join(e.Tags, "\r\n")})
+	}
+	return set, nil
+}

@@ -1,0 +1,157 @@
+package kustosim
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Defaults and limits of [Options].
+const (
+	DefaultBatchTime  = 50 * time.Millisecond
+	DefaultBatchItems = 500
+	DefaultBatchBytes = 1 << 30
+	DefaultAccounts   = 2
+	DefaultLifetime   = 24 * time.Hour
+	DefaultRetryEvery = 20 * time.Millisecond
+	DefaultMaxBlob    = 1 << 30
+
+	maxAccounts = 16
+)
+
+// Options configure a [Sim]. Nil and the zero value of every field mean the
+// documented default.
+type Options struct {
+	// Storage is an existing storage account to use instead of the built-in
+	// one, such as Azurite. Its services are reached through the simulator's
+	// own ports, so that [Sim.Fault] works on them as well.
+	Storage *ExternalStorage
+
+	// Listen is the address of the Kusto endpoint, default "127.0.0.1:0".
+	// Anything but a loopback address is refused: the simulator checks SAS
+	// signatures but is no place for data. Storage ports are always free ones
+	// of the same address.
+	Listen string
+
+	// BatchTime, BatchItems and BatchBytes seal an aggregation of untagged
+	// blobs. The service's defaults are 5 minutes, 500 blobs and 1 GiB of raw
+	// data (protocol reference section 13); here the time is 50 ms, so that
+	// tests need not wait.
+	BatchTime  time.Duration
+	BatchItems int
+	BatchBytes int64
+
+	// Accounts is the number of storage accounts, 1 to 16, default 2. Each has
+	// a container and a queue; the first also has the status table and the
+	// report queues. With Storage it is the number of containers and queues.
+	Accounts int
+
+	// Databases exist from the start. [Sim.CreateTable] adds its own.
+	Databases []string
+
+	// AutoCreate creates an unknown table, without a schema, when the first
+	// blob for it arrives; where Databases is empty, an unknown database too.
+	AutoCreate bool
+
+	// Token, when set, is the bearer token that the Kusto endpoint demands.
+	Token string
+
+	// SASLifetime and TokenLifetime limit what `.get ingestion resources` and
+	// `.get kusto identity token` hand out. Default 24 h each.
+	SASLifetime   time.Duration
+	TokenLifetime time.Duration
+
+	// RetryEvery is the pause before the simulator repeats an ingestion that
+	// failed for a transient reason, default 20 ms. The service backs off
+	// exponentially for up to 48 hours.
+	RetryEvery time.Duration
+
+	// MaxBlobBytes limits one upload request and one downloaded blob, raw,
+	// default 1 GiB. A larger upload is 413, a larger blob
+	// Stream_InputStreamTooLarge.
+	MaxBlobBytes int64
+
+	// TagHitAsFailed reports an ingestion that ingestIfNotExists stopped as
+	// Failed with code Skipped_IngestByTagAlreadyExists, a form that has been
+	// seen, instead of Skipped.
+	TagHitAsFailed bool
+
+	// FailMalformedJSON makes a malformed line fail its blob. The service
+	// passes over such lines of format json, which loses them; by default the
+	// simulator does so too and counts them in [Stats].
+	FailMalformedJSON bool
+
+	// UnknownResource adds a row of a type no client knows to the reply of
+	// `.get ingestion resources`.
+	UnknownResource bool
+
+	// Metadata is the JSON answer of /v1/rest/auth/metadata. Empty means 404,
+	// which tells a client to use the public cloud's defaults.
+	Metadata string
+
+	// Logger receives debug records, never with a SAS or token; nil discards.
+	Logger *slog.Logger
+}
+
+// ExternalStorage names the services of a storage account by their base
+// addresses, with or without the account as the path, and its shared key.
+type ExternalStorage struct {
+	BlobURL, QueueURL, TableURL string
+	Account, Key                string
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Listen == "" {
+		opts.Listen = "127.0.0.1:0"
+	}
+	setDefault(&opts.BatchTime, DefaultBatchTime)
+	setDefault(&opts.BatchItems, DefaultBatchItems)
+	setDefault(&opts.BatchBytes, DefaultBatchBytes)
+	setDefault(&opts.Accounts, DefaultAccounts)
+	setDefault(&opts.SASLifetime, DefaultLifetime)
+	setDefault(&opts.TokenLifetime, DefaultLifetime)
+	setDefault(&opts.RetryEvery, DefaultRetryEvery)
+	setDefault(&opts.MaxBlobBytes, DefaultMaxBlob)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return opts, opts.validate()
+}
+
+func setDefault[T ~int | ~int64](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	addr, err := net.ResolveTCPAddr("tcp", o.Listen)
+	switch {
+	case err != nil:
+		errs = append(errs, fmt.Errorf("kustosim: Listen %q: %w", o.Listen, err))
+	case !addr.IP.IsLoopback():
+		errs = append(errs, fmt.Errorf("kustosim: Listen %q must be a loopback address", o.Listen))
+	}
+	if o.Accounts < 1 || o.Accounts > maxAccounts {
+		errs = append(errs, fmt.Errorf("kustosim: Accounts %d must be between 1 and %d", o.Accounts, maxAccounts))
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"BatchTime", int64(o.BatchTime)}, {"BatchItems", int64(o.BatchItems)}, {"BatchBytes", o.BatchBytes},
+		{"RetryEvery", int64(o.RetryEvery)}, {"MaxBlobBytes", o.MaxBlobBytes},
+	} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("kustosim: %s must not be negative", f.name))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,125 @@
+package kustosim
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"time"
+)
+
+// skippedByTag is the code of an ingestion that ingestIfNotExists stopped.
+const skippedByTag = "Skipped_IngestByTagAlreadyExists"
+
+// outcome is what became of an ingestion, as reports tell it.
+type outcome struct {
+	status    string // Succeeded, Failed, Skipped
+	code      string
+	failure   string // Permanent, Transient, Exhausted
+	details   string
+	succeeded bool
+}
+
+func failed(bad *ingestError) outcome {
+	return outcome{status: "Failed", code: bad.code, failure: bad.status, details: bad.details}
+}
+
+func (g *ingestor) succeed(ctx context.Context, in *ingestion) {
+	g.log.Debug("ingested", "source", in.source(), "id", in.Id)
+	g.report(ctx, in, outcome{status: "Succeeded", succeeded: true}, false)
+}
+
+func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
+	g.stats.add(func(s *Stats) { s.SkippedByTag++ })
+	g.log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
+	o := outcome{status: "Skipped", code: skippedByTag, details: "an extent with tag ingest-by:" + tag + " exists", succeeded: true}
+	if g.opts.TagHitAsFailed {
+		o.status, o.failure, o.succeeded = "Failed", Permanent, false
+	}
+	g.report(ctx, in, o, false)
+}
+
+func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *ingestError) {
+	g.stats.add(func(s *Stats) { s.Failed[bad.code]++ })
+	g.log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.code, "failureStatus", bad.status)
+	g.report(ctx, in, failed(bad), false)
+}
+
+// report writes an outcome where the message wants it: level times method
+// (protocol reference sections 5.3 and 6).
+func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOnly bool) {
+	if in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly {
+		return
+	}
+	if f := g.faults.strike(in, LoseReport); f != nil {
+		return
+	}
+	toTheTable := in.ReportMethod == toTable || in.ReportMethod == toQueueAndTable
+	if toTheTable && in.IngestionStatusInTable != nil {
+		g.written(g.reportToTable(ctx, in, o))
+	}
+	if !tableOnly && (in.ReportMethod == toQueue || in.ReportMethod == toQueueAndTable) {
+		g.written(g.reportToQueue(ctx, in, o))
+	}
+}
+
+func (g *ingestor) written(err error) {
+	g.stats.add(func(s *Stats) {
+		if err != nil {
+			s.ReportsFailed++
+		} else {
+			s.ReportsWritten++
+		}
+	})
+}
+
+func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) error {
+	to := in.IngestionStatusInTable
+	table, err := url.Parse(to.TableConnectionString)
+	if err != nil {
+		return errUnknownTable
+	}
+	props := map[string]any{
+		"Status":              o.status,
+		"IngestionSourceId":   in.Id,
+		"IngestionSourcePath": in.source(),
+		"Database":            in.DatabaseName,
+		"Table":               in.TableName,
+		"UpdatedOn":           kustoTime(time.Now()), "UpdatedOn@odata.type": "Edm.DateTime",
+		"OperationId": in.operation, "OperationId@odata.type": "Edm.Guid",
+		"ActivityId": newGUID(), "ActivityId@odata.type": "Edm.Guid",
+	}
+	if guidPattern.MatchString(in.Id) {
+		props["IngestionSourceId@odata.type"] = "Edm.Guid"
+	}
+	switch {
+	case o.code != "":
+		props["ErrorCode"], props["Details"] = o.code, o.details
+		if o.failure != "" {
+			props["FailureStatus"], props["OriginatesFromUpdatePolicy"] = o.failure, false
+		}
+	case in.reported: // take the transient failure back
+		props["ErrorCode"], props["FailureStatus"], props["Details"] = "", "Unknown", ""
+	}
+	return g.storage.setStatus(ctx, table, entityKey{to.PartitionKey, to.RowKey}, props)
+}
+
+func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) error {
+	now := kustoTime(time.Now())
+	queue, report := successQueue, map[string]any{
+		"OperationId": in.operation, "Database": in.DatabaseName, "Table": in.TableName, "IngestionSourceId": in.Id,
+		"IngestionSourcePath": in.source(), "RootActivityId": newGUID(),
+	}
+	if o.succeeded {
+		report["SucceededOn"] = now
+	} else {
+		queue = failureQueue
+		report["FailedOn"], report["Details"], report["ErrorCode"], report["FailureStatus"] = now, o.details, o.code, o.failure
+		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.failure == Transient
+	}
+	text, err := json.Marshal(report)
+	if err != nil {
+		return err
+	}
+	return g.storage.report(ctx, queue, base64.StdEncoding.EncodeToString(text))
+}

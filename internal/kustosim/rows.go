@@ -1,0 +1,350 @@
+package kustosim
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Row is one row of a table: a JSON object. In a table without a schema it is
+// the document as it was sent, byte for byte, or {"c0":..,"c1":..} of a
+// delimited record; in a table with one, an object of all columns in order,
+// with null for what is missing or does not convert.
+type Row []byte
+
+// Map decodes the row. Numbers are [json.Number], so that they compare
+// exactly. A row is valid JSON, so the error is for callers who made their own.
+func (r Row) Map() (map[string]any, error) {
+	dec := json.NewDecoder(bytes.NewReader(r))
+	dec.UseNumber()
+	var m map[string]any
+	err := dec.Decode(&m)
+	return m, err
+}
+
+// MarshalJSON returns the row as it is.
+func (r Row) MarshalJSON() ([]byte, error) { return r, nil }
+
+// String returns the row's JSON.
+func (r Row) String() string { return string(r) }
+
+// Column is a column of a table. Type is one of the service's scalar types:
+// string, long, int, real, decimal, bool, datetime, timespan, guid, dynamic.
+type Column struct {
+	Name string
+	Type string
+}
+
+// Extent describes the rows that one blob brought in, committed at once.
+type Extent struct {
+	ID        string
+	Tags      []string
+	RowCount  int
+	Source    string // blob URI without credentials
+	Operation string // shared by the extents of one sealed batch
+	Created   time.Time
+}
+
+// mapping is an ingestion mapping of a table.
+type mapping struct {
+	kind  string // lower case
+	items []mappingItem
+}
+
+type extent struct {
+	Extent
+	rows []Row
+}
+
+type table struct {
+	columns  []Column // none: without a schema
+	mappings map[string]*mapping
+	extents  []*extent
+	tags     map[string]int // extents that carry the tag
+	count    int
+}
+
+// catalog holds databases, tables and rows.
+type catalog struct {
+	mu struct {
+		sync.Mutex
+		databases map[string]map[string]*table
+	}
+}
+
+// Errors of [Sim.CreateTable] and [Sim.CreateMapping].
+var (
+	ErrTableExists   = errors.New("kustosim: the table exists with other columns")
+	ErrTableNotFound = errors.New("kustosim: no such table")
+)
+
+func newCatalog(databases []string) *catalog {
+	c := &catalog{}
+	c.mu.databases = make(map[string]map[string]*table)
+	for _, db := range databases {
+		c.mu.databases[db] = make(map[string]*table)
+	}
+	return c
+}
+
+var scalarTypes = []string{"string", "long", "int", "real", "decimal", "bool", "datetime", "timespan", "guid", "dynamic"}
+
+// canonicalType maps the service's aliases to their types.
+func canonicalType(name string) (string, bool) {
+	name = strings.ToLower(strings.TrimPrefix(name, "System."))
+	switch name {
+	case "", "object":
+		if name == "" {
+			return "string", true
+		}
+		return "dynamic", true
+	case "int64":
+		return "long", true
+	case "int32":
+		return "int", true
+	case "double", "single", "float":
+		return "real", true
+	case "boolean", "sbyte":
+		return "bool", true
+	case "date":
+		return "datetime", true
+	case "time":
+		return "timespan", true
+	case "uuid", "uniqueid":
+		return "guid", true
+	}
+	return name, slices.Contains(scalarTypes, name)
+}
+
+// create makes a table and its database. An equal one may exist; with merge,
+// new columns are added to an existing one.
+func (c *catalog) create(db, name string, columns []Column, merge bool) error {
+	columns = slices.Clone(columns)
+	seen := make(map[string]bool)
+	for i := range columns {
+		t, ok := canonicalType(columns[i].Type)
+		if !ok {
+			return fmt.Errorf("kustosim: column %q has unknown type %q", columns[i].Name, columns[i].Type)
+		}
+		if columns[i].Name == "" || seen[columns[i].Name] {
+			return fmt.Errorf("kustosim: column name %q is empty or stands twice", columns[i].Name)
+		}
+		seen[columns[i].Name] = true
+		columns[i].Type = t
+	}
+	if db == "" || name == "" {
+		return errors.New("kustosim: database and table need a name")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.databases[db] == nil {
+		c.mu.databases[db] = make(map[string]*table)
+	}
+	t := c.mu.databases[db][name]
+	if t == nil {
+		c.mu.databases[db][name] = &table{columns: columns, mappings: make(map[string]*mapping), tags: make(map[string]int)}
+		return nil
+	}
+	if merge {
+		for _, col := range columns {
+			if !slices.ContainsFunc(t.columns, func(have Column) bool { return have.Name == col.Name }) {
+				t.columns = append(t.columns[:len(t.columns):len(t.columns)], col)
+			}
+		}
+		return nil
+	}
+	if !slices.Equal(t.columns, columns) {
+		return fmt.Errorf("%w: %s.%s", ErrTableExists, db, name)
+	}
+	return nil
+}
+
+func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
+
+func (c *catalog) createMapping(db, name, kind, mappingName, text string) error {
+	items, err := parseMapping(text)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return fmt.Errorf("%w: %s.%s", ErrTableNotFound, db, name)
+	}
+	t.mappings[mappingKey(kind, mappingName)] = &mapping{strings.ToLower(kind), items}
+	return nil
+}
+
+// schema returns a table's columns and one of its mappings. mappingName may be
+// empty. The error has the code that an ingestion into it fails with.
+func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]Column, *mapping, *ingestError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tables := c.mu.databases[db]
+	if tables == nil && anyDatabase {
+		tables = make(map[string]*table)
+		c.mu.databases[db] = tables
+	}
+	if tables == nil {
+		return nil, nil, permanent("BadRequest_DatabaseNotExist", "database %q does not exist", db)
+	}
+	t := tables[name]
+	if t == nil && autoCreate {
+		t = &table{mappings: make(map[string]*mapping), tags: make(map[string]int)}
+		tables[name] = t
+	}
+	if t == nil {
+		return nil, nil, permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+	}
+	if mappingName == "" {
+		return t.columns, nil, nil
+	}
+	m := t.mappings[mappingKey(kind, mappingName)]
+	if m == nil {
+		return nil, nil, permanent("BadRequest_MappingReferenceWasNotFound", "%s mapping %q of table %q was not found", kind, mappingName, name)
+	}
+	return t.columns, m, nil
+}
+
+// tagged returns the first of the ingest-by values that an extent of the table
+// carries.
+func (c *catalog) tagged(db, name string, values []string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.databases[db][name].tagged(values)
+}
+
+func (t *table) tagged(values []string) (string, bool) {
+	if t != nil {
+		for _, v := range values {
+			if t.tags["ingest-by:"+v] > 0 {
+				return v, true
+			}
+		}
+	}
+	return "", false
+}
+
+// commit adds an extent at once, unless the table has got one of the tags in
+// the meantime; hit is that tag.
+func (c *catalog) commit(db, name string, e *extent, unless []string) (hit string, skipped bool, bad *ingestError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return "", false, permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+	}
+	if hit, skipped = t.tagged(unless); skipped {
+		return hit, true, nil
+	}
+	e.RowCount = len(e.rows)
+	t.extents = append(t.extents, e)
+	t.count += len(e.rows)
+	for _, tag := range e.Tags {
+		t.tags[tag]++
+	}
+	return "", false, nil
+}
+
+func (c *catalog) rows(db, name string) []Row {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil
+	}
+	rows := make([]Row, 0, t.count)
+	for _, e := range t.extents {
+		rows = append(rows, e.rows...)
+	}
+	return rows
+}
+
+func (c *catalog) count(db, name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.mu.databases[db][name]; t != nil {
+		return t.count
+	}
+	return 0
+}
+
+func (c *catalog) extents(db, name string) []Extent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil
+	}
+	list := make([]Extent, len(t.extents))
+	for i, e := range t.extents {
+		list[i] = e.Extent
+		list[i].Tags = slices.Clone(e.Tags)
+	}
+	return list
+}
+
+// columns returns a table's columns; ok is false if there is no such table.
+func (c *catalog) columns(db, name string) (columns []Column, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil, false
+	}
+	return t.columns, true
+}
+
+// tables lists a database's tables in order; ok is false without the database.
+func (c *catalog) tables(db string) (names []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tables, ok := c.mu.databases[db]
+	for name := range tables {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, ok
+}
+
+func (c *catalog) hasDatabase(db string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.databases[db] != nil
+}
+
+func (c *catalog) databaseNames() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.mu.databases))
+}
+
+// dropTable removes a table with its rows and tags.
+func (c *catalog) dropTable(db, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.mu.databases[db][name]
+	delete(c.mu.databases[db], name)
+	return ok
+}
+
+// dropTag removes a tag from all extents of a table, as retention does.
+func (c *catalog) dropTag(db, name, tag string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return
+	}
+	for _, e := range t.extents {
+		e.Tags = slices.DeleteFunc(slices.Clone(e.Tags), func(s string) bool { return s == tag })
+	}
+	delete(t.tags, tag)
+}

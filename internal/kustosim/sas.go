@@ -1,0 +1,156 @@
+package kustosim
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// service is one of the three storage services.
+type service string
+
+const (
+	blobService  service = "blob"
+	queueService service = "queue"
+	tableService service = "table"
+)
+
+const sasTime = "2006-01-02T15:04:05Z"
+
+// issuer makes and checks the simulator's shared access signatures and
+// identity tokens. Both die with the secret they were made with.
+type issuer struct {
+	sasLifetime   time.Duration
+	tokenLifetime time.Duration
+
+	mu struct {
+		sync.Mutex
+		secret []byte
+		tokens map[string]time.Time // identity token -> its end
+	}
+}
+
+func newIssuer(sasLifetime, tokenLifetime time.Duration) *issuer {
+	i := &issuer{sasLifetime: sasLifetime, tokenLifetime: tokenLifetime}
+	i.mu.secret = randomBytes(32)
+	i.mu.tokens = make(map[string]time.Time)
+	return i
+}
+
+// sign returns the query of a URI that grants perms on one resource.
+func (i *issuer) sign(svc service, account, name, perms string, now time.Time) string {
+	q := url.Values{
+		"sv": {"2018-03-28"},
+		"st": {now.Add(-5 * time.Minute).UTC().Format(sasTime)},
+		"se": {now.Add(i.sasLifetime).UTC().Format(sasTime)},
+		"sp": {perms},
+	}
+	switch svc {
+	case blobService:
+		q.Set("sr", "c")
+	case tableService:
+		q.Set("tn", name)
+	case queueService:
+	}
+	q.Set("sig", i.signature(svc, account, name, q))
+	return q.Encode()
+}
+
+func (i *issuer) signature(svc service, account, name string, q url.Values) string {
+	i.mu.Lock()
+	mac := hmac.New(sha256.New, i.mu.secret)
+	i.mu.Unlock()
+	for _, part := range []string{string(svc), account, name, q.Get("sv"), q.Get("st"), q.Get("se"), q.Get("sp"), q.Get("sr"), q.Get("tn")} {
+		mac.Write([]byte(part))
+		mac.Write([]byte{'\n'})
+	}
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// check returns nil when q grants one of the permissions any on the resource,
+// and otherwise the service's error: 401 without a signature, 403
+// AuthenticationFailed on a bad or expired one, 403
+// AuthorizationPermissionMismatch on one that does not grant enough.
+func (i *issuer) check(svc service, account, name string, q url.Values, any string, now time.Time) *storageError {
+	sig := q.Get("sig")
+	if sig == "" {
+		return &storageError{http.StatusUnauthorized, "NoAuthenticationInformation", "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."}
+	}
+	if !hmac.Equal([]byte(sig), []byte(i.signature(svc, account, name, q))) {
+		return &storageError{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature did not match."}
+	}
+	start, err1 := time.Parse(sasTime, q.Get("st"))
+	end, err2 := time.Parse(sasTime, q.Get("se"))
+	if err1 != nil || err2 != nil || now.Before(start) || !now.Before(end) {
+		return &storageError{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame."}
+	}
+	if !strings.ContainsAny(q.Get("sp"), any) {
+		return &storageError{http.StatusForbidden, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission."}
+	}
+	return nil
+}
+
+// expireSAS makes every signature given out so far invalid.
+func (i *issuer) expireSAS() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mu.secret = randomBytes(32)
+}
+
+func (i *issuer) newToken(now time.Time) string {
+	token := "kustosim-identity-" + hex.EncodeToString(randomBytes(24))
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for t, end := range i.mu.tokens {
+		if !now.Before(end) {
+			delete(i.mu.tokens, t)
+		}
+	}
+	i.mu.tokens[token] = now.Add(i.tokenLifetime)
+	return token
+}
+
+func (i *issuer) validToken(token string, now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	end, ok := i.mu.tokens[token]
+	return ok && now.Before(end)
+}
+
+// expireTokens makes every identity token given out so far invalid.
+func (i *issuer) expireTokens() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.mu.tokens)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// newGUID returns a random version 4 UUID in its canonical text form.
+func newGUID() string {
+	b := randomBytes(16)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	h := hex.EncodeToString(b)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// withoutQuery removes the credentials of a blob URI: its query, and what
+// follows a semicolon.
+func withoutQuery(uri string) string {
+	if i := strings.IndexAny(uri, "?;"); i >= 0 {
+		return uri[:i]
+	}
+	return uri
+}

@@ -1,0 +1,65 @@
+package kustosim
+
+import (
+	"maps"
+	"sync"
+)
+
+// Stats counts what the simulator has seen and done since it was started.
+type Stats struct {
+	Requests     map[Host]int64 // by host, storage by account; faulted ones included
+	FaultsStruck int64
+
+	BlobsPut         int64 // committed, overwrites included
+	BlobsOverwritten int64
+	BlobsDeleted     int64 // by clients and by RetainBlobOnSuccess false
+	BlobBytes        int64
+	BlocksPut        int64
+	MessagesPosted   int64 // accepted by a ready queue; with external storage, taken from it
+	EntitiesInserted int64 // into the status table by clients; built-in storage only
+	TokensIssued     int64
+
+	MessagesTaken   int64            // by the ingestor, redeliveries included
+	Batches         map[string]int64 // sealed, by reason
+	Ingested        int64            // blobs committed
+	Rows            int64
+	SkippedByTag    int64            // ingestIfNotExists hits
+	TagRaces        int64            // of those, found at the commit only: two with one tag were under way at once
+	Failed          map[string]int64 // blobs that ended as failed, by error code
+	Retried         int64            // attempts that failed for a transient reason
+	MalformedLines  int64            // lines of format json that were passed over
+	RawSizeMismatch int64            // messages whose RawDataSize was not the raw size of the blob
+	ReportsWritten  int64            // status entities and report queue messages
+	ReportsFailed   int64            // reports that storage did not take
+}
+
+// statsBook guards Stats.
+type statsBook struct {
+	mu struct {
+		sync.Mutex
+		Stats
+	}
+}
+
+func newStatsBook() *statsBook {
+	b := &statsBook{}
+	b.mu.Requests, b.mu.Batches, b.mu.Failed = make(map[Host]int64), make(map[string]int64), make(map[string]int64)
+	return b
+}
+
+func (b *statsBook) add(change func(*Stats)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.mu.Stats)
+}
+
+func (b *statsBook) snapshot() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.mu.Stats
+	s.Requests, s.Batches, s.Failed = maps.Clone(s.Requests), maps.Clone(s.Batches), maps.Clone(s.Failed)
+	return s
+}
+
+// Stats returns a copy of the counters.
+func (s *Sim) Stats() Stats { return s.stats.snapshot() }
