@@ -1,0 +1,144 @@
+package layering
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const module = "kustospool"
+
+// layer says what the packages under a path may import besides the standard
+// library. Paths of this module are written without its name.
+type layer struct {
+	path string
+	// tree: the row is for path and everything under it, not for path alone.
+	tree bool
+	// may lists what production code may import; a trailing slash means
+	// everything under it.
+	may []string
+	// free: tests, tools and test infrastructure, which import what they like
+	// from anywhere but a package main.
+	free bool
+	// infrastructure is there for tests: only free packages and tests import it.
+	infrastructure bool
+}
+
+// layers is the architecture. The first row that fits a package counts.
+var layers = []layer{
+	{path: "ingest"},
+	{path: "batching", may: []string{"ingest"}},
+	{path: "store", may: []string{"ingest", "internal/crashpoint", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "golang.org/x/sys/", "golang.org/x/sync/"}},
+	{path: "transport", may: []string{"ingest"}},
+	{path: "transport/dir", may: []string{"transport", "ingest"}},
+	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},
+	{path: "transport/internal", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
+	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
+	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
+	{path: "engine", may: []string{"ingest", "batching", "store", "transport", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
+	{path: "internal/crashpoint"},
+	{path: "internal/kustosim", tree: true, free: true, infrastructure: true},
+	{path: "internal/testutil", tree: true, free: true, infrastructure: true},
+	{path: "internal/e2e", tree: true, free: true, infrastructure: true},
+	{path: "cmd", tree: true, free: true},
+	{path: "examples", tree: true, free: true},
+}
+
+// withoutAzure are the packages that must not reach an Azure type even through
+// what they import.
+var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "engine"}
+
+// pkg is what the go command says of a package.
+type pkg struct {
+	ImportPath   string
+	Name         string
+	Doc          string
+	Imports      []string
+	Deps         []string
+	TestImports  []string
+	XTestImports []string
+}
+
+func (l layer) fits(path string) bool {
+	return path == l.path || l.tree && strings.HasPrefix(path, l.path+"/")
+}
+
+func layerOf(path string) (layer, bool) {
+	i := slices.IndexFunc(layers, func(l layer) bool { return l.fits(path) })
+	if i < 0 {
+		return layer{}, false
+	}
+	return layers[i], true
+}
+
+func (l layer) allows(imported string) bool {
+	return slices.ContainsFunc(l.may, func(m string) bool {
+		return imported == m || strings.HasSuffix(m, "/") && strings.HasPrefix(imported, m)
+	})
+}
+
+// standard reports whether an import path is of the standard library: the
+// first element of every other one, but our own, has a point.
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return first != module && !strings.Contains(first, ".")
+}
+
+// violations lists what breaks the rules, one sentence each.
+func violations(pkgs []pkg) (out []string) {
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, p := range pkgs {
+		path, ours := strings.CutPrefix(p.ImportPath, module+"/")
+		if !ours {
+			continue
+		}
+		if p.Doc == "" {
+			say("%s has no package comment", path)
+		}
+		l, ok := layerOf(path)
+		if !ok {
+			say("%s is in no layer: give it a row", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			switch {
+			case imported == "testing" || strings.HasPrefix(imported, "testing/"):
+				if !l.infrastructure {
+					say("%s imports %s outside of tests", path, imported)
+				}
+				continue
+			case standard(imported):
+				continue
+			}
+			local, isOurs := strings.CutPrefix(imported, module+"/")
+			if isOurs {
+				if local == "engine" && !l.free {
+					say("%s imports engine, which only commands, examples and tests may", path)
+					continue
+				}
+				if target, ok := layerOf(local); ok && target.infrastructure && !l.free {
+					say("%s imports %s, which is for tests", path, local)
+					continue
+				}
+			}
+			if !l.free && !l.allows(local) {
+				say("%s imports %s", path, local)
+			}
+		}
+		if slices.Contains(withoutAzure, path) {
+			if i := slices.IndexFunc(p.Deps, func(d string) bool { return strings.HasPrefix(d, "github.com/Azure/") }); i >= 0 {
+				say("%s depends on %s", path, p.Deps[i])
+			}
+		}
+		// A layer's tests stand in it: they may use test infrastructure and the
+		// layer below, but not what is built on the layer.
+		if path == "ingest" || path == "batching" || path == "store" {
+			for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+				if local, ours := strings.CutPrefix(imported, module+"/"); ours && local != path && !l.allows(local) && !strings.HasPrefix(local, "internal/") {
+					say("the tests of %s import %s", path, local)
+				}
+			}
+		}
+	}
+	return out
+}
