@@ -34,8 +34,8 @@ type Options struct {
 	// the one prepared ahead, manifest, dead letters, quarantine. Appends that
 	// would need more get ErrFull; the ledger, dead letters and the reclaim of
 	// space go on, out of a reserve that is counted in. Default 8 GiB; at
-	// least two segments and the reserve (8 MiB, or a segment if that is
-	// smaller).
+	// least two segments and the reserve of 4 MiB. A dead letter that is
+	// written while the spool is full may pass the bound by its own size.
 	MaxBytes int64
 
 	// LockTimeout is how long Open waits for another holder. Default 1 s.
@@ -98,7 +98,9 @@ func fill[T comparable](field *T, value T) {
 
 // reserve is the part of MaxBytes that appends may not take, so that the
 // manifest and dead letters can still be written when the spool is full.
-func (o *Options) reserve() int64 { return min(8<<20, o.SegmentBytes) }
+func (o *Options) reserve() int64 { return reserveBytes }
+
+const reserveBytes = 4 << 20
 
 // validate reports all violations of filled-in options at once. The result
 // matches [ingest.ErrInvalid].

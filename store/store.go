@@ -3,99 +3,150 @@ package store
 import (
 	"context"
 	"errors"
-	"io"
-	"iter"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"kustospool/ingest"
 )
 
-// Store is an open spool.
-type Store struct{ id ingest.SpoolID }
+// Store is an open spool. All of its methods may be called at the same time.
+// Three goroutines work for it from Open to Close: the committer writes the
+// active segment, the manifest's goroutine writes the books, the keeper
+// prepares the next segment and gives settled ones back.
+type Store struct {
+	// Immutable.
+	dir      string
+	id       ingest.SpoolID
+	opts     Options
+	log      *slog.Logger
+	lock     *dirLock
+	lanes    *laneTable
+	disk     *disk
+	handles  *handles
+	manifest *manifest
+	commit   *committer
+	keeper   *keeper
 
-var errSkeleton = errors.New("not there yet")
+	shelf   shelf
+	waiters waiterPool
+	repairs sync.Mutex // held while a segment is salvaged
+	failure atomic.Pointer[error]
 
-// Open opens the spool in dir, and creates it where dir is empty or missing.
-func Open(dir string, opts *Options) (*Store, error) { return nil, errSkeleton }
+	// mu guards the in-memory mirror of the books: what is below, and the
+	// parts of lane and segment that say so. It is held for memory only. The
+	// manifest's goroutine alone changes entries, counters, lanes' marks
+	// (High and Bytes excepted) and live; the committer alone adds records.
+	mu        sync.RWMutex
+	entries   map[ingest.BatchID]*Entry // live batches; an entry is never changed, only replaced
+	counters  counters
+	segments  map[uint64]*segment // with the active one, without the prepared one
+	active    *segment
+	unsettled int64      // records not settled
+	withKeys  []*segment // rotated, with keys that the manifest does not have
 
-// Close stops.
-func (s *Store) Close() error { return nil }
+	// closing is held shared by whoever uses the manifest's file from outside
+	// its goroutine, and exclusively by Close.
+	closing sync.RWMutex
+	closed  bool
+	// unclosable is set when a panic left bbolt's locks held in a file.
+	unclosable atomic.Bool
 
-// ID is the spool's identity.
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// ID is the spool's identity, random at its creation.
 func (s *Store) ID() ingest.SpoolID { return s.id }
 
-// Err is the failed state.
-func (s *Store) Err() error { return nil }
-
-// Lane interns p.
-func (s *Store) Lane(ctx context.Context, p *ingest.Properties, lim FrameLimit) (uint32, error) {
-	return 0, errSkeleton
+// Err is nil while the store is healthy. After a failed write it is an error
+// that matches ErrFailed and says what failed; only Close and Open mend it.
+func (s *Store) Err() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
-// LaneProperties gives a lane's properties.
-func (s *Store) LaneProperties(lane uint32) (ingest.Properties, bool) {
-	return ingest.Properties{}, false
+// fail puts the store into its failed state, and gives the error that says so.
+func (s *Store) fail(cause error) error {
+	if errors.Is(cause, ErrFailed) {
+		return cause
+	}
+	err := fmt.Errorf("%w: %v", ErrFailed, cause)
+	if s.failure.CompareAndSwap(nil, &err) {
+		s.log.Error("spool failed; it accepts nothing until it is opened again", "dir", s.dir, "cause", cause)
+		s.disk.end()
+	}
+	return s.Err()
 }
 
-// Lanes lists the lanes.
-func (s *Store) Lanes() []uint32 { return nil }
-
-// Append stores records.
-func (s *Store) Append(ctx context.Context, recs []Record) ([]Appended, error) {
-	return nil, errSkeleton
+// Close stops taking records, waits for the commits under way, ends the
+// store's goroutines and closes its files. What is stored stays. A second
+// Close returns what the first one did.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
 }
 
-// AppendOne stores one record.
-func (s *Store) AppendOne(ctx context.Context, lane uint32, data []byte, key string) (Appended, error) {
-	return Appended{}, errSkeleton
+func (s *Store) close() error {
+	s.disk.end()
+	s.commit.stop()
+	s.keeper.stop()
+	var errs []error
+	if s.Err() == nil {
+		errs = append(errs, s.manifest.do(context.Background(), s.stageClean))
+	}
+	s.manifest.stop()
+	s.closing.Lock()
+	s.closed = true
+	s.closing.Unlock()
+	if !s.unclosable.Load() {
+		errs = append(errs, s.handles.close(s.commit.active), s.manifest.db.Close())
+	}
+	return errors.Join(append(errs, s.lock.unlock())...)
 }
 
-// Room is closed when disk space is reclaimed.
-func (s *Store) Room() <-chan struct{} { return nil }
-
-// Unsealed walks frames.
-func (s *Store) Unsealed() iter.Seq2[Frame, error] { return func(func(Frame, error) bool) {} }
-
-// Seal makes batches.
-func (s *Store) Seal(ctx context.Context, seals []Seal) ([]Entry, error) { return nil, errSkeleton }
-
-// Live lists live batches.
-func (s *Store) Live() []Entry { return nil }
-
-// Entry gives a live batch.
-func (s *Store) Entry(id ingest.BatchID) (Entry, bool) { return Entry{}, false }
-
-// Transition changes a row.
-func (s *Store) Transition(ctx context.Context, id ingest.BatchID, from ingest.State, apply func(*Entry)) (Entry, error) {
-	return Entry{}, errSkeleton
+// stageClean records where everything stands, so that the next Open can tell
+// whether the files are still what they were.
+func (s *Store) stageClean(g *group) error {
+	for _, l := range s.lanes.sorted() {
+		g.setMarks(l.no, g.withHigh(l, g.laneMarks(l)))
+	}
+	g.state.Clean, g.state.Active, g.state.Txid = true, s.commit.active.no, s.commit.lastTxid
+	g.saveState()
+	return nil
 }
 
-// Split replaces a batch.
-func (s *Store) Split(ctx context.Context, id ingest.BatchID, from ingest.State, cuts []uint64, why *ingest.Failure) ([]Entry, error) {
-	return nil, errSkeleton
+// damaged counts damage that was found; the count is durable with the next
+// change of the books.
+func (s *Store) damaged(n, suspect int64) {
+	_, _ = s.manifest.post(func(g *group) error {
+		g.counters.Damaged += n
+		g.counters.Suspect += suspect
+		return nil
+	})
 }
 
-// DeadLetter sets a batch aside.
-func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.State, why *ingest.Failure) (Entry, error) {
-	return Entry{}, errSkeleton
+// freeLocked takes a settled range off the segments that hold it.
+func (s *Store) freeLocked(lane uint32, r span) {
+	for _, h := range s.lanes.get(lane).segs {
+		if n := h.overlap(r); n > 0 {
+			h.seg.live -= n
+			s.unsettled -= n
+		}
+	}
 }
 
-// DeadLetters walks the dead letters.
-func (s *Store) DeadLetters() iter.Seq2[Entry, error] { return func(func(Entry, error) bool) {} }
-
-// Find tells the fate of one record.
-func (s *Store) Find(lane uint32, seq uint64) (Entry, error) { return Entry{}, errSkeleton }
-
-// Payload is a batch's bytes.
-type Payload struct{}
-
-// Payload gives the payload.
-func (s *Store) Payload(b *ingest.Batch) *Payload { return &Payload{} }
-
-// Open starts reading.
-func (p *Payload) Open() io.ReadCloser { return nil }
-
-// Size is the raw size.
-func (p *Payload) Size() int64 { return 0 }
-
-// Stats is a snapshot.
-func (s *Store) Stats() Stats { return Stats{} }
+// drained tells the keeper that records were settled, and the committer when
+// there is nothing left and the active segment is worth giving back.
+func (s *Store) drained() {
+	s.mu.RLock()
+	idle := s.unsettled == 0
+	s.mu.RUnlock()
+	if idle {
+		s.commit.giveBack()
+	}
+	s.keeper.signal()
+}

@@ -1,0 +1,429 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/internal/crashpoint"
+)
+
+const (
+	// groupBytes and groupRecords bound one group commit. A single Append is
+	// never divided, so it may be larger.
+	groupBytes   = 16 << 20
+	groupRecords = 1 << 14
+
+	// The committer lets other goroutines run a few times before it takes a
+	// small group: the producers of the last one are just coming back. With
+	// one producer it does not. No timer is involved.
+	gatherBelow  = 256
+	gatherYields = 4
+
+	// buffersKept bounds the frame buffers kept for reuse, bufferKept their size.
+	buffersKept = 16
+	bufferKept  = 2 << 20
+)
+
+// committer owns the active segment and alone writes it. Whatever waits when
+// a commit ends is the next group.
+type committer struct {
+	s *Store
+
+	// Owned by the goroutine, and by Open and Close while it does not run.
+	active   *segment
+	db       *bolt.DB
+	fileSize int64
+	high     int64           // bytes of the file in use
+	lastTxid uint64          // of the last commit
+	known    map[uint32]bool // lanes that the active segment has a snapshot of
+	group    []*waiter       // members of the commit under way
+	last     int             // how many the last group had
+	builds   []*laneBuild
+	byLane   map[*lane]*laneBuild
+	keys     map[keyHash]uint64
+	frames   []Frame
+	lent     [][]byte // buffers that the transaction refers to
+	spare    [][]byte
+
+	mu      sync.Mutex // guards all below
+	queue   []*waiter
+	records int // in queue
+	drain   bool
+	stopped bool
+
+	wake chan struct{}
+	done sync.WaitGroup
+}
+
+// laneBuild is one lane in the group commit under way.
+type laneBuild struct {
+	lane    *lane
+	next    uint64
+	bytes   int64
+	limit   FrameLimit
+	builder frameBuilder
+}
+
+func (c *committer) start() {
+	c.wake = make(chan struct{}, 1)
+	c.byLane, c.keys = map[*lane]*laneBuild{}, map[keyHash]uint64{}
+	c.done.Go(c.run)
+}
+
+// stop refuses new records, commits what waits, ends the goroutine and joins it.
+func (c *committer) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.signal()
+	c.done.Wait()
+}
+
+func (c *committer) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *committer) enqueue(w *waiter) error {
+	c.mu.Lock()
+	if c.stopped {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.queue = append(c.queue, w)
+	c.records += len(w.recs)
+	first := len(c.queue) == 1
+	c.mu.Unlock()
+	if first {
+		c.signal()
+	}
+	return nil
+}
+
+// giveBack asks for a rotation because everything is settled.
+func (c *committer) giveBack() {
+	c.mu.Lock()
+	c.drain = true
+	c.mu.Unlock()
+	c.signal()
+}
+
+func (c *committer) run() {
+	var todo, spare []*waiter
+	for {
+		c.gather()
+		c.mu.Lock()
+		drain, stopped := c.drain, c.stopped
+		c.drain = false
+		todo, c.queue, c.records = c.queue, spare[:0], 0
+		c.mu.Unlock()
+		if len(todo) == 0 {
+			spare = todo
+			if stopped {
+				return
+			}
+			if drain {
+				c.rotateIdle()
+			}
+			if c.last == 1 {
+				c.last = 0 // a lone producer, if it comes back, finds nobody to wait for
+			}
+			<-c.wake
+			continue
+		}
+		for rest := todo; len(rest) > 0; {
+			n := oneGroup(rest)
+			c.last = n
+			c.commit(rest[:n])
+			rest = rest[n:]
+		}
+		clear(todo)
+		spare = todo
+	}
+}
+
+// gather lets producers run that are about to join a small group. It does
+// nothing when the last group and what waits are one producer at most.
+func (c *committer) gather() {
+	for range gatherYields {
+		c.mu.Lock()
+		waiting, records := len(c.queue), c.records
+		c.mu.Unlock()
+		if records >= gatherBelow || c.last+waiting <= 1 {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// oneGroup is how many of the waiters make the next commit.
+func oneGroup(rest []*waiter) int {
+	var bytes int64
+	records := 0
+	for i, w := range rest {
+		bytes += w.bytes
+		records += len(w.recs)
+		if i > 0 && (bytes > groupBytes || records > groupRecords) {
+			return i
+		}
+	}
+	return len(rest)
+}
+
+// commit makes one transaction of the waiters' records and answers them.
+func (c *committer) commit(ws []*waiter) {
+	c.rotateFull()
+	c.admit(ws)
+	if len(c.group) == 0 {
+		return
+	}
+	err := c.s.Err()
+	if err == nil {
+		var tx *bolt.Tx
+		err = guard(func() error { return c.write(&tx) })
+		if errors.Is(err, errDamaged) {
+			err = c.s.fail(err)
+			if tx != nil && !abandon(tx) {
+				c.s.unclosable.Store(true)
+			}
+		}
+	}
+	if err == nil && len(c.frames) > 0 {
+		c.publish()
+	}
+	for _, w := range c.group {
+		w.err = err
+		w.done <- struct{}{}
+	}
+	c.reset()
+}
+
+// admit takes the waiters that have not given up, and for which there is room.
+func (c *committer) admit(ws []*waiter) {
+	var need int64
+	for _, w := range ws {
+		if !w.joined.CompareAndSwap(0, 1) {
+			c.s.waiters.put(w)
+			continue
+		}
+		// Page overhead: measured at most 1.5 times for records of 100 bytes
+		// alone in a commit; the constant stands for the pages around them.
+		more := need + w.bytes + w.bytes/16 + int64(len(w.recs))*16 + 16<<10
+		if grow := c.high + more - c.fileSize; grow > 0 && !c.s.fits(grow+c.s.opts.segmentGrowth()) {
+			w.err = ErrFull
+			w.done <- struct{}{}
+			continue
+		}
+		need = more
+		c.group = append(c.group, w)
+	}
+}
+
+func (c *committer) reset() {
+	for _, b := range c.builds {
+		if len(c.spare) < buffersKept && cap(b.builder.buf) <= bufferKept && b.builder.buf != nil {
+			c.spare = append(c.spare, b.builder.buf)
+		}
+	}
+	for _, b := range c.lent {
+		if len(c.spare) < buffersKept && cap(b) <= bufferKept {
+			c.spare = append(c.spare, b)
+		}
+	}
+	clear(c.byLane)
+	clear(c.keys)
+	clear(c.group)
+	clear(c.builds)
+	clear(c.lent)
+	c.group, c.builds, c.lent, c.frames = c.group[:0], c.builds[:0], c.lent[:0], c.frames[:0]
+}
+
+// write builds the frames and commits them. The records are on stable storage
+// when it returns nil.
+func (c *committer) write(open **bolt.Tx) error {
+	tx, err := c.db.Begin(true)
+	if err != nil {
+		return c.s.fail(err)
+	}
+	*open = tx
+	now := time.Now()
+	err = c.stage(tx, now)
+	if err != nil || len(c.frames) == 0 {
+		*open = nil
+		_ = tx.Rollback()
+		return err
+	}
+	txid := uint64(tx.ID())
+	crashpoint.Reach("append.staged")
+	err = commitTx(tx, c.active.path)
+	*open = nil
+	crashpoint.Reach("append.committed")
+	var ce *commitError
+	switch {
+	case err == nil:
+		c.lastTxid = txid
+		return nil
+	case errors.As(err, &ce) && ce.space:
+		c.measure()
+		return fmt.Errorf("%w: %v", ErrFull, err)
+	case errors.As(err, &ce) && ce.stored == no:
+		return c.s.fail(err)
+	}
+	_ = c.s.fail(err)
+	return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+}
+
+// stage puts the group's records into the transaction.
+func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
+	before := now.Add(-c.s.opts.KeyRetention).UnixNano()
+	for _, w := range c.group {
+		for i := range w.recs {
+			r := &w.recs[i]
+			b := c.build(r.Lane)
+			if r.Key != "" {
+				h := hashKey(c.s.id, r.Lane, r.Key)
+				seq, ok := c.keys[h]
+				if !ok {
+					var err error
+					if seq, ok, err = c.findKey(tx, r.Lane, h, before); err != nil {
+						return err
+					}
+				}
+				if ok {
+					w.out[i] = Appended{Seq: seq, Duplicate: true}
+					continue
+				}
+				c.keys[h] = b.next
+				if err := tx.Bucket(bktKeys).Put(h[:], keyValue(r.Lane, b.next, now.UnixNano())); err != nil {
+					return err
+				}
+			}
+			if b.builder.h.count > 0 && !b.builder.room(len(r.Data), b.limit) {
+				if err := c.finish(tx, b, now); err != nil {
+					return err
+				}
+			}
+			if b.builder.h.count == 0 {
+				b.builder.start(c.buffer(), b.lane.no, b.next, b.bytes)
+			}
+			b.builder.add(r.Data, b.lane.separator)
+			b.bytes += int64(len(r.Data)) + b.lane.separator
+			w.out[i] = Appended{Seq: b.next}
+			b.next++
+		}
+	}
+	for _, b := range c.builds {
+		if b.builder.h.count > 0 {
+			if err := c.finish(tx, b, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// build is a lane's part of the group; it is made at the lane's first record.
+func (c *committer) build(no uint32) *laneBuild {
+	// Most groups have one lane, and most neighbours the same one.
+	if n := len(c.builds); n > 0 && c.builds[n-1].lane.no == no {
+		return c.builds[n-1]
+	}
+	l := c.s.lanes.get(no)
+	if b := c.byLane[l]; b != nil {
+		return b
+	}
+	b := &laneBuild{lane: l, next: l.next, bytes: l.bytes, limit: *l.limit.Load()}
+	c.byLane[l] = b
+	c.builds = append(c.builds, b)
+	return b
+}
+
+func (c *committer) buffer() []byte {
+	if n := len(c.spare); n > 0 {
+		b := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return b
+	}
+	return nil
+}
+
+// finish puts a complete frame into the transaction.
+func (c *committer) finish(tx *bolt.Tx, b *laneBuild, now time.Time) error {
+	if !c.known[b.lane.no] {
+		snap := laneSnapshot{Key: b.lane.key, High: b.lane.next - 1, Bytes: b.lane.bytes}
+		if err := tx.Bucket(bktLanes).Put(u32(b.lane.no), pack(&snap)); err != nil {
+			return err
+		}
+	}
+	value := b.builder.finish(c.s.id, now.UnixNano())
+	c.lent = append(c.lent, value)
+	f := b.builder.h.frame()
+	b.builder = frameBuilder{}
+	c.frames = append(c.frames, f)
+	return putFrame(tx, f.Lane, f.First, value)
+}
+
+// publish brings the mirror of the books up to a commit that is durable.
+func (c *committer) publish() {
+	s := c.s
+	for _, b := range c.builds {
+		if b.next > b.lane.next {
+			b.lane.next, b.lane.bytes = b.next, b.bytes
+			c.known[b.lane.no] = true
+		}
+	}
+	s.mu.Lock()
+	for i := range c.frames {
+		s.addFrameLocked(c.active, &c.frames[i])
+	}
+	for _, b := range c.builds {
+		b.lane.marks.Bytes = b.bytes
+	}
+	if len(c.keys) > 0 {
+		c.active.keys = true
+	}
+	s.mu.Unlock()
+	c.measure()
+	if s.opts.Committed != nil {
+		s.opts.Committed(c.frames)
+	}
+}
+
+// addFrameLocked enters a frame into the mirror.
+func (s *Store) addFrameLocked(seg *segment, f *Frame) {
+	l := s.lanes.get(f.Lane)
+	l.marks.High = f.Last
+	if n := len(l.segs); n > 0 && l.segs[n-1].seg == seg {
+		l.segs[n-1].Last = f.Last
+	} else {
+		l.segs = append(l.segs, held{seg: seg, span: span{f.First, f.Last}})
+	}
+	r, ok := seg.lanes[f.Lane]
+	if !ok {
+		r.First = f.First
+	}
+	r.Last = f.Last
+	seg.lanes[f.Lane] = r
+	seg.live += f.Records()
+	s.unsettled += f.Records()
+	l.ages.add(f.Last, f.At)
+}
+
+// measure learns how far the active file is used, and how large it is.
+func (c *committer) measure() {
+	if tx, err := c.db.Begin(false); err == nil {
+		c.high = tx.Size()
+		_ = tx.Rollback()
+	}
+	if c.high >= c.fileSize {
+		c.s.disk.measure(c.active.path)
+		c.fileSize = c.s.disk.size(c.active.path)
+	}
+}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/ingest"
+)
+
+// errGone is returned for a segment whose file has been given back.
+var errGone = errors.New("the segment is gone")
+
+// handles opens segments for reading and keeps the most recently used ones
+// open. The active segment's handle is the committer's own, lent to readers.
+type handles struct {
+	// Immutable.
+	spool ingest.SpoolID
+	opts  *Options
+	limit int
+
+	mu     sync.Mutex // guards all below, and db, refs, used, broken of every segment
+	clock  uint64
+	open   map[*segment]struct{}
+	closed bool
+	idle   *sync.Cond // a segment's refs fell to 0
+}
+
+func newHandles(spool ingest.SpoolID, opts *Options) *handles {
+	h := &handles{spool: spool, opts: opts, limit: opts.OpenSegments, open: map[*segment]struct{}{}}
+	h.idle = sync.NewCond(&h.mu)
+	return h
+}
+
+// view runs fn in a read transaction on seg, under guard.
+func (h *handles) view(seg *segment, fn func(*bolt.Tx) error) error {
+	db, err := h.acquire(seg)
+	if err != nil {
+		return err
+	}
+	defer h.release(seg)
+	return viewDB(db, fn)
+}
+
+func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
+	return guard(func() error {
+		tx, err := db.Begin(false)
+		if err != nil {
+			return err
+		}
+		// Deferred, so that a panic in fn does not leave the transaction, and
+		// with it bbolt's locks, behind.
+		defer func() { _ = tx.Rollback() }()
+		return fn(tx)
+	})
+}
+
+func (h *handles) acquire(seg *segment) (*bolt.DB, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	if seg.broken != nil {
+		return nil, seg.broken
+	}
+	if seg.db == nil {
+		// Under the lock: opening is rare, and two openers of one file would
+		// be twice the work and not less waiting.
+		db, err := openCold(seg, h.spool, h.opts)
+		if err != nil {
+			// What damage does is for good; a lack of file descriptors is not.
+			if errors.Is(err, errDamaged) || errors.Is(err, os.ErrNotExist) {
+				seg.broken = err
+			}
+			return nil, err
+		}
+		seg.db = db
+		h.open[seg] = struct{}{}
+		h.evictLocked(seg)
+	}
+	h.clock++
+	seg.used = h.clock
+	seg.refs++
+	return seg.db, nil
+}
+
+func (h *handles) release(seg *segment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if seg.refs--; seg.refs == 0 {
+		h.idle.Broadcast()
+		h.evictLocked(nil)
+	}
+}
+
+// evictLocked closes the least recently used handles above the limit.
+func (h *handles) evictLocked(keep *segment) {
+	for len(h.open) > h.limit {
+		var oldest *segment
+		for s := range h.open {
+			if s != keep && s.refs == 0 && (oldest == nil || s.used < oldest.used) {
+				oldest = s
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		_ = h.closeLocked(oldest)
+	}
+}
+
+func (h *handles) closeLocked(seg *segment) error {
+	db := seg.db
+	seg.db = nil
+	delete(h.open, seg)
+	return db.Close()
+}
+
+// lend makes the committer's handle of an active segment known.
+func (h *handles) lend(seg *segment, db *bolt.DB) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seg.db = db
+}
+
+// adopt takes a handle over when its segment is rotated.
+func (h *handles) adopt(seg *segment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open[seg] = struct{}{}
+	h.clock++
+	seg.used = h.clock
+	h.evictLocked(nil)
+}
+
+// drop closes a segment when its last reader has left. Whoever wants to read
+// it after that gets why, until restore.
+func (h *handles) drop(seg *segment, why error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seg.broken = why
+	for seg.refs > 0 {
+		h.idle.Wait()
+	}
+	if seg.db == nil {
+		return nil
+	}
+	return h.closeLocked(seg)
+}
+
+// restore lets a dropped segment be opened again.
+func (h *handles) restore(seg *segment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seg.broken = nil
+}
+
+// close closes every handle; later reads get ErrClosed. The caller has ended
+// all writers.
+func (h *handles) close(active *segment) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	if active != nil && active.db != nil {
+		h.open[active] = struct{}{}
+	}
+	var errs []error
+	for seg := range h.open {
+		for seg.refs > 0 {
+			h.idle.Wait()
+		}
+		if seg.db != nil {
+			errs = append(errs, h.closeLocked(seg))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openCold opens a rotated segment for reading: preflight, then one pass to
+// warm the page cache, then bbolt without its free list.
+func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, error) {
+	if _, err := preflight(seg.path); err != nil {
+		return nil, err
+	}
+	if err := warm(seg.path); err != nil {
+		return nil, err
+	}
+	db, err := openBolt(seg.path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := viewDB(db, func(tx *bolt.Tx) error { return checkSegment(tx, spool, seg.no) }); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// openBolt opens a bbolt file under guard. A panic inside of bbolt's Open
+// leaves its file open, so the file is caught by the hook and closed here.
+func openBolt(path string, opts *bolt.Options) (*bolt.DB, error) {
+	var file *os.File
+	opts.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+		file = f
+		return f, err
+	}
+	var db *bolt.DB
+	err := guard(func() (err error) {
+		db, err = bolt.Open(path, 0o600, opts)
+		return err
+	})
+	if err != nil {
+		if errors.Is(err, errDamaged) && file != nil {
+			_ = file.Close()
+		}
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return db, nil
+}

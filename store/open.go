@@ -1,0 +1,224 @@
+package store
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/ingest"
+)
+
+// Open opens the spool in dir, and creates it where dir is missing or empty.
+// It reads the disk only, and how long it takes does not depend on how much
+// is waiting. It starts the store's goroutines; Close ends them.
+//
+// A spool that was damaged is opened as well: damaged files are moved to its
+// quarantine, what they held is saved as far as it can be found, and the rest
+// is counted in Stats. Errors: [LockedError], [ForeignError], [VersionError],
+// one that matches [ingest.ErrInvalid] for bad options, and those of the file
+// system.
+func Open(dir string, opts *Options) (*Store, error) {
+	o := opts.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := claimDir(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir, o.LockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		dir: dir, opts: o, log: o.Logger, lock: lock, lanes: newLaneTable(), disk: newDisk(),
+		entries: map[ingest.BatchID]*Entry{}, segments: map[uint64]*segment{},
+	}
+	s.manifest = &manifest{s: s, path: filepath.Join(dir, manifestName)}
+	s.commit = &committer{s: s}
+	s.keeper = &keeper{s: s}
+	if err := s.restore(); err != nil {
+		return nil, errors.Join(err, s.abandonOpen())
+	}
+	s.manifest.start()
+	s.commit.start()
+	s.keeper.start()
+	return s, nil
+}
+
+// abandonOpen lets go of what a failed Open had taken.
+func (s *Store) abandonOpen() error {
+	var errs []error
+	if s.handles != nil {
+		errs = append(errs, s.handles.close(s.commit.active))
+	}
+	if s.manifest.db != nil {
+		errs = append(errs, s.manifest.db.Close())
+	}
+	return errors.Join(append(errs, s.lock.unlock())...)
+}
+
+// ourNames are the names a spool's directory has of its own accord.
+// lost+found is where a spool has a volume to itself.
+var ourNames = map[string]bool{
+	lockName: true, manifestName: true, manifestName + tempSuffix: true, segmentsName: true,
+	objectsName: true, deadName: true, quarantined: true, "lost+found": true,
+}
+
+// claimDir makes the directory, or makes sure that it is a spool or empty. It
+// changes nothing in a directory that is neither.
+func claimDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		return syncDir(filepath.Dir(dir))
+	}
+	if err != nil {
+		return err
+	}
+	foreign := ""
+	for _, e := range entries {
+		if !ourNames[e.Name()] {
+			foreign = e.Name()
+		}
+	}
+	if foreign == "" {
+		return nil
+	}
+	// Somebody may have put a note beside a spool; a spool it is all the same.
+	if len(segmentFiles(dir)) > 0 {
+		return nil
+	}
+	if _, err := preflight(filepath.Join(dir, manifestName)); err == nil {
+		return nil
+	}
+	return &ForeignError{Dir: dir, File: foreign}
+}
+
+// segmentFiles finds the segment files by number.
+func segmentFiles(dir string) map[uint64]string {
+	found := map[uint64]string{}
+	entries, _ := os.ReadDir(filepath.Join(dir, segmentsName))
+	for _, e := range entries {
+		if no, ok := segmentNumber(e.Name()); ok && e.Type().IsRegular() {
+			found[no] = filepath.Join(dir, segmentsName, e.Name())
+		}
+	}
+	return found
+}
+
+// sweep removes what a crash left half done, and finishes an exchange of
+// files that it interrupted.
+func sweep(dir string) error {
+	for _, sub := range []string{".", segmentsName, deadName, quarantined} {
+		folder := filepath.Join(dir, sub)
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			path := filepath.Join(folder, e.Name())
+			switch {
+			case e.IsDir():
+			case strings.HasSuffix(e.Name(), tempSuffix):
+				err = os.Remove(path)
+			case sub == segmentsName && strings.HasSuffix(e.Name(), salvageSuffix):
+				err = finishSalvage(path)
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finishSalvage deals with the new file of a salvage that was cut off: while
+// the damaged file stands the work starts anew; once it is away the new file
+// takes its place.
+func finishSalvage(fresh string) error {
+	path := strings.TrimSuffix(fresh, salvageSuffix)
+	if _, err := os.Stat(path); err == nil {
+		return os.Remove(fresh)
+	}
+	return renameDurably(fresh, path)
+}
+
+// openManifest opens the manifest for writing and loads the books. It creates
+// one where there is none, and rebuilds one that is damaged.
+func (r *recovery) openManifest() error {
+	s := r.s
+	path := s.manifest.path
+	_, err := os.Stat(path)
+	switch {
+	case err == nil:
+		err = r.loadManifest()
+	case errors.Is(err, os.ErrNotExist) && len(segmentFiles(s.dir)) == 0:
+		var id ingest.SpoolID
+		if _, err := rand.Read(id[:]); err != nil {
+			return err
+		}
+		if err := createManifest(s.dir, id, &s.opts); err != nil {
+			return err
+		}
+		return r.loadManifest()
+	case errors.Is(err, os.ErrNotExist):
+		err = fmt.Errorf("%w: %v", errDamaged, err)
+	}
+	if !errors.Is(err, errDamaged) {
+		return err
+	}
+	s.log.Error("the manifest is damaged; rebuilding it from the segments", "dir", s.dir, "cause", err)
+	if err := r.rebuild(); err != nil {
+		return err
+	}
+	return r.loadManifest()
+}
+
+// loadManifest is openManifest for a manifest that is there. Damage is an
+// error that matches errDamaged, and leaves nothing open or loaded.
+func (r *recovery) loadManifest() error {
+	s := r.s
+	found, err := preflight(s.manifest.path)
+	if err != nil {
+		return err
+	}
+	db, err := openBolt(s.manifest.path, s.opts.manifestDB())
+	if err != nil {
+		return err
+	}
+	db.AllocSize = manifestGrowth
+	books := newBooks()
+	err = viewDB(db, func(tx *bolt.Tx) error {
+		var version uint32
+		if books.id, version, err = manifestHead(tx); err != nil {
+			return err
+		}
+		if version > formatVersion {
+			return &VersionError{Dir: s.dir, Version: version, Known: formatVersion}
+		}
+		return books.load(tx)
+	})
+	if err != nil {
+		_ = db.Close()
+		return err
+	}
+	s.manifest.db = db
+	r.adopt(books)
+	if found.suspect {
+		// It may have fallen back to what it was before its last change.
+		r.suspect++
+		r.clean = false
+	}
+	return nil
+}

@@ -1,0 +1,404 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kustospool/ingest"
+)
+
+// skipAhead is how far a lane's numbers jump when records may have been lost
+// whose count nobody knows: more than fit into the largest segment, so that
+// no number is given out twice.
+const skipAhead = 1 << 32
+
+// recovery is Open's work between the lock and the goroutines. Each step is
+// one row of the crash matrix in doc.go, and can be repeated.
+type recovery struct {
+	s       *Store
+	clean   bool // the last Close finished
+	doubt   bool // records may have been acknowledged that no file tells of
+	damaged int64
+	suspect int64
+	broken  map[uint64]bool // unlisted segments that were found damaged
+
+	active  *segment        // found activated and highest
+	known   map[uint32]bool // lanes with a snapshot in it
+	ends    map[uint32]laneSurvey
+	listing []*segment // rotated, not in the manifest yet
+}
+
+func (s *Store) restore() error {
+	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}}
+	for _, sub := range []string{segmentsName, deadName, quarantined} {
+		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := sweep(s.dir); err != nil {
+		return err
+	}
+	if err := r.openManifest(); err != nil {
+		return err
+	}
+	s.handles = newHandles(s.id, &s.opts)
+	for _, step := range []func() error{
+		r.listedSegments, r.newSegments, r.lostActive, r.lanesToEnd, r.countLive, r.undoneDeadLetters, r.account, r.activeSegment, r.begin,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt takes over what the manifest says.
+func (r *recovery) adopt(b *books) {
+	s := r.s
+	s.id, s.counters, s.manifest.state = b.id, b.counters, b.state
+	r.clean = b.state.Clean
+	for _, l := range b.lanes {
+		s.lanes.add(l)
+	}
+	for _, e := range b.entries {
+		s.entries[e.Batch.ID] = e
+		s.lanes.get(e.Batch.Lane).putEntry(e)
+	}
+	for no, row := range b.segments {
+		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, lost: row.Lost, repaired: row.Lost}
+		if seg.lanes == nil {
+			seg.lanes = map[uint32]span{}
+		}
+		s.segments[no] = seg
+	}
+}
+
+// listedSegments: a rotated segment whose file is gone, or shorter than it
+// was, is noticed now and counted once; its records are told as damaged when
+// they are read. Its pages are looked at when it is first read.
+func (r *recovery) listedSegments() error {
+	s := r.s
+	for _, seg := range s.segments {
+		info, err := os.Stat(seg.path)
+		switch {
+		case err == nil && info.Size() > 0:
+			continue
+		case err != nil && !errors.Is(err, os.ErrNotExist):
+			return err
+		case err == nil:
+			// bbolt would take an empty file for a new one.
+			if _, err := quarantine(s.dir, seg.path); err != nil {
+				return err
+			}
+		}
+		if seg.lost {
+			continue
+		}
+		s.log.Error("a segment is lost", "path", seg.path)
+		r.damaged++
+		seg.lost, seg.repaired, seg.keys = true, true, false
+		r.listing = append(r.listing, seg)
+	}
+	return nil
+}
+
+// newSegments: files that the manifest does not list. One that it has
+// forgotten is what a crash left of a reclaim, and goes. Of the others those
+// that were activated hold records: the highest is the active one, the rest
+// were rotated and not listed yet. One that was not activated was prepared.
+func (r *recovery) newSegments() error {
+	s := r.s
+	files := segmentFiles(s.dir)
+	s.shelf.next = s.manifest.state.Rotated + 1
+	var fresh []uint64
+	for no, path := range files {
+		s.shelf.next = max(s.shelf.next, no+1)
+		if s.segments[no] != nil {
+			continue
+		}
+		if no <= s.manifest.state.Rotated {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			continue
+		}
+		fresh = append(fresh, no)
+	}
+	slices.Sort(fresh)
+	for _, no := range fresh {
+		if err := r.newSegment(no, files[no]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) newSegment(no uint64, path string) error {
+	s := r.s
+	sv, err := surveySegment(path, &s.opts, !r.clean)
+	salvaged := false
+	if err == nil && (sv.spool != s.id || sv.no != no) {
+		err = fmt.Errorf("%w: segment of another spool or number", errDamaged)
+	}
+	if errors.Is(err, errDamaged) {
+		s.log.Error("a segment is damaged; salvaging its frames", "path", path, "cause", err)
+		r.damaged++
+		r.broken[no] = true
+		// A segment that was prepared and not activated has nothing to lose,
+		// but that cannot be told from a damaged file.
+		r.doubt = true
+		snaps := map[uint32]laneSnapshot{}
+		for _, l := range s.lanes.sorted() {
+			snaps[l.no] = laneSnapshot{Key: l.key}
+		}
+		var survived bool
+		if survived, err = salvage(s.dir, path, s.id, no, snaps, &s.opts); err != nil || !survived {
+			return err
+		}
+		salvaged = true
+		sv, err = surveySegment(path, &s.opts, false)
+	}
+	if err != nil {
+		return err
+	}
+	if !sv.activated {
+		if s.shelf.ready == nil {
+			s.shelf.ready = &segment{no: no, path: path}
+			return nil
+		}
+		return os.Remove(path)
+	}
+	if sv.suspect {
+		r.suspect++
+		r.doubt = true
+	}
+	r.damaged += sv.bad
+	return r.newActivated(no, path, sv, salvaged)
+}
+
+// newActivated enters a segment with records. Numbers go up, so the one
+// entered before it is not the active one.
+func (r *recovery) newActivated(no uint64, path string, sv *survey, salvaged bool) error {
+	s := r.s
+	seg := &segment{no: no, path: path, lanes: map[uint32]span{}, keys: sv.hasKeys, txid: sv.txid}
+	r.known = map[uint32]bool{}
+	for lane, snap := range sv.snaps {
+		l := s.lanes.get(lane)
+		if l == nil {
+			// The lane is durable in the manifest before its first record, so
+			// only a manifest that fell back does not know it.
+			var err error
+			if l, err = newLane(lane, snap.Key); err != nil {
+				return err
+			}
+			s.lanes.add(l)
+			s.manifest.state.Lanes = max(s.manifest.state.Lanes, lane)
+			r.suspect++
+		}
+		r.known[lane] = true
+		if !salvaged && snap.High > r.ends[lane].Last {
+			r.ends[lane] = laneSurvey{span: span{snap.High, snap.High}, after: snap.Bytes}
+		}
+	}
+	for lane, ls := range sv.lanes {
+		seg.lanes[lane] = ls.span
+		if ls.Last >= r.ends[lane].Last {
+			r.ends[lane] = ls
+		}
+		r.doubt = r.doubt || ls.doubtful
+	}
+	s.segments[no] = seg
+	if r.active != nil {
+		r.active.rotated = true
+		r.listing = append(r.listing, r.active)
+	}
+	r.active = seg
+	st := &s.manifest.state
+	if r.clean && st.Active == no && sv.txid < st.Txid {
+		s.log.Error("the active segment is older than it was", "path", path)
+		r.damaged++
+		r.doubt = true
+	}
+	return nil
+}
+
+// lostActive: the manifest knows of an active segment of which there is no
+// file any more. In every case of doubt what was the active segment is only
+// read from now on, so that no segment has numbers from both sides of a gap.
+func (r *recovery) lostActive() error {
+	s := r.s
+	if st := &s.manifest.state; st.Active != 0 && s.segments[st.Active] == nil {
+		if !r.broken[st.Active] {
+			s.log.Error("the active segment is lost", "dir", s.dir, "segment", st.Active)
+			r.damaged++
+		}
+		r.doubt = true
+	}
+	for _, l := range s.lanes.sorted() {
+		// A sound active segment tells all that there was: its snapshot covers
+		// what went before it.
+		if end := r.ends[l.no]; r.active != nil && l.marks.High > end.Last {
+			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "first", end.Last+1, "last", l.marks.High)
+			r.damaged++
+			r.doubt = true
+		}
+	}
+	if r.doubt && r.active != nil {
+		r.active.rotated = true
+		r.listing = append(r.listing, r.active)
+		r.active = nil
+	}
+	return nil
+}
+
+// lanesToEnd decides for each lane which number comes next. Records that the
+// manifest knows and no segment holds are lost, and stay in the books until
+// they are dead-lettered. Where more may have been acknowledged than anything
+// on disk tells of, the numbers jump; after a clean close the manifest's marks
+// are exact, and they need not.
+func (r *recovery) lanesToEnd() error {
+	for _, l := range r.s.lanes.sorted() {
+		m := &l.marks
+		if end := r.ends[l.no]; end.Last > m.High {
+			m.High, m.Bytes = end.Last, max(end.after, m.Bytes)
+		}
+		if r.doubt && !r.clean {
+			m.jump()
+		}
+		l.next, l.bytes = m.High+1, m.Bytes
+		if gap, ok := m.gapAt(l.next); ok {
+			l.next = gap.Last + 1
+		}
+	}
+	return nil
+}
+
+// jump makes, or widens, a gap behind the last record.
+func (m *laneMarks) jump() {
+	for i, g := range m.Gaps {
+		if g.First <= m.High+1 && m.High+1 <= g.Last {
+			m.Gaps[i].Last += skipAhead
+			return
+		}
+	}
+	m.Gaps = append(m.Gaps, span{m.High + 1, m.High + skipAhead})
+}
+
+// countLive builds the index of where each lane's records are, and counts for
+// each segment what is not settled.
+func (r *recovery) countLive() error {
+	s := r.s
+	for _, seg := range s.segments {
+		for lane, r := range seg.lanes {
+			l := s.lanes.get(lane)
+			l.segs = append(l.segs, held{seg: seg, span: r})
+			n := r.overlap(span{l.marks.Mark + 1, l.marks.High})
+			for _, e := range l.live {
+				n += r.overlap(span{e.Batch.First, e.Batch.Last})
+			}
+			seg.live += n
+			s.unsettled += n
+		}
+		if seg.rotated && seg.keys {
+			s.withKeys = append(s.withKeys, seg)
+		}
+	}
+	slices.SortFunc(s.withKeys, func(a, b *segment) int { return cmp.Compare(a.no, b.no) })
+	for _, l := range s.lanes.sorted() {
+		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
+	}
+	return nil
+}
+
+// undoneDeadLetters: files of a dead letter whose batch did not become one
+// any more are removed; the batch is sent on.
+func (r *recovery) undoneDeadLetters() error {
+	s := r.s
+	entries, err := os.ReadDir(filepath.Join(s.dir, deadName))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		text, _, _ := strings.Cut(e.Name(), ".")
+		id, err := ingest.ParseBatchID(text)
+		if err != nil || s.entries[id] == nil {
+			continue
+		}
+		if err := os.Remove(s.deadPath(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account measures all files.
+func (r *recovery) account() error { return r.s.disk.scan(r.s.dir) }
+
+// activeSegment opens the active segment, or activates a new one.
+func (r *recovery) activeSegment() error {
+	s, c := r.s, r.s.commit
+	if r.active != nil {
+		db, err := openBolt(r.active.path, s.opts.segmentDB())
+		if err != nil {
+			return err
+		}
+		db.AllocSize = int(s.opts.segmentGrowth())
+		c.adoptActive(r.active, db, r.known)
+		c.lastTxid = r.active.txid
+		return nil
+	}
+	seg, err := s.takeShelf(true)
+	if err != nil {
+		return err
+	}
+	return c.activate(seg)
+}
+
+// begin makes what was found durable, and notes that the spool is in use.
+func (r *recovery) begin() error {
+	s := r.s
+	g := &group{s: s, m: s.manifest, state: s.manifest.state, counters: s.counters, marks: map[uint32]laneMarks{}}
+	g.state.Epoch++
+	g.state.Clean, g.state.Active, g.state.Txid = false, s.active.no, 0
+	for _, seg := range r.listing {
+		g.state.Rotated = max(g.state.Rotated, seg.no)
+	}
+	g.counters.Damaged += r.damaged
+	g.counters.Suspect += r.suspect
+	err := guard(func() error {
+		tx, err := s.manifest.db.Begin(true)
+		if err != nil {
+			return err
+		}
+		g.tx = tx
+		for _, seg := range r.listing {
+			row := seg.rowLocked(s)
+			g.put(bktSegments, u64(seg.no), pack(&row))
+		}
+		for _, l := range s.lanes.sorted() {
+			g.put(bktLanes, u32(l.no), pack(l.key))
+			g.setMarks(l.no, l.marks)
+		}
+		g.put(bktMeta, keyCounters, pack(&g.counters))
+		g.saveState()
+		if g.err != nil {
+			_ = tx.Rollback()
+			return g.err
+		}
+		return commitTx(tx, s.manifest.path)
+	})
+	if err != nil {
+		return fmt.Errorf("opening the books of %s: %w", s.dir, err)
+	}
+	for _, seg := range r.listing {
+		seg.listed = true
+	}
+	s.manifest.state, s.counters = g.state, g.counters
+	s.disk.measure(s.manifest.path)
+	return nil
+}

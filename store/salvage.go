@@ -1,0 +1,223 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io"
+	"os"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/ingest"
+)
+
+// relic is a frame found in a file by its own marks.
+type relic struct {
+	h   frameHeader
+	pos int64
+}
+
+// scanRelics finds every whole frame of a spool in a file, whatever became of
+// the pages that led to it: a frame's bytes are contiguous on disk, and prove
+// themselves. Where one place of a lane was written twice, because a commit
+// was rolled back in between, the later one counts. Parts that cannot be read
+// are passed over.
+func scanRelics(f *os.File, spool ingest.SpoolID) []relic {
+	type place struct {
+		lane  uint32
+		first uint64
+	}
+	const window = 4 << 20
+	found := map[place]relic{}
+	buf := make([]byte, window+frameHeaderLen)
+	for base := int64(0); ; base += window {
+		n, err := f.ReadAt(buf, base)
+		if err != nil && !errors.Is(err, io.EOF) {
+			n = readSectors(f, buf, base)
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(buf[at:n], []byte(frameMagic))
+			if i < 0 || at+i >= window {
+				break
+			}
+			at += i
+			h, err := parseHeader(spool, buf[at:n])
+			if err != nil {
+				continue
+			}
+			whole := make([]byte, frameHeaderLen+h.body)
+			if _, err := f.ReadAt(whole, base+int64(at)); err != nil {
+				continue
+			}
+			h, _, err = parseFrame(spool, whole)
+			if err != nil {
+				continue
+			}
+			p := place{h.lane, h.first}
+			if old, ok := found[p]; !ok || old.h.at <= h.at {
+				found[p] = relic{h: h, pos: base + int64(at)}
+			}
+		}
+		if n < len(buf) {
+			break
+		}
+	}
+	out := make([]relic, 0, len(found))
+	for _, r := range found {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b relic) int {
+		return cmp.Or(cmp.Compare(a.h.lane, b.h.lane), cmp.Compare(a.h.first, b.h.first))
+	})
+	return withoutOverlaps(out)
+}
+
+// readSectors reads what can be read, with zeros for the rest.
+func readSectors(f *os.File, buf []byte, base int64) int {
+	const sector = 4 << 10
+	clear(buf)
+	end := 0
+	for at := 0; at < len(buf); at += sector {
+		n, err := f.ReadAt(buf[at:min(at+sector, len(buf))], base+int64(at))
+		if n > 0 {
+			end = at + n
+		}
+		if errors.Is(err, io.EOF) {
+			return end
+		}
+	}
+	return len(buf)
+}
+
+// withoutOverlaps drops frames that share numbers with a later written one.
+func withoutOverlaps(all []relic) []relic {
+	out := all[:0]
+	for _, r := range all {
+		if n := len(out); n > 0 && out[n-1].h.lane == r.h.lane && out[n-1].h.last() >= r.h.first {
+			if out[n-1].h.at > r.h.at {
+				continue
+			}
+			out = out[:n-1]
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// salvage replaces a damaged segment file by a new one with every frame that
+// can still be found in it, and moves the damaged one to the quarantine. The
+// new file is complete under a name of its own before either is moved, and
+// Open finishes the exchange if a crash comes between. When nothing is found
+// there is no new file, and survived is false.
+//
+// snaps are the lanes that are known; frames of others stay in the
+// quarantine. The deduplication keys of the segment are lost.
+func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, opts *Options) (survived bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	relics := scanRelics(f, spool)
+	relics = slices.DeleteFunc(relics, func(r relic) bool { _, ok := snaps[r.h.lane]; return !ok })
+	if len(relics) == 0 {
+		_ = f.Close()
+		_, err := quarantine(dir, path)
+		return false, err
+	}
+	fresh := path + salvageSuffix
+	if err := writeSalvaged(fresh, f, relics, spool, no, snaps, opts); err != nil {
+		return false, err
+	}
+	_ = f.Close()
+	if _, err := quarantine(dir, path); err != nil {
+		return false, err
+	}
+	return true, renameDurably(fresh, path)
+}
+
+func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, opts *Options) error {
+	err := createFile(path, opts, func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucket(bktMeta)
+		if err != nil {
+			return err
+		}
+		lanes, err := tx.CreateBucket(bktLanes)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(bktKeys); err != nil {
+			return err
+		}
+		for lane, snap := range snaps {
+			if err := lanes.Put(u32(lane), pack(&snap)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(meta.Put(keyIdentity, spool[:]), meta.Put(keyVersion, u32(formatVersion)),
+			meta.Put(keyNumber, u64(no)), meta.Put(keyActivated, []byte{1}))
+	})
+	if err != nil {
+		return err
+	}
+	db, err := bolt.Open(path, 0o600, opts.segmentDB())
+	if err != nil {
+		return err
+	}
+	for len(relics) > 0 && err == nil {
+		err = db.Update(func(tx *bolt.Tx) error {
+			for size := 0; len(relics) > 0 && size < groupBytes; relics = relics[1:] {
+				r := relics[0]
+				value := make([]byte, frameHeaderLen+r.h.body)
+				if _, err := from.ReadAt(value, r.pos); err != nil {
+					return err
+				}
+				size += len(value)
+				if err := putFrame(tx, r.h.lane, r.h.first, value); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return errors.Join(err, db.Close())
+}
+
+// errRepair is met by readers of a segment that is being salvaged.
+var errRepair = errors.New("the segment is being repaired")
+
+// repair salvages a segment whose pages turned out to be broken while it was
+// read, so that what is damaged costs itself alone. It is tried once for each
+// segment; the answer is whether reading again may help.
+func (s *Store) repair(seg *segment) bool {
+	s.repairs.Lock()
+	defer s.repairs.Unlock()
+	s.mu.RLock()
+	rotated, done, leaving := seg.rotated, seg.repaired, seg.leaving
+	snaps := map[uint32]laneSnapshot{}
+	for lane := range seg.lanes {
+		snaps[lane] = laneSnapshot{Key: s.lanes.get(lane).key}
+	}
+	s.mu.RUnlock()
+	if done || leaving || !rotated || s.unclosable.Load() {
+		return done && !leaving
+	}
+	s.log.Error("segment is damaged; salvaging its frames", "path", seg.path)
+	s.damaged(1, 0)
+	err := s.handles.drop(seg, errRepair)
+	if err == nil {
+		_, err = salvage(s.dir, seg.path, s.id, seg.no, snaps, &s.opts)
+	}
+	if err != nil {
+		s.log.Error("salvage failed", "path", seg.path, "cause", err)
+	}
+	s.disk.measure(seg.path)
+	s.measureQuarantine()
+	s.mu.Lock()
+	seg.repaired = true
+	s.mu.Unlock()
+	s.handles.restore(seg)
+	return true
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/ingest"
+)
+
+// survey is what a segment file says of itself.
+type survey struct {
+	spool     ingest.SpoolID
+	no        uint64
+	activated bool
+	hasKeys   bool
+	suspect   bool // an invalid meta page: a torn commit, or a damaged one
+	txid      uint64
+	size      int64
+	snaps     map[uint32]laneSnapshot
+	lanes     map[uint32]laneSurvey
+	bad       int64 // damaged frames; counted by a deep survey only
+}
+
+// laneSurvey is where a lane begins and ends in a segment.
+type laneSurvey struct {
+	span
+	before   int64 // payload bytes of the lane before First
+	after    int64 // and up to Last
+	doubtful bool  // the last frame is damaged: Last and after are a guess
+}
+
+// surveySegment reads a segment file without changing it. It costs a few
+// pages for each lane; deep also reads and proves every frame. An error that
+// matches errDamaged says that the file cannot be used as it is.
+func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
+	found, err := preflight(path)
+	if err != nil {
+		return nil, err
+	}
+	if deep {
+		if err := warm(path); err != nil {
+			return nil, err
+		}
+	}
+	db, err := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}}
+	if err := viewDB(db, func(tx *bolt.Tx) error { return sv.read(tx, deep) }); err != nil {
+		return nil, err
+	}
+	return sv, nil
+}
+
+func (sv *survey) read(tx *bolt.Tx, deep bool) error {
+	sv.txid = uint64(tx.ID())
+	meta := tx.Bucket(bktMeta)
+	if meta == nil {
+		return fmt.Errorf("%w: not a segment", errDamaged)
+	}
+	id, no := meta.Get(keyIdentity), meta.Get(keyNumber)
+	if len(id) != len(sv.spool) || len(no) != 8 {
+		return fmt.Errorf("%w: segment without identity or number", errDamaged)
+	}
+	copy(sv.spool[:], id)
+	sv.no = binary.BigEndian.Uint64(no)
+	if err := checkSegment(tx, sv.spool, sv.no); err != nil {
+		return err
+	}
+	sv.activated = meta.Get(keyActivated) != nil
+	key, _ := tx.Bucket(bktKeys).Cursor().First()
+	sv.hasKeys = key != nil
+	err := tx.Bucket(bktLanes).ForEach(func(k, v []byte) error {
+		var snap laneSnapshot
+		if len(k) != 4 {
+			return fmt.Errorf("%w: lane snapshot without number", errDamaged)
+		}
+		if err := unpack(v, &snap); err != nil {
+			return fmt.Errorf("%w: lane snapshot: %v", errDamaged, err)
+		}
+		sv.snaps[binary.BigEndian.Uint32(k)] = snap
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for lane := range sv.snaps {
+		if err := sv.readLane(tx, lane, deep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (sv *survey) readLane(tx *bolt.Tx, lane uint32, deep bool) error {
+	b := tx.Bucket(laneBucket(lane))
+	if b == nil {
+		return nil
+	}
+	k, _ := b.Cursor().First()
+	last, ok := lastFrame(tx, lane)
+	if len(k) != 8 || !ok {
+		return fmt.Errorf("%w: frame key of wrong length", errDamaged)
+	}
+	first := binary.BigEndian.Uint64(k)
+	ls := laneSurvey{span: span{first, last}}
+	if h, err := sv.frame(tx, lane, first); err == nil {
+		ls.before = h.before
+	}
+	h, err := sv.frame(tx, lane, last)
+	ls.Last, ls.after, ls.doubtful = h.last(), h.before+h.bytes, err != nil
+	sv.lanes[lane] = ls
+	if !deep {
+		return nil
+	}
+	walkFrames(tx, lane, first, ls.Last, func(p place) bool {
+		if err := guard(func() error {
+			h, body, err := parseFrame(sv.spool, p.value())
+			if err == nil && (h.lane != lane || h.first != p.First) {
+				err = errFrame
+			}
+			if err == nil {
+				err = h.eachRecord(body, func(uint64, []byte) bool { return true })
+			}
+			return err
+		}); err != nil {
+			sv.bad++
+		}
+		return true
+	})
+	return nil
+}
+
+// frame reads the header of the frame under a key. With an error it is as
+// much as the key and an unproven header tell.
+func (sv *survey) frame(tx *bolt.Tx, lane uint32, first uint64) (h frameHeader, err error) {
+	guess := frameHeader{lane: lane, first: first, count: 1}
+	err = guard(func() (err error) {
+		walkFrames(tx, lane, first, first, func(p place) bool {
+			if p.value == nil {
+				err = errMissing
+				return false
+			}
+			raw := p.value()
+			if hint, herr := parseHeader(sv.spool, raw); herr == nil && hint.lane == lane && hint.first == first {
+				guess = hint
+			}
+			h, _, err = parseFrame(sv.spool, raw)
+			return false
+		})
+		return err
+	})
+	if err == nil && (h.lane != lane || h.first != first) {
+		err = errFrame
+	}
+	if err != nil {
+		h = guess
+	}
+	return h, err
+}
