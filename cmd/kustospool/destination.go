@@ -55,7 +55,7 @@ func reach(t target, s *deliverySettings, database, table string) (*destination,
 		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s)
 	}
 	if err != nil {
-		return nil, errors.Join(usagef("--to %s: %w", t.text, err), d.close())
+		return nil, errors.Join(usagef("--to %q: %w", t.text, err), d.close())
 	}
 	return d, nil
 }
@@ -95,16 +95,24 @@ func (d *destination) spoolDir(c *console, named string) (string, error) {
 	return path, nil
 }
 
-// openRows creates the file of --rows-out, before anything is stored.
-func (d *destination) openRows(c *console, path string, json bool) error {
+// checkRows refuses a --rows-out that cannot be had.
+func checkRows(t target, path string, json bool) error {
 	switch {
 	case path == "":
-		return nil
-	case d.target.kind != toSimulator:
+	case t.kind != toSimulator:
 		return usagef("--rows-out reads the rows of --to sim: only; those of a kustospool sim elsewhere are read with curl, as it prints")
 	case path == "-" && json:
 		return usagef("--rows-out - and --json both want standard output; name a file")
-	case path == "-":
+	}
+	return nil
+}
+
+// openRows creates the file of --rows-out, before anything is stored.
+func (d *destination) openRows(c *console, path string) error {
+	switch path {
+	case "":
+		return nil
+	case "-":
 		d.rows, d.rowsOnStdout = unclosed{c.out}, true
 		return nil
 	}

@@ -47,7 +47,7 @@ func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 	r.RawBytes = after.RawBytes - before.RawBytes
 	r.CompressedBytes = after.WireBytes - before.WireBytes
 	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
-	r.Seconds = elapsed.Round(time.Millisecond).Seconds()
+	r.Seconds = float64(elapsed.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
 func settledBatches(s engine.Stats) int64 {

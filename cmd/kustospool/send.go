@@ -85,6 +85,9 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
+	if err := checkRows(t, s.rowsOut, s.json); err != nil {
+		return 0, err
+	}
 	opts, err := s.options(c.err)
 	if err != nil {
 		return 0, err
@@ -108,7 +111,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	if err := dest.openRows(c, s.rowsOut, s.json); err != nil {
+	if err := dest.openRows(c, s.rowsOut); err != nil {
 		return 0, errors.Join(err, dest.close())
 	}
 	x, err := openSession(c, &s.deliverySettings, dest, opts)
@@ -230,7 +233,7 @@ func readMapping(path string) (string, error) {
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, ingest.MaxMappingBytes+1))
-	return strings.TrimSpace(string(text)), err
+	return string(text), err
 }
 
 // validate checks the properties with each of the formats.

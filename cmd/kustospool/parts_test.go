@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/store"
+)
+
+func TestByteSize(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want int64 // -1: refused
+		text string
+	}{
+		{"1048576", 1 << 20, "1MiB"}, {"100MB", 100e6, "100000000"}, {"64 MiB", 64 << 20, "64MiB"}, {"8gib", 8 << 30, "8GiB"},
+		{"3KB", 3000, "3000"}, {"5B", 5, "5"}, {"0", 0, ""},
+		{"", -1, ""}, {"-1", -1, ""}, {"1.5GB", -1, ""}, {"9999999999GiB", -1, ""}, {"12QB", -1, ""}, {"MB", -1, ""},
+	} {
+		var b byteSize
+		err := b.Set(tc.in)
+		if (err != nil) != (tc.want < 0) || err == nil && (int64(b) != tc.want || b.String() != tc.text) {
+			t.Errorf("%q: %d, %q, %v", tc.in, int64(b), b.String(), err)
+		}
+	}
+}
+
+func TestShortBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 13825125: "13.2 MiB", 1 << 40: "1 TiB", 1 << 50: "1.02e+03 TiB", 1023 << 10: "0.999 MiB"} {
+		if got := shortBytes(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	abs, err := filepath.Abs("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]target{
+		"sim:":                            {kind: toSimulator, text: "sim:"},
+		"dir:x":                           {kind: toDirectory, text: "dir:" + abs, dir: abs},
+		"https://C.Kusto.Windows.net/":    {kind: toCluster, text: "https://c.kusto.windows.net", endpoint: "https://c.kusto.windows.net"},
+		"http://127.0.0.1:8080":           {kind: toCluster, text: "http://127.0.0.1:8080", endpoint: "http://127.0.0.1:8080", loopback: true},
+		"http://[::1]:8080":               {kind: toCluster, text: "http://[::1]:8080", endpoint: "http://[::1]:8080", loopback: true},
+		"http://localhost":                {kind: toCluster, text: "http://localhost", endpoint: "http://localhost", loopback: true},
+		"https://trd-1.z0.kusto.fabric.x": {kind: toCluster, text: "https://trd-1.z0.kusto.fabric.x", endpoint: "https://trd-1.z0.kusto.fabric.x"},
+	} {
+		if got, err := parseTarget(in); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", in, got, err)
+		}
+	}
+	one, _ := parseTarget("https://a.kusto.windows.net")
+	two, _ := parseTarget("https://b.kusto.windows.net")
+	first, err1 := one.defaultSpool()
+	again, _ := one.defaultSpool()
+	second, err2 := two.defaultSpool()
+	if err1 == nil && err2 == nil && (first != again || first == second) {
+		t.Errorf("default spools %q, %q, %q", first, again, second)
+	}
+}
+
+func TestParseTable(t *testing.T) {
+	got, err := parseTable("Demo.Some.Table( a:long , b : dynamic)")
+	want := tableSpec{"Demo", "Some.Table", []kustosim.Column{{Name: "a", Type: "long"}, {Name: "b", Type: "dynamic"}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for in, want := range map[string]string{"": "''", "/var/spool": "/var/spool", "it's here": `'it'\''s here'`, "https://h:1": "https://h:1", "$HOME": "'$HOME'", "ü": "'ü'"} {
+		if got := shellWord(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestAllHeld(t *testing.T) {
+	begun := time.Now()
+	said := func(at time.Time) *ingest.Failure { return &ingest.Failure{Class: "held", Message: "no table", At: at} }
+	now := begun.Add(time.Second)
+	held := engine.LaneStatus{Held: true, Queued: 3, Failure: said(now)}
+	for _, tc := range []struct {
+		name  string
+		lanes []engine.LaneStatus
+		want  bool
+	}{
+		{"nothing left", nil, false},
+		{"held", []engine.LaneStatus{held, held}, true},
+		{"one moves", []engine.LaneStatus{held, {Queued: 1}}, false},
+		{"one under way", []engine.LaneStatus{{Held: true, InFlight: 1, Failure: said(now)}}, false},
+		{"one has open records", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, false},
+		{"not tried in this run", []engine.LaneStatus{{Held: true, Queued: 1, Failure: said(begun.Add(-time.Hour))}}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := allHeld(tc.lanes, begun); got != tc.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestObstacle(t *testing.T) {
+	lane := func(table string, held bool) engine.LaneStatus {
+		return engine.LaneStatus{Properties: ingest.Properties{Database: "D", Table: table}, Held: held,
+			Failure: &ingest.Failure{Class: "held", Code: "BadRequest_TableNotExist", Message: "no such table"}}
+	}
+	if got := obstacle(engine.Stats{}, nil); got != "" {
+		t.Errorf("nothing: %q", got)
+	}
+	if got, want := obstacle(engine.Stats{Unhealthy: &ingest.Failure{Class: "transient", Message: "refused"}}, nil), "retries: transient: refused"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got := obstacle(engine.Stats{}, []engine.LaneStatus{{}, lane("A", true), lane("B", false)})
+	if want := "D.A waits: held: BadRequest_TableNotExist: no such table (and 1 more tables)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestReport(t *testing.T) {
+	before := engine.Stats{Stats: store.Stats{Acked: 10, Ingested: 5, Sealed: 5, BatchesIngested: 1, RawBytes: 100, WireBytes: 10}}
+	after := engine.Stats{Stats: store.Stats{Acked: 110, Ingested: 80, Skipped: 10, DeadLettered: 2, Dropped: 1, HandedOver: 7, Open: 4, Sealed: 6,
+		BatchesIngested: 4, BatchesSkipped: 2, BatchesHandedOver: 1, BatchesDeadLettered: 1, BatchesDropped: 1, RawBytes: 5100, WireBytes: 510, PossibleDuplicates: 3}}
+	r := report{Read: 100, Blank: 8}
+	r.since(before, after, 1234567890*time.Nanosecond)
+	want := report{Read: 100, Acked: 100, Ingested: 85, DeadLettered: 2, Spooled: 10, Batches: 8, RawBytes: 5000, CompressedBytes: 500,
+		PossibleDuplicates: 3, Seconds: 1.235, Skipped: 10, HandedOver: 7, Dropped: 1, Blank: 8}
+	if r != want {
+		t.Fatalf("got %+v\nwant %+v", r, want)
+	}
+
+	var out bytes.Buffer
+	if err := r.writeJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]json.Number
+	if err := json.Unmarshal(out.Bytes(), &keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range strings.Fields("read acked ingested dead_lettered spooled batches raw_bytes compressed_bytes possible_duplicates seconds") {
+		if _, ok := keys[k]; !ok {
+			t.Errorf("--json has no %q: %s", k, out.String())
+		}
+	}
+	out.Reset()
+	if err := r.writeText(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"records read  100", "dead-lettered    2", "compressed bytes  500"} {
+		if !strings.Contains(squeeze(out.String()), squeeze(line)) {
+			t.Errorf("no %q in\n%s", line, out.String())
+		}
+	}
+
+	for _, tc := range []struct {
+		r    report
+		want int
+	}{{report{}, exitOK}, {report{Spooled: 1}, exitPending}, {report{DeadLettered: 1}, exitFailed}, {report{Dropped: 1, Spooled: 1}, exitFailed}} {
+		if got := tc.r.code(); got != tc.want {
+			t.Errorf("%+v: code %d, want %d", tc.r, got, tc.want)
+		}
+	}
+}
+
+// squeeze makes every run of spaces one.
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func TestProgress_LinesWithoutATerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, false)
+	p.begin("delivered", 10)
+	p.at(1, "")
+	if out.Len() != 0 {
+		t.Errorf("a line before its time: %q", out.String())
+	}
+	p.at(2, "D.T waits: no table")
+	p.at(3, "D.T waits: no table")
+	p.last = time.Now().Add(-lineEvery)
+	p.at(4, "")
+	p.end()
+	if got, want := out.String(), "delivered: 2 of 10 records; D.T waits: no table\ndelivered: 4 of 10 records\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	out.Reset()
+	p = newProgress(&out, true)
+	p.begin("x", 0)
+	p.at(1, "note")
+	p.end()
+	if out.Len() != 0 {
+		t.Errorf("quiet progress says %q", out.String())
+	}
+}
+
+func TestCredential(t *testing.T) {
+	cluster := target{kind: toCluster, text: "https://c.kusto.windows.net"}
+	local := target{kind: toCluster, text: "http://127.0.0.1:1", loopback: true}
+	for _, name := range []string{"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"} {
+		t.Setenv(name, "")
+	}
+	for _, tc := range []struct {
+		auth string
+		t    target
+		env  map[string]string
+		none bool   // no credential, no error
+		err  string // part of the error
+	}{
+		{auth: "none", t: local, none: true},
+		{auth: "default", t: local, none: true},
+		{auth: "default", t: cluster},
+		{auth: "azcli", t: cluster},
+		{auth: "managed-identity", t: cluster},
+		{auth: "client-secret", t: cluster, err: "set AZURE_CLIENT_SECRET"},
+		{auth: "client-secret", t: cluster, env: map[string]string{"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_ID": "i", "AZURE_TENANT_ID": "t"}},
+		{auth: "client-certificate", t: cluster, err: "set AZURE_CLIENT_CERTIFICATE_PATH"},
+		{auth: "client-certificate", t: cluster, env: map[string]string{"AZURE_CLIENT_CERTIFICATE_PATH": "/none/such.pem"}, err: "/none/such.pem"},
+		{auth: "none", t: cluster, err: "asks for a token"},
+		{auth: "x", t: cluster, err: "must be one of"},
+	} {
+		t.Run(tc.auth, func(t *testing.T) {
+			for k, v := range tc.env {
+				t.Setenv(k, v)
+			}
+			cred, err := identity{auth: tc.auth}.credential(tc.t)
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.err) || codeOf(err) != exitUsage {
+					t.Errorf("error %v, want %q", err, tc.err)
+				}
+				return
+			}
+			if err != nil || (cred == nil) != tc.none {
+				t.Errorf("credential %v, error %v", cred, err)
+			}
+		})
+	}
+}
