@@ -310,3 +310,12 @@ func mustParse(t *testing.T, text string) *url.URL {
 	}
 	return u
 }
+
+func encode(t *testing.T, m map[string]any) string {
+	t.Helper()
+	data, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(data)
+}
