@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
@@ -149,6 +150,8 @@ func (c *Client) storage(retries int32, timeout time.Duration) azcore.ClientOpti
 	if retries == 0 {
 		retries = -1 // zero is the SDK's "default", which is three
 	}
-	o.Retry = policy.RetryOptions{MaxRetries: retries, TryTimeout: timeout, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 3 * time.Second}
+	o.Retry = policy.RetryOptions{MaxRetries: retries, TryTimeout: timeout, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 3 * time.Second,
+		// 429 and 503 ask for less: that is for the engine to obey, or for another account to take.
+		StatusCodes: []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout}}
 	return o
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,13 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
+// seen is how many times the metadata were asked for, and the commands.
+func (c *cluster) seen() (asked int, commands []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked, slices.Clone(c.commands)
+}
+
 // service connects to a cluster; its connections end with the test.
 func service(t *testing.T, endpoint string, cred azcore.TokenCredential, opts *Options) *Service {
 	t.Helper()
@@ -110,10 +118,13 @@ func TestMgmtOnTheWire(t *testing.T) {
 			t.Fatal(tables, err)
 		}
 	}
-	if c.asked != 1 || len(cred.scopes) != 1 || cred.scopes[0] != defaultResource+"/.default" {
-		t.Errorf("%d metadata requests, scopes %v", c.asked, cred.scopes)
+	asked, commands := c.seen()
+	if asked != 1 || len(cred.scopes) != 1 || cred.scopes[0] != defaultResource+"/.default" {
+		t.Errorf("%d metadata requests, scopes %v", asked, cred.scopes)
 	}
+	c.mu.Lock()
 	h := c.headers[1]
+	c.mu.Unlock()
 	for key, want := range map[string]string{
 		"Accept": "application/json", "Content-Type": "application/json; charset=utf-8", "X-Ms-Version": apiVersion,
 		"X-Ms-App": "b?at?7", "Authorization": "Bearer secret-token-1",
@@ -125,8 +136,8 @@ func TestMgmtOnTheWire(t *testing.T) {
 	if !strings.HasPrefix(h.Get("X-Ms-Client-Request-Id"), "KSP.execute;") || !strings.HasPrefix(h.Get("X-Ms-Client-Version"), "Kusto.Spool:{") {
 		t.Errorf("headers %v", h)
 	}
-	if c.commands[0] != ".show <version>" {
-		t.Errorf("command %q", c.commands[0])
+	if commands[0] != ".show <version>" {
+		t.Errorf("command %q", commands[0])
 	}
 }
 
@@ -184,7 +195,7 @@ func TestCredentialRefuses(t *testing.T) {
 			t.Errorf("%v: got %v, want %v", tc.err, err, tc.want)
 		}
 	}
-	if len(c.commands) != 0 {
+	if _, commands := c.seen(); len(commands) != 0 {
 		t.Error("a command was sent without a token")
 	}
 }
@@ -202,8 +213,9 @@ func TestNoCredentialOnLoopbackOnly(t *testing.T) {
 		}
 		io.WriteString(w, one("", ""))
 	}
-	if _, err := service(t, c.URL, nil, nil).Mgmt(t.Context(), Call{Op: "test"}); err != nil || c.asked != 0 {
-		t.Fatal(err, c.asked)
+	_, err = service(t, c.URL, nil, nil).Mgmt(t.Context(), Call{Op: "test"})
+	if asked, _ := c.seen(); err != nil || asked != 0 {
+		t.Fatal(err, asked)
 	}
 }
 
@@ -244,8 +256,8 @@ func TestMgmtErrors(t *testing.T) {
 					t.Errorf("retry after %v", e.RetryAfter)
 				}
 			}
-			if len(c.commands) != 2 {
-				t.Errorf("%d requests for 2 calls", len(c.commands))
+			if _, commands := c.seen(); len(commands) != 2 {
+				t.Errorf("%d requests for 2 calls", len(commands))
 			}
 		})
 	}
@@ -279,8 +291,8 @@ func TestSentOrNot(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
-	if len(drop.commands) != 1 {
-		t.Errorf("%d requests, want one", len(drop.commands))
+	if _, commands := drop.seen(); len(commands) != 1 {
+		t.Errorf("%d requests, want one", len(commands))
 	}
 }
 
@@ -347,10 +359,12 @@ func TestResources(t *testing.T) {
 			t.Fatal(tok, err)
 		}
 	}
-	if len(c.commands) != 2 {
-		t.Errorf("commands %v", c.commands)
+	if _, commands := c.seen(); len(commands) != 2 {
+		t.Errorf("commands %v", commands)
 	}
+	c.mu.Lock()
 	usable = false
+	c.mu.Unlock()
 	_, err := NewIngestion(service(t, c.URL, nil, nil)).Resources(t.Context())
 	var e *transport.Error
 	if !errors.As(err, &e) || e.Class != transport.Transient || e.Op != opResources {
