@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ func deliver(ctx context.Context, s *deliverySettings, spool *engine.Spool, p *p
 	wait, cancel := s.waiting(ctx)
 	defer cancel()
 	total := spool.Stats().Spooled()
-	p.begin("delivered", total)
+	p.begin("settled", total)
 	defer p.end()
 
 	done := make(chan error, 1)
@@ -89,15 +90,15 @@ func obstacle(stats engine.Stats, lanes []engine.LaneStatus) string {
 			more++
 			continue
 		}
-		verb := "retries"
+		waits := ""
 		if l.Held {
-			verb = "waits"
+			waits = " waits"
 		}
-		first = fmt.Sprintf("%s.%s %s: %s", l.Properties.Database, l.Properties.Table, verb, l.Failure)
+		first = fmt.Sprintf("%s.%s%s: %s", l.Properties.Database, l.Properties.Table, waits, l.Failure)
 	}
 	switch {
 	case first == "" && stats.Unhealthy != nil:
-		return "retries: " + stats.Unhealthy.String()
+		return stats.Unhealthy.String()
 	case more > 0:
 		return fmt.Sprintf("%s (and %d more tables)", first, more)
 	}
@@ -150,7 +151,7 @@ func shellWord(s string) string {
 	for _, r := range s {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-		case r == '/', r == '.', r == ':', r == '-', r == '_', r == '=', r == '@', r == '+', r == ',', r == '\\':
+		case strings.ContainsRune("/.:-_=@+,", r), r == filepath.Separator:
 		default:
 			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 		}

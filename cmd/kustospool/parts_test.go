@@ -118,7 +118,7 @@ func TestObstacle(t *testing.T) {
 	if got := obstacle(engine.Stats{}, nil); got != "" {
 		t.Errorf("nothing: %q", got)
 	}
-	if got, want := obstacle(engine.Stats{Unhealthy: &ingest.Failure{Class: "transient", Message: "refused"}}, nil), "retries: transient: refused"; got != want {
+	if got, want := obstacle(engine.Stats{Unhealthy: &ingest.Failure{Class: "transient", Message: "refused"}}, nil), "transient: refused"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got := obstacle(engine.Stats{}, []engine.LaneStatus{{}, lane("A", true), lane("B", false)})

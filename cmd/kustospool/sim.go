@@ -95,14 +95,14 @@ func announce(c *console, endpoint string, tables []tableSpec) error {
 		database, table = tables[0].database, tables[0].table
 	}
 	query := url.Values{"db": {database}, "table": {table}}.Encode()
-	_, err := fmt.Fprintf(c.out, `listening on %s
+	_, err := fmt.Fprintf(c.out, `listening on %[1]s
 
 To send to it:
-  kustospool send --to %[1]s --database %s --table %s FILE
+  kustospool send --to %[1]s --database %[2]s --table %[3]s FILE
 Any other client of queued ingestion takes that address as its cluster, without a credential.
 
 To read the rows back as JSON lines:
-  curl -s '%[1]s/sim/rows?%s'
+  curl -s '%[1]s/sim/rows?%[4]s'
 Counters:
   curl -s %[1]s/sim/stats
 

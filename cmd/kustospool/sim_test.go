@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSim_ServesASender runs the simulator's command beside a sender's and
+// does what its announcement says.
+func TestSim_ServesASender(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	pr, pw := io.Pipe()
+	ended := make(chan int, 1)
+	var stderr bytes.Buffer
+	go func() {
+		code := run(ctx, []string{"sim", "--table", "Demo.Telemetry", "--table", "Demo.Typed(a:long,b:string)"}, strings.NewReader(""), pw, &stderr)
+		pw.Close()
+		ended <- code
+	}()
+	lines := bufio.NewScanner(pr)
+	if !lines.Scan() {
+		t.Fatalf("the simulator said nothing: %s", stderr.String())
+	}
+	endpoint, ok := strings.CutPrefix(lines.Text(), "listening on ")
+	if !ok {
+		t.Fatalf("first line %q", lines.Text())
+	}
+	said := make(chan string, 1)
+	go func() {
+		var b strings.Builder
+		for lines.Scan() {
+			b.WriteString(lines.Text() + "\n")
+		}
+		said <- b.String()
+	}()
+
+	for _, send := range []struct{ table, in string }{
+		{"Telemetry", "{\"x\":[1,2.50]}\n{\"x\":\"é\"}\n"},
+		{"Typed", "{\"a\":1,\"b\":\"é\"}\n"},
+	} {
+		args := []string{"send", "--to", endpoint, "--database", "Demo", "--table", send.table, "--spool", filepath.Join(t.TempDir(), "s")}
+		if send.table == "Typed" {
+			args = append(args, "--mapping", `[{"column":"a","Properties":{"Path":"$.a"}},{"column":"b","Properties":{"Path":"$.b"}}]`)
+		}
+		if got := kustospool(t, send.in, args...); got.code != exitOK {
+			t.Fatalf("send: %+v", got)
+		}
+		if rows := get(t, endpoint+"/sim/rows?db=Demo&table="+send.table); rows != send.in {
+			t.Errorf("%s: rows %q, want %q", send.table, rows, send.in)
+		}
+	}
+	stop()
+	if code := <-ended; code != exitOK {
+		t.Errorf("code %d: %s", code, stderr.String())
+	}
+	if text := <-said; !regexp.MustCompile(`curl -s '` + regexp.QuoteMeta(endpoint) + `/sim/rows\?db=Demo&table=Telemetry'`).MatchString(text) {
+		t.Errorf("it does not tell how to read rows:\n%s", text)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", res.StatusCode, err, body)
+	}
+	return string(body)
+}
