@@ -3,6 +3,7 @@ package queued
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,8 @@ import (
 const (
 	trackAtMost     = 64
 	trackConcurrent = 8
+	// A table that does not answer is not asked about every batch in turn.
+	trackFailures = 8
 )
 
 // Cadence is ClientOptions.TrackInterval and 64.
@@ -26,7 +29,8 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // say nothing yet, where it has none, and where the cluster has no status
 // table. Accepted is reported when a row shows that the service has the
 // message. The error is a *[transport.Error], the first of those met; the
-// verdicts beside it hold.
+// verdicts beside it hold. After 8 errors the batches not yet asked about are
+// left for the next call.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 	resources, err := c.ingestion.Resources(rctx)
@@ -38,7 +42,8 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 		return nil, nil
 	}
 	var (
-		mu sync.Mutex
+		failures atomic.Int32
+		mu       sync.Mutex
 		// mu guards the following.
 		verdicts []transport.Verdict
 	)
@@ -49,9 +54,16 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			continue
 		}
 		group.Go(func() error {
+			if failures.Load() >= trackFailures {
+				return nil
+			}
 			v, err := c.verdict(ctx, resources.StatusTables, p)
-			if err != nil || v.State == 0 {
+			if err != nil {
+				failures.Add(1)
 				return err
+			}
+			if v.State == 0 {
+				return nil
 			}
 			mu.Lock()
 			defer mu.Unlock()

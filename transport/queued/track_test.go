@@ -120,6 +120,17 @@ func TestTrackKeepsVerdictsBesideAnError(t *testing.T) {
 	}
 }
 
+func TestTrackGivesUpOnADeadTable(t *testing.T) {
+	c := newCloud(t)
+	client := c.client(nil)
+	pending := batches(t, client, 40)
+	c.setFault("GET table", 0, fault{status: 400, code: "InvalidInput"})
+	verdicts, err := client.Track(t.Context(), pending)
+	if n := c.count("GET table"); err == nil || len(verdicts) != 0 || n < trackFailures || n >= trackFailures+trackConcurrent {
+		t.Errorf("%d verdicts, %v, after %d requests", len(verdicts), err, n)
+	}
+}
+
 func TestTrackWithoutStatusTable(t *testing.T) {
 	c := newCloud(t)
 	c.tables = 0

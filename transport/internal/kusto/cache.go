@@ -14,8 +14,11 @@ const (
 	refreshJitter = 10 * time.Minute // either way, so that a fleet does not ask in step
 	expiryMargin  = 15 * time.Minute
 	// retryPause is how long a failed refresh keeps the next one away while a
-	// stale value serves, and how often Invalidate is heard.
+	// stale value serves.
 	retryPause = 30 * time.Second
+	// invalidatePause is how often Invalidate is heard: a storm of refusals
+	// becomes one question in that time.
+	invalidatePause = 5 * time.Second
 	// A fetch without which nothing works may take long; one for which a stale
 	// value can stand in may not hold its caller up.
 	fetchTimeout   = 45 * time.Second
@@ -114,12 +117,12 @@ func (c *cached[T]) Get(ctx context.Context) (T, error) {
 }
 
 // Invalidate makes the value due, because storage refused it. A value younger
-// than retryPause stays: a refusal of what was just fetched is not healed by
-// fetching it again.
+// than invalidatePause stays: a refusal of what was just fetched is not healed
+// by fetching it again.
 func (c *cached[T]) Invalidate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.now(); c.have && now.Sub(c.fetched) >= retryPause {
+	if now := c.now(); c.have && now.Sub(c.fetched) >= invalidatePause {
 		c.due = now
 	}
 }

@@ -44,7 +44,7 @@ func TestCacheRefreshesWhenDueAndKeepsStale(t *testing.T) {
 		want(5, 5)
 		c.Invalidate()
 		want(5, 5) // it was fetched just now
-		time.Sleep(retryPause)
+		time.Sleep(invalidatePause)
 		c.Invalidate()
 		want(6, 6)
 	})

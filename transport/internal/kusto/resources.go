@@ -94,7 +94,7 @@ func (in *Ingestion) Token(ctx context.Context) (string, error) {
 }
 
 // InvalidateResources makes the resources due for a refresh, because storage
-// refused them. It is heard at most every 30 seconds.
+// refused them. It is heard at most every 5 seconds.
 func (in *Ingestion) InvalidateResources() { in.resources.Invalidate() }
 
 // InvalidateToken is the same for the identity token.
