@@ -1,7 +1,6 @@
 package dir
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"kustospool/ingest"
 	"kustospool/transport"

@@ -30,7 +30,7 @@ var layers = []layer{
 	{path: "batching", may: []string{"ingest"}},
 	{path: "store", may: []string{"ingest", "internal/crashpoint", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "golang.org/x/sys/", "golang.org/x/sync/"}},
 	{path: "transport", may: []string{"ingest"}},
-	{path: "transport/dir", may: []string{"transport", "ingest"}},
+	{path: "transport/dir", may: []string{"transport", "ingest", "github.com/klauspost/compress/gzip"}},
 	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},
 	{path: "transport/internal", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
