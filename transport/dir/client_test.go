@@ -84,7 +84,7 @@ func payloads(t testing.TB, root string, p ingest.Properties) (found [][]byte) {
 func TestConformance(t *testing.T) {
 	for name, options := range map[string]*dir.ClientOptions{"plain": nil, "gzip": {Compress: true}} {
 		t.Run(name, func(t *testing.T) {
-			transporttest.Run(t, transporttest.Harness{New: func(t *testing.T) *transporttest.Target {
+			transporttest.Run(t, transporttest.Harness{LargeBytes: 1 << 20, New: func(t *testing.T) *transporttest.Target {
 				root := filepath.Join(t.TempDir(), "export")
 				c := open(t, root, options)
 				away := root + "-away"
