@@ -141,13 +141,11 @@ func appendDynamic(dst, value []byte) []byte {
 // that are not UTF-8 become the replacement character.
 func appendString(dst, s []byte) []byte {
 	if len(s) > maxValueBytes {
-		s = s[:maxValueBytes]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		n := maxValueBytes
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
 		}
-		if len(s) > 0 && s[len(s)-1] >= utf8.RuneSelf {
-			s = s[:len(s)-1]
-		}
+		s = s[:n]
 	}
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

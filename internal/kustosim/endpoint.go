@@ -80,7 +80,9 @@ func (s *Sim) kustoHandler() http.Handler {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
 			held.command, held.err = decodeCommand(r)
+			drain(r)
 			r = r.WithContext(context.WithValue(r.Context(), commandKey{}, held))
+			r.Body, r.ContentLength = http.NoBody, 0
 		}
 		if strings.HasPrefix(r.URL.Path, "/sim/") {
 			mux.ServeHTTP(w, r)

@@ -46,7 +46,8 @@ const (
 	DropReply
 	// Respond answers with Fault.Status, without any effect.
 	Respond
-	// Slow waits Fault.Delay, then handles the request.
+	// Slow reads the request, waits Fault.Delay, then handles it, also for a
+	// client that has left by then.
 	Slow
 	// SlowReply handles the request, then waits Fault.Delay before the reply.
 	SlowReply
@@ -171,6 +172,16 @@ func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string
 		defer s.change.notify()
 		host, path := classify(r)
 		fault := s.faults.strike(host, r.Method, path)
+		if fault != nil && fault.Kind == Slow {
+			// The request has arrived before the wait begins, so that its effect
+			// comes for certain.
+			body, bad := readContent(r, s.opts.MaxBlobBytes)
+			if bad != nil {
+				hangUp(w)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
 		s.stats.add(func(st *Stats) {
 			st.Requests[host]++
 			if fault != nil {

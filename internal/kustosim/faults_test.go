@@ -202,6 +202,13 @@ func TestFaultsOnKusto(t *testing.T) {
 		t.Errorf("the DM gives %d, %v", status, err)
 	}
 	remove()
+	for _, kind := range []FaultKind{Slow, SlowReply} {
+		remove = c.sim.Fault(DM, Fault{Kind: kind, Delay: time.Millisecond})
+		if status, _, _, err := c.kusto("/v1/rest/mgmt", resources); err != nil || status != 200 {
+			t.Errorf("the slow DM gives %d, %v", status, err)
+		}
+		remove()
+	}
 	remove = c.sim.Fault(DM, Fault{Kind: Respond, Status: 503, PathContains: "identity token"})
 	if status, _, _, _ := c.kusto("/v1/rest/mgmt", ".get kusto identity token"); status != 503 {
 		t.Errorf("the token command gives %d", status)
