@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -77,7 +78,6 @@ type spoolCounters struct {
 	RawBytes           int64     `json:"raw_bytes"`
 	CompressedBytes    int64     `json:"compressed_bytes"`
 	DiskBytes          int64     `json:"disk_bytes"`
-	MaxDiskBytes       int64     `json:"max_disk_bytes"`
 	Damaged            int64     `json:"damaged"`
 	OldestOpen         time.Time `json:"oldest_open,omitzero"`
 }
@@ -129,7 +129,9 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 	if err := mustBeSpool(dir); err != nil {
 		return 0, err
 	}
-	st, err := store.Open(dir, nil)
+	// The spool's owner may keep its history for longer than the defaults;
+	// looking at it must not prune it.
+	st, err := store.Open(dir, &store.Options{HistoryRetention: forEver, HistoryRows: math.MaxInt32, KeyRetention: forEver})
 	if err != nil {
 		return 0, err
 	}
@@ -142,6 +144,8 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 	}
 	return exitOK, shown.writeText(c.out)
 }
+
+const forEver = 100 * 365 * 24 * time.Hour
 
 // mustBeSpool refuses a directory without a spool, so that looking at one
 // never creates one.
@@ -165,7 +169,7 @@ func collect(st *store.Store, dir string, limit int) (*spoolStatus, error) {
 		Counters: spoolCounters{
 			Acked: n.Acked, Open: n.Open, Sealed: n.Sealed, Ingested: n.Ingested + n.Skipped, Skipped: n.Skipped,
 			HandedOver: n.HandedOver, DeadLettered: n.DeadLettered, Dropped: n.Dropped, PossibleDuplicates: n.PossibleDuplicates,
-			RawBytes: n.RawBytes, CompressedBytes: n.WireBytes, DiskBytes: n.DiskBytes, MaxDiskBytes: n.MaxBytes,
+			RawBytes: n.RawBytes, CompressedBytes: n.WireBytes, DiskBytes: n.DiskBytes,
 			Damaged: n.Damaged, OldestOpen: n.OldestOpen,
 		}}
 	lanes := make(map[uint32]*laneBacklog)
@@ -242,7 +246,7 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%d\n", line.name, line.n)
 		}
 	}
-	fmt.Fprintf(t, "disk\t%s of %s\n", shortBytes(n.DiskBytes), shortBytes(n.MaxDiskBytes))
+	fmt.Fprintf(t, "disk\t%s\n", shortBytes(n.DiskBytes))
 	for _, l := range s.Lanes {
 		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
 			l.Database, l.Table, l.Format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
