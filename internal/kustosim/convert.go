@@ -32,7 +32,12 @@ func appendText(dst, field []byte, kind string) []byte {
 		if kind == "int" {
 			bits = 32
 		}
-		n, err := strconv.ParseInt(text, 0, bits)
+		digits, hex := strings.CutPrefix(text, "0x")
+		base := 10
+		if hex {
+			base = 16
+		}
+		n, err := strconv.ParseInt(digits, base, bits)
 		if err != nil {
 			return append(dst, null...)
 		}

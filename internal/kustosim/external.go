@@ -68,33 +68,9 @@ func newExternalStorage(ctx context.Context, s *Sim, ip string) (*externalStorag
 	e := &externalStorage{account: o.Account, key: o.Key, id: strings.ReplaceAll(newGUID(), "-", "")[:12], units: s.opts.Accounts, issuer: s.issuer,
 		stats: s.stats, deliver: s.ingestor.deliver, base: make(map[service]*url.URL), proxied: make(map[service]*url.URL)}
 	e.taken = make(map[string]bool)
-	e.http = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: externalTimeout}
-	for _, svc := range []struct {
-		service
-		host Host
-		text string
-	}{{blobService, Blob, o.BlobURL}, {queueService, Queue, o.QueueURL}, {tableService, Table, o.TableURL}} {
-		base, err := url.Parse(svc.text)
-		if err != nil || base.Host == "" {
-			return nil, fmt.Errorf("kustosim: Storage: the %s URL is not one", svc.service)
-		}
-		if strings.Trim(base.Path, "/") == "" {
-			base.Path = "/" + o.Account
-		}
-		base.Path = strings.TrimRight(base.Path, "/")
-		e.base[svc.service] = base
-		addr, err := s.listenStorage(svc.host.Account(0), svc.service, ip, e.proxy(base))
-		if err != nil {
-			return nil, err
-		}
-		proxied := *base
-		proxied.Scheme, proxied.Host = "http", addr
-		e.proxied[svc.service] = &proxied
-	}
-	if err := e.connect(); err != nil {
-		return nil, err
-	}
-	if err := e.create(ctx); err != nil {
+	e.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: externalTimeout}
+	if err := e.open(ctx, s, ip); err != nil {
+		e.http.CloseIdleConnections()
 		return nil, err
 	}
 	pollCtx, stop := context.WithCancel(ctx)
@@ -105,6 +81,37 @@ func newExternalStorage(ctx context.Context, s *Sim, ip string) (*externalStorag
 		e.poll(pollCtx)
 	}()
 	return e, nil
+}
+
+// open opens the ports, signs in and makes the containers, queues and tables.
+func (e *externalStorage) open(ctx context.Context, s *Sim, ip string) error {
+	o := s.opts.Storage
+	for _, svc := range []struct {
+		service
+		host Host
+		text string
+	}{{blobService, Blob, o.BlobURL}, {queueService, Queue, o.QueueURL}, {tableService, Table, o.TableURL}} {
+		base, err := url.Parse(svc.text)
+		if err != nil || base.Host == "" {
+			return fmt.Errorf("kustosim: Storage: the %s URL is not one", svc.service)
+		}
+		if strings.Trim(base.Path, "/") == "" {
+			base.Path = "/" + o.Account
+		}
+		base.Path = strings.TrimRight(base.Path, "/")
+		e.base[svc.service] = base
+		addr, err := s.listenStorage(svc.host.Account(0), svc.service, ip, e.proxy(base))
+		if err != nil {
+			return err
+		}
+		proxied := *base
+		proxied.Scheme, proxied.Host = "http", addr
+		e.proxied[svc.service] = &proxied
+	}
+	if err := e.connect(); err != nil {
+		return err
+	}
+	return e.create(ctx)
 }
 
 // proxy forwards to the account. A SAS covers the path and not the host, so it
@@ -370,10 +377,6 @@ func (e *externalStorage) take(ctx context.Context, name string) int {
 
 // close ends the polling and deletes what this start has made.
 func (e *externalStorage) close() error {
-	if e.stop == nil {
-		e.http.CloseIdleConnections()
-		return nil
-	}
 	e.stop()
 	e.polling.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), externalTimeout)

@@ -121,7 +121,7 @@ func TestDocuments(t *testing.T) {
 		{"mismatched", target{columns: typed}, `{"s":{"x":1},"l":"x","r":[],"b":"maybe","t":5,"g":"x","d":"str","i":3000000000,"m":{}}`,
 			`{"s":"{\"x\":1}","l":null,"r":null,"b":null,"t":null,"g":null,"d":"str","i":null,"m":null}` + "\n"},
 		{"missing", target{columns: typed[:2]}, `{}`, `{"s":null,"l":null}` + "\n"},
-		{"from strings", target{columns: typed[1:4]}, `{"l":"7","r":"1e400","b":"1"}`, `{"l":7,"r":null,"b":true}` + "\n"},
+		{"from strings", target{columns: typed[1:4]}, `{"l":"010","r":"1e400","b":"1"}`, `{"l":10,"r":null,"b":true}` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rows, malformed, bad := parseLines([]byte(tt.data), &tt.target, false, false)
