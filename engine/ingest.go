@@ -32,11 +32,15 @@ func (s *Spool) Ingest(ctx context.Context, req *ingest.Request) (ingest.Receipt
 	if err := s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
+	data, err := s.check(&req.Properties, req.Data, req.Key)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
 	l, err := s.lane(ctx, &req.Properties)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	return s.ingestOne(ctx, l, req.Data, req.Key)
+	return s.ingestOne(ctx, store.Record{Lane: l.id, Data: data, Key: req.Key})
 }
 
 // IngestAll makes all of the requests durable in one transaction, or none of
@@ -52,13 +56,19 @@ func (s *Spool) IngestAll(ctx context.Context, reqs []*ingest.Request) ([]ingest
 		if req == nil {
 			return nil, &ingest.FieldError{Field: fmt.Sprintf("request %d", i), Rule: "must not be nil"}
 		}
-		l, err := s.lane(ctx, &req.Properties)
-		if err == nil {
-			recs[i], err = s.record(l, req.Data, req.Key)
-		}
+		data, err := s.check(&req.Properties, req.Data, req.Key)
 		if err != nil {
 			return nil, fmt.Errorf("request %d: %w", i, err)
 		}
+		recs[i] = store.Record{Data: data, Key: req.Key}
+	}
+	// Only now, when all are known to be good, may new lanes be made.
+	for i, req := range reqs {
+		l, err := s.lane(ctx, &req.Properties)
+		if err != nil {
+			return nil, fmt.Errorf("request %d: %w", i, err)
+		}
+		recs[i].Lane = l.id
 	}
 	return s.ingestAll(ctx, recs)
 }
@@ -71,28 +81,30 @@ func (s *Spool) admit(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// record checks one record and addresses it to its lane.
-func (s *Spool) record(l *lane, data []byte, key string) (store.Record, error) {
-	data, err := l.properties.Record(data)
+// check refuses bad properties and bad records, and gives what to store of a
+// good one. It changes nothing.
+func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, error) {
+	if s.lanes.known(p) == nil {
+		if err := p.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	data, err := p.Record(data)
 	if err != nil {
-		return store.Record{}, err
+		return nil, err
 	}
 	if len(key) > ingest.MaxKeyBytes {
-		return store.Record{}, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
+		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
 	}
 	if limit := s.caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
-		return store.Record{}, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
+		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
 	}
-	return store.Record{Lane: l.id, Data: data, Key: key}, nil
+	return data, nil
 }
 
-func (s *Spool) ingestOne(ctx context.Context, l *lane, data []byte, key string) (ingest.Receipt, error) {
-	rec, err := s.record(l, data, key)
-	if err != nil {
-		return ingest.Receipt{}, err
-	}
+func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt, error) {
 	a, err := s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {

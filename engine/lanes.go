@@ -52,29 +52,34 @@ func plain(p *ingest.Properties) (plainProperties, bool) {
 	return plainProperties{p.Database, p.Table, p.Format, p.MappingReference}, ok
 }
 
-// lane finds the lane of p, and makes it durable when p is new. Properties
-// that break a rule are an error and make no lane.
-func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
-	x := &s.lanes
+// known finds the lane of p among those that this process has ingested into;
+// nil where there is none. The properties of a known lane are valid.
+func (x *laneIndex) known(p *ingest.Properties) *lane {
 	short, isPlain := plain(p)
 	if isPlain {
 		x.mu.RLock()
-		l := x.plain[short]
-		x.mu.RUnlock()
-		if l != nil {
-			return l, nil
-		}
+		defer x.mu.RUnlock()
+		return x.plain[short]
 	}
-	if err := p.Validate(); err != nil {
-		return nil, err
+	if p.Validate() != nil {
+		return nil // Key wants valid properties
 	}
 	key := p.Key()
 	x.mu.RLock()
-	l, n := x.byKey[key], len(x.byKey)
-	x.mu.RUnlock()
-	if l != nil {
+	defer x.mu.RUnlock()
+	return x.byKey[key]
+}
+
+// lane finds the lane of valid properties, and makes it durable when it is new.
+func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
+	x := &s.lanes
+	if l := x.known(p); l != nil {
 		return l, nil
 	}
+	key := p.Key()
+	x.mu.RLock()
+	n := len(x.byKey)
+	x.mu.RUnlock()
 	if n >= maxLanes {
 		return nil, &ingest.FieldError{Field: "properties", Value: key,
 			Rule: fmt.Sprintf("a spool takes at most %d different sets of properties", maxLanes)}
@@ -84,11 +89,11 @@ func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l = s.addLane(id, o)
+	l := s.addLane(id, o)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.byKey[key] = l
-	if isPlain {
+	if short, isPlain := plain(p); isPlain {
 		x.plain[short] = l
 	}
 	return l, nil

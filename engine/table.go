@@ -33,11 +33,15 @@ func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error)
 	if err := t.s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
+	data, err := t.s.check(&t.p, data, "")
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
 	l, err := t.s.lane(ctx, &t.p)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	return t.s.ingestOne(ctx, l, data, "")
+	return t.s.ingestOne(ctx, store.Record{Lane: l.id, Data: data})
 }
 
 // IngestAll is [Spool.IngestAll] of records without keys.
@@ -45,15 +49,20 @@ func (t *Table) IngestAll(ctx context.Context, records [][]byte) ([]ingest.Recei
 	if err := t.s.admit(ctx); err != nil {
 		return nil, err
 	}
+	recs := make([]store.Record, len(records))
+	for i, data := range records {
+		data, err := t.s.check(&t.p, data, "")
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", i, err)
+		}
+		recs[i].Data = data
+	}
 	l, err := t.s.lane(ctx, &t.p)
 	if err != nil {
 		return nil, err
 	}
-	recs := make([]store.Record, len(records))
-	for i, data := range records {
-		if recs[i], err = t.s.record(l, data, ""); err != nil {
-			return nil, fmt.Errorf("record %d: %w", i, err)
-		}
+	for i := range recs {
+		recs[i].Lane = l.id
 	}
 	return t.s.ingestAll(ctx, recs)
 }

@@ -1,0 +1,121 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"kustospool/batching"
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/transport/dir"
+)
+
+// A spool over a directory as its destination: the embedded default, which
+// needs no network. With queued.NewClient in the place of dir.NewClient the
+// same program delivers to Kusto.
+func Example() {
+	tmp, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	destination, err := dir.NewClient(tmp+"/out", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	spool, err := engine.Open(tmp+"/spool", destination, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	rcpt, err := spool.Ingest(ctx, &ingest.Request{
+		Properties: ingest.Properties{Database: "Demo", Table: "Telemetry", Format: ingest.JSON},
+		Data:       []byte(`{"boat":"Kittiwake","knots":6.5}`),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// From here on the record survives a power cut.
+	if err := spool.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+	st, err := spool.Wait(ctx, rcpt.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(st.State)
+	if err := spool.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: succeeded
+}
+
+// A table takes lines from anything that writes.
+func ExampleTable_Writer() {
+	tmp, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	destination, err := dir.NewClient(tmp+"/out", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	spool, err := engine.Open(tmp+"/spool", destination, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	table, err := spool.Table(ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.CSV})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	w := table.Writer(ctx)
+	fmt.Fprint(w, "2026-11-23,\"two\nlines\"\n2026-11-24,one")
+	if err := w.Close(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(w.Records(), "records")
+	if err := spool.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 2 records
+}
+
+// What stands in the way of a shutdown stays in the spool: the next process
+// that opens it goes on.
+func ExampleSpool_Shutdown() {
+	tmp, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	destination, err := dir.NewClient(tmp+"/out", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	spool, err := engine.Open(tmp+"/spool", destination, &engine.Options{
+		Batch: batching.Policy{MaxBytes: 200 << 20, MaxAge: 5 * time.Minute},
+		Tables: map[engine.TableName]engine.TableOptions{
+			{Database: "Demo", Table: "Alarms"}: {Batch: batching.Policy{MaxAge: time.Second}},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = spool.Ingest(context.Background(), &ingest.Request{
+		Properties: ingest.Properties{Database: "Demo", Table: "Alarms", Format: ingest.TXT},
+		Data:       []byte(strings.Repeat("man overboard! ", 2)),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fmt.Println(spool.Shutdown(ctx))
+	// Output: <nil>
+}

@@ -1,0 +1,154 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/transporttest"
+)
+
+// openDestination keeps a Fake usable by the next process of a test.
+type openDestination struct{ *transporttest.TrackingFake }
+
+func (openDestination) Close() error { return nil }
+
+// TestModel runs a random history of records, faults, stops and restarts, and
+// then lets everything arrive. The destination must end up with every
+// acknowledged record once, apart from the poisoned ones, which must be dead
+// letters.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var failure string
+		synctest.Test(t, func(t *testing.T) {
+			defer func() { // rapid stops by panicking, which must not cross the bubble
+				if r := recover(); r != nil {
+					failure = fmt.Sprint(r)
+				}
+			}()
+			history(t, rt)
+		})
+		if failure != "" {
+			rt.Fatal(failure)
+		}
+	})
+}
+
+func history(t *testing.T, rt *rapid.T) {
+	fake := transporttest.NewFake()
+	fake.Poison(func(rec []byte) bool { return strings.Contains(string(rec), `"poison"`) })
+	destination := openDestination{fake.Tracking()}
+	o := soon()
+	o.RetryMin, o.RetryMax = 10*time.Millisecond, time.Second
+	o.UnknownGrace = time.Second
+	o.Batch.MaxRecords = int64(rapid.IntRange(1, 40).Draw(rt, "records a batch"))
+	o.Senders = rapid.IntRange(1, 4).Draw(rt, "senders")
+	o.SegmentBytes = 64 << 10
+
+	dir := t.TempDir()
+	s, err := engine.Open(dir, destination, o)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = s.Close() }()
+
+	var acked, poisoned []string
+	var receipts []ingest.Receipt
+	n := 0
+	faults := rapid.Custom(func(rt *rapid.T) transporttest.Step {
+		switch rapid.IntRange(0, 5).Draw(rt, "fault") {
+		case 0:
+			return transporttest.Step{LoseReply: true}
+		case 1:
+			return transporttest.Step{LoseRequest: true}
+		case 2:
+			class := rapid.SampledFrom([]transport.Class{transport.Transient, transport.Throttled, transport.Held, transport.Unauthorized}).Draw(rt, "class")
+			return transporttest.Step{Fail: transporttest.Fail(class)}
+		case 3:
+			return transporttest.Step{Delay: time.Duration(rapid.IntRange(1, 2000).Draw(rt, "ms")) * time.Millisecond}
+		case 4:
+			return transporttest.Step{Refuse: transporttest.Fail(transport.Transient)}
+		}
+		return transporttest.Step{}
+	})
+	steps := rapid.IntRange(5, 40).Draw(rt, "steps")
+	for range steps {
+		switch rapid.IntRange(0, 9).Draw(rt, "step") {
+		case 0, 1, 2, 3:
+			p := telemetry
+			p.Table = rapid.SampledFrom([]string{"A", "B", "C"}).Draw(rt, "table")
+			var reqs []*ingest.Request
+			for range rapid.IntRange(1, 20).Draw(rt, "records") {
+				n++
+				rec := fmt.Sprintf(`{"n":%d}`, n)
+				if rapid.IntRange(0, 60).Draw(rt, "poison") == 0 {
+					rec = fmt.Sprintf(`{"n":%d,"poison":1}`, n)
+					poisoned = append(poisoned, rec)
+				} else {
+					acked = append(acked, rec)
+				}
+				reqs = append(reqs, request(p, rec))
+			}
+			rs, err := s.IngestAll(t.Context(), reqs)
+			if err != nil {
+				panic(err)
+			}
+			receipts = append(receipts, rs...)
+		case 4, 5:
+			fake.Script(faults.Draw(rt, "step"))
+		case 6:
+			time.Sleep(time.Duration(rapid.IntRange(1, 3000).Draw(rt, "sleep")) * time.Millisecond)
+		case 7:
+			if err := s.Flush(t.Context()); err != nil {
+				panic(err)
+			}
+		case 8:
+			if err := s.Close(); err != nil {
+				panic(err)
+			}
+			if s, err = engine.Open(dir, destination, o); err != nil {
+				panic(err)
+			}
+		case 9:
+			fake.Down(transporttest.Fail(transport.Transient))
+			time.Sleep(time.Duration(rapid.IntRange(1, 3000).Draw(rt, "outage")) * time.Millisecond)
+			fake.Down(nil)
+		}
+		st := s.Stats()
+		if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked || st.Acked != int64(n) {
+			panic(fmt.Sprintf("%d ingested; the books: %+v", n, st.Stats))
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+	defer cancel()
+	if err := s.Drain(ctx); err != nil {
+		panic(err)
+	}
+	got := fake.AllRows()
+	slices.Sort(got)
+	slices.Sort(acked)
+	if !slices.Equal(got, acked) {
+		panic(fmt.Sprintf("%d rows arrived, %d acknowledged", len(got), len(acked)))
+	}
+	if st := s.Stats(); st.DeadLettered != int64(len(poisoned)) {
+		panic(fmt.Sprintf("%d dead letters, %d poisoned", st.DeadLettered, len(poisoned)))
+	}
+	for _, r := range receipts {
+		if st, err := s.Status(t.Context(), r.ID); err != nil || !st.State.Final() {
+			panic(fmt.Sprintf("status after the drain: %+v, %v", st, err))
+		}
+	}
+	if v := fake.Violations(); len(v) > 0 {
+		panic(fmt.Sprint("contract: ", v))
+	}
+}

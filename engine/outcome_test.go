@@ -1,0 +1,373 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kustospool/batching"
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/transporttest"
+)
+
+// Each class of error that says nothing against the payload waits, for much
+// longer than retry budgets usually are, and loses nothing.
+func TestAnOutageIsNotPoison(t *testing.T) {
+	for _, class := range []transport.Class{transport.Transient, transport.Throttled, transport.Unauthorized, transport.Held} {
+		t.Run(class.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := transporttest.NewFake()
+				fake.Down(transporttest.Fail(class))
+				o := soon()
+				o.RetryMin, o.RetryMax = time.Second, time.Minute
+				s := open(t, t.TempDir(), fake, o)
+				r := put(t, s, telemetry, row(1))[0]
+				time.Sleep(5 * time.Hour)
+				st := state(t, s, r, ingest.Sealed)
+				if st.Failure == nil || st.Failure.Class != class.String() {
+					t.Errorf("status does not say why: %+v", st)
+				}
+				if tries := len(fake.Sends()); tries < 50 || tries > 2000 {
+					t.Errorf("%d attempts in five hours", tries)
+				}
+				fake.Down(nil)
+				drainLong(t, s)
+				state(t, s, r, ingest.Succeeded)
+				sameRows(t, fake.AllRows(), []string{row(1)})
+				kept(t, fake)
+			})
+		})
+	}
+}
+
+func TestAnOutageIsProbedByOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		o := soon()
+		o.Batch = batching.Policy{MaxRecords: 1}
+		o.RetryMin, o.RetryMax = time.Second, time.Minute
+		o.Senders = 8
+		fake.Down(transporttest.Fail(transport.Transient))
+		s := open(t, t.TempDir(), fake, o)
+		for lane := range 20 {
+			p := telemetry
+			p.Table = fmt.Sprint("T", lane)
+			put(t, s, p, rows(10)...)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		// The first volley, then about one probe for each pause of up to a minute.
+		if n := len(fake.Sends()); n > 8+100 {
+			t.Fatalf("%d attempts in ten minutes of outage", n)
+		}
+		fake.Down(nil)
+		drain(t, s)
+		if n := fake.MaxInFlight(); n > 8 {
+			t.Errorf("%d attempts at once, 8 allowed", n)
+		}
+		if n := len(fake.AllRows()); n != 200 {
+			t.Errorf("%d rows", n)
+		}
+	})
+}
+
+func TestRetryAfterIsObeyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		fake.Script(transporttest.Step{Fail: transporttest.Throttle(time.Hour)})
+		s := open(t, t.TempDir(), fake, soon())
+		put(t, s, telemetry, row(1))
+		begin := time.Now()
+		drainLong(t, s)
+		if took := time.Since(begin); took < time.Hour || took > time.Hour+time.Minute {
+			t.Fatalf("delivered after %v", took)
+		}
+	})
+}
+
+func drainLong(t testing.TB, s *engine.Spool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
+	defer cancel()
+	if err := s.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOneDeadTableNeverDelaysAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		dead := telemetry
+		dead.Table = "Dead"
+		fake.Decide(func(d *transport.Delivery) (transporttest.Step, bool) {
+			if d.Batch.Properties.Table == "Dead" {
+				return transporttest.Step{Fail: &transport.Error{Op: "ingestion", Class: transport.Held,
+					Code: "BadRequest_TableNotExist", Message: "Table 'Dead' was not found"}}, true
+			}
+			return transporttest.Step{}, false
+		})
+		o := soon()
+		o.Batch.MaxRecords = 1
+		o.RetryMin, o.RetryMax = time.Second, time.Minute
+		s := open(t, t.TempDir(), fake, o)
+		held := put(t, s, dead, rows(30)...)[0]
+		good := put(t, s, telemetry, rows(30)...)
+		begin := time.Now()
+		for _, r := range good {
+			if st, err := s.Wait(t.Context(), r.ID); err != nil || st.State != ingest.Succeeded {
+				t.Fatal(st, err)
+			}
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("the good table took %v", took)
+		}
+		time.Sleep(time.Hour)
+		st := state(t, s, held, ingest.Sealed)
+		if st.Failure == nil || st.Failure.Code != "BadRequest_TableNotExist" || !strings.Contains(st.Failure.Message, "was not found") {
+			t.Errorf("the service's words are not in the status: %+v", st)
+		}
+		var lane *engine.LaneStatus
+		for _, l := range s.Lanes() {
+			if l.Properties.Table == "Dead" {
+				lane = &l
+			}
+		}
+		if lane == nil || !lane.Held || lane.Queued != 30 || lane.Failure == nil {
+			t.Errorf("lane %+v", lane)
+		}
+		conserved(t, s)
+		fake.Decide(nil)
+		drainLong(t, s)
+		if n := len(fake.Rows(transporttest.TableOf(dead))); n != 30 {
+			t.Errorf("%d rows after the table came", n)
+		}
+	})
+}
+
+func TestABadRecordEndsAloneInTheDeadLetters(t *testing.T) {
+	for _, tracked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := transporttest.NewFake()
+			fake.Poison(func(rec []byte) bool { return strings.Contains(string(rec), `"n":37,`) })
+			var tr transport.Transport = fake
+			if tracked {
+				tr = fake.Tracking()
+			}
+			o := soon()
+			o.Batch.MaxAge = time.Hour
+			s := open(t, t.TempDir(), tr, o)
+			receipts := put(t, s, telemetry, rows(100)...)
+			drain(t, s)
+			for i, r := range receipts {
+				want := ingest.Succeeded
+				if i == 37 {
+					want = ingest.DeadLettered
+				}
+				if st := state(t, s, r, want); (st.Err() != nil) != (i == 37) {
+					t.Errorf("Err of %+v: %v", st, st.Err())
+				}
+			}
+			if st := s.Stats(); st.DeadLettered != 1 || st.Ingested != 99 {
+				t.Errorf("%+v", st.Stats)
+			}
+			conserved(t, s)
+			kept(t, fake)
+		})
+	}
+}
+
+func TestPermanentRefusalDeadLettersTheBatchUnsplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		fake.Script(transporttest.Step{Refuse: &transport.Error{Op: "ingestion", Class: transport.Permanent, Code: "X", Message: "never"}})
+		s := open(t, t.TempDir(), fake.Tracking(), soon())
+		r := put(t, s, telemetry, rows(10)...)
+		drain(t, s)
+		st := state(t, s, r[9], ingest.DeadLettered)
+		if st.Failure == nil || st.Failure.Code != "X" || len(fake.Sends()) != 1 {
+			t.Errorf("%+v after %d attempts", st, len(fake.Sends()))
+		}
+	})
+}
+
+// An attempt whose reply is lost is looked for, and not sent again when it is
+// found.
+func TestLostReplyIsResolvedByTheTracker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		fake.Script(transporttest.Step{LoseReply: true})
+		o := soon()
+		o.UnknownGrace = time.Hour
+		s := open(t, t.TempDir(), fake.Tracking(), o)
+		r := put(t, s, telemetry, row(1))[0]
+		drain(t, s)
+		state(t, s, r, ingest.Succeeded)
+		if n := len(fake.Sends()); n != 1 {
+			t.Errorf("%d attempts", n)
+		}
+		sameRows(t, fake.AllRows(), []string{row(1)})
+	})
+}
+
+// What a lost reply may double is counted in at-least-once mode, and is not
+// doubled in exactly-once mode.
+func TestLostRepliesWithoutATracker(t *testing.T) {
+	for _, g := range []ingest.Guarantee{ingest.ExactlyOnce, ingest.AtLeastOnce} {
+		t.Run(g.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := transporttest.NewFake()
+				n := 0
+				fake.Decide(func(*transport.Delivery) (transporttest.Step, bool) {
+					n++
+					return transporttest.Step{LoseReply: n%3 == 0}, true
+				})
+				o := soon()
+				o.Senders = 1
+				o.Batch.MaxRecords = 5
+				o.Guarantee = g
+				s := open(t, t.TempDir(), fake, o)
+				put(t, s, telemetry, rows(100)...)
+				drain(t, s)
+				doubled := len(fake.AllRows()) - 100
+				st := s.Stats()
+				if g == ingest.ExactlyOnce && (doubled != 0 || fake.Skips() == 0) {
+					t.Errorf("%d rows doubled, %d repeats skipped", doubled, fake.Skips())
+				}
+				if g == ingest.AtLeastOnce && (doubled == 0 || st.PossibleDuplicates < int64(doubled)) {
+					t.Errorf("%d rows doubled, %d counted as possible", doubled, st.PossibleDuplicates)
+				}
+				conserved(t, s)
+				kept(t, fake)
+			})
+		})
+	}
+}
+
+// A request that never arrived leaves the batch unknown until the grace is
+// over; then it is sent again.
+func TestLostRequestIsSentAgainAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		fake.Script(transporttest.Step{LoseRequest: true})
+		o := soon()
+		o.UnknownGrace = time.Hour
+		s := open(t, t.TempDir(), fake.Tracking(), o)
+		r := put(t, s, telemetry, row(1))[0]
+		time.Sleep(50 * time.Minute)
+		state(t, s, r, ingest.Unknown)
+		if n := len(fake.Sends()); n != 1 {
+			t.Fatalf("sent %d times before the grace was over", n)
+		}
+		time.Sleep(11 * time.Minute)
+		drain(t, s)
+		state(t, s, r, ingest.Succeeded)
+		sameRows(t, fake.AllRows(), []string{row(1)})
+	})
+}
+
+func TestAVerdictThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		never := make(chan struct{})
+		fake.Script(transporttest.Step{Verdicts: never})
+		o := soon()
+		o.VerdictTimeout = 24 * time.Hour
+		s := open(t, t.TempDir(), fake.Tracking(), o)
+		r := put(t, s, telemetry, row(1))[0]
+		time.Sleep(23 * time.Hour)
+		state(t, s, r, ingest.Accepted)
+		close(never)
+		time.Sleep(2 * time.Hour)
+		if st, err := s.Wait(t.Context(), r.ID); err != nil || !st.State.Ingested() {
+			t.Fatal(st, err)
+		}
+		sameRows(t, fake.AllRows(), []string{row(1)})
+	})
+}
+
+func TestConfirmAcceptedSettlesAtHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		fake.Decide(func(*transport.Delivery) (transporttest.Step, bool) {
+			return transporttest.Step{Verdicts: make(chan struct{})}, true
+		})
+		o := soon()
+		o.Confirm = ingest.ConfirmAccepted
+		s := open(t, t.TempDir(), fake.Tracking(), o)
+		r := put(t, s, telemetry, row(1))[0]
+		drain(t, s)
+		state(t, s, r, ingest.HandedOver)
+		if st := s.Stats(); st.HandedOver != 1 || st.Ingested != 0 {
+			t.Errorf("%+v", st.Stats)
+		}
+	})
+}
+
+func TestAwaitedBatchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		outcome := make(chan struct{})
+		fake.Decide(func(*transport.Delivery) (transporttest.Step, bool) {
+			return transporttest.Step{Verdicts: outcome}, true
+		})
+		o := soon()
+		o.Batch.MaxRecords, o.MaxUnconfirmed, o.Senders = 1, 5, 3
+		s := open(t, t.TempDir(), fake.Tracking(), o)
+		put(t, s, telemetry, rows(40)...)
+		time.Sleep(time.Minute)
+		if st := s.Stats(); st.Awaiting > 5 || len(fake.Sends()) > 5 {
+			t.Fatalf("%d outcomes awaited, 5 allowed", st.Awaiting)
+		}
+		close(outcome)
+		drain(t, s)
+		sameRows(t, fake.AllRows(), rows(40))
+	})
+}
+
+func TestStoppingIsNotFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, fake := t.TempDir(), transporttest.NewFake()
+		fake.Script(transporttest.Step{Wait: make(chan struct{})}) // never answers
+		s := open(t, dir, fake, soon())
+		r := put(t, s, telemetry, row(1))[0]
+		time.Sleep(time.Minute)
+		state(t, s, r, ingest.Sending)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.Shutdown(ctx)
+		if left, ok := errors.AsType[*engine.NotDrainedError](err); !ok || left.Records != 1 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Shutdown: %v", err)
+		}
+		if !fake.Closed() {
+			t.Error("the transport is not closed")
+		}
+		if _, err := s.Ingest(t.Context(), request(telemetry, row(2))); !errors.Is(err, engine.ErrClosed) {
+			t.Errorf("Ingest after Shutdown: %v", err)
+		}
+		next := transporttest.NewFake()
+		s = open(t, dir, next, soon())
+		drain(t, s)
+		state(t, s, r, ingest.Succeeded)
+		sameRows(t, next.AllRows(), []string{row(1)})
+	})
+}
+
+func TestShutdownDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		o := soon()
+		o.Batch.MaxAge = time.Hour
+		s := open(t, t.TempDir(), fake, o)
+		put(t, s, telemetry, rows(10)...)
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sameRows(t, fake.AllRows(), rows(10))
+	})
+}

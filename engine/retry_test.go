@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+func TestRetryCeilingDoublesUpToTheCapAndNeverEnds(t *testing.T) {
+	want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60}
+	for i, w := range want {
+		if got := retryCeiling(i+1, time.Second, time.Minute); got != w*time.Second {
+			t.Errorf("after %d failures: %v, want %vs", i+1, got, int(w))
+		}
+	}
+	for _, n := range []int{100, 1_000_000} {
+		if got := retryCeiling(n, time.Second, time.Minute); got != time.Minute {
+			t.Errorf("after %d failures: %v", n, got)
+		}
+	}
+}
+
+func TestJitterStaysBetweenFloorAndCeiling(t *testing.T) {
+	for _, r := range []float64{0, 0.25, 0.999} {
+		if d := jitter(10*time.Second, time.Second, r); d < time.Second || d > 10*time.Second {
+			t.Errorf("r=%v: %v", r, d)
+		}
+	}
+	if d := jitter(time.Second, 2*time.Second, 0.5); d != 2*time.Second {
+		t.Errorf("a ceiling under the floor: %v", d)
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	now := time.Unix(1000, 0)
+	b := newBreaker(8)
+	expect := func(at time.Time, want int, wantWait time.Duration) {
+		t.Helper()
+		if n, wait := b.allowed(at); n != want || wait != wantWait {
+			t.Fatalf("allowed = %d after %v, want %d after %v", n, wait, want, wantWait)
+		}
+	}
+	expect(now, 8, 0)
+
+	// Eight attempts that ran side by side fail: one failure.
+	if !b.failed(now.Add(-time.Second), now) {
+		t.Fatal("the first failure is not counted")
+	}
+	b.pause(now.Add(4 * time.Second))
+	for range 7 {
+		if b.failed(now.Add(-time.Second), now.Add(time.Millisecond)) {
+			t.Fatal("the same outage is counted twice")
+		}
+	}
+	expect(now.Add(time.Second), 0, 3*time.Second)
+	// After the pause one attempt probes, and fails.
+	probe := now.Add(5 * time.Second)
+	expect(probe, 1, 0)
+	if !b.failed(probe, probe.Add(time.Second)) || b.failures != 2 {
+		t.Fatalf("the probe's failure is not counted: %d", b.failures)
+	}
+	b.pause(probe.Add(10 * time.Second))
+	// The next probe succeeds: slow start, not the whole backlog at once.
+	at := probe.Add(20 * time.Second)
+	expect(at, 1, 0)
+	for _, want := range []int{2, 4, 8, 8} {
+		b.answered()
+		expect(at, want, 0)
+	}
+	b.doubted()
+	expect(at, 4, 0)
+	for range 9 {
+		b.doubted()
+	}
+	expect(at, 1, 0)
+}

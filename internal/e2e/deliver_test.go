@@ -1,0 +1,222 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/azurite"
+)
+
+// storages runs a test over the simulator's own storage and over Azurite's.
+func storages(t *testing.T, test func(t *testing.T, o *kustosim.Options)) {
+	t.Run("built-in", func(t *testing.T) { test(t, &kustosim.Options{}) })
+	t.Run("azurite", func(t *testing.T) { test(t, onAzurite(t)) })
+}
+
+// onAzurite makes the simulator the DM and ingestor only.
+func onAzurite(t *testing.T) *kustosim.Options {
+	a := azurite.Start(t)
+	return &kustosim.Options{Storage: &kustosim.ExternalStorage{
+		BlobURL: a.BlobURL, QueueURL: a.QueueURL, TableURL: a.TableURL, Account: a.Account, Key: a.Key,
+	}}
+}
+
+// ingestConcurrently has writers ingest n records each, and returns them.
+func ingestConcurrently(t *testing.T, s *engine.Spool, writers, n int) []string {
+	t.Helper()
+	all := make([][]string, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range n {
+				rec := record(w, i)
+				if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(rec)}); err != nil {
+					t.Errorf("writer %d: %v", w, err)
+					return
+				}
+				all[w] = append(all[w], rec)
+			}
+		})
+	}
+	wg.Wait()
+	var acked []string
+	for _, recs := range all {
+		acked = append(acked, recs...)
+	}
+	return acked
+}
+
+func TestEveryRecordOnceValueByValue(t *testing.T) {
+	storages(t, func(t *testing.T, o *kustosim.Options) {
+		sim := startSim(t, o)
+		s := mustOpen(t, t.TempDir(), sim.Endpoint(), quick())
+		acked := ingestConcurrently(t, s, 16, 250)
+		drain(t, s, time.Minute)
+		if b := check(count(sim), acked, nil); !b.ok() {
+			t.Fatal(b)
+		}
+		conserved(t, s)
+		if st := s.Stats(); st.Ingested != 4000 || st.WireBytes == 0 || st.WireBytes >= st.RawBytes {
+			t.Errorf("books: %+v", st.Stats)
+		}
+		for _, e := range sim.Extents(database, tableName) {
+			if len(e.Tags) != 1 || !strings.HasPrefix(e.Tags[0], "ingest-by:") {
+				t.Errorf("extent without its tag: %+v", e)
+			}
+		}
+	})
+}
+
+func TestLostRepliesAndRequests(t *testing.T) {
+	for _, g := range []ingest.Guarantee{ingest.ExactlyOnce, ingest.AtLeastOnce} {
+		t.Run(g.String(), func(t *testing.T) {
+			storages(t, func(t *testing.T, o *kustosim.Options) {
+				sim := startSim(t, o)
+				// Every third reply is lost after the effect, and some requests
+				// before it.
+				sim.Fault(kustosim.Blob, kustosim.Fault{Kind: kustosim.DropReply, Method: "PUT", Every: 3})
+				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Every: 3})
+				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropRequest, Method: "POST", Every: 7})
+				opts := quick()
+				opts.Guarantee = g
+				opts.Batch.MaxBytes = 4 << 10
+				s := mustOpen(t, t.TempDir(), sim.Endpoint(), opts)
+				acked := ingestConcurrently(t, s, 4, 150)
+				drain(t, s, time.Minute)
+				b := check(count(sim), acked, nil)
+				doubled := 0
+				for _, n := range count(sim) {
+					doubled += n - 1
+				}
+				st := s.Stats()
+				t.Logf("%d batches, %d attempts, %d rows doubled, %d possible duplicates", st.BatchesIngested+st.BatchesSkipped, st.Attempts, doubled, st.PossibleDuplicates)
+				if len(b.missing)+len(b.forged) > 0 {
+					t.Fatal(b)
+				}
+				if g == ingest.ExactlyOnce && doubled > 0 {
+					t.Fatalf("doubled in exactly-once mode: %s", b)
+				}
+				if int64(doubled) > st.PossibleDuplicates {
+					t.Fatalf("%d rows doubled, %d counted as possible", doubled, st.PossibleDuplicates)
+				}
+				conserved(t, s)
+			})
+		})
+	}
+}
+
+// Without its status row a repeat is the only way to find out, so that
+// exactly-once rests on the tags alone, and at-least-once must show doubles:
+// the negative control of the test above.
+func TestLostRepliesWithoutStatus(t *testing.T) {
+	for _, g := range []ingest.Guarantee{ingest.ExactlyOnce, ingest.AtLeastOnce} {
+		t.Run(g.String(), func(t *testing.T) {
+			sim := startSim(t, nil)
+			sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Every: 3})
+			// The status is out of reach until the repeats are under way.
+			restore := sim.Fault(kustosim.Table, kustosim.Fault{Kind: kustosim.Respond, Method: "GET", Status: 503})
+			opts := quick()
+			opts.Guarantee = g
+			opts.Batch.MaxBytes = 4 << 10
+			opts.UnknownGrace = 30 * time.Millisecond
+			s := mustOpen(t, t.TempDir(), sim.Endpoint(), opts)
+			acked := ingestConcurrently(t, s, 4, 100)
+			if err := s.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := sim.Wait(ctx, func() bool { return sim.Count(database, tableName) >= len(acked) }); err != nil {
+				t.Fatal(err)
+			}
+			restore()
+			drain(t, s, time.Minute)
+			b := check(count(sim), acked, nil)
+			if len(b.missing)+len(b.forged) > 0 || g == ingest.ExactlyOnce && len(b.doubled) > 0 {
+				t.Fatal(b)
+			}
+			if st := s.Stats(); int64(len(b.doubled)) > st.PossibleDuplicates {
+				t.Errorf("%d doubled, %d counted", len(b.doubled), st.PossibleDuplicates)
+			}
+		})
+	}
+}
+
+func TestAMissingTableWaitsAndOthersGoOn(t *testing.T) {
+	sim := startSim(t, nil)
+	s := mustOpen(t, t.TempDir(), sim.Endpoint(), quick())
+	missing := telemetry
+	missing.Table = "NotThere"
+	held, err := s.Ingest(t.Context(), &ingest.Request{Properties: missing, Data: []byte(`{"a":1}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acked := ingestConcurrently(t, s, 4, 50)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := sim.Wait(ctx, func() bool { return sim.Count(database, tableName) == len(acked) }); err != nil {
+		t.Fatalf("the good table is not served: %v", err)
+	}
+	var st ingest.Status
+	if err := sim.Wait(ctx, func() bool {
+		st, err = s.Status(ctx, held.ID)
+		return err != nil || st.Failure != nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if st.State.Final() || !strings.Contains(st.Failure.String(), "BadRequest_TableNotExist") {
+		t.Fatalf("status of the held record: %+v, failure %v", st, st.Failure)
+	}
+	if err := sim.CreateTable(database, "NotThere"); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, s, time.Minute)
+	if n := sim.Count(database, "NotThere"); n != 1 {
+		t.Errorf("%d rows once the table was there", n)
+	}
+	conserved(t, s)
+}
+
+func TestABadRecordIsTheOnlyDeadLetter(t *testing.T) {
+	sim := startSim(t, nil)
+	csv := ingest.Properties{Database: database, Table: "Typed", Format: ingest.CSV}
+	if err := sim.CreateTable(database, "Typed", kustosim.Column{Name: "n", Type: "long"}, kustosim.Column{Name: "text", Type: "string"}); err != nil {
+		t.Fatal(err)
+	}
+	o := quick()
+	o.Batch.MaxAge = time.Hour
+	s := mustOpen(t, t.TempDir(), sim.Endpoint(), o)
+	var bad ingest.Receipt
+	for n := range 40 {
+		line := fmt.Sprintf("%d,\"Zeile\n%d\"", n, n)
+		if n == 23 {
+			line = "23,one,field,too,many"
+		}
+		r, err := s.Ingest(t.Context(), &ingest.Request{Properties: csv, Data: []byte(line)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 23 {
+			bad = r
+		}
+	}
+	drain(t, s, time.Minute)
+	st, err := s.Status(t.Context(), bad.ID)
+	if err != nil || st.State != ingest.DeadLettered || st.Failure == nil || st.Failure.Code != "Stream_WrongNumberOfFields" {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if n := sim.Count(database, "Typed"); n != 39 {
+		t.Errorf("%d rows, want the 39 good ones", n)
+	}
+	if got := s.Stats().DeadLettered; got != 1 {
+		t.Errorf("%d dead letters", got)
+	}
+	conserved(t, s)
+}
