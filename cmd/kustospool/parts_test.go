@@ -183,12 +183,12 @@ func TestProgress_LinesWithoutATerminal(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("a line before its time: %q", out.String())
 	}
-	p.at(2, "D.T waits: no table")
-	p.at(3, "D.T waits: no table")
+	p.at(2, "D.T waits: no table (request 1)")
+	p.at(3, "D.T waits: no table (request 2)")
 	p.last = time.Now().Add(-lineEvery)
 	p.at(4, "")
 	p.end()
-	if got, want := out.String(), "delivered: 2 of 10 records; D.T waits: no table\ndelivered: 4 of 10 records\n"; got != want {
+	if got, want := out.String(), "delivered: 2 of 10 records; D.T waits: no table (request 1)\ndelivered: 4 of 10 records\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	out.Reset()

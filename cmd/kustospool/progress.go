@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -62,8 +63,10 @@ func (p *progress) at(n int64, note string) {
 	if p.quiet {
 		return
 	}
-	changed := note != p.note && note != ""
-	p.note = note
+	// The id of the request changes with each attempt and is no news.
+	what, _, _ := strings.Cut(note, " (request ")
+	changed := what != p.note && what != ""
+	p.note = what
 	if p.bar != nil {
 		if changed {
 			p.clear()
