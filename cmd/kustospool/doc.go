@@ -9,11 +9,11 @@
 // # What is promised
 //
 // Input that breaks a rule is refused before anything of it is stored, as far
-// as it can be read twice: files are, pipes are not. From the line "durable"
-// of the report on, the records survive the end of the process, however it
-// comes. The first interrupt stops politely: nothing new is read, the spool is
-// closed, the report is printed. The second ends the process at once, which
-// loses nothing that was acknowledged either.
+// as it can be read twice: files are, pipes are not. What the report counts as
+// acked survives the end of the process, however it comes. The first interrupt
+// stops politely: nothing new is read, the spool is closed, the report is
+// printed. The second ends the process at once, which loses nothing that was
+// acked either.
 //
 // Exit codes: 0 all is ingested (with --no-wait: durable); 1 something was
 // dead-lettered or dropped, or failed; 2 the command or its input is wrong and

@@ -13,7 +13,8 @@ import (
 // report is what one run did. The counts are differences over the run, except
 // Spooled, which is what the spool holds at its end. Ingested includes the
 // records that the service had already; HandedOver are those of a spool that
-// waits for acceptance only; the bytes are of what was delivered. For a spool that was empty before,
+// waits for acceptance only. The bytes are of what was delivered. For a spool
+// that was empty before,
 //
 //	Acked == Ingested + HandedOver + DeadLettered + Dropped + Spooled
 type report struct {
