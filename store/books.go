@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -140,6 +141,51 @@ func (b *books) balance() error {
 	settled = c.Ingested + c.Skipped + c.HandedOver + c.DeadLettered + c.Dropped
 	if sealed != settled {
 		return fmt.Errorf("%w: the books do not balance: %d records settled, %d counted", errDamaged, sealed, settled)
+	}
+	return nil
+}
+
+// write makes a manifest of the books, without history and keys.
+func (b *books) write(path string, opts *Options) error {
+	return createFile(path, opts, func(tx *bolt.Tx) error {
+		for _, name := range manifestBuckets {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bktMeta)
+		err := errors.Join(meta.Put(keyIdentity, b.id[:]), meta.Put(keyVersion, u32(formatVersion)),
+			meta.Put(keyState, pack(&b.state)), meta.Put(keyCounters, pack(&b.counters)))
+		for no, l := range b.lanes {
+			err = errors.Join(err, tx.Bucket(bktLanes).Put(u32(no), pack(l.key)), tx.Bucket(bktMarks).Put(u32(no), pack(&l.marks)))
+		}
+		for no, row := range b.segments {
+			err = errors.Join(err, tx.Bucket(bktSegments).Put(u64(no), pack(&row)))
+		}
+		for _, e := range b.entries {
+			err = errors.Join(err, tx.Bucket(bktBatches).Put(rowKey(e.Batch.Lane, e.Batch.First), pack(rowOf(e))))
+		}
+		return err
+	})
+}
+
+// proveRest reads what load leaves on disk, the history and the keys, so that
+// damage in it is found before it is met by a change of the books.
+func proveRest(tx *bolt.Tx) error {
+	err := tx.Bucket(bktHistory).ForEach(func(k, v []byte) error {
+		var row batchRow
+		return unpack(v, &row)
+	})
+	for _, name := range [][]byte{bktByTime, bktKeys, bktKeyTimes} {
+		err = errors.Join(err, tx.Bucket(name).ForEach(func(k, v []byte) error {
+			if len(k) < 8 {
+				return errors.New("key too short")
+			}
+			return nil
+		}))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: history or keys: %v", errDamaged, err)
 	}
 	return nil
 }

@@ -127,10 +127,11 @@ func (h *handles) lend(seg *segment, db *bolt.DB) {
 	seg.db = db
 }
 
-// adopt takes a handle over when its segment is rotated.
-func (h *handles) adopt(seg *segment) {
+// adopt takes a handle over when its segment is rotated, after transaction txid.
+func (h *handles) adopt(seg *segment, txid uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	seg.floor = txid
 	h.open[seg] = struct{}{}
 	h.clock++
 	seg.used = h.clock
@@ -152,11 +153,11 @@ func (h *handles) drop(seg *segment, why error) error {
 	return h.closeLocked(seg)
 }
 
-// restore lets a dropped segment be opened again.
+// restore lets a dropped segment be opened again, as the file it now is.
 func (h *handles) restore(seg *segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seg.broken = nil
+	seg.broken, seg.floor = nil, 0
 }
 
 // close closes every handle; later reads get ErrClosed. The caller has ended
@@ -193,7 +194,14 @@ func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := viewDB(db, func(tx *bolt.Tx) error { return checkSegment(tx, spool, seg.no) }); err != nil {
+	err = viewDB(db, func(tx *bolt.Tx) error {
+		// bbolt falls back to the meta page before when the newest is damaged.
+		if txid := uint64(tx.ID()); txid < seg.floor {
+			return fmt.Errorf("%w: the file is at transaction %d and was at %d", errDamaged, txid, seg.floor)
+		}
+		return checkSegment(tx, spool, seg.no)
+	})
+	if err != nil {
 		_ = db.Close()
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -263,20 +262,6 @@ func (g *group) laneMarks(l *lane) laneMarks {
 func (g *group) setMarks(no uint32, m laneMarks) {
 	g.marks[no] = m
 	g.put(bktMarks, u32(no), pack(&m))
-}
-
-// createManifest makes the manifest of a new spool.
-func createManifest(dir string, spool ingest.SpoolID, opts *Options) error {
-	return createFile(filepath.Join(dir, manifestName), opts, func(tx *bolt.Tx) error {
-		for _, name := range manifestBuckets {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(bktMeta)
-		return errors.Join(meta.Put(keyIdentity, spool[:]), meta.Put(keyVersion, u32(formatVersion)),
-			meta.Put(keyState, pack(&manifestState{Clean: true})), meta.Put(keyCounters, pack(&counters{})))
-	})
 }
 
 // manifestHead reads what tells whether this program may use the manifest.

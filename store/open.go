@@ -164,11 +164,12 @@ func (r *recovery) openManifest() error {
 	case err == nil:
 		err = r.loadManifest()
 	case errors.Is(err, os.ErrNotExist) && len(segmentFiles(s.dir)) == 0:
-		var id ingest.SpoolID
-		if _, err := rand.Read(id[:]); err != nil {
+		b := newBooks()
+		if _, err := rand.Read(b.id[:]); err != nil {
 			return err
 		}
-		if err := createManifest(s.dir, id, &s.opts); err != nil {
+		b.state.Clean = true
+		if err := b.write(path, &s.opts); err != nil {
 			return err
 		}
 		return r.loadManifest()
@@ -185,8 +186,10 @@ func (r *recovery) openManifest() error {
 	return r.loadManifest()
 }
 
-// loadManifest is openManifest for a manifest that is there. Damage is an
-// error that matches errDamaged, and leaves nothing open or loaded.
+// loadManifest is openManifest for a manifest that is there. Damage of the
+// books is an error that matches errDamaged, and leaves nothing open or
+// loaded. After an unclean stop the rest is read as well: damage in it is not
+// met otherwise before a change of the books fails on it.
 func (r *recovery) loadManifest() error {
 	s := r.s
 	found, err := preflight(s.manifest.path)
@@ -198,23 +201,35 @@ func (r *recovery) loadManifest() error {
 		return err
 	}
 	db.AllocSize = manifestGrowth
-	books := newBooks()
+	b := newBooks()
 	err = viewDB(db, func(tx *bolt.Tx) error {
 		var version uint32
-		if books.id, version, err = manifestHead(tx); err != nil {
+		if b.id, version, err = manifestHead(tx); err != nil {
 			return err
 		}
 		if version > formatVersion {
 			return &VersionError{Dir: s.dir, Version: version, Known: formatVersion}
 		}
-		return books.load(tx)
+		return b.load(tx)
 	})
+	if err == nil && (!b.state.Clean || found.suspect) {
+		if err = warm(s.manifest.path); err == nil {
+			err = viewDB(db, proveRest)
+		}
+		if errors.Is(err, errDamaged) {
+			s.log.Error("history or keys are damaged; they begin anew", "dir", s.dir, "cause", err)
+			if err = errors.Join(db.Close(), r.renew(b)); err == nil {
+				return r.loadManifest()
+			}
+			return err
+		}
+	}
 	if err != nil {
 		_ = db.Close()
 		return err
 	}
 	s.manifest.db = db
-	r.adopt(books)
+	r.adopt(b)
 	if found.suspect {
 		// It may have fallen back to what it was before its last change.
 		r.suspect++

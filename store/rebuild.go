@@ -8,8 +8,6 @@ import (
 	"os"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"kustospool/ingest"
 )
 
@@ -110,17 +108,15 @@ func (r *recovery) salvageAll(id ingest.SpoolID, damaged []uint64, keys map[uint
 // writeRebuilt writes the new manifest. The highest sound segment is left
 // unlisted: loading then finds it, and decides whether it can stay active.
 func (r *recovery) writeRebuilt(id ingest.SpoolID, keys map[uint32]string, sound, salvaged []*survey) error {
-	s := r.s
-	c := counters{Suspect: 1, Damaged: 1}
-	st := manifestState{}
-	rows := map[uint64]segmentRow{}
+	b := newBooks()
+	b.id, b.counters = id, counters{Suspect: 1, Damaged: 1}
 	list := func(sv *survey) {
 		row := segmentRow{Size: sv.size, Txid: sv.txid, Lanes: map[uint32]span{}, Keys: sv.hasKeys}
 		for lane, ls := range sv.lanes {
 			row.Lanes[lane] = ls.span
 		}
-		rows[sv.no] = row
-		st.Rotated = max(st.Rotated, sv.no)
+		b.segments[sv.no] = row
+		b.state.Rotated = max(b.state.Rotated, sv.no)
 	}
 	active := -1
 	for i, sv := range sound {
@@ -136,7 +132,7 @@ func (r *recovery) writeRebuilt(id ingest.SpoolID, keys map[uint32]string, sound
 	for _, sv := range salvaged {
 		list(sv)
 	}
-	if active >= 0 && sound[active].no < st.Rotated {
+	if active >= 0 && sound[active].no < b.state.Rotated {
 		// A damaged one was newer, so this one had been rotated.
 		list(sound[active])
 	}
@@ -144,35 +140,33 @@ func (r *recovery) writeRebuilt(id ingest.SpoolID, keys map[uint32]string, sound
 		// Nothing tells which numbers were used; the identity is new as well.
 		r.doubt = false
 	}
-	marks := map[uint32]laneMarks{}
-	for lane := range keys {
-		m := rebuiltMarks(lane, slices.Concat(sound, salvaged))
-		marks[lane] = m
-		st.Lanes = max(st.Lanes, lane)
-		c.PossibleDuplicates += m.acked()
+	for no, key := range keys {
+		l, err := newLane(no, key)
+		if err != nil {
+			return err
+		}
+		l.marks = rebuiltMarks(no, slices.Concat(sound, salvaged))
+		b.lanes[no] = l
+		b.state.Lanes = max(b.state.Lanes, no)
+		b.counters.PossibleDuplicates += l.marks.acked()
 	}
-	err := createFile(s.manifest.path, &s.opts, func(tx *bolt.Tx) error {
-		for _, name := range manifestBuckets {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(bktMeta)
-		err := errors.Join(meta.Put(keyIdentity, id[:]), meta.Put(keyVersion, u32(formatVersion)),
-			meta.Put(keyState, pack(&st)), meta.Put(keyCounters, pack(&c)))
-		for lane, key := range keys {
-			m := marks[lane]
-			err = errors.Join(err, tx.Bucket(bktLanes).Put(u32(lane), pack(key)), tx.Bucket(bktMarks).Put(u32(lane), pack(&m)))
-		}
-		for no, row := range rows {
-			err = errors.Join(err, tx.Bucket(bktSegments).Put(u64(no), pack(&row)))
-		}
-		return err
-	})
-	if err != nil {
+	if err := b.write(r.s.manifest.path, &r.s.opts); err != nil {
 		return fmt.Errorf("rebuilding the manifest: %w", err)
 	}
 	return nil
+}
+
+// renew writes a manifest anew from books that could be read whole, after its
+// history or keys turned out to be damaged. Both begin anew; the ledger, the
+// marks and the counters are as they were.
+func (r *recovery) renew(b *books) error {
+	path := r.s.manifest.path
+	if _, err := quarantine(r.s.dir, path); err != nil {
+		return err
+	}
+	b.state.History = 0
+	b.counters.Damaged++
+	return b.write(path, &r.s.opts)
 }
 
 // rebuiltMarks is where a lane stands as far as segments tell. What lies

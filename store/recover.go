@@ -70,7 +70,7 @@ func (r *recovery) adopt(b *books) {
 		s.lanes.get(e.Batch.Lane).putEntry(e)
 	}
 	for no, row := range b.segments {
-		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, lost: row.Lost, repaired: row.Lost}
+		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, floor: row.Txid, lost: row.Lost, repaired: row.Lost}
 		if seg.lanes == nil {
 			seg.lanes = map[uint32]span{}
 		}
@@ -141,49 +141,61 @@ func (r *recovery) newSegments() error {
 func (r *recovery) newSegment(no uint64, path string) error {
 	s := r.s
 	sv, err := surveySegment(path, &s.opts, !r.clean)
-	salvaged := false
 	if err == nil && (sv.spool != s.id || sv.no != no) {
 		err = fmt.Errorf("%w: segment of another spool or number", errDamaged)
 	}
-	if errors.Is(err, errDamaged) {
-		s.log.Error("a segment is damaged; salvaging its frames", "path", path, "cause", err)
-		r.damaged++
-		r.broken[no] = true
-		// A segment that was prepared and not activated has nothing to lose,
-		// but that cannot be told from a damaged file.
-		r.doubt = true
-		snaps := map[uint32]laneSnapshot{}
-		for _, l := range s.lanes.sorted() {
-			snaps[l.no] = laneSnapshot{Key: l.key}
-		}
-		var survived bool
-		if survived, err = salvage(s.dir, path, s.id, no, snaps, &s.opts); err != nil || !survived {
-			return err
-		}
-		salvaged = true
-		sv, err = surveySegment(path, &s.opts, false)
+	st := &s.manifest.state
+	if err == nil && r.clean && st.Active == no && sv.txid < st.Txid {
+		err = fmt.Errorf("%w: the file is at transaction %d and was at %d", errDamaged, sv.txid, st.Txid)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errDamaged):
+		r.damaged++
+	case err != nil:
+		return err
+	case sv.suspect:
+		// bbolt has fallen back to the transaction before. If the newest one
+		// was acknowledged, its frames are still in the file.
+		r.suspect++
+		err = fmt.Errorf("%w: one meta page is invalid", errDamaged)
+	default:
+		r.damaged += sv.bad
+		return r.soundSegment(no, path, sv)
+	}
+	s.log.Error("a segment is damaged; salvaging its frames", "path", path, "cause", err)
+	r.broken[no] = true
+	// A segment that was prepared and not activated has nothing to lose, but
+	// that cannot be told from a damaged file.
+	r.doubt = true
+	snaps := map[uint32]laneSnapshot{}
+	for _, l := range s.lanes.sorted() {
+		snaps[l.no] = laneSnapshot{Key: l.key}
+	}
+	survived, err := salvage(s.dir, path, s.id, no, snaps, &s.opts)
+	if err != nil || !survived {
 		return err
 	}
-	if !sv.activated {
-		if s.shelf.ready == nil {
-			s.shelf.ready = &segment{no: no, path: path}
-			return nil
-		}
-		return os.Remove(path)
+	if sv, err = surveySegment(path, &s.opts, false); err != nil {
+		return err
 	}
-	if sv.suspect {
-		r.suspect++
-		r.doubt = true
+	return r.newActivated(no, path, sv)
+}
+
+// soundSegment enters a segment file that is whole.
+func (r *recovery) soundSegment(no uint64, path string, sv *survey) error {
+	if sv.activated {
+		return r.newActivated(no, path, sv)
 	}
-	r.damaged += sv.bad
-	return r.newActivated(no, path, sv, salvaged)
+	if r.s.shelf.ready == nil {
+		r.s.shelf.ready = &segment{no: no, path: path}
+		return nil
+	}
+	return os.Remove(path)
 }
 
 // newActivated enters a segment with records. Numbers go up, so the one
 // entered before it is not the active one.
-func (r *recovery) newActivated(no uint64, path string, sv *survey, salvaged bool) error {
+func (r *recovery) newActivated(no uint64, path string, sv *survey) error {
 	s := r.s
 	seg := &segment{no: no, path: path, lanes: map[uint32]span{}, keys: sv.hasKeys, txid: sv.txid}
 	r.known = map[uint32]bool{}
@@ -201,7 +213,7 @@ func (r *recovery) newActivated(no uint64, path string, sv *survey, salvaged boo
 			r.suspect++
 		}
 		r.known[lane] = true
-		if !salvaged && snap.High > r.ends[lane].Last {
+		if snap.High > r.ends[lane].Last {
 			r.ends[lane] = laneSurvey{span: span{snap.High, snap.High}, after: snap.Bytes}
 		}
 	}
@@ -218,12 +230,6 @@ func (r *recovery) newActivated(no uint64, path string, sv *survey, salvaged boo
 		r.listing = append(r.listing, r.active)
 	}
 	r.active = seg
-	st := &s.manifest.state
-	if r.clean && st.Active == no && sv.txid < st.Txid {
-		s.log.Error("the active segment is older than it was", "path", path)
-		r.damaged++
-		r.doubt = true
-	}
 	return nil
 }
 
@@ -244,7 +250,9 @@ func (r *recovery) lostActive() error {
 		// what went before it.
 		if end := r.ends[l.no]; r.active != nil && l.marks.High > end.Last {
 			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "first", end.Last+1, "last", l.marks.High)
-			r.damaged++
+			if !r.doubt {
+				r.damaged++
+			}
 			r.doubt = true
 		}
 	}

@@ -93,10 +93,10 @@ func (c *committer) rotate(wait bool) {
 	}
 	crashpoint.Reach("rotate.taken")
 	if err == nil {
-		old := c.active
+		old, oldTxid := c.active, c.lastTxid
 		if err = c.activate(next); err == nil {
 			crashpoint.Reach("rotate.activated")
-			s.handles.adopt(old)
+			s.handles.adopt(old, oldTxid)
 			s.list(old, next.no)
 			s.keeper.signal()
 			return

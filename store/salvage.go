@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -113,7 +114,7 @@ func withoutOverlaps(all []relic) []relic {
 // there is no new file, and survived is false.
 //
 // snaps are the lanes that are known; frames of others stay in the
-// quarantine. The deduplication keys of the segment are lost.
+// quarantine. The deduplication keys go along as far as bbolt can read them.
 func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, opts *Options) (survived bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -182,16 +183,46 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 			return nil
 		})
 	}
+	if err == nil {
+		err = db.Update(func(tx *bolt.Tx) error { return salvageKeys(from.Name(), tx.Bucket(bktKeys), opts) })
+	}
 	return errors.Join(err, db.Close())
+}
+
+// salvageKeys copies the keys of a damaged segment, up to the first page that
+// cannot be read. Only writing them can fail.
+func salvageKeys(path string, to *bolt.Bucket, opts *Options) (err error) {
+	if _, perr := preflight(path); perr != nil {
+		return nil
+	}
+	db, oerr := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+	if oerr != nil {
+		return nil
+	}
+	defer db.Close()
+	_ = viewDB(db, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bktKeys)
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(k, v []byte) error {
+			if len(k) == len(keyHash{}) && len(v) == keyValueLen {
+				err = to.Put(k, append([]byte(nil), v...))
+			}
+			return err
+		})
+	})
+	return err
 }
 
 // errRepair is met by readers of a segment that is being salvaged.
 var errRepair = errors.New("the segment is being repaired")
 
 // repair salvages a segment whose pages turned out to be broken while it was
-// read, so that what is damaged costs itself alone. It is tried once for each
-// segment; the answer is whether reading again may help.
-func (s *Store) repair(seg *segment) bool {
+// read, so that what is damaged costs itself alone. It is done once for each
+// segment; again says whether reading once more may help. An error is a
+// repair that could not be made for now, and nothing about the records.
+func (s *Store) repair(seg *segment) (again bool, err error) {
 	s.repairs.Lock()
 	defer s.repairs.Unlock()
 	s.mu.RLock()
@@ -202,22 +233,31 @@ func (s *Store) repair(seg *segment) bool {
 	}
 	s.mu.RUnlock()
 	if done || leaving || !rotated || s.unclosable.Load() {
-		return done && !leaving
+		return done && !leaving, nil
 	}
-	s.log.Error("segment is damaged; salvaging its frames", "path", seg.path)
-	s.damaged(1, 0)
-	err := s.handles.drop(seg, errRepair)
-	if err == nil {
-		_, err = salvage(s.dir, seg.path, s.id, seg.no, snaps, &s.opts)
-	}
-	if err != nil {
-		s.log.Error("salvage failed", "path", seg.path, "cause", err)
+	s.log.Error("a segment is damaged; salvaging its frames", "path", seg.path)
+	survived := false
+	if err = s.handles.drop(seg, errRepair); err == nil {
+		survived, err = salvage(s.dir, seg.path, s.id, seg.no, snaps, &s.opts)
 	}
 	s.disk.measure(seg.path)
 	s.measureQuarantine()
-	s.mu.Lock()
-	seg.repaired = true
-	s.mu.Unlock()
 	s.handles.restore(seg)
-	return true
+	if err != nil {
+		return false, fmt.Errorf("salvaging %s: %w", seg.path, err)
+	}
+	s.mu.Lock()
+	seg.repaired, seg.lost, seg.txid = true, !survived, 0
+	s.mu.Unlock()
+	_, _ = s.manifest.post(func(g *group) error {
+		g.counters.Damaged++
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if seg.listed && !seg.leaving {
+			row := seg.rowLocked(s)
+			g.put(bktSegments, u64(seg.no), pack(&row))
+		}
+		return nil
+	})
+	return true, nil
 }

@@ -64,8 +64,14 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*foundFrame) bool) (
 		return nil
 	}
 	err = s.handles.view(h.seg, read)
-	if (errors.Is(err, errDamaged) || errors.Is(err, errRepair)) && s.repair(h.seg) {
-		err = s.handles.view(h.seg, read)
+	if errors.Is(err, errDamaged) || errors.Is(err, errRepair) {
+		again, rerr := s.repair(h.seg)
+		if rerr != nil {
+			return next, false, rerr
+		}
+		if again {
+			err = s.handles.view(h.seg, read)
+		}
 	}
 	if err != nil {
 		if errors.Is(err, errDamaged) || errors.Is(err, errGone) || errors.Is(err, os.ErrNotExist) {

@@ -40,6 +40,7 @@ type segment struct {
 	refs   int
 	used   uint64 // handles' clock at the last use
 	broken error  // why it cannot be opened, once that is known
+	floor  uint64 // the transaction that its file must have reached
 }
 
 func segmentPath(dir string, no uint64) string {

@@ -119,16 +119,6 @@ func (s *Store) stageClean(g *group) error {
 	return nil
 }
 
-// damaged counts damage that was found; the count is durable with the next
-// change of the books.
-func (s *Store) damaged(n, suspect int64) {
-	_, _ = s.manifest.post(func(g *group) error {
-		g.counters.Damaged += n
-		g.counters.Suspect += suspect
-		return nil
-	})
-}
-
 // freeLocked takes a settled range off the segments that hold it.
 func (s *Store) freeLocked(lane uint32, r span) {
 	for _, h := range s.lanes.get(lane).segs {
