@@ -178,6 +178,9 @@ func (s *Store) Transition(ctx context.Context, id ingest.BatchID, from ingest.S
 		if e.PossibleDuplicates < old.PossibleDuplicates {
 			return &ingest.FieldError{Field: "possible duplicates", Rule: "must not shrink"}
 		}
+		if y := e.NextAttempt.UTC().Year(); y < 0 || y > 9999 {
+			return &ingest.FieldError{Field: "next attempt", Value: fmt.Sprintf("in the year %d", y), Rule: "must be a time before the year 10000"}
+		}
 		crashpoint.Reach("transition")
 		e.Updated = time.Now().UTC()
 		g.counters.PossibleDuplicates += e.PossibleDuplicates - old.PossibleDuplicates

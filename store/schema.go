@@ -85,12 +85,14 @@ func pack(v any) []byte {
 		// Stored rows are plain structs of numbers, strings and times in range.
 		panic("store: a row that cannot be stored: " + err.Error())
 	}
-	return append(u32(crc32.Checksum(body, crcTable)), body...)
+	return append(u32(crcOf(body)), body...)
 }
+
+func crcOf(p []byte) uint32 { return crc32.Checksum(p, crcTable) }
 
 // unpack reads what pack wrote.
 func unpack(p []byte, v any) error {
-	if len(p) < 4 || binary.BigEndian.Uint32(p) != crc32.Checksum(p[4:], crcTable) {
+	if len(p) < 4 || binary.BigEndian.Uint32(p) != crcOf(p[4:]) {
 		return errRow
 	}
 	return json.Unmarshal(p[4:], v)

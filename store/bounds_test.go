@@ -1,0 +1,286 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+func TestOptionsReportAllViolations(t *testing.T) {
+	_, err := store.Open(t.TempDir(), &store.Options{SegmentBytes: 1, LockTimeout: -1, OpenSegments: -1, HistoryRows: -1})
+	if !errors.Is(err, ingest.ErrInvalid) {
+		t.Fatalf("%v", err)
+	}
+	for _, field := range []string{"SegmentBytes", "LockTimeout", "OpenSegments", "HistoryRows"} {
+		if !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not reported: %v", field, err)
+		}
+	}
+	if _, err := store.Open(t.TempDir(), &store.Options{MaxBytes: 1 << 20}); !errors.Is(err, ingest.ErrInvalid) {
+		t.Errorf("a quota below two segments: %v", err)
+	}
+}
+
+func TestSecondOpenNamesTheHolder(t *testing.T) {
+	dir := t.TempDir()
+	openStore(t, dir, nil)
+	start := time.Now()
+	_, err := store.Open(dir, &store.Options{LockTimeout: 50 * time.Millisecond})
+	var locked *store.LockedError
+	if !errors.As(err, &locked) || !strings.Contains(locked.Owner, fmt.Sprint(os.Getpid())) {
+		t.Errorf("%v, owner %+v", err, locked)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %s", d)
+	}
+}
+
+func TestForeignDirectoryIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	note := filepath.Join(dir, "holiday.jpg")
+	if err := os.WriteFile(note, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Open(dir, nil)
+	var foreign *store.ForeignError
+	if !errors.Is(err, store.ErrForeign) || !errors.As(err, &foreign) || foreign.File != "holiday.jpg" {
+		t.Fatalf("%v", err)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 1 {
+		t.Errorf("the directory now holds %v, %v", names, err)
+	}
+}
+
+func TestNoteBesideASpool(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, nil)
+	lane := laneOf(t, s, jsonTable("t"))
+	appendOne(t, s, lane, "x")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "README"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if st := openStore(t, dir, nil).Stats(); st.Acked != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := openStore(t, dir, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bolt.Open(filepath.Join(dir, "manifest.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{0, 0, 0, 2})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Open(dir, nil)
+	var version *store.VersionError
+	if !errors.As(err, &version) || version.Version != 2 || version.Known != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := openStore(t, dir, nil)
+	lane := laneOf(t, s, jsonTable("t"))
+	appendOne(t, s, lane, "x")
+	if _, err := s.DeadLetter(ctx, sealAll(t, s)[0].Batch.ID, ingest.Sealed, nil); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
+			t.Errorf("%s has mode %s", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFullSpool fills a spool, makes room by delivering, and goes on.
+func TestFullSpool(t *testing.T) {
+	dir := t.TempDir()
+	const segment = 256 << 10
+	opts := &store.Options{SegmentBytes: segment, MaxBytes: 2*segment + 6<<20, NoSync: true}
+	s := openStore(t, dir, opts)
+	lane := laneOf(t, s, jsonTable("t"))
+	data := []byte(strings.Repeat("x", 8<<10))
+	fill := func() (n int) {
+		for {
+			_, err := s.AppendOne(ctx, lane, data, "")
+			if errors.Is(err, store.ErrFull) {
+				return n
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n > 10_000 {
+				t.Fatal("it is never full")
+			}
+		}
+	}
+	first := fill()
+	if st := checkBooks(t, s); st.DiskBytes > opts.MaxBytes || st.Acked != int64(first) {
+		t.Errorf("full with %+v", st)
+	}
+	if got := diskUse(t, dir); got > opts.MaxBytes {
+		t.Errorf("%d bytes on disk, at most %d allowed", got, opts.MaxBytes)
+	}
+	room := s.Room()
+	for _, e := range sealAll(t, s) {
+		settle(t, s, e.Batch.ID)
+	}
+	select {
+	case <-room:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no room after everything was delivered")
+	}
+	waitFor(t, s, func(st store.Stats) bool { return st.DiskBytes < 2*segment })
+	if again := fill(); again < first/2 {
+		t.Errorf("%d records fitted at first, %d after the drain", first, again)
+	}
+	checkBooks(t, s)
+}
+
+func diskUse(t testing.TB, dir string) (sum int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		sum += info.Size()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// waitFor waits for the keeper: each piece of its work that gives space back
+// is told through Room.
+func waitFor(t testing.TB, s *store.Store, want func(store.Stats) bool) {
+	t.Helper()
+	limit, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		room := s.Room()
+		if want(s.Stats()) {
+			return
+		}
+		select {
+		case <-room:
+		case <-limit.Done():
+			t.Fatalf("never: %+v", s.Stats())
+		}
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	s := openStore(t, t.TempDir(), &store.Options{HistoryRows: 10, NoSync: true})
+	lane := laneOf(t, s, jsonTable("t"))
+	for range 25 {
+		appendOne(t, s, lane, "x")
+		settle(t, s, sealAll(t, s)[0].Batch.ID)
+	}
+	n := 0
+	for e, err := range s.History {
+		if err != nil || e.State != ingest.Succeeded {
+			t.Errorf("%+v, %v", e, err)
+		}
+		n++
+	}
+	if n != 10 {
+		t.Errorf("%d rows", n)
+	}
+	if _, err := s.Find(lane, 1); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the oldest record is still found: %v", err)
+	}
+	if e, err := s.Find(lane, 25); err != nil || e.State != ingest.Succeeded {
+		t.Errorf("the newest: %v, %v", e.State, err)
+	}
+	checkBooks(t, s)
+}
+
+// TestCommittedComesInOrder checks that frames are told in commit order, each
+// record once, and before its append returns.
+func TestCommittedComesInOrder(t *testing.T) {
+	var s *store.Store
+	next := map[uint32]uint64{}
+	var told uint64
+	opts := &store.Options{NoSync: true, Committed: func(fs []store.Frame) {
+		for _, f := range fs {
+			if f.First != next[f.Lane]+1 {
+				t.Errorf("frame %+v after %d", f, next[f.Lane])
+			}
+			next[f.Lane], told = f.Last, f.Last
+		}
+	}}
+	s = openStore(t, t.TempDir(), opts)
+	lane := laneOf(t, s, jsonTable("t"))
+	for i := range uint64(50) {
+		if seq := appendOne(t, s, lane, "x"); seq != i+1 || told != seq {
+			t.Fatalf("record %d acknowledged, %d told", seq, told)
+		}
+	}
+}
+
+// TestRecordsStayOutOfTheLog would fail if a record's bytes reached the log.
+func TestRecordsStayOutOfTheLog(t *testing.T) {
+	dir := t.TempDir()
+	var log strings.Builder
+	opts := &store.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	s := openStore(t, dir, opts)
+	lane := laneOf(t, s, jsonTable("t"))
+	appendOne(t, s, lane, "confidential")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := patch(filepath.Join(dir, "segments", "00000001.db"), 0, make([]byte, 2*page)); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir, opts)
+	if s.Stats().Damaged == 0 || log.Len() == 0 {
+		t.Error("the damage went unnoticed")
+	}
+	if strings.Contains(log.String(), "confidential") {
+		t.Errorf("log: %s", log.String())
+	}
+	if data, err := io.ReadAll(s.Payload(&sealAll(t, s)[0].Batch).Open()); err != nil || string(data) != "confidential\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+}

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"kustospool/ingest"
+)
+
+var fuzzSpool = ingest.SpoolID{1, 2, 3}
+
+func fuzzFrame() []byte {
+	var b frameBuilder
+	b.start(nil, 7, 42, 1000)
+	for _, r := range []string{"a", "bb", "", "cccc"} {
+		b.add([]byte(r), 1)
+	}
+	return b.finish(fuzzSpool, 123)
+}
+
+// FuzzFrame: no input may be read past its end, or be taken for a frame
+// unless it proves itself.
+func FuzzFrame(f *testing.F) {
+	f.Add(fuzzFrame())
+	f.Add([]byte(frameMagic))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		// Magic, identity and checksum are made right, so that what is behind
+		// them is reached.
+		if len(p) >= frameHeaderLen {
+			p = bytes.Clone(p)
+			copy(p, frameMagic)
+			copy(p[8:], fuzzSpool[:])
+			binary.BigEndian.PutUint32(p[60:], frameSum(p))
+		}
+		h, body, err := parseFrame(fuzzSpool, p)
+		if err != nil {
+			return
+		}
+		var again frameBuilder
+		again.start(nil, h.lane, h.first, h.before)
+		n := uint32(0)
+		if err := h.eachRecord(body, func(seq uint64, data []byte) bool {
+			if seq != h.first+uint64(n) {
+				t.Fatalf("record %d has number %d", n, seq)
+			}
+			n++
+			again.add(data, 0)
+			return true
+		}); err != nil {
+			return
+		}
+		again.h.bytes = h.bytes
+		// A length may be written longer than it needs; else the bytes are the same.
+		if whole := again.finish(fuzzSpool, h.at); n != h.count || len(whole) == len(p) && !bytes.Equal(whole[8:60], p[8:60]) {
+			t.Fatalf("%d records of %d; header %+v", n, h.count, h)
+		}
+	})
+}
+
+// TestFrameBitFlips: a frame with any one bit changed is not taken for one.
+func TestFrameBitFlips(t *testing.T) {
+	p := fuzzFrame()
+	if _, _, err := parseFrame(fuzzSpool, p); err != nil {
+		t.Fatal(err)
+	}
+	for i := range p {
+		for bit := range 8 {
+			p[i] ^= 1 << bit
+			if _, _, err := parseFrame(fuzzSpool, p); err == nil && i != 6 && i != 7 {
+				t.Errorf("bit %d of byte %d changed, and nobody noticed", bit, i)
+			}
+			p[i] ^= 1 << bit
+		}
+	}
+}
+
+// FuzzRow: a ledger row is read without panic, and what is read is possible.
+func FuzzRow(f *testing.F) {
+	e := &Entry{Batch: ingest.Batch{Lane: 3, First: 5, Last: 9, RawBytes: 100, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmIngested}, State: ingest.Sending}
+	f.Add(rowKey(3, 5), pack(rowOf(e))[4:])
+	props := func(lane uint32) (ingest.Properties, bool) {
+		return ingest.Properties{Database: "d", Table: "t", Format: ingest.JSON}, lane == 3
+	}
+	f.Fuzz(func(t *testing.T, key, body []byte) {
+		// The checksum is made right, so that what is behind it is reached.
+		value := append(u32(crcOf(body)), body...)
+		e, err := decodeRow(fuzzSpool, key, value, props)
+		if err != nil {
+			return
+		}
+		if e.Batch.Last < e.Batch.First || e.Batch.Records() < 1 || !e.State.Valid() {
+			t.Fatalf("%+v", e)
+		}
+		pack(rowOf(e))
+		value[0] ^= 1
+		if _, err := decodeRow(fuzzSpool, key, value, props); err == nil {
+			t.Fatal("a wrong checksum went unnoticed")
+		}
+	})
+}
