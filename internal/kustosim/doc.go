@@ -1,6 +1,100 @@
 // Package kustosim is a simulated Azure Data Explorer (Kusto): the data
-// management and engine endpoints, Azure blob, queue and table storage over
-// HTTP, and an ingestor that takes the messages, aggregates, honours tags,
-// parses, keeps rows and reports. It exists so that a duplicate or a loss
-// shows up as a wrong row count.
+// management (DM) and engine endpoints, Azure blob, queue and table storage
+// over HTTP, and an ingestor that takes the messages, aggregates, honours
+// tags, parses, keeps rows and reports. It exists so that a duplicate or a
+// loss shows up as a wrong row count, and is what `kustospool sim` runs.
+//
+// # Promise
+//
+// What a client is told was accepted is ingested as often as it was accepted,
+// no less and no more: a message posted twice gives its rows twice, unless
+// tags or the aggregation's own check for a repeated blob stop it. The
+// ingestion of one blob is atomic: its rows and its extent with the tags
+// appear together or not at all. Nothing is retried, dropped or doubled behind
+// the caller's back; faults do that, and they are counted.
+//
+// A blob is checked against ingestIfNotExists before it is downloaded, and
+// again in the step that commits it. The service does not say whether it does
+// the latter; [Stats].TagRaces counts when it mattered.
+//
+// # Surfaces
+//
+// One port is the Kusto endpoint, DM and engine in one:
+//
+//	GET  /v1/rest/auth/metadata      404, or Options.Metadata
+//	POST /v1/rest/mgmt               .get|.show ingestion resources, .get kusto identity token,
+//	                                 .show version|tables|databases, .create[-merge] table T (..),
+//	                                 .create table T ingestion KIND mapping 'M' '[..]', .drop table T,
+//	                                 .show table T extents [where tags has|contains '..']
+//	POST /v1/rest/query, /v2/..      T, T | count, T | take n
+//	GET  /sim/rows?db=&table=        the rows as JSON lines; never faulted, no token needed
+//	GET  /sim/stats                  the counters as JSON
+//
+// Each storage account has a port for blobs, one for queues and one for
+// tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
+// serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get,
+// Head and Delete with If-Match, If-None-Match and ranges; Put, Get, Peek and
+// Delete Messages; Insert, Merge, Replace, Get, Query and Delete Entity. SAS
+// are real: signature, start and end and permissions are checked. With
+// [Options].Storage the same ports pass everything on to an existing account,
+// such as Azurite.
+//
+// # Faults
+//
+// [Sim.Fault] strikes requests by host: connection refused, closed, request
+// or reply dropped, 4xx and 5xx with the service's body, slow, stalled.
+// [Sim.IngestFault] strikes ingestions: transient, exhausted or permanent
+// failure, before or after the commit; pending for ever; held; delivered
+// twice; not reported. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
+// [Sim.DropTag] age what clients hold. [Sim.Wait] waits for an effect without
+// sleeping.
+//
+// # Errors of ingestion
+//
+// The codes below come from the ingestor by itself; a fault can report any
+// other. All are permanent but the last two.
+//
+//	BadRequest_CorruptedMessage                 not base64, not the JSON of a message, Id no GUID
+//	BadRequest_EmptyBlobUri                     BlobPath is empty
+//	BadRequest_InvalidBlobUri                   BlobPath is no URI
+//	BadRequest_EmptyDatabaseName                DatabaseName is empty
+//	BadRequest_InvalidOrEmptyTableName          TableName is empty
+//	BadRequest_InvalidKustoIdentityToken        authorizationContext missing, foreign or expired
+//	BadRequest_DatabaseNotExist                 no such database
+//	BadRequest_TableNotExist                    no such table
+//	BadRequest_FormatNotSupported               unknown format
+//	BadRequest_MalformedIngestionProperty       tags, ingestIfNotExists (JSON arrays of strings), creationTime,
+//	                                            validationPolicy, zipPattern, a flag, or the spelling of a mapping kind
+//	BadRequest_MappingReferenceWasNotFound      no such mapping of the table
+//	BadRequest_DuplicateMapping                 a mapping and a reference in one message
+//	BadRequest_InvalidMapping                   not a mapping, or one of a column the table does not have
+//	BadRequest_InconsistentMapping              a mapping of another kind than the format's
+//	BadRequest_FileTooLarge                     RawDataSize over 6 GiB without IgnoreSizeLimit
+//	BlobAlreadyReceived_BlobAlreadyFoundInBatch the blob stands twice in one sealed batch
+//	Skipped_IngestByTagAlreadyExists            ingestIfNotExists hit; status Skipped, or Failed by option
+//	Download_AccountNotFound                    the blob is of no account of the simulator
+//	Download_SourceNotFound                     no such blob or container
+//	Download_Forbidden                          the blob's SAS is bad, expired or does not allow reading
+//	Download_BadRequest                         external storage refused the request otherwise
+//	BadRequest_EmptyBlob                        no bytes
+//	BadRequest_InvalidBlob                      named .gz and not whole gzip
+//	BadRequest_InvalidArchive                   named .zip and no archive
+//	BadRequest_EmptyArchive                     an archive without a matching file
+//	BadRequest_NoRecordsOrWrongFormat           bytes and no record
+//	BadRequest_UnexpectedCharacterInInputStream multijson that is not JSON objects; json lines by option
+//	Stream_WrongNumberOfFields                  delimited records of another number of fields
+//	Stream_ClosingQuoteMissing                  a csv field's quote never ends
+//	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes
+//	Download_UnknownError                       transient: external storage did not answer
+//	General_InternalServerError                 transient: by fault only
+//
+// # What it does not do
+//
+// It keeps everything in memory and loses it on Close. It listens on loopback
+// only. There are no streaming ingestion, no .ingest commands, no queued REST
+// API, no update policies, no extent merges, and no query language beyond the
+// forms above. Avro, Parquet, ORC and the like become one row each with the
+// digest of the blob. Of Azure storage there are no leases, snapshots, tiers,
+// listings or table transactions. Batches seal after 50 ms and not after 5
+// minutes, and transient failures are repeated after 20 ms without end.
 package kustosim

@@ -61,7 +61,7 @@ func TestRefusesMessages(t *testing.T) {
 		{"two mappings", "BadRequest_DuplicateMapping", func(m, p map[string]any) {
 			p["ingestionMapping"], p["ingestionMappingReference"] = mapping, "m"
 		}},
-		{"raw size", "BadRequest_FileTooLarge", field("RawDataSize", 7<<30)},
+		{"raw size", "BadRequest_FileTooLarge", field("RawDataSize", int64(7)<<30)},
 		{"missing blob", "Download_SourceNotFound", field("BlobPath", strings.Replace(uri, "good", "gone", 1))},
 		{"blob's signature", "Download_Forbidden", field("BlobPath", withoutQuery(uri)+"?sig=x")},
 		{"blob's account", "Download_AccountNotFound", field("BlobPath", strings.Replace(uri, "simstorage0", "other", 1))},

@@ -53,7 +53,7 @@ func flatten(entry map[string]json.RawMessage, props map[string]string, top bool
 		if name == "properties" && top {
 			var inner map[string]json.RawMessage
 			if err := json.Unmarshal(v, &inner); err != nil {
-				return errors.New("Properties is not an object")
+				return errors.New("its Properties are not an object")
 			}
 			if err := flatten(inner, props, false); err != nil {
 				return err
@@ -93,7 +93,7 @@ func newMappingItem(props map[string]string) (mappingItem, error) {
 	if text, ok := props["ordinal"]; ok {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return item, errors.New("Ordinal is not a count")
+			return item, errors.New("its Ordinal is not a count")
 		}
 		item.ordinal = n
 	}

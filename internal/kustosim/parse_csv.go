@@ -79,7 +79,7 @@ var delimited = map[ingest.Format]struct {
 func parseDelimited(data []byte, format ingest.Format, t *target, skipFirst bool) ([]Row, *ingestError) {
 	d := delimited[format]
 	p := &fieldReader{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), comma: d.comma, quotes: d.quotes}
-	b := &rowBuilder{}
+	b := &rowBuilder{buf: make([]byte, 0, len(data)+len(data)/4)}
 	var fields [][]byte
 	want := len(t.columns)
 	if len(t.mapping) > 0 || format == ingest.TXT {
@@ -146,7 +146,12 @@ func (t *target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 		}
 	default:
 		for i, f := range fields {
-			b.buf = appendName(b.buf, i, "c"+strconv.Itoa(i))
+			separator := byte(',')
+			if i == 0 {
+				separator = '{'
+			}
+			b.buf = append(b.buf, separator, '"', 'c')
+			b.buf = append(strconv.AppendInt(b.buf, int64(i), 10), '"', ':')
 			b.buf = appendString(b.buf, f)
 		}
 	}

@@ -3,8 +3,6 @@ package kustosim
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 )
 
@@ -15,6 +13,7 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 	b := &rowBuilder{}
 	rows = make([]Row, 0, bytes.Count(data, []byte("\n"))+1)
 	record := 0
+	var doc document
 	for len(data) > 0 {
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		data = rest
@@ -22,7 +21,8 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 		if len(line) == 0 {
 			continue
 		}
-		if line[0] != '{' || !json.Valid(line) {
+		var ok bool
+		if doc, ok = scanObject(line, doc[:0], !t.plain()); !ok {
 			if strict {
 				return nil, malformed, permanent("BadRequest_UnexpectedCharacterInInputStream", "line %d is not a JSON object", record+1)
 			}
@@ -37,7 +37,7 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 			rows = append(rows, Row(line[:len(line):len(line)]))
 			continue
 		}
-		t.appendDocument(b, line, record)
+		t.appendDocument(b, line, doc, record)
 	}
 	if t.plain() {
 		return rows, malformed, nil
@@ -49,47 +49,52 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 // objects, one after the other with any white space between them.
 func parseMulti(data []byte, t *target, skipFirst bool) ([]Row, *ingestError) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	dec := json.NewDecoder(bytes.NewReader(data))
 	b := &rowBuilder{}
 	var rows []Row
-	record := 0
-	take := func(doc json.RawMessage) *ingestError {
-		if doc = bytes.TrimSpace(doc); len(doc) == 0 || doc[0] != '{' {
-			return permanent("BadRequest_UnexpectedCharacterInInputStream", "record %d is not a JSON object", record+1)
-		}
-		record++
-		if skipFirst && record == 1 {
-			return nil
-		}
-		if t.plain() {
-			rows = append(rows, Row(bytes.Clone(doc)))
-		} else {
-			t.appendDocument(b, doc, record)
-		}
-		return nil
+	var members document
+	record, inArray := 0, false
+	wrong := func() *ingestError {
+		return permanent("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not a JSON object", record)
 	}
-	for {
-		var value json.RawMessage
-		if err := dec.Decode(&value); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, permanent("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not JSON", record)
-		}
-		if value[0] != '[' {
-			if bad := take(value); bad != nil {
-				return nil, bad
+	for i := skipSpace(data, 0); i < len(data) || inArray; i = skipSpace(data, i) {
+		if i < len(data) && data[i] == '[' && !inArray {
+			inArray = true
+			if i = skipSpace(data, i+1); i < len(data) && data[i] == ']' {
+				inArray = false
+				i++
 			}
 			continue
 		}
-		var list []json.RawMessage
-		if err := json.Unmarshal(value, &list); err != nil {
-			return nil, permanent("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not JSON", record)
+		end, _ := skipValue(data, i, 1)
+		doc := data[i:min(end, len(data)):min(end, len(data))]
+		var ok bool
+		if members, ok = scanObject(doc, members[:0], !t.plain()); !ok {
+			return nil, wrong()
 		}
-		for _, doc := range list {
-			if bad := take(doc); bad != nil {
-				return nil, bad
+		if record++; !skipFirst || record > 1 {
+			if t.plain() {
+				rows = append(rows, Row(doc))
+			} else {
+				t.appendDocument(b, doc, members, record)
 			}
 		}
+		if i = end; !inArray {
+			continue
+		}
+		if i = skipSpace(data, i); i == len(data) {
+			return nil, wrong()
+		}
+		switch data[i] {
+		case ']':
+			inArray = false
+		case ',':
+			if next := skipSpace(data, i+1); next == len(data) || data[next] != '{' {
+				return nil, wrong()
+			}
+		default:
+			return nil, wrong()
+		}
+		i++
 	}
 	if t.plain() {
 		return rows, nil
@@ -102,11 +107,7 @@ func (t *target) plain() bool { return len(t.columns) == 0 && len(t.mapping) == 
 
 // appendDocument appends the row of one JSON object: by mapping, or each
 // column from the property of its name.
-func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, record int) {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(doc, &object) != nil {
-		object = nil
-	}
+func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, object document, record int) {
 	if len(t.columns) == 0 {
 		for j := range t.mapping {
 			b.buf = appendName(b.buf, j, t.mapping[j].column)
@@ -116,7 +117,7 @@ func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, record int) 
 	for i, c := range t.columns {
 		b.buf = appendName(b.buf, i, c.Name)
 		if len(t.mapping) == 0 {
-			b.buf = appendValue(b.buf, object[c.Name], c.Type)
+			b.buf = appendValue(b.buf, object.get(c.Name), c.Type)
 			continue
 		}
 		done := false
@@ -135,7 +136,7 @@ func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, record int) 
 	b.end()
 }
 
-func (t *target) appendField(dst []byte, item *mappingItem, doc json.RawMessage, object map[string]json.RawMessage, kind string, record int) []byte {
+func (t *target) appendField(dst []byte, item *mappingItem, doc json.RawMessage, object document, kind string, record int) []byte {
 	switch {
 	case item.transform == "sourcelocation":
 		return appendString(dst, []byte(t.source))
@@ -147,11 +148,11 @@ func (t *target) appendField(dst []byte, item *mappingItem, doc json.RawMessage,
 	var value json.RawMessage
 	switch {
 	case item.path == nil && item.field == "":
-		value = object[item.column]
+		value = object.get(item.column)
 	case item.path == nil:
-		value = object[item.field]
+		value = object.get(item.field)
 	case len(item.path) > 0 && !item.path[0].isIndex:
-		value = walk(object[item.path[0].name], item.path[1:])
+		value = walk(object.get(item.path[0].name), item.path[1:])
 	default:
 		value = walk(doc, item.path)
 	}

@@ -139,6 +139,18 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// parseMulti agrees with encoding/json about what is an array of objects.
+func TestMultiForms(t *testing.T) {
+	for text, want := range map[string]int{
+		"": 0, "[]": 0, "[] []": 0, "{}{}": 2, "[{},{}]{}": 3, " [ {} ] ": 1, "[{},]": -1, "[{}": -1, "[": -1, "[[{}]]": -1, "{},{}": -1, "[{} {}]": -1, "]": -1, "[{}]]": -1, "1": -1, "{": -1, "[{},1]": -1,
+	} {
+		rows, bad := parseMulti([]byte(text), &target{}, false)
+		if got := len(rows); bad != nil && want >= 0 || bad == nil && got != want {
+			t.Errorf("%q gives %d rows, %v; want %d", text, got, bad, want)
+		}
+	}
+}
+
 func TestValueLimits(t *testing.T) {
 	long := strings.Repeat("ü", maxValueBytes)
 	text, err := json.Marshal(map[string]any{"s": long, "d": []string{long}})

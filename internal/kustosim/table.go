@@ -59,12 +59,6 @@ func (a *tableAccount) createTable(name string) {
 	a.mu.tables[name] = make(map[entityKey]*entity)
 }
 
-func (a *tableAccount) dropTable(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.mu.tables, name)
-}
-
 // entities returns the entities of a table that match, in key order.
 func (a *tableAccount) entities(name string, match predicate) ([]*entity, *storageError) {
 	a.mu.Lock()
