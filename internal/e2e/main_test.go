@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if child := os.Getenv(childVariable); child != "" {
 		os.Exit(runChild(child))
 	}
+	if child := os.Getenv(powerVariable); child != "" {
+		os.Exit(runPowerChild(child))
+	}
 	goleak.VerifyTestMain(m)
 }
 
