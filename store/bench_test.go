@@ -15,7 +15,8 @@ import (
 func BenchmarkAck(b *testing.B) {
 	for _, producers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
-			s := openStore(b, b.TempDir(), nil)
+			commits := 0
+			s := openStore(b, b.TempDir(), &store.Options{Committed: func([]store.Frame) { commits++ }})
 			lane := laneOf(b, s, jsonTable("t"))
 			data := bytes.Repeat([]byte("x"), 1024)
 			b.SetBytes(int64(len(data)))
@@ -36,6 +37,7 @@ func BenchmarkAck(b *testing.B) {
 			}
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
+			b.ReportMetric(float64(b.N)/float64(commits), "records/commit")
 		})
 	}
 }

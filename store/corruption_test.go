@@ -338,3 +338,78 @@ func TestNoDamage(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptedSalvage: a crash between the two renames of a salvage is
+// finished by Open, and one before them is undone.
+func TestInterruptedSalvage(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, nil)
+	lane := laneOf(t, s, jsonTable("t"))
+	appendOne(t, s, lane, "kept")
+	segment := filepath.Join(dir, "segments", "00000001.db")
+	for _, step := range []func() error{
+		func() error { return os.Rename(segment, segment+".salvage") },
+		func() error { return os.WriteFile(segment+".salvage", []byte("unfinished"), 0o600) },
+		func() error { return os.WriteFile(segment+".salvage.tmp", []byte("unfinished"), 0o600) },
+	} {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		s = openStore(t, dir, nil)
+		if st := checkBooks(t, s); st.Acked != 1 || st.Damaged != 0 {
+			t.Errorf("stats %+v", st)
+		}
+		if names, _ := filepath.Glob(segment + ".*"); len(names) != 0 {
+			t.Errorf("left behind: %v", names)
+		}
+	}
+	if data := payloadOf(t, s, &sealAll(t, s)[0].Batch); data != "kept\n" {
+		t.Errorf("payload %q", data)
+	}
+}
+
+// TestManifestHistoryDamage: damage in the history is found after an unclean
+// stop and costs the history alone; the ledger stays as it was.
+func TestManifestHistoryDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, &store.Options{NoSync: true})
+	lane := laneOf(t, s, jsonTable("t"))
+	for range 400 {
+		appendOne(t, s, lane, "x")
+		settle(t, s, sealAll(t, s)[0].Batch.ID)
+	}
+	appendOne(t, s, lane, "live")
+	live := sealAll(t, s)[0].Batch
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := child(t, "die", dir).Run(); err == nil {
+		t.Fatal("the child that should die lived")
+	}
+	path := filepath.Join(dir, "manifest.db")
+	// The history is most of the file: hurt every row text that is found in it.
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := strings.ReplaceAll(string(data), `"state":"succeeded"`, `"state":"succeedex"`)
+	if err := os.WriteFile(path, []byte(old), 0o600); err != nil || old == string(data) {
+		t.Fatal("nothing was hurt", err)
+	}
+	s = openStore(t, dir, nil)
+	st := checkBooks(t, s)
+	if st.Damaged != 1 || st.Ingested != 400 || st.PossibleDuplicates != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	if e, ok := s.Entry(live.ID); !ok || e.Batch.First != live.First {
+		t.Error("the live batch is gone")
+	}
+	if _, err := s.Find(lane, 1); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Find in the lost history: %v", err)
+	}
+	settle(t, s, live.ID)
+	checkBooks(t, s)
+}

@@ -135,6 +135,13 @@ func (h *handles) adopt(seg *segment, txid uint64) {
 	h.open[seg] = struct{}{}
 	h.clock++
 	seg.used = h.clock
+}
+
+// trim closes what is open above the limit. It is apart from adopt so that
+// the committer does not wait for a file to be closed.
+func (h *handles) trim() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.evictLocked(nil)
 }
 

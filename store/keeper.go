@@ -69,8 +69,9 @@ func (k *keeper) quitting() bool {
 // step does one bounded piece of work and reports whether it found any.
 func (k *keeper) step() bool {
 	if err := k.s.fillShelf(); err != nil {
-		k.s.log.Warn("no segment could be prepared ahead", "dir", k.s.dir, "cause", err)
+		k.s.complain("no segment could be prepared ahead", err)
 	}
+	k.s.handles.trim()
 	copy, reclaim := k.pick()
 	var err error
 	switch {
@@ -89,7 +90,7 @@ func (k *keeper) step() bool {
 	if err != nil {
 		// The next signal, which any settled batch gives, tries again.
 		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrFailed) {
-			k.s.log.Warn("upkeep of the spool failed for now", "dir", k.s.dir, "cause", err)
+			k.s.complain("upkeep of the spool failed for now", err)
 		}
 		return false
 	}

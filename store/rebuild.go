@@ -161,8 +161,13 @@ func (r *recovery) writeRebuilt(id ingest.SpoolID, keys map[uint32]string, sound
 // marks and the counters are as they were.
 func (r *recovery) renew(b *books) error {
 	path := r.s.manifest.path
-	if _, err := quarantine(r.s.dir, path); err != nil {
-		return err
+	// A link keeps the old file for inspection and leaves the name in place
+	// until the new file takes it. Where there are no links the old file is
+	// moved, and a crash now would mean a rebuild from the segments.
+	if err := os.Link(path, quarantineName(r.s.dir, path)); err != nil {
+		if _, err := quarantine(r.s.dir, path); err != nil {
+			return err
+		}
 	}
 	b.state.History = 0
 	b.counters.Damaged++

@@ -104,7 +104,7 @@ func (c *committer) rotate(wait bool) {
 		// Nothing was acknowledged from it, so it can go.
 		_ = s.unlink(next.path)
 	}
-	s.log.Warn("rotation of the active segment failed; it is used on", "dir", s.dir, "cause", err)
+	s.complain("rotation of the active segment failed; it is used on", err)
 }
 
 // activate opens a prepared segment for writing and makes it the active one.

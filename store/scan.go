@@ -165,6 +165,13 @@ func (s *Store) unsealedIn(l *lane, r span, total int64, yield func(Frame, error
 			frames = append(frames, s.partOf(l, f, from, r.Last))
 			return len(frames) < unsealedAtOnce
 		})
+		s.mu.Lock()
+		for _, f := range frames {
+			if n := len(l.ages); !f.At.IsZero() && (n == 0 || l.ages[n-1].last < f.Last) {
+				l.ages.add(f.Last, f.At)
+			}
+		}
+		s.mu.Unlock()
 		for _, f := range frames {
 			if !yield(f, nil) {
 				return false

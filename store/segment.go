@@ -266,14 +266,17 @@ func warm(path string) error {
 	}
 }
 
-// quarantine moves a damaged file aside, under a name that is free.
+// quarantineName is a free name for a file that is set aside.
+func quarantineName(dir, path string) string {
+	return filepath.Join(dir, quarantined, filepath.Base(path)+"."+time.Now().UTC().Format("20060102T150405.000000000"))
+}
+
+// quarantine moves a damaged file aside.
 func quarantine(dir, path string) (to string, err error) {
-	folder := filepath.Join(dir, quarantined)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, quarantined), 0o700); err != nil {
 		return "", err
 	}
-	base := filepath.Base(path) + "." + time.Now().UTC().Format("20060102T150405.000000000")
-	to = filepath.Join(folder, base)
+	to = quarantineName(dir, path)
 	if err := renameDurably(path, to); err != nil {
 		return "", err
 	}

@@ -41,7 +41,8 @@ type Stats struct {
 	Suspect   int64 // signs of damage that cannot be told from a torn write
 	Lanes     int
 	// OldestOpen is when the oldest record that is in no batch was accepted;
-	// zero when there is none. It may be older than the truth, never younger.
+	// zero when there is none, and after Open until Unsealed was walked. It may
+	// be older than the truth by some of the records before it.
 	OldestOpen time.Time
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"kustospool/ingest"
 )
@@ -33,6 +34,8 @@ type Store struct {
 	waiters waiterPool
 	repairs sync.Mutex // held while a segment is salvaged
 	failure atomic.Pointer[error]
+	// complained is when complain logged last, in nanoseconds.
+	complained atomic.Int64
 
 	// mu guards the in-memory mirror of the books: what is below, and the
 	// parts of lane and segment that say so. It is held for memory only. The
@@ -80,6 +83,19 @@ func (s *Store) fail(cause error) error {
 		s.disk.end()
 	}
 	return s.Err()
+}
+
+// complainEvery bounds how often trouble that repeats itself is logged.
+const complainEvery = 10 * time.Second
+
+// complain logs trouble of the background work that is tried again, unless
+// some was logged just before.
+func (s *Store) complain(what string, cause error) {
+	now := time.Now().UnixNano()
+	if last := s.complained.Load(); now-last < int64(complainEvery) || !s.complained.CompareAndSwap(last, now) {
+		return
+	}
+	s.log.Warn(what, "dir", s.dir, "cause", cause)
 }
 
 // Close stops taking records, waits for the commits under way, ends the
