@@ -4,6 +4,6 @@
 // then balance the books: every acknowledged record is in the table exactly
 // once, or where the test says it is.
 //
-// Every run prints its seed. E2E_SEED repeats one; E2E_ROUNDS changes the
+// Every run prints its seed. CRASH_SEED repeats one; E2E_ROUNDS changes the
 // number of kills. It has no code but tests.
 package e2e

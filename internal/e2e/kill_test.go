@@ -1,185 +1,118 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/crash"
+	"kustospool/internal/testutil/ledger"
 )
-
-// childVariable makes the test binary a child that ingests: its value is
-// "directory|endpoint|round".
-const childVariable = "KUSTOSPOOL_E2E_CHILD"
 
 const childWriters = 4
 
-// runChild ingests until it is killed. For each record it prints what it is
-// about to ingest before, and its receipt after: a line "try W N" and a line
-// "ack W N ID", each in one write.
-func runChild(spec string) int {
-	parts := strings.Split(spec, "|")
-	if len(parts) != 3 {
-		fmt.Fprintln(os.Stderr, "bad child specification")
-		return 2
-	}
-	round, err := strconv.Atoi(parts[2])
+// writers is a child that ingests and delivers until it is killed. Its
+// arguments are the spool's directory, the endpoint, and the round, which
+// makes its records unlike those of other rounds.
+func writers(c *crash.Child) {
+	round, err := strconv.Atoi(c.Args[2])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		c.Fatalf("round: %v", err)
 	}
 	o := quick()
 	o.Batch.MaxBytes = 8 << 10
-	s, err := openQueued(parts[0], parts[1], o)
+	s, err := openQueued(c.Args[0], c.Args[1], o)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "open:", err)
-		return 1
+		c.Fatalf("open: %v", err)
 	}
 	var wg sync.WaitGroup
 	for w := range childWriters {
 		wg.Go(func() {
 			for n := 0; ; n++ {
-				fmt.Fprintf(os.Stdout, "try %d %d\n", w+childWriters*round, n)
-				r, err := s.Ingest(context.Background(), &ingest.Request{Properties: telemetry, Data: []byte(record(w+childWriters*round, n))})
+				rec := record(w+childWriters*round, n)
+				c.Try(rec)
+				r, err := s.Ingest(context.Background(), &ingest.Request{Properties: telemetry, Data: []byte(rec)})
 				if err != nil {
-					fmt.Fprintln(os.Stderr, "ingest:", err)
-					os.Exit(1)
+					c.Fatalf("ingest: %v", err)
 				}
-				fmt.Fprintf(os.Stdout, "ack %d %d %s\n", w+childWriters*round, n, r)
+				c.Ack(r.String(), rec)
 			}
 		})
 	}
 	wg.Wait()
-	return 0
 }
 
-// killed runs one child on the spool until it has acknowledged some records,
-// kills it with SIGKILL a random moment later, and returns what it printed.
-func killed(t *testing.T, rng *rand.Rand, dir, endpoint string, round int) (acked, tried []string, ids []ingest.ID) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", childVariable, dir, endpoint, round))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	after := 1 + rng.IntN(120) // acknowledgements
-	delay := time.Duration(rng.IntN(30_000)) * time.Microsecond
-	var kill sync.Once
-	var timer *time.Timer
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if len(f) < 3 {
-			continue // cut off by the kill
-		}
-		w, err1 := strconv.Atoi(f[1])
-		n, err2 := strconv.Atoi(f[2])
-		switch {
-		case err1 != nil || err2 != nil:
-		case f[0] == "try":
-			tried = append(tried, record(w, n))
-		case f[0] == "ack" && len(f) == 4 && len(f[3]) == ingest.IDTextLen:
-			id, err := ingest.ParseID(f[3])
-			if err != nil {
-				t.Fatalf("receipt %q: %v", f[3], err)
-			}
-			acked, ids = append(acked, record(w, n)), append(ids, id)
-		}
-		if len(acked) >= after {
-			kill.Do(func() { timer = time.AfterFunc(delay, func() { _ = cmd.Process.Kill() }) })
-		}
-	}
-	if timer != nil {
-		timer.Stop()
-	}
-	_ = cmd.Process.Kill()
-	err = cmd.Wait()
-	if len(acked) < after {
-		t.Fatalf("round %d ended by itself after %d records: %v\n%s", round, len(acked), err, stderr.String())
-	}
-	return acked, tried, ids
-}
-
-func rounds(t *testing.T, n int) int {
-	if v := os.Getenv("E2E_ROUNDS"); v != "" {
-		var err error
-		if n, err = strconv.Atoi(v); err != nil {
-			t.Fatalf("E2E_ROUNDS: %v", err)
-		}
-	}
-	return n
-}
-
-// TestKill kills the process that ingests and delivers, again and again, on
-// one spool; the next one goes on. In the end every acknowledged record is in
-// the table once.
+// TestKill kills the process that ingests and delivers with SIGKILL, again and
+// again, on one spool; the next one goes on. In the end every acknowledged
+// record is in the table once.
 func TestKill(t *testing.T) {
 	t.Run("built-in", func(t *testing.T) { killRounds(t, nil, rounds(t, 50)) })
 	t.Run("azurite", func(t *testing.T) { killRounds(t, onAzurite(t), min(rounds(t, 8), 8)) })
 }
 
+// rounds is how many kills: n, or what E2E_ROUNDS asks for.
+func rounds(t *testing.T, n int) int {
+	if v := os.Getenv("E2E_ROUNDS"); v != "" {
+		var err error
+		if n, err = strconv.Atoi(v); err != nil || n < 1 {
+			t.Fatalf("E2E_ROUNDS %q must be a positive number", v)
+		}
+	}
+	return n
+}
+
 func killRounds(t *testing.T, o *kustosim.Options, n int) {
 	sim := startSim(t, o)
-	rng := seeded(t)
+	rng := crash.Seed(t)
 	dir := t.TempDir()
-	var acked []string
-	var ids []ingest.ID
-	maybe := make(map[string]bool)
+	var books ledger.Ledger
+	var acks []crash.Ack
 	for round := range n {
-		a, tried, i := killed(t, rng, dir, sim.Endpoint(), round)
-		acked, ids = append(acked, a...), append(ids, i...)
-		for _, r := range tried {
-			maybe[r] = true
+		how := crash.Options{Program: "writers", Args: []string{dir, sim.Endpoint(), strconv.Itoa(round)}}
+		if rng.IntN(4) == 0 { // at any time, the opening of the spool included
+			how.KillAfter = time.Duration(1+rng.IntN(150)) * time.Millisecond
+		} else {
+			how.KillAcks = 1 + rng.IntN(150)
 		}
+		result := crash.Run(t, how)
+		result.Book(&books)
+		acks = append(acks, result.Acks...)
 	}
 	atKill := sim.Count(database, tableName)
 	s := mustOpen(t, dir, sim.Endpoint(), quick())
 	drain(t, s, 2*time.Minute)
-	rows := count(sim)
-	if b := check(rows, acked, maybe); !b.ok() {
-		t.Fatalf("after %d kills: %s", n, b)
-	}
+	report := balanced(t, sim, &books, ledger.ExactlyOnce)
 	conserved(t, s)
-	seen := make(map[ingest.ID]bool)
-	for _, id := range ids {
-		if seen[id] {
-			t.Fatalf("receipt %s was given twice", id)
+	for _, a := range acks {
+		id, err := ingest.ParseID(a.ID)
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen[id] = true
 		if st, err := s.Status(t.Context(), id); err != nil || !st.State.Ingested() {
 			t.Fatalf("status of acknowledged record %s: %+v, %v", id, st, err)
 		}
 	}
 	st := s.Stats()
-	t.Logf("%d kills: %d records acknowledged, %d rows when the last one died, %d at the end; %d batches ingested, %d found already there",
-		n, len(acked), atKill, len(rows), st.BatchesIngested, st.BatchesSkipped)
-	if st.Acked < int64(len(acked)) {
-		t.Errorf("the books know of %d records, %d were acknowledged", st.Acked, len(acked))
+	t.Logf("%d kills: %d records acknowledged, %d rows when the last one died, %d at the end, %d of them unacknowledged; %d batches ingested, %d found already there",
+		n, books.Len(), atKill, sim.Count(database, tableName), report.Maybes, st.BatchesIngested, st.BatchesSkipped)
+	if st.Acked < int64(books.Len()) || len(acks) == 0 {
+		t.Fatalf("the books of the spool have %d records, %d were acknowledged", st.Acked, books.Len())
 	}
 
-	// Negative control: a record taken out of the table must be missed.
-	gone := acked[rng.IntN(len(acked))]
-	delete(rows, gone)
-	if b := check(rows, acked, maybe); len(b.missing) != 1 || b.missing[0] != gone {
-		t.Errorf("a missing row is not seen: %s", b)
+	// Negative control: an acknowledged row that is missing, or there twice, must
+	// be seen.
+	rows := rowTexts(sim)
+	at := slices.Index(rows, acks[len(acks)/2].Content)
+	if books.Check(ledger.Places{Ingested: slices.Delete(slices.Clone(rows), at, at+1)}, ledger.ExactlyOnce).Err() == nil {
+		t.Error("a missing row is not seen")
+	}
+	if books.Check(ledger.Places{Ingested: append(rows, rows[at])}, ledger.ExactlyOnce).Err() == nil {
+		t.Error("a doubled row is not seen")
 	}
 }

@@ -2,12 +2,8 @@ package e2e_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -17,13 +13,13 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/crash"
+	"kustospool/internal/testutil/ledger"
 	"kustospool/transport/queued"
 )
 
 func TestMain(m *testing.M) {
-	if child := os.Getenv(childVariable); child != "" {
-		os.Exit(runChild(child))
-	}
+	crash.Main(map[string]func(*crash.Child){"writers": writers})
 	if child := os.Getenv(powerVariable); child != "" {
 		os.Exit(runPowerChild(child))
 	}
@@ -33,20 +29,6 @@ func TestMain(m *testing.M) {
 const database, tableName = "Demo", "Telemetry"
 
 var telemetry = ingest.Properties{Database: database, Table: tableName, Format: ingest.JSON}
-
-// seeded gives a source of random numbers whose seed is on record.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if v := os.Getenv("E2E_SEED"); v != "" {
-		var err error
-		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
-			t.Fatalf("E2E_SEED: %v", err)
-		}
-	}
-	t.Logf("repeat with E2E_SEED=%d go test ./internal/e2e -run '^%s$'", seed, t.Name())
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // startSim starts a simulated service that has the table.
 func startSim(t testing.TB, o *kustosim.Options) *kustosim.Sim {
@@ -120,46 +102,23 @@ func drain(t testing.TB, s *engine.Spool, limit time.Duration) {
 	}
 }
 
-// count is how often each row is in the table, compared by its text: the
+// balanced compares what was acknowledged with the rows, by their text: the
 // simulator keeps a document of a table without a schema as it was sent.
-func count(sim *kustosim.Sim) map[string]int {
-	rows := make(map[string]int)
+func balanced(t testing.TB, sim *kustosim.Sim, books *ledger.Ledger, g ledger.Guarantee) ledger.Report {
+	t.Helper()
+	report := books.Check(ledger.Places{Ingested: rowTexts(sim)}, g)
+	if err := report.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func rowTexts(sim *kustosim.Sim) []string {
+	var texts []string
 	for _, r := range sim.Rows(database, tableName) {
-		rows[string(r)]++
+		texts = append(texts, string(r))
 	}
-	return rows
-}
-
-// balance is what is wrong with the rows, given what was acknowledged and what
-// else may be there because its acknowledgement was never seen.
-type balance struct{ missing, doubled, forged []string }
-
-func check(rows map[string]int, acked []string, maybe map[string]bool) balance {
-	var b balance
-	want := make(map[string]bool, len(acked))
-	for _, r := range acked {
-		want[r] = true
-		if rows[r] == 0 {
-			b.missing = append(b.missing, r)
-		}
-	}
-	for r, n := range rows {
-		if n > 1 {
-			b.doubled = append(b.doubled, r)
-		}
-		if !want[r] && !maybe[r] {
-			b.forged = append(b.forged, r)
-		}
-	}
-	slices.Sort(b.missing)
-	return b
-}
-
-func (b balance) ok() bool { return len(b.missing)+len(b.doubled)+len(b.forged) == 0 }
-
-func (b balance) String() string {
-	return fmt.Sprintf("%d missing %.2q, %d doubled %.2q, %d that nobody sent %.2q",
-		len(b.missing), b.missing, len(b.doubled), b.doubled, len(b.forged), b.forged)
+	return texts
 }
 
 // conserved checks the spool's own books.
@@ -168,27 +127,5 @@ func conserved(t testing.TB, s *engine.Spool) {
 	st := s.Stats()
 	if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked {
 		t.Fatalf("%d acknowledged, the states add up to %d: %+v", st.Acked, sum, st.Stats)
-	}
-}
-
-// The checker must see each kind of damage, or the tests below prove nothing.
-func TestTheCheckerSees(t *testing.T) {
-	acked := []string{"a", "b"}
-	good := map[string]int{"a": 1, "b": 1}
-	if b := check(good, acked, nil); !b.ok() {
-		t.Errorf("good rows: %s", b)
-	}
-	for name, rows := range map[string]map[string]int{
-		"loss": {"a": 1}, "double": {"a": 2, "b": 1}, "forgery": {"a": 1, "b": 1, "c": 1},
-	} {
-		if check(rows, acked, nil).ok() {
-			t.Errorf("%s is not seen", name)
-		}
-	}
-	if b := check(map[string]int{"a": 1, "b": 1, "c": 1}, acked, map[string]bool{"c": true}); !b.ok() {
-		t.Errorf("a record whose acknowledgement was cut off may be there: %s", b)
-	}
-	if !json.Valid([]byte(record(3, 4))) {
-		t.Error("the records are not JSON")
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/ledger"
 )
 
 // down takes every host of the service away and returns what brings it back.
@@ -42,7 +43,7 @@ func TestOutage(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), sim.Endpoint(), o)
 
 	const perPhase = 4000
-	var acked []string
+	var books ledger.Ledger
 	var median [3]time.Duration
 	var live [3]int64
 	phase := func(i int) {
@@ -50,11 +51,12 @@ func TestOutage(t *testing.T) {
 		for n := range perPhase {
 			rec := record(i, n)
 			begin := time.Now()
-			if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(rec)}); err != nil {
+			r, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(rec)})
+			if err != nil {
 				t.Fatalf("phase %d: %v", i, err)
 			}
 			took = append(took, time.Since(begin))
-			acked = append(acked, rec)
+			books.Acked(r.String(), rec)
 		}
 		slices.Sort(took)
 		median[i], live[i] = took[perPhase/2], heap()
@@ -69,13 +71,11 @@ func TestOutage(t *testing.T) {
 	phase(2)
 	up()
 	drain(t, s, time.Minute)
-	if b := check(count(sim), acked, nil); !b.ok() {
-		t.Fatal(b)
-	}
+	balanced(t, sim, &books, ledger.ExactlyOnce)
 	conserved(t, s)
 	t.Logf("median ack: down %v, up %v, down again %v; live heap %d, %d, %d KiB",
 		median[0], median[1], median[2], live[0]>>10, live[1]>>10, live[2]>>10)
-	// The simulator's rows and the test's own list are part of this heap and
+	// The simulator's rows and the test's own books are part of this heap and
 	// grow with each phase, by some 150 bytes a record each; a spool that kept
 	// its backlog in memory would add as much again for every record waiting.
 	if grown := live[2] - live[0]; grown > 12<<20 {
@@ -111,11 +111,10 @@ func TestEachHostFails(t *testing.T) {
 			sim := startSim(t, nil)
 			sim.Fault(c.host, c.fault)
 			s := mustOpen(t, t.TempDir(), sim.Endpoint(), quick())
-			acked := ingestConcurrently(t, s, 2, 20)
+			var books ledger.Ledger
+			ingestConcurrently(t, s, &books, 2, 20)
 			drain(t, s, time.Minute)
-			if b := check(count(sim), acked, nil); !b.ok() {
-				t.Fatal(b)
-			}
+			balanced(t, sim, &books, ledger.ExactlyOnce)
 			conserved(t, s)
 		})
 	}
