@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kustospool/cmd/bench/internal/load"
+)
+
+// Each engine must write what it is given: a peer that is driven wrongly
+// would look fast.
+func TestEngines_WriteWhatTheyAcknowledge(t *testing.T) {
+	const producers, each, size = 4, 25, 4 << 10
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			dir := t.TempDir()
+			p, err := e.open(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			records := load.Records(producers*each, size, 3)
+			var wg sync.WaitGroup
+			for i := range producers {
+				wg.Go(func() {
+					for _, r := range records[i*each : (i+1)*each] {
+						if err := p.Put(t.Context(), r); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+			found := 0
+			files := contents(t, dir)
+			for _, r := range records {
+				// The middle of a record: what stands around it may be escaped, and
+				// pages and blocks may cut it.
+				if bytes.Contains(files, r[size/2:size/2+64]) || bytes.Contains(files, r[size/4:size/4+64]) {
+					found++
+				}
+			}
+			if found < producers*each {
+				t.Errorf("%d of %d records are in the files", found, producers*each)
+			}
+		})
+	}
+}
+
+func contents(t *testing.T, dir string) (all []byte) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			var b []byte
+			b, err = os.ReadFile(path)
+			all = append(all, b...)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func peers(args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = run(context.Background(), args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
+	dir := t.TempDir()
+	code, out, stderr := peers("-engines", "append1,kustospool*,append-nosync", "-producers", "1,64", "-record", "128,1024", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", dir)
+	if code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	line := regexp.MustCompile(`(?m)^BenchmarkIngest/engine=[\w-]+/record=\d+/producers=\d+-\d+\s+\d+\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us\s+[\d.]+ p999-us\s+[\d.]+ max-us$`)
+	if n := len(line.FindAllString(out, -1)); n != 6*2*2 {
+		t.Errorf("%d result lines, want 24:\n%s", n, out)
+	}
+	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, 64 producers", "kustospool-nosync / kustospool-store, 1 producers", "p99 at 64 producers"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing:\n%s", want, out)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestRun_Usage(t *testing.T) {
+	for _, args := range [][]string{
+		{"-engines", "append9"}, {"-producers", "0"}, {"-record", "1"}, {"-record", "x"}, {"-repeats", "0"}, {"-duration", "0"}, {"-nope"}, {"more"},
+	} {
+		if code, out, stderr := peers(args...); code != 2 || stderr == "" || out != "" {
+			t.Errorf("%q: code %d, %q, %q", args, code, out, stderr)
+		}
+	}
+	code, _, stderr := peers("-h")
+	if code != 0 {
+		t.Errorf("-h: code %d", code)
+	}
+	for _, e := range engines {
+		if !strings.Contains(stderr, e.name) {
+			t.Errorf("-h does not name %s", e.name)
+		}
+	}
+	if code, _, stderr := peers("-dir", filepath.Join(t.TempDir(), "missing")); code != 1 || stderr == "" {
+		t.Errorf("a directory that is not there: code %d, %q", code, stderr)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	for _, tc := range []struct {
+		names, want string
+	}{
+		{"pebble,append1", "pebble append1"},
+		{"append2, append*", "append2 append1 append-prealloc append-pipelined append-nosync"},
+		{"pebble,pebble", "pebble"},
+	} {
+		chosen, err := choose(tc.names)
+		var names []string
+		for _, e := range chosen {
+			names = append(names, e.name)
+		}
+		if got := strings.Join(names, " "); err != nil || got != tc.want {
+			t.Errorf("%q chooses %q, %v; want %q", tc.names, got, err, tc.want)
+		}
+	}
+	if all, err := choose("*"); err != nil || len(all) != len(engines) {
+		t.Errorf("* chooses %d, %v", len(all), err)
+	}
+	if _, err := choose("a,b"); err == nil || !strings.Contains(err.Error(), `"a"`) || !strings.Contains(err.Error(), `"b"`) {
+		t.Errorf("error %v, want both names", err)
+	}
+}
+
+func TestClaims_AreOfEnginesThatExist(t *testing.T) {
+	for _, c := range claims {
+		for _, name := range []string{c.over, c.under} {
+			if chosen, err := choose(name); err != nil || len(chosen) != 1 {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+		if c.atLeast <= 0 {
+			t.Errorf("%+v cannot fail", c)
+		}
+	}
+	if got := bars(new(load.Table), time.Millisecond); len(got) != 0 {
+		t.Errorf("%d bars without figures", len(got))
+	}
+}
