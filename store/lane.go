@@ -25,7 +25,6 @@ type lane struct {
 	// Owned by the committer.
 	next  uint64 // the next record's number
 	bytes int64  // payload bytes so far
-	build *frameBuilder
 
 	// Guarded by Store.mu.
 	marks laneMarks
