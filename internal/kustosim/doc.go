@@ -13,9 +13,9 @@
 // appear together or not at all. Nothing is retried, dropped or doubled behind
 // the caller's back; faults do that, and they are counted.
 //
-// A blob is checked against ingestIfNotExists before it is downloaded, and
-// again in the step that commits it. The service does not say whether it does
-// the latter; [Stats].TagRaces counts when it mattered.
+// A blob is checked against ingestIfNotExists before it is downloaded.
+// Ingestions run one after the other, so that no other commit comes between
+// the check and its own; the service does not say whether that holds for it.
 //
 // # Surfaces
 //

@@ -266,8 +266,8 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 }
 
 // commit loads a blob and adds its rows as one extent. hit is the tag that
-// stopped it, if one did: looked for before the download and again at the
-// commit, in one step with it.
+// stopped it, if one did, looked for before the download. As one goroutine does
+// all ingestions, nothing can come between that look and the commit.
 func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *ingestError) {
 	columns, reference, bad := g.schema(in)
 	if bad != nil {
@@ -293,13 +293,8 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 		created = time.Now()
 	}
 	e := &extent{Extent: Extent{ID: newGUID(), Tags: in.tags, Source: in.source(), Operation: in.operation, Created: created.UTC()}, rows: rows}
-	hit, skipped, bad := g.catalog.commit(in.DatabaseName, in.TableName, e, in.notExists)
-	if bad != nil {
+	if bad := g.catalog.commit(in.DatabaseName, in.TableName, e); bad != nil {
 		return "", bad
-	}
-	if skipped {
-		g.stats.add(func(s *Stats) { s.TagRaces++ })
-		return hit, nil
 	}
 	g.stats.add(func(s *Stats) {
 		s.Ingested++

@@ -218,11 +218,7 @@ func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyData
 func (c *catalog) tagged(db, name string, values []string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mu.databases[db][name].tagged(values)
-}
-
-func (t *table) tagged(values []string) (string, bool) {
-	if t != nil {
+	if t := c.mu.databases[db][name]; t != nil {
 		for _, v := range values {
 			if t.tags["ingest-by:"+v] > 0 {
 				return v, true
@@ -232,17 +228,13 @@ func (t *table) tagged(values []string) (string, bool) {
 	return "", false
 }
 
-// commit adds an extent at once, unless the table has got one of the tags in
-// the meantime; hit is that tag.
-func (c *catalog) commit(db, name string, e *extent, unless []string) (hit string, skipped bool, bad *ingestError) {
+// commit adds an extent with its tags, at once.
+func (c *catalog) commit(db, name string, e *extent) *ingestError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
 	if t == nil {
-		return "", false, permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
-	}
-	if hit, skipped = t.tagged(unless); skipped {
-		return hit, true, nil
+		return permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
 	}
 	e.RowCount = len(e.rows)
 	t.extents = append(t.extents, e)
@@ -250,7 +242,7 @@ func (c *catalog) commit(db, name string, e *extent, unless []string) (hit strin
 	for _, tag := range e.Tags {
 		t.tags[tag]++
 	}
-	return "", false, nil
+	return nil
 }
 
 func (c *catalog) rows(db, name string) []Row {

@@ -24,7 +24,6 @@ type Stats struct {
 	Ingested        int64            // blobs committed
 	Rows            int64
 	SkippedByTag    int64            // ingestIfNotExists hits
-	TagRaces        int64            // of those, found at the commit only: two with one tag were under way at once
 	Failed          map[string]int64 // blobs that ended as failed, by error code
 	Retried         int64            // attempts that failed for a transient reason
 	MalformedLines  int64            // lines of format json that were passed over
