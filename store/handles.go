@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -188,14 +189,22 @@ func (h *handles) close(active *segment) error {
 	return errors.Join(errs...)
 }
 
+// warmFor is how long a file that was read front to back is taken to be in
+// the page cache. Walking many lanes through more segments than are kept open
+// would otherwise read each file once for each lane.
+const warmFor = 30 * time.Second
+
 // openCold opens a rotated segment for reading: preflight, then one pass to
 // warm the page cache, then bbolt without its free list.
 func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, error) {
 	if _, err := preflight(seg.path); err != nil {
 		return nil, err
 	}
-	if err := warm(seg.path); err != nil {
-		return nil, err
+	if now := time.Now(); now.Sub(seg.warmed) >= warmFor {
+		if err := warm(seg.path); err != nil {
+			return nil, err
+		}
+		seg.warmed = now
 	}
 	db, err := openBolt(seg.path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
 	if err != nil {

@@ -160,5 +160,8 @@ func (s *Store) unlink(path string) error {
 	s.disk.set(path, 0)
 	s.disk.reclaimed()
 	crashpoint.Reach("unlink.removed")
+	if s.opts.NoSync {
+		return nil
+	}
 	return syncDir(filepath.Dir(path))
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -254,6 +255,13 @@ func (m *model) checkDeep(t *rapid.T) {
 }
 
 func TestModel(t *testing.T) {
+	// A third of rapid's default unless the command line says otherwise: each
+	// check opens and syncs real files.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := flag.Set("rapid.checks", "30"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
 		if err != nil {

@@ -60,7 +60,7 @@ type Options struct {
 	// slice is valid during the call only.
 	Committed func([]Frame)
 
-	// NoSync leaves out every fsync: an acknowledged record then survives the
+	// NoSync leaves out the fsyncs of commits and of new files: an acknowledged record then survives the
 	// process and not a power cut. It exists for the negative controls of
 	// durability tests.
 	NoSync bool

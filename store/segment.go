@@ -38,9 +38,10 @@ type segment struct {
 	// Guarded by handles.mu.
 	db     *bolt.DB
 	refs   int
-	used   uint64 // handles' clock at the last use
-	broken error  // why it cannot be opened, once that is known
-	floor  uint64 // the transaction that its file must have reached
+	used   uint64    // handles' clock at the last use
+	broken error     // why it cannot be opened, once that is known
+	floor  uint64    // the transaction that its file must have reached
+	warmed time.Time // when the file was last read into the page cache
 }
 
 func segmentPath(dir string, no uint64) string {
@@ -106,7 +107,8 @@ func createFile(path string, opts *Options, fill func(*bolt.Tx) error) error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	db, err := bolt.Open(temp, 0o600, &bolt.Options{Timeout: opts.LockTimeout, FreelistType: bolt.FreelistMapType, NoStatistics: true})
+	db, err := bolt.Open(temp, 0o600, &bolt.Options{Timeout: opts.LockTimeout, FreelistType: bolt.FreelistMapType, NoStatistics: true,
+		NoSync: opts.NoSync, NoGrowSync: opts.NoSync})
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,11 @@ func createFile(path string, opts *Options, fill func(*bolt.Tx) error) error {
 	}
 	if err == nil {
 		crashpoint.Reach("create.written")
-		err = renameDurably(temp, path)
+		if opts.NoSync {
+			err = os.Rename(temp, path)
+		} else {
+			err = renameDurably(temp, path)
+		}
 	}
 	if err != nil {
 		_ = os.Remove(temp)
@@ -255,9 +261,10 @@ func warm(path string) error {
 		return err
 	}
 	defer f.Close()
-	buf := make([]byte, 1<<20)
+	block := blocks.Get().(*[]byte)
+	defer blocks.Put(block)
 	for {
-		if _, err := f.Read(buf); err != nil {
+		if _, err := f.Read((*block)[:cap(*block)]); err != nil {
 			if err == io.EOF {
 				return nil
 			}
