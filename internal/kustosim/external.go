@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -119,6 +120,7 @@ func (e *externalStorage) open(ctx context.Context, s *Sim, ip string) error {
 func (e *externalStorage) proxy(base *url.URL) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: e.http.Transport,
+		ErrorLog:  log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = base.Scheme, base.Host, base.Host
 		},

@@ -26,7 +26,8 @@ const (
 	Table  Host = "table"
 )
 
-// Account narrows a storage host to the nth account, from 0.
+// Account narrows a storage host to the nth account, from 0. External storage
+// has account 0 only.
 func (h Host) Account(n int) Host { return h + Host("/"+strconv.Itoa(n)) }
 
 func (h Host) covers(other Host) bool {

@@ -209,6 +209,17 @@ func TestTagAloneDoesNotStop(t *testing.T) {
 	c.count(4)
 }
 
+func TestRawSizeIsCompared(t *testing.T) {
+	c := start(t, nil)
+	c.create()
+	c.expect(c.send("a.json.gz", "{}\n", field("RawDataSize", 4)), "Succeeded", "")
+	c.expect(c.send("b.json.gz", "{}\n", field("RawDataSize", "3")), "Succeeded", "")
+	c.expect(c.send("c.json.gz", "{}\n", field("RawDataSize", nil)), "Succeeded", "")
+	if got := c.sim.Stats().RawSizeMismatch; got != 1 {
+		t.Errorf("%d wrong sizes, want 1", got)
+	}
+}
+
 func TestBatching(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
