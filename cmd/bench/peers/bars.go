@@ -69,14 +69,14 @@ func bars(t *load.Table, medianSync time.Duration) (out []load.Bar) {
 			continue
 		}
 		out = append(out, load.Bar{
-			Name: fmt.Sprintf("%s / %s, %d producers: %s", c.over, c.under, c.producers, c.name),
+			Name: fmt.Sprintf("%s / %s, producers=%d: %s", c.over, c.under, c.producers, c.name),
 			Over: load.Figure{Text: c.over, Value: over}, Under: load.Figure{Text: c.under, Value: under},
 			AtLeast: c.atLeast,
 		})
 	}
 	if p99, ok := t.P99(ours, load.Case{Record: barRecord, Producers: 64}); ok && medianSync > 0 {
 		out = append(out, load.Bar{
-			Name: "p99 at 64 producers / median fdatasync, in us",
+			Name: "p99 / median fdatasync, producers=64, in us",
 			Over: load.Figure{Text: "p99", Value: micros(p99)}, Under: load.Figure{Text: "fdatasync", Value: micros(medianSync)},
 			AtMost: barP99,
 		})

@@ -89,7 +89,7 @@ func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
 	if n := len(line.FindAllString(out, -1)); n != 6*2*2 {
 		t.Errorf("%d result lines, want 24:\n%s", n, out)
 	}
-	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, 64 producers", "kustospool-nosync / kustospool-store, 1 producers", "p99 at 64 producers"} {
+	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, producers=64", "kustospool-nosync / kustospool-store, producers=1", "p99 / median fdatasync"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing:\n%s", want, out)
 		}

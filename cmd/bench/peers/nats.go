@@ -35,6 +35,8 @@ func openNATS(always bool) func(context.Context, string) (peer, error) {
 		s, err := server.NewServer(&server.Options{
 			ServerName: "bench", DontListen: true, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: dir, SyncAlways: always, MaxPayload: natsPayload,
+			// A thousand producers of large records are no overload here.
+			StreamMaxBufferedMsgs: maxProducers, StreamMaxBufferedSize: maxProducers * natsPayload,
 			// The limits that a server would derive from free memory and disk.
 			JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: quota,
 		})

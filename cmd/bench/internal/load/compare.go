@@ -40,6 +40,10 @@ type Comparison struct {
 	Before func(ctx context.Context) error
 	// Measured, where set, hears of each measurement when it is made.
 	Measured func(contender string, c Case, r Result)
+	// Failed, where set, hears of a contender that failed; what is left of this
+	// case is measured without it, and it has no figures there. Where it is not
+	// set the comparison ends.
+	Failed func(contender string, c Case, err error)
 }
 
 // recordBytes bounds what a case's prepared records take in memory together.
@@ -47,7 +51,8 @@ const recordBytes = 32 << 20
 
 // Compare measures all contenders on all cases: for each case the rounds, in
 // each round every contender once. Round by round the order is turned by one, so that
-// none always runs after the same other one. It stops at the first error.
+// none always runs after the same other one. It stops at the first error, where
+// Failed does not take it, and when ctx ends.
 func Compare(ctx context.Context, c Comparison) (*Table, error) {
 	if c.Repeats < 1 || len(c.Contenders) == 0 || len(c.Cases) == 0 {
 		return nil, fmt.Errorf("load: %d contenders, %d cases, %d repeats: want at least 1 of each", len(c.Contenders), len(c.Cases), c.Repeats)
@@ -55,10 +60,20 @@ func Compare(ctx context.Context, c Comparison) (*Table, error) {
 	t := newTable()
 	for _, of := range c.Cases {
 		records := Records(min(1000, max(2, recordBytes/max(of.Record, 1))), of.Record, 1)
+		out := make(map[string]bool)
 		for round := range c.Repeats {
 			for i := range c.Contenders {
 				contender := c.Contenders[(i+round)%len(c.Contenders)]
+				if out[contender.Name] {
+					continue
+				}
 				r, err := c.measure(ctx, contender, Load{Producers: of.Producers, Records: records, Warmup: c.Warmup, Duration: c.Duration})
+				if err != nil && c.Failed != nil && ctx.Err() == nil {
+					c.Failed(contender.Name, of, err)
+					t.drop(contender.Name, of)
+					out[contender.Name] = true
+					continue
+				}
 				if err != nil {
 					return nil, fmt.Errorf("%s with %d producers of %d bytes: %w", contender.Name, of.Producers, of.Record, err)
 				}

@@ -17,8 +17,9 @@
 //
 // # Failure
 //
-// The first error of a target ends the measurement and is returned; a
-// measurement that failed has no figures.
+// The first error of a target ends its measurement, and with it the
+// comparison, unless that is told to go on without the target. A contender
+// that failed in a case has no figures there, not those of earlier rounds.
 //
 // # What it does not do
 //

@@ -178,6 +178,44 @@ func TestCompare_ReportsWhoFailed(t *testing.T) {
 	}
 }
 
+func TestCompare_GoesOnWithoutWhoFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		round := 0
+		fragile := Contender{Name: "fragile", Open: func(context.Context) (Target, error) {
+			if round++; round == 2 {
+				return Target{}, errors.New("broken")
+			}
+			return Target{Put: after(time.Millisecond)}, nil
+		}}
+		sound := Contender{Name: "sound", Open: func(context.Context) (Target, error) { return Target{Put: after(time.Millisecond)}, nil }}
+		first, second := Case{Record: 100, Producers: 1}, Case{Record: 100, Producers: 2}
+		var failed []string
+		table, err := Compare(t.Context(), Comparison{
+			Contenders: []Contender{fragile, sound}, Cases: []Case{first, second}, Repeats: 3, Duration: time.Second,
+			Failed: func(name string, c Case, err error) { failed = append(failed, fmt.Sprint(name, c.Producers, err)) },
+		})
+		if err != nil || len(failed) != 1 || failed[0] != "fragile1 opening: broken" {
+			t.Fatalf("%q failed, %v", failed, err)
+		}
+		if _, ok := table.Rate("fragile", first); ok {
+			t.Error("a contender that failed has figures of that case")
+		}
+		for _, name := range []string{"fragile", "sound"} {
+			if rate, ok := table.Rate(name, second); !ok || rate != 2000 {
+				t.Errorf("%s has %v in the next case, want 2000", name, rate)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := Compare(ctx, Comparison{
+			Contenders: []Contender{sound}, Cases: []Case{first}, Repeats: 1, Duration: time.Second,
+			Failed: func(string, Case, error) { t.Error("an ended context is no failure of a contender") },
+		}); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v of an ended context", err)
+		}
+	})
+}
+
 func TestMedian(t *testing.T) {
 	for _, tc := range []struct {
 		values []float64

@@ -31,6 +31,9 @@ func (t *Table) add(name string, c Case, r Result) {
 	t.results[name][c] = append(t.results[name][c], r)
 }
 
+// drop forgets the results of a contender that did not keep up with a case.
+func (t *Table) drop(name string, c Case) { delete(t.results[name], c) }
+
 // Rate is the median of a contender's acknowledgements a second; ok is false
 // when it was not measured.
 func (t *Table) Rate(name string, c Case) (rate float64, ok bool) {
