@@ -207,15 +207,16 @@ func (c *committer) commit(ws []*waiter) {
 
 // admit takes the waiters that have not given up, and for which there is room.
 func (c *committer) admit(ws []*waiter) {
-	var need int64
+	// What a commit takes beside the data: half-filled pages and the pages
+	// above them, the free list, and for each record its length and, at worst,
+	// a frame of its own.
+	need := int64(16 << 10)
 	for _, w := range ws {
 		if !w.joined.CompareAndSwap(0, 1) {
 			c.s.waiters.put(w)
 			continue
 		}
-		// Page overhead: measured at most 1.5 times for records of 100 bytes
-		// alone in a commit; the constant stands for the pages around them.
-		more := need + w.bytes + w.bytes/16 + int64(len(w.recs))*16 + 16<<10
+		more := need + w.bytes + w.bytes/16 + int64(len(w.recs))*(frameHeaderLen+64)
 		if grow := c.high + more - c.fileSize; grow > 0 && !c.s.fits(grow+c.s.opts.segmentGrowth()) {
 			w.err = ErrFull
 			w.done <- struct{}{}

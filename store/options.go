@@ -34,8 +34,9 @@ type Options struct {
 	// the one prepared ahead, manifest, dead letters, quarantine. Appends that
 	// would need more get ErrFull; the ledger, dead letters and the reclaim of
 	// space go on, out of a reserve that is counted in. Default 8 GiB; at
-	// least two segments and the reserve of 4 MiB. A dead letter that is
-	// written while the spool is full may pass the bound by its own size.
+	// least two segments and 5 MiB, of which 4 MiB are the reserve. A dead
+	// letter that is written while the spool is full may pass the bound by its
+	// own size.
 	MaxBytes int64
 
 	// LockTimeout is how long Open waits for another holder. Default 1 s.
@@ -100,7 +101,12 @@ func fill[T comparable](field *T, value T) {
 // manifest and dead letters can still be written when the spool is full.
 func (o *Options) reserve() int64 { return reserveBytes }
 
-const reserveBytes = 4 << 20
+const (
+	reserveBytes = 4 << 20
+	// slackBytes is for what files grow by ahead of their need: without it the
+	// smallest quota would call an empty spool full.
+	slackBytes = 1 << 20
+)
 
 // validate reports all violations of filled-in options at once. The result
 // matches [ingest.ErrInvalid].
@@ -111,8 +117,8 @@ func (o *Options) validate() error {
 	}
 	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
 		bad("SegmentBytes", o.SegmentBytes, fmt.Sprintf("must be between %d and %d", MinSegmentBytes, MaxSegmentBytes))
-	} else if least := 2*o.SegmentBytes + o.reserve(); o.MaxBytes < least {
-		bad("MaxBytes", o.MaxBytes, fmt.Sprintf("must hold two segments and the reserve, %d bytes", least))
+	} else if least := 2*o.SegmentBytes + o.reserve() + slackBytes; o.MaxBytes < least {
+		bad("MaxBytes", o.MaxBytes, fmt.Sprintf("must hold two segments, the reserve and the growth of files, %d bytes", least))
 	}
 	for _, d := range []struct {
 		field string

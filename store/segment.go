@@ -71,7 +71,7 @@ func (o *Options) segmentDB() *bolt.Options {
 // segmentGrowth is how much a segment file grows at a time: each growth costs
 // an fsync, and what is not used of the last one is lost to the quota.
 func (o *Options) segmentGrowth() int64 {
-	return min(max(o.SegmentBytes/16, 64<<10), 4<<20)
+	return min(max(o.SegmentBytes/16, 16<<10), 4<<20)
 }
 
 // createSegment makes an empty segment under its final name, durable.
