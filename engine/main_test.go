@@ -83,12 +83,16 @@ func put(t testing.TB, s *engine.Spool, p ingest.Properties, records ...string) 
 	return out
 }
 
+// drain waits longer than the longest pause of any test between two attempts.
 func drain(t testing.TB, s *engine.Spool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := s.Drain(ctx); err != nil {
-		t.Fatalf("Drain: %v; lanes %+v", err, s.Lanes())
+		for _, l := range s.Lanes() {
+			t.Logf("%s: %d open, %d queued, %d under way, held %v until %v: %v", l.Properties.Table, l.Open, l.Queued, l.InFlight, l.Held, l.Next, l.Failure)
+		}
+		t.Fatalf("Drain: %v", err)
 	}
 }
 
