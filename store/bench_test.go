@@ -66,3 +66,40 @@ func BenchmarkRead(b *testing.B) {
 		r.Close()
 	}
 }
+
+// BenchmarkOpen: what opening costs must not depend on what is waiting.
+func BenchmarkOpen(b *testing.B) {
+	for _, records := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
+			dir := b.TempDir()
+			opts := &store.Options{SegmentBytes: 8 << 20, NoSync: true}
+			s, err := store.Open(dir, opts)
+			if err != nil {
+				b.Fatal(err)
+			}
+			lane := laneOf(b, s, jsonTable("t"))
+			recs := make([]store.Record, 1000)
+			for i := range recs {
+				recs[i] = store.Record{Lane: lane, Data: bytes.Repeat([]byte("x"), 500)}
+			}
+			for range records / len(recs) {
+				if _, err := s.Append(ctx, recs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if s, err = store.Open(dir, opts); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}

@@ -232,8 +232,12 @@ func (s *Store) repair(seg *segment) (again bool, err error) {
 		snaps[lane] = laneSnapshot{Key: s.lanes.get(lane).key}
 	}
 	s.mu.RUnlock()
-	if done || leaving || !rotated || s.unclosable.Load() {
+	switch {
+	case done || leaving:
 		return done && !leaving, nil
+	case !rotated || s.unclosable.Load():
+		// The committer has it open. Opening the store again salvages it.
+		return false, s.fail(fmt.Errorf("%w in segment %d, which is being written", errDamaged, seg.no))
 	}
 	s.log.Error("a segment is damaged; salvaging its frames", "path", seg.path)
 	survived := false

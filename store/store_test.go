@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -425,5 +426,92 @@ func TestAppendHonoursContextAndClose(t *testing.T) {
 	case <-s.Room():
 	case <-time.After(10 * time.Second):
 		t.Error("Room stays shut after Close")
+	}
+}
+
+// TestEverythingAtOnce has producers, a shipper and readers at work together,
+// through many rotations, and compares what was delivered with what was sent.
+func TestEverythingAtOnce(t *testing.T) {
+	frames := make(chan store.Frame, 1<<14)
+	s := openStore(t, t.TempDir(), &store.Options{SegmentBytes: store.MinSegmentBytes, OpenSegments: 2, NoSync: true,
+		Committed: func(fs []store.Frame) {
+			for _, f := range fs {
+				frames <- f
+			}
+		}})
+	const producers, each = 8, 150
+	lanes := []uint32{laneOf(t, s, jsonTable("a")), laneOf(t, s, jsonTable("b")), laneOf(t, s, jsonTable("c"))}
+	var sending sync.WaitGroup
+	for p := range producers {
+		sending.Go(func() {
+			for i := range each {
+				data := fmt.Appendf(nil, "%d-%d-%s", p, i, bytes.Repeat([]byte("x"), i*7))
+				key := ""
+				if i%3 == 0 {
+					key = fmt.Sprint(p, "/", i)
+				}
+				for range 1 + i%2 { // some are sent twice
+					if _, err := s.AppendOne(ctx, lanes[i%len(lanes)], data, key); err != nil {
+						t.Errorf("append: %v", err)
+						return
+					}
+					if key == "" {
+						break
+					}
+				}
+			}
+		})
+	}
+	delivered := make(chan string, 1<<14)
+	var shipping sync.WaitGroup
+	sealed := make(chan ingest.Batch, 1<<14)
+	shipping.Go(func() {
+		defer close(sealed)
+		for f := range frames {
+			entries, err := s.Seal(ctx, []store.Seal{{Lane: f.Lane, First: f.First, Last: f.Last, Bytes: f.Bytes, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmIngested}})
+			if err != nil {
+				t.Errorf("seal: %v", err)
+				return
+			}
+			sealed <- entries[0].Batch
+		}
+	})
+	for range 3 {
+		shipping.Go(func() {
+			for b := range sealed {
+				r := s.Payload(&b).Open()
+				data, err := io.ReadAll(r)
+				r.Close()
+				if err != nil || int64(len(data)) != b.RawBytes {
+					t.Errorf("payload of %d bytes, %d read: %v", b.RawBytes, len(data), err)
+					return
+				}
+				for _, line := range bytes.Split(bytes.TrimSuffix(data, []byte{'\n'}), []byte{'\n'}) {
+					delivered <- string(line)
+				}
+				settle(t, s, b.ID)
+				checkBooks(t, s)
+			}
+		})
+	}
+	sending.Wait()
+	close(frames)
+	shipping.Wait()
+	close(delivered)
+	got := map[string]int{}
+	for line := range delivered {
+		got[line]++
+	}
+	if len(got) != producers*each {
+		t.Errorf("%d different records delivered, want %d", len(got), producers*each)
+	}
+	for line, n := range got {
+		if n != 1 {
+			t.Errorf("delivered %d times: %.20q", n, line)
+		}
+	}
+	st := checkBooks(t, s)
+	if st.Ingested != producers*each || st.Open+st.Sealed != 0 {
+		t.Errorf("stats %+v", st)
 	}
 }
