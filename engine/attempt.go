@@ -77,7 +77,7 @@ func (s *Spool) acknowledged(ctx context.Context, e store.Entry, ack transport.A
 	switch {
 	case to == ingest.Accepted && (s.tracker == nil || e.Batch.Confirm == ingest.ConfirmAccepted):
 		to = ingest.HandedOver
-	case to == ingest.Accepted || to.Ingested():
+	case to == ingest.Accepted || to == ingest.HandedOver || to.Ingested():
 	default:
 		return s.doubt(ctx, e, &transport.Error{Op: "send", Class: transport.Unknown,
 			Message: fmt.Sprintf("the transport answered with the state %s", to)})
@@ -140,7 +140,7 @@ func (s *Spool) refused(ctx context.Context, e store.Entry, terr *transport.Erro
 		s.log.Info("split a batch that the destination cannot read", "batch", e.Batch.ID, "err", terr)
 		return result{again: halves, err: terr}, nil
 	case terr.Class == transport.Malformed || terr.Class == transport.Permanent:
-		return result{err: terr}, s.deadLetter(ctx, e, failure)
+		return result{err: terr, settled: true}, s.deadLetter(ctx, e, failure)
 	}
 	e, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
 		e.State = ingest.Sealed
@@ -177,7 +177,7 @@ func (s *Spool) isolate(ctx context.Context, e store.Entry, damage *store.Corrup
 	}
 	failure := &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: time.Now()}
 	if len(cuts) == 0 {
-		return result{}, s.deadLetter(ctx, e, failure)
+		return result{settled: true}, s.deadLetter(ctx, e, failure)
 	}
 	if e.Unresolved > 0 {
 		// An earlier attempt may have left all of it in the table, under an id

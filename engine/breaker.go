@@ -9,7 +9,7 @@ import "time"
 // one attempt probes. After a success the number doubles with each further
 // one up to the number of senders, so that a service that has just come back
 // is not met by the whole backlog at once. An attempt of unknown outcome
-// halves it.
+// halves it, and counts as a failure when it was the only one allowed.
 type breaker struct {
 	senders  int // never more than this
 	limit    int // attempts at once while the destination is well
@@ -60,5 +60,12 @@ func (b *breaker) answered() {
 	b.limit = min(b.limit*2, b.senders)
 }
 
-// doubted counts an attempt of unknown outcome.
-func (b *breaker) doubted() { b.limit = max(b.limit/2, 1) }
+// doubted counts an attempt of unknown outcome begun at started. It reports
+// whether it is to be taken for a failure, as failed does.
+func (b *breaker) doubted(started, now time.Time) bool {
+	if b.limit > 1 && b.failures == 0 {
+		b.limit /= 2
+		return false
+	}
+	return b.failed(started, now)
+}

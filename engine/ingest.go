@@ -32,13 +32,20 @@ func (s *Spool) Ingest(ctx context.Context, req *ingest.Request) (ingest.Receipt
 	if err := s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
+	l := s.lanes.known(&req.Properties)
+	if l == nil {
+		if err := req.Properties.Validate(); err != nil {
+			return ingest.Receipt{}, err
+		}
+	}
 	data, err := s.check(&req.Properties, req.Data, req.Key)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	l, err := s.lane(ctx, &req.Properties)
-	if err != nil {
-		return ingest.Receipt{}, err
+	if l == nil {
+		if l, err = s.lane(ctx, &req.Properties); err != nil {
+			return ingest.Receipt{}, err
+		}
 	}
 	return s.ingestOne(ctx, store.Record{Lane: l.id, Data: data, Key: req.Key})
 }
@@ -55,6 +62,11 @@ func (s *Spool) IngestAll(ctx context.Context, reqs []*ingest.Request) ([]ingest
 	for i, req := range reqs {
 		if req == nil {
 			return nil, &ingest.FieldError{Field: fmt.Sprintf("request %d", i), Rule: "must not be nil"}
+		}
+		if s.lanes.known(&req.Properties) == nil {
+			if err := req.Properties.Validate(); err != nil {
+				return nil, fmt.Errorf("request %d: %w", i, err)
+			}
 		}
 		data, err := s.check(&req.Properties, req.Data, req.Key)
 		if err != nil {
@@ -81,14 +93,9 @@ func (s *Spool) admit(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// check refuses bad properties and bad records, and gives what to store of a
+// check refuses a bad record of valid properties, and gives what to store of a
 // good one. It changes nothing.
 func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, error) {
-	if s.lanes.known(p) == nil {
-		if err := p.Validate(); err != nil {
-			return nil, err
-		}
-	}
 	data, err := p.Record(data)
 	if err != nil {
 		return nil, err
@@ -151,7 +158,7 @@ func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
 	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Duplicate: a.Duplicate}
 }
 
-// dropPause is how long whenRoom waits, after it dropped a batch, for the
+// dropPause is how long to wait, after a batch was dropped, for the
 // disk to come back before it drops the next. Space is reclaimed in the
 // background, a whole segment at a time.
 const dropPause = 200 * time.Millisecond
@@ -166,26 +173,51 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		if !errors.Is(err, ErrFull) || s.opts.Full == RejectNew {
 			return err
 		}
-		var pause <-chan time.Time
+		var dropping chan<- struct{}
 		if s.opts.Full == DropOldest {
-			dropped, dropErr := s.dropOldest(ctx)
-			if dropErr != nil {
-				return dropErr
-			}
-			if !dropped {
-				return err
-			}
-			pause = time.After(dropPause)
+			dropping = s.dropping
 		}
 		select {
 		case <-room:
-		case <-pause:
+		case dropping <- struct{}{}:
+			err = s.dropForRoom(ctx, room)
+			<-s.dropping
+			if err != nil {
+				return err
+			}
 		case <-s.changes.closed():
 			return ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// dropForRoom drops one batch and waits for what that brings. One caller at a
+// time is here: a thousand that find the spool full need one batch less, not a
+// thousand.
+func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
+	select {
+	case <-room: // the one before made it
+		return nil
+	default:
+	}
+	dropped, err := s.dropOldest(ctx)
+	if err != nil {
+		return err
+	}
+	if !dropped {
+		return ErrFull
+	}
+	select {
+	case <-room:
+	case <-time.After(dropPause):
+	case <-s.changes.closed():
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // dropOldest gives up the oldest batch that is not under way. Where none is

@@ -66,10 +66,16 @@ func TestBreaker(t *testing.T) {
 		b.answered()
 		expect(at, want, 0)
 	}
-	b.doubted()
-	expect(at, 4, 0)
-	for range 9 {
-		b.doubted()
+	// Doubts halve; the doubt of a single attempt is a failure.
+	for _, want := range []int{4, 2, 1} {
+		if b.doubted(at, at) {
+			t.Fatalf("a doubt among %d attempts is taken for a failure", want*2)
+		}
+		expect(at, want, 0)
 	}
-	expect(at, 1, 0)
+	if !b.doubted(at, at) || b.failures != 1 {
+		t.Fatal("the doubt of the only attempt is no failure")
+	}
+	b.answered()
+	expect(at, 2, 0)
 }

@@ -48,10 +48,15 @@ func newSealer(s *Spool) *sealer {
 func (q *sealer) committed(frames []store.Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	lanes := q.open.Lanes()
 	for _, f := range frames {
 		q.addLocked(f)
 	}
-	signal(q.wake)
+	// A span that only grows needs nobody's attention: its age is that of its
+	// first record.
+	if len(q.ready) > 0 || q.open.Lanes() != lanes {
+		signal(q.wake)
+	}
 }
 
 // recovered takes a frame that was written before this process began.

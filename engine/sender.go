@@ -223,16 +223,14 @@ func (d *sender) resultLocked(q *laneQueue, started, now time.Time, r result) {
 	switch {
 	case r.err != nil && r.err.Class.Destination():
 		if d.gate.failed(started, now) {
-			pause := retryDelay(d.gate.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
-			d.gate.pause(now.Add(max(pause, r.err.RetryAfter)))
-			if d.gate.failures == 1 {
-				d.s.log.Warn("the destination cannot be reached; batches wait", "err", r.err)
-			}
+			d.pauseLocked(now, r.err)
 		}
 		d.failure = r.err.Failure(now)
 		r.err = nil // not the lane's fault
 	case r.err != nil && r.err.Class == transport.Unknown:
-		d.gate.doubted()
+		if d.gate.doubted(started, now) {
+			d.pauseLocked(now, r.err)
+		}
 		d.failure = r.err.Failure(now)
 		r.err = nil
 	default:
@@ -240,6 +238,15 @@ func (d *sender) resultLocked(q *laneQueue, started, now time.Time, r result) {
 		d.failure = nil
 	}
 	d.laneResultLocked(q, now, r)
+}
+
+// pauseLocked keeps all lanes back after a failure of the destination.
+func (d *sender) pauseLocked(now time.Time, err *transport.Error) {
+	pause := retryDelay(d.gate.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
+	d.gate.pause(now.Add(max(pause, err.RetryAfter)))
+	if d.gate.failures == 1 {
+		d.s.log.Warn("the destination is in trouble; batches wait", "err", err)
+	}
 }
 
 // laneResultLocked applies what a result means for its lane. An attempt that

@@ -40,6 +40,7 @@ type Spool struct {
 	sender   *sender
 	tracking *tracking
 	changes  changes
+	dropping chan struct{} // held by the one caller that drops batches for room
 
 	closing   atomic.Bool // intake has ended
 	stop      context.CancelFunc
@@ -65,7 +66,8 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(tr.Capabilities()); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger}
+	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger,
+		dropping: make(chan struct{}, 1)}
 	s.tracker, _ = tr.(transport.Tracker)
 	s.lanes.init()
 	s.changes.init()

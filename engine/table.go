@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"kustospool/ingest"
 	"kustospool/store"
@@ -12,8 +13,21 @@ import (
 // Table is a spool seen through one set of properties, checked once. It holds
 // no resources and needs no closing.
 type Table struct {
-	s *Spool
-	p ingest.Properties
+	s    *Spool
+	p    ingest.Properties
+	lane atomic.Pointer[lane] // nil until the first record
+}
+
+// found is the table's lane, made when it is new.
+func (t *Table) found(ctx context.Context) (*lane, error) {
+	if l := t.lane.Load(); l != nil {
+		return l, nil
+	}
+	l, err := t.s.lane(ctx, &t.p)
+	if err == nil {
+		t.lane.Store(l)
+	}
+	return l, err
 }
 
 // Table checks p and gives its view of the spool. Nothing is stored until the
@@ -37,7 +51,7 @@ func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	l, err := t.s.lane(ctx, &t.p)
+	l, err := t.found(ctx)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -57,7 +71,7 @@ func (t *Table) IngestAll(ctx context.Context, records [][]byte) ([]ingest.Recei
 		}
 		recs[i].Data = data
 	}
-	l, err := t.s.lane(ctx, &t.p)
+	l, err := t.found(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,8 @@ type Journal interface {
 // Ack is a destination's answer to a Send.
 type Ack struct {
 	// State is Accepted when a Tracker will tell the outcome, Succeeded or
-	// Skipped when the destination has already given it.
+	// Skipped when the destination has already given it, and HandedOver when
+	// it has the batch and nobody will ever tell.
 	State ingest.State
 	// WireBytes is what the payload took on the wire, for statistics; 0 where
 	// it was not sent again.

@@ -37,9 +37,8 @@
 // stay in the table, as those of every client do.
 //
 // A batch of [ingest.ConfirmAccepted] has no row, and neither has any batch
-// where the cluster names no status table: Track never says anything about
-// these, and it is the engine's choice how long to wait. A status table out of
-// reach holds deliveries up, because an outcome that cannot be learned would
+// where the cluster names no status table: they are answered with
+// [ingest.HandedOver], for nobody will ever tell. A status table out of reach holds deliveries up, because an outcome that cannot be learned would
 // have to be guessed.
 //
 // # What it does not do

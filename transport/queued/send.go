@@ -76,6 +76,9 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if err := a.enqueue(ctx, text); err != nil {
 		return transport.Ack{}, err
 	}
+	if a.table == nil { // not wanted, or the cluster has none: nothing more will be heard
+		return transport.Ack{State: ingest.HandedOver, WireBytes: wire}, nil
+	}
 	return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
 }
 

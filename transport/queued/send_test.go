@@ -240,7 +240,7 @@ func TestHandedOverBatchesHaveNoStatusRow(t *testing.T) {
 	b := jsonBatch()
 	b.Confirm = ingest.ConfirmAccepted
 	d, _ := delivery(b, jsonLines)
-	if ack, err := c.client(nil).Send(t.Context(), d); err != nil || ack.State != ingest.Accepted {
+	if ack, err := c.client(nil).Send(t.Context(), d); err != nil || ack.State != ingest.HandedOver {
 		t.Fatal(ack, err)
 	}
 	if c.count("POST table")+c.count("GET table") != 0 || c.messages[0].m["IngestionStatusInTable"] != nil || c.messages[0].m["ReportLevel"] != 0.0 {
