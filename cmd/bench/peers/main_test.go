@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -96,6 +97,18 @@ func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestRun_GoesOnWithoutAnEngineThatFails(t *testing.T) {
+	engines = append(engines, engine{"broken", "never opens", func(context.Context, string) (peer, error) { return nil, errors.New("no such luck") }})
+	defer func() { engines = engines[:len(engines)-1] }()
+	code, out, stderr := peers("-engines", "broken,append1,append-nosync", "-producers", "1", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", t.TempDir())
+	if code != 1 || !strings.Contains(stderr, "broken with 1 producers of 1024 bytes: opening: no such luck") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+	if strings.Count(out, "\nBenchmark") != 2 || !strings.Contains(out, "append-nosync / append1") {
+		t.Errorf("the other engines were not measured:\n%s", out)
 	}
 }
 
