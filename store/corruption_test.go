@@ -277,7 +277,7 @@ func tolerated(victim, damage string) int {
 	case victim == "manifest", victim == "prepared segment":
 		return 0
 	case strings.HasPrefix(damage, "page "), strings.HasPrefix(damage, "one bit"):
-		return 4 // the frames that have a part of themselves in the page
+		return 10 // the frames that have a part of themselves in the page; small ones share it
 	case strings.Contains(damage, "meta page"):
 		return 1 // the frame that a rolled back transaction wrote over
 	case strings.HasPrefix(damage, "garbage from"):
