@@ -163,6 +163,10 @@ func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
 // background, a whole segment at a time.
 const dropPause = 200 * time.Millisecond
 
+// roomRecheck is how often a blocked caller tries again by itself: where it is
+// the volume that is full, others may have made room and nobody tells.
+const roomRecheck = 5 * time.Second
+
 // whenRoom repeats an append that found the spool full, as the full policy
 // says. The signal is taken before the append is tried again, so that room
 // made in between is not missed.
@@ -179,6 +183,7 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		}
 		select {
 		case <-room:
+		case <-time.After(roomRecheck):
 		case dropping <- struct{}{}:
 			err = s.dropForRoom(ctx, room)
 			<-s.dropping

@@ -26,8 +26,9 @@
 // that, and after any other write whose failure says more than "no room", the
 // store is failed: it accepts nothing ([ErrFailed]) and still reads. Open then
 // finds what the disk holds. A full disk or quota is [ErrFull] and leaves the
-// store healthy; the ledger goes on, out of a reserve, so that delivery can
-// make room again.
+// store healthy; the ledger goes on, out of a reserve of the quota and, on a
+// full volume, out of a ballast file that is given up for it, so that delivery
+// can make room again.
 //
 // Damage is contained. Every frame of records has a checksum and can be found
 // in a file by its own marks, so that a broken page costs the frames it holds

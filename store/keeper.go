@@ -16,12 +16,17 @@ import (
 type keeper struct {
 	s *Store
 
-	pruned time.Time // owned by the goroutine
+	// Owned by the goroutine.
+	pruned   time.Time
+	ballasts time.Time // when the ballast was last tried for
 
 	wake chan struct{}
 	quit chan struct{}
 	done sync.WaitGroup
 }
+
+// ballastEvery is how often a ballast that was given up is tried for, at most.
+const ballastEvery = time.Second
 
 // pruneEvery is how often expired keys are looked for, at most.
 const pruneEvery = time.Minute
@@ -72,11 +77,16 @@ func (k *keeper) step() bool {
 		k.s.complain("no segment could be prepared ahead", err)
 	}
 	k.s.handles.trim()
+	if !k.s.ballast.held.Load() && time.Since(k.ballasts) >= ballastEvery {
+		k.ballasts = time.Now()
+		k.s.takeBallast()
+	}
 	copy, reclaim := k.pick()
 	var err error
 	switch {
 	case reclaim != nil:
 		err = k.reclaim(reclaim)
+		k.ballasts = time.Time{} // there may be room for it again
 	case copy != nil:
 		err = k.copyKeys(copy)
 	case time.Since(k.pruned) >= pruneEvery:

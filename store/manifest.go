@@ -124,24 +124,15 @@ func (m *manifest) run() {
 
 // commit makes one transaction of the changes and answers each of them.
 func (m *manifest) commit(todo []*change) {
-	g := &group{s: m.s, m: m, state: m.state, counters: m.s.counters,
-		marks: map[uint32]laneMarks{}, entries: map[ingest.BatchID]*Entry{}, newLanes: map[string]*lane{}}
 	members := todo[:0]
 	for _, c := range todo {
 		if c.joined.CompareAndSwap(0, 1) {
 			members = append(members, c)
 		}
 	}
-	err := m.s.Err()
-	if err == nil {
-		err = guard(func() error { return m.transact(g, members) })
-		if errors.Is(err, errDamaged) {
-			m.s.fail(err)
-			if g.tx != nil && !abandon(g.tx) {
-				m.s.unclosable.Store(true)
-			}
-			err = m.s.Err()
-		}
+	g, err := m.attempt(members)
+	if errors.Is(err, ErrFull) && m.s.giveUpBallast() {
+		g, err = m.attempt(members)
 	}
 	if err == nil {
 		// The commit point is behind us; now others may see it.
@@ -163,6 +154,25 @@ func (m *manifest) commit(todo []*change) {
 		}
 		close(c.done)
 	}
+}
+
+// attempt makes the transaction once. When it fails nothing of the group is
+// visible, so that it may be made again.
+func (m *manifest) attempt(members []*change) (*group, error) {
+	g := &group{s: m.s, m: m, state: m.state, counters: m.s.counters,
+		marks: map[uint32]laneMarks{}, entries: map[ingest.BatchID]*Entry{}, newLanes: map[string]*lane{}}
+	if err := m.s.Err(); err != nil {
+		return g, err
+	}
+	err := guard(func() error { return m.transact(g, members) })
+	if errors.Is(err, errDamaged) {
+		m.s.fail(err)
+		if g.tx != nil && !abandon(g.tx) {
+			m.s.unclosable.Store(true)
+		}
+		err = m.s.Err()
+	}
+	return g, err
 }
 
 func (m *manifest) transact(g *group, members []*change) error {

@@ -45,9 +45,11 @@ func Open(dir string, opts *Options) (*Store, error) {
 	s.manifest = &manifest{s: s, path: filepath.Join(dir, manifestName)}
 	s.commit = &committer{s: s}
 	s.keeper = &keeper{s: s}
+	s.ballast = &ballast{path: filepath.Join(dir, ballastName), bytes: o.ballast(), sync: !o.NoSync}
 	if err := s.restore(); err != nil {
 		return nil, errors.Join(err, s.abandonOpen())
 	}
+	s.loadBallast()
 	s.manifest.start()
 	s.commit.start()
 	s.keeper.start()
@@ -69,7 +71,7 @@ func (s *Store) abandonOpen() error {
 // ourNames are the names a spool's directory has of its own accord.
 // lost+found is where a spool has a volume to itself.
 var ourNames = map[string]bool{
-	lockName: true, manifestName: true, manifestName + tempSuffix: true, segmentsName: true,
+	lockName: true, ballastName: true, manifestName: true, manifestName + tempSuffix: true, segmentsName: true,
 	objectsName: true, deadName: true, quarantined: true, "lost+found": true,
 }
 

@@ -101,6 +101,11 @@ func fill[T comparable](field *T, value T) {
 // manifest and dead letters can still be written when the spool is full.
 func (o *Options) reserve() int64 { return reserveBytes }
 
+// ballast is the size of the ballast file, a part of the reserve.
+func (o *Options) ballast() int64 {
+	return min(max(o.SegmentBytes/32, reserveBytes/8), reserveBytes/2)
+}
+
 const (
 	reserveBytes = 4 << 20
 	// slackBytes is for what files grow by ahead of their need: without it the

@@ -100,9 +100,14 @@ func (s *Store) Room() <-chan struct{} {
 
 // fits reports whether an append that makes files grow by so much stays
 // within the quota. The manifest has the reserve to grow into, so that the
-// books can be kept in a full spool.
+// books can be kept in a full spool. Without its ballast the volume is full,
+// whatever the quota says.
 func (s *Store) fits(growth int64) bool {
+	if !s.ballast.held.Load() {
+		s.keeper.signal()
+		return false
+	}
 	manifest := s.disk.size(s.manifest.path)
 	reserve := s.opts.reserve()
-	return s.disk.total()-manifest+growth <= s.opts.MaxBytes-max(reserve, manifest+reserve/2)
+	return s.disk.total()-manifest-s.disk.size(s.ballast.path)+growth <= s.opts.MaxBytes-max(reserve, manifest+reserve/2)
 }

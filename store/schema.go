@@ -16,6 +16,7 @@ const formatVersion = 1
 // Names inside the directory.
 const (
 	lockName      = "lock"
+	ballastName   = "ballast"
 	manifestName  = "manifest.db"
 	segmentsName  = "segments"
 	objectsName   = "objects"

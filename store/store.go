@@ -29,6 +29,7 @@ type Store struct {
 	manifest *manifest
 	commit   *committer
 	keeper   *keeper
+	ballast  *ballast
 
 	shelf   shelf
 	waiters waiterPool

@@ -66,15 +66,7 @@ func powerRecord(number int) []byte {
 // what is still in the page cache, and the copy is mounted. Every acknowledged
 // record must be there. The control leaves the fsyncs out, and must lose.
 func TestPowerCut(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not run: mounting a file system needs root")
-	}
-	if err := tryMount(t); err != nil {
-		if os.Getenv("CI") != "" && !errors.Is(err, errNoLoop) {
-			t.Fatal(err)
-		}
-		t.Skipf("not run: this machine cannot mount a file as a file system: %v", err)
-	}
+	needMount(t)
 	const cuts = 8
 	t.Run("synced", func(t *testing.T) {
 		acked := 0
@@ -100,7 +92,20 @@ func TestPowerCut(t *testing.T) {
 
 var errNoLoop = errors.New("no loop devices")
 
-// tryMount reports whether a file can be mounted here at all.
+// needMount skips the test, and says why, where a file cannot be mounted.
+func needMount(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not run: mounting a file system needs root")
+	}
+	if err := tryMount(t); err != nil {
+		if os.Getenv("CI") != "" && !errors.Is(err, errNoLoop) {
+			t.Fatal(err)
+		}
+		t.Skipf("not run: this machine cannot mount a file as a file system: %v", err)
+	}
+}
+
 func tryMount(t *testing.T) error {
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
 		return fmt.Errorf("%w: %v", errNoLoop, err)
@@ -110,7 +115,7 @@ func tryMount(t *testing.T) error {
 			return err
 		}
 	}
-	image := makeImage(t)
+	image := makeImage(t, 96<<20)
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %v: %s", errNoLoop, err, out)
@@ -119,14 +124,14 @@ func tryMount(t *testing.T) error {
 	return nil
 }
 
-func makeImage(t *testing.T) string {
+func makeImage(t *testing.T, size int64) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "disk.img")
 	f, err := os.Create(image)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Truncate(96<<20), f.Close()); err != nil {
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
@@ -155,7 +160,7 @@ func unmount(t *testing.T, dir string) {
 // returns how many were acknowledged before and how many of them are lost.
 func powerCut(t *testing.T, mode string, after int) (acked, lost int) {
 	t.Helper()
-	image := makeImage(t)
+	image := makeImage(t, 96<<20)
 	disk := mount(t, image)
 	mounted := true
 	defer func() {
