@@ -17,22 +17,48 @@ import (
 // still be on record.
 func (d *sender) attempt(ctx context.Context, p parcel) {
 	started := time.Now()
-	r, err := d.s.attempt(ctx, p, started)
+	r, err := d.s.attempt(ctx, p)
 	if err != nil {
-		// The ledger could not be written. The batch stays in memory as it was
-		// and in the ledger as it is; without a ledger nothing may be sent.
-		if !errors.Is(err, store.ErrClosed) {
-			d.s.log.Error("cannot write the batch ledger; delivery waits", "batch", p.id, "err", err)
-		}
-		r = result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
-		if e, ok := d.s.store.Entry(p.id); ok && e.State == ingest.Sealed {
-			r.again = []store.Entry{e}
-		}
+		r = d.s.withoutLedger(ctx, p, err)
 	}
 	d.finished(p, started, r)
 }
 
-func (s *Spool) attempt(ctx context.Context, p parcel, started time.Time) (result, error) {
+// withoutLedger is what is left to do when the ledger could not be written: a
+// full volume may have room again, and the batch is then taken up as after a
+// crash. It holds the attempt's place meanwhile, so that nothing is sent whose
+// outcome could not be recorded.
+func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
+	r := result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
+	for failures := 1; ; failures++ {
+		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
+			return r // the store said so itself; the next Open goes on
+		}
+		if failures == 1 {
+			s.log.Error("cannot write the batch ledger; delivery waits", "batch", p.id, "err", err)
+		}
+		select {
+		case <-time.After(retryDelay(failures, s.opts.RetryMin, s.opts.RetryMax)):
+		case <-ctx.Done():
+			return r
+		}
+		e, live := s.store.Entry(p.id)
+		if !live {
+			s.changes.fire(p.lane)
+			r.settled = true
+			return r
+		}
+		var sealed *store.Entry
+		if sealed, err = s.resume(e); err == nil {
+			if sealed != nil {
+				r.again = []store.Entry{*sealed}
+			}
+			return r
+		}
+	}
+}
+
+func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	durable := context.WithoutCancel(ctx)
 	e, err := s.store.Transition(durable, p.id, ingest.Sealed, func(e *store.Entry) {
 		e.State = ingest.Sending

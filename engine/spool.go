@@ -175,44 +175,41 @@ func (s *Spool) recover() error {
 		}
 		s.sealer.recovered(frame)
 	}
-	now := time.Now()
 	for _, e := range s.store.Live() {
-		if err := s.recoverBatch(e, now); err != nil {
+		sealed, err := s.resume(e)
+		if err != nil {
 			return err
+		}
+		if sealed != nil {
+			s.sender.add(*sealed)
 		}
 	}
 	return nil
 }
 
-// recoverBatch decides what a crash or a stop means for one live batch:
+// resume decides what it means for one live batch that nobody is at work on
+// it, after a crash, a stop, or a ledger that could not be written for a
+// while. It returns the batch if it is to be queued:
 //
 //	sealed                         waits for its attempt, as before
 //	sending, before its commit     nothing can have been ingested: sealed again
 //	sending, after its commit      may have been accepted: unknown
 //	unknown, accepted              the tracker goes on asking
-func (s *Spool) recoverBatch(e store.Entry, now time.Time) error {
+func (s *Spool) resume(e store.Entry) (sealed *store.Entry, err error) {
 	if e.State == ingest.Sending {
-		to := ingest.Sealed
-		if e.Committed {
-			to = ingest.Unknown
-		}
-		var err error
 		e, err = s.store.Transition(context.Background(), e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-			e.State = to
-			e.NextAttempt = time.Time{}
-			if to == ingest.Unknown {
-				e.NextAttempt = now.Add(s.unknownGrace(e.Attempts))
+			e.State, e.NextAttempt = ingest.Sealed, time.Time{}
+			if e.Committed {
+				e.State, e.NextAttempt = ingest.Unknown, time.Now().Add(s.unknownGrace(e.Attempts))
 			}
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	switch e.State {
-	case ingest.Sealed:
-		s.sender.add(e)
-	case ingest.Unknown, ingest.Accepted:
-		s.tracking.add(e)
+	if e.State == ingest.Sealed {
+		return &e, nil
 	}
-	return nil
+	s.tracking.add(e)
+	return nil, nil
 }
