@@ -68,6 +68,9 @@ func (s *Sim) kustoHandler() http.Handler {
 	mux.HandleFunc("POST /v1/rest/mgmt", s.serveCommand(s.manage))
 	mux.HandleFunc("POST /v1/rest/query", s.serveCommand(s.query))
 	mux.HandleFunc("POST /v2/rest/query", s.serveCommand(s.query))
+	mux.HandleFunc("GET /v1/rest/ingestion/configuration", s.permitted(s.serveIngestionConfiguration))
+	mux.HandleFunc("POST /v1/rest/ingestion/queued/{db}/{table}", s.permitted(s.serveSubmit))
+	mux.HandleFunc("GET /v1/rest/ingestion/queued/{db}/{table}/{id}", s.permitted(s.serveOperation))
 	mux.HandleFunc("GET /sim/rows", s.serveRows)
 	mux.HandleFunc("GET /sim/stats", s.serveStats)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -122,9 +125,8 @@ func (s *Sim) serveCommand(run func(*http.Request, *command) (*dataset, *kustoEr
 	return func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
 		c, err := readCommand(r)
-		if s.opts.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.opts.Token {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			err = kustoErrorOf(http.StatusUnauthorized)
+		if err == nil {
+			err = s.authorize(w, r, roleOf(r, c))
 		}
 		if err != nil {
 			err.write(w, r)

@@ -23,7 +23,7 @@ type ingestor struct {
 
 	mu struct {
 		sync.Mutex
-		inbox []string     // texts of queue messages
+		inbox []arrival    // in the order they came
 		later []delayed    // transient failures, in the order they come due
 		held  []*ingestion // struck by Hold
 	}
@@ -32,6 +32,12 @@ type ingestor struct {
 	open  map[string]*batch
 	order []*batch // open ones, oldest first
 	ready []*batch // sealed
+}
+
+// arrival is a queue message's text, or a message that came over REST.
+type arrival struct {
+	text    string
+	message *message
 }
 
 type delayed struct {
@@ -63,7 +69,15 @@ func (g *ingestor) poke() {
 // deliver hands the text of a queue message over. It never blocks.
 func (g *ingestor) deliver(text string) {
 	g.mu.Lock()
-	g.mu.inbox = append(g.mu.inbox, text)
+	g.mu.inbox = append(g.mu.inbox, arrival{text: text})
+	g.mu.Unlock()
+	g.poke()
+}
+
+// submit hands over a message that came over REST. It never blocks.
+func (g *ingestor) submit(m *message) {
+	g.mu.Lock()
+	g.mu.inbox = append(g.mu.inbox, arrival{message: m})
 	g.mu.Unlock()
 	g.poke()
 }
@@ -85,8 +99,8 @@ func (g *ingestor) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		for _, text := range g.takeInbox() {
-			g.admit(ctx, text)
+		for _, a := range g.takeInbox() {
+			g.admit(ctx, a)
 		}
 		next := g.sealDue(time.Now())
 		if len(g.ready) > 0 {
@@ -105,12 +119,12 @@ func (g *ingestor) run(ctx context.Context) {
 	}
 }
 
-func (g *ingestor) takeInbox() []string {
+func (g *ingestor) takeInbox() []arrival {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	texts := g.mu.inbox
+	arrived := g.mu.inbox
 	g.mu.inbox = nil
-	return texts
+	return arrived
 }
 
 // sealDue moves what has come due to ready and returns the time to the next.
@@ -151,17 +165,20 @@ func (g *ingestor) seal(b *batch, reason string) {
 }
 
 // admit validates one message and puts it into a batch.
-func (g *ingestor) admit(ctx context.Context, text string) {
+func (g *ingestor) admit(ctx context.Context, a arrival) {
 	g.stats.add(func(s *Stats) { s.MessagesTaken++ })
 	defer g.change.notify()
-	m, bad := decodeMessage(text)
+	m, bad := a.message, (*ingestError)(nil)
+	if m == nil {
+		m, bad = decodeMessage(a.text)
+	}
 	if m == nil {
 		g.stats.add(func(s *Stats) { s.Failed[bad.code]++ })
 		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.code)
 		return
 	}
 	in := &ingestion{message: m, operation: newGUID()}
-	if bad == nil && !g.issuer.validToken(m.property("authorizationContext"), time.Now()) {
+	if bad == nil && !m.submitted && !g.issuer.validToken(m.property("authorizationContext"), time.Now()) {
 		bad = permanent("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
 	}
 	if bad == nil {
@@ -231,6 +248,9 @@ func (g *ingestor) process(ctx context.Context, b *batch) {
 }
 
 func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
+	if in.tracked != nil {
+		in.tracked.begin()
+	}
 	fault := g.faults.strike(in, FailTransient, FailExhausted, FailPermanent, LeavePending, Hold)
 	if fault != nil {
 		switch fault.Kind {

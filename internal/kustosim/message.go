@@ -112,6 +112,9 @@ type message struct {
 		PartitionKey          string
 		RowKey                string
 	}
+
+	submitted bool           // came over REST, whose bearer has been checked
+	tracked   *operationBlob // of a tracked request; nil otherwise
 }
 
 var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)

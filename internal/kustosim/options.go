@@ -55,8 +55,11 @@ type Options struct {
 	// blob for it arrives; where Databases is empty, an unknown database too.
 	AutoCreate bool
 
-	// Token, when set, is the bearer token that the Kusto endpoint demands.
-	Token string
+	// Token, when set, is the bearer token that the Kusto endpoint demands; its
+	// holder is an Admin. Principals are further bearer tokens and the role of
+	// each. Without both, everybody is an Admin.
+	Token      string
+	Principals map[string]Role
 
 	// SASLifetime and TokenLifetime limit what `.get ingestion resources` and
 	// `.get kusto identity token` hand out. Default 24 h each.
@@ -87,6 +90,11 @@ type Options struct {
 	// `.get ingestion resources`.
 	UnknownResource bool
 
+	// PreferredIngestion is what /v1/rest/ingestion/configuration prefers:
+	// "Queue" (the default) for blob and queue, "Rest" for the REST API. "-"
+	// is a service without that API: its paths answer 404.
+	PreferredIngestion string
+
 	// Metadata is the JSON answer of /v1/rest/auth/metadata. Empty means 404,
 	// which tells a client to use the public cloud's defaults.
 	Metadata string
@@ -109,6 +117,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if opts.Listen == "" {
 		opts.Listen = "127.0.0.1:0"
+	}
+	if opts.PreferredIngestion == "" {
+		opts.PreferredIngestion = "Queue"
 	}
 	setDefault(&opts.BatchTime, DefaultBatchTime)
 	setDefault(&opts.BatchItems, DefaultBatchItems)
@@ -141,6 +152,11 @@ func (o *Options) validate() error {
 	}
 	if o.Accounts < 1 || o.Accounts > maxAccounts {
 		errs = append(errs, fmt.Errorf("kustosim: Accounts %d must be between 1 and %d", o.Accounts, maxAccounts))
+	}
+	for token, role := range o.Principals {
+		if token == "" || role < Viewer || role > Admin {
+			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User or Admin"))
+		}
 	}
 	for _, f := range []struct {
 		name  string

@@ -48,10 +48,15 @@ func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *ingestError) {
 // report writes an outcome where the message wants it: level times method
 // (protocol reference sections 5.3 and 6).
 func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOnly bool) {
-	if in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly {
+	if in.tracked == nil && (in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly) {
 		return
 	}
 	if f := g.faults.strike(in, LoseReport); f != nil {
+		return
+	}
+	if in.tracked != nil {
+		in.tracked.set(o)
+		g.written(nil)
 		return
 	}
 	toTheTable := in.ReportMethod == toTable || in.ReportMethod == toQueueAndTable

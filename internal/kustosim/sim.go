@@ -16,14 +16,15 @@ var ErrClosed = errors.New("kustosim: closed")
 
 // Sim is a running simulator. Its methods are safe for concurrent use.
 type Sim struct {
-	opts     Options
-	catalog  *catalog
-	issuer   *issuer
-	stats    *statsBook
-	faults   faultSet
-	change   change
-	ingestor *ingestor
-	storage  storage
+	opts       Options
+	catalog    *catalog
+	issuer     *issuer
+	stats      *statsBook
+	faults     faultSet
+	operations operations
+	change     change
+	ingestor   *ingestor
+	storage    storage
 
 	kusto     *listener
 	listeners []*listener // all of them; written by Start only
@@ -48,7 +49,8 @@ func Start(o *Options) (*Sim, error) {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
 	s := &Sim{opts: opts, catalog: newCatalog(opts.Databases), issuer: newIssuer(opts.SASLifetime, opts.TokenLifetime),
-		stats: newStatsBook(), done: make(chan struct{})}
+		stats: newStatsBook(), done: make(chan struct{}),
+		operations: operations{byID: make(map[string]*operation)}}
 	s.ingestor = newIngestor(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel

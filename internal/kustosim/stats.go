@@ -16,6 +16,8 @@ type Stats struct {
 	BlobBytes        int64
 	BlocksPut        int64
 	MessagesPosted   int64 // accepted by a ready queue; with external storage, taken from it
+	RequestsQueued   int64 // accepted over REST
+	BlobsQueued      int64 // of those requests
 	EntitiesInserted int64 // into the status table by clients; built-in storage only
 	TokensIssued     int64
 
@@ -28,7 +30,7 @@ type Stats struct {
 	Retried         int64            // attempts that failed for a transient reason
 	MalformedLines  int64            // lines of format json that were passed over
 	RawSizeMismatch int64            // messages whose RawDataSize was not the raw size of the blob
-	ReportsWritten  int64            // status entities and report queue messages
+	ReportsWritten  int64            // status entities, report queue messages, states of tracked requests
 	ReportsFailed   int64            // reports that storage did not take
 }
 

@@ -1,0 +1,94 @@
+package kustosim
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Role is what a principal may do. Each role includes those before it. The
+// service grants roles by database or table; here they hold for everything.
+type Role int
+
+// The roles, after protocol reference section 1.4.
+const (
+	// Viewer may query and run .show commands, and may not ingest.
+	Viewer Role = iota + 1
+	// Ingestor may also ingest, which begins with learning the resources.
+	Ingestor
+	// User may also create tables and mappings, and ask for the state of
+	// operations and for capacity.
+	User
+	// Admin may do everything.
+	Admin
+)
+
+var roleNames = map[Role]string{Viewer: "Viewer", Ingestor: "Ingestor", User: "User", Admin: "Admin"}
+
+// String is the role's name.
+func (r Role) String() string { return roleNames[r] }
+
+// roleOf is the role that a request needs: by its command, else by its path.
+func roleOf(r *http.Request, c *command) Role {
+	switch {
+	case c == nil && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/rest/ingestion/queued/"):
+		return User
+	case c == nil:
+		return Ingestor
+	case strings.HasSuffix(r.URL.Path, "/rest/query"):
+		return Viewer
+	}
+	words := strings.Fields(strings.ToLower(c.CSL))
+	has := func(prefix string) bool { return strings.HasPrefix(strings.Join(words, " "), prefix) }
+	switch {
+	case has(".get "), has(".show ingestion resources"), has(".ingest "):
+		return Ingestor
+	case has(".show operations"), has(".show capacity"), has(".create "), has(".create-merge "), has(".create-or-alter "):
+		return User
+	case has(".show "):
+		return Viewer
+	}
+	return Admin
+}
+
+// authorize checks the bearer token of a request and the role of who holds it.
+func (s *Sim) authorize(w http.ResponseWriter, r *http.Request, need Role) *kustoError {
+	if s.opts.Token == "" && len(s.opts.Principals) == 0 {
+		return nil
+	}
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	role := s.opts.Principals[token]
+	if token != "" && token == s.opts.Token {
+		role = Admin
+	}
+	switch {
+	case role == 0:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return kustoErrorOf(http.StatusUnauthorized)
+	case role < need:
+		e := kustoErrorOf(http.StatusForbidden)
+		e.message = "Principal is not authorized to perform the operation; it needs the role " + need.String() + " and has " + role.String() + "."
+		return e
+	}
+	return nil
+}
+
+// permitted puts the check of the bearer before a handler that takes no command.
+func (s *Sim) permitted(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		stampKusto(w, r)
+		if s.opts.PreferredIngestion == noIngestionAPI {
+			drain(r)
+			kustoErrorOf(http.StatusNotFound).write(w, r)
+			return
+		}
+		if err := s.authorize(w, r, roleOf(r, nil)); err != nil {
+			drain(r)
+			err.write(w, r)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// noIngestionAPI is the PreferredIngestion of a service without the REST API.
+const noIngestionAPI = "-"
