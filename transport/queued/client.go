@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -21,6 +22,22 @@ import (
 // told to ignore the limit (protocol reference section 4.4).
 const maxBatchBytes = 4 << 30
 
+// Protocol is how a client asks the service to ingest an uploaded blob.
+type Protocol uint8
+
+const (
+	// Auto is what the service's configuration prefers. A service that cannot
+	// be asked, or does not have the REST API, is served by queue; and so it is
+	// for five minutes after a request over REST that failed, because queues
+	// work while data management is down.
+	Auto Protocol = iota
+	// Queue is a message on an Azure queue (the protocol's version 1).
+	Queue
+	// REST is a request to the data management endpoint (version 2, which
+	// Microsoft calls a preview). It has no idempotency key either.
+	REST
+)
+
 // ClientOptions configure a [Client]. Nil and the zero value are the defaults.
 type ClientOptions struct {
 	// ClientOptions are the Azure SDK's. Its Transport carries every request,
@@ -34,6 +51,12 @@ type ClientOptions struct {
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
 	// Kusto domains to which a token may be sent.
 	AllowHosts []string
+
+	// Protocol is Auto by default.
+	Protocol Protocol
+
+	// Storage is where blobs go; nil means the containers that the service lends.
+	Storage *Storage
 
 	// UploadTimeout bounds one request of an upload, which carries at most
 	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
@@ -84,6 +107,9 @@ func (o *ClientOptions) validate() (errs []error) {
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
 	}
+	if o.Protocol > REST {
+		errs = append(errs, &ingest.FieldError{Field: "Protocol", Value: fmt.Sprint(o.Protocol), Rule: "must be Auto, Queue or REST"})
+	}
 	return errs
 }
 
@@ -94,6 +120,11 @@ type Client struct {
 	service   *kusto.Service
 	ingestion *kusto.Ingestion
 	zippers   sync.Pool // of *gzip.Writer at opts.CompressionLevel
+	own       *ownStorage
+	now       func() time.Time
+
+	// restAgain is when Auto asks over REST again, in Unix nanoseconds.
+	restAgain atomic.Int64
 }
 
 var (
@@ -108,7 +139,12 @@ var (
 // machine (a simulator) accepts. All violated rules are reported at once; the
 // error matches [ingest.ErrInvalid].
 func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions) (*Client, error) {
-	c := &Client{opts: opts.withDefaults()}
+	return newClient(endpoint, cred, opts, time.Now)
+}
+
+// newClient is NewClient with the clock that decides what is stale.
+func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions, now func() time.Time) (*Client, error) {
+	c := &Client{opts: opts.withDefaults(), now: now}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
 		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
@@ -116,10 +152,16 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	if err != nil {
 		errs = append(errs, err)
 	}
+	if c.opts.Storage != nil {
+		c.own, err = newOwnStorage(c.opts.Storage, err == nil && service.Cluster().Loopback)
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	c.service, c.ingestion = service, kusto.NewIngestion(service)
+	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
 	c.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, c.opts.CompressionLevel)
 		if err != nil {

@@ -1,6 +1,6 @@
 // Package queued is the transport for queued ingestion: a batch is uploaded as
-// one blob, and a message on an Azure queue asks the data management service
-// to ingest it (protocol reference sections 3 to 6).
+// one blob, and a message on an Azure queue, or a request over REST, asks the
+// data management service to ingest it (protocol reference sections 3 to 7).
 //
 //	cred, err := azidentity.NewDefaultAzureCredential(nil)
 //	...
@@ -10,8 +10,8 @@
 //
 // # Promise
 //
-// One Send posts at most one message. The post is one HTTP attempt, without
-// redirects: a reply that says 201 is Accepted; no connection, or a refusal,
+// One Send posts at most one message or request. The post is one HTTP attempt,
+// without redirects: a reply of success is Accepted; no connection, or a refusal,
 // means that the batch was not accepted; everything else (a lost reply, a
 // 5xx, a timeout) is Unknown. With [ingest.ExactlyOnce] the message carries
 // the tag "ingest-by:<batch id>" and ingestIfNotExists from the first attempt,
@@ -36,12 +36,24 @@
 // unknown one reads them first, and posts nothing if the batch is in. The rows
 // stay in the table, as those of every client do.
 //
+// A batch that was submitted over REST is one tracked operation, whose id is
+// noted as soon as the reply is there; Track asks for its state. An attempt
+// whose reply was lost has no id and stays unknown: the tag decides about its
+// repeat. Which of the two ways is taken is [ClientOptions].Protocol; a batch
+// may have attempts of both kinds, and the outcome is judged from all of them.
+// To ask for an operation takes the role User of the database, which sending
+// does not.
+//
 // A batch of [ingest.ConfirmAccepted] has no row, and neither has any batch
-// where the cluster names no status table: they are answered with
-// [ingest.HandedOver], for nobody will ever tell. A status table out of reach holds deliveries up, because an outcome that cannot be learned would
+// on a queue where the cluster names no status table: they are answered with
+// [ingest.HandedOver], for nobody will ever tell. A status table out of reach
+// holds deliveries up, because an outcome that cannot be learned would
 // have to be guessed.
 //
 // # What it does not do
+//
+// One request over REST carries one blob, as one Send carries one batch; the
+// API's lake folders are not used.
 //
 // It retries nothing but the parts of an upload, briefly. It starts no
 // goroutine that outlives a call. It reads none of the report queues, which

@@ -95,13 +95,7 @@ func additionalProperties(b *ingest.Batch, token string) map[string]any {
 	if p.MappingReference != "" || p.Mapping != "" {
 		a["ingestionMappingType"] = string(p.Format.MappingKind())
 	}
-	tags, unless := p.Tags, p.IngestIfNotExists
-	if by := b.IngestBy(); by != "" {
-		// Both are needed: the tag makes a later copy detectable, the condition
-		// makes this one check (section 10.2).
-		tags = append(tags[:len(tags):len(tags)], ingest.TagIngestBy+by)
-		unless = append(unless[:len(unless):len(unless)], by)
-	}
+	tags, unless := tagsOf(b)
 	if len(tags) > 0 {
 		a["tags"] = jsonText(tags)
 	}
@@ -136,6 +130,18 @@ func additionalProperties(b *ingest.Batch, token string) map[string]any {
 		}
 	}
 	return a
+}
+
+// tagsOf is the tags of a batch's extents, and those that must not be there.
+func tagsOf(b *ingest.Batch) (tags, unless []string) {
+	tags, unless = b.Properties.Tags, b.Properties.IngestIfNotExists
+	if by := b.IngestBy(); by != "" {
+		// Both are needed: the tag makes a later copy detectable, the condition
+		// makes this one check (section 10.2).
+		tags = append(tags[:len(tags):len(tags)], ingest.TagIngestBy+by)
+		unless = append(unless[:len(unless):len(unless)], by)
+	}
+	return tags, unless
 }
 
 // jsonText is a value as JSON without the escaping for HTML, which would cost

@@ -18,6 +18,7 @@ const maxAttempts = 64
 const (
 	stageUpload  = "upload"  // about to upload
 	stageEnqueue = "enqueue" // uploaded; about to enqueue
+	stageSubmit  = "submit"  // uploaded; about to submit over REST
 )
 
 // progress is what a Journal keeps of a batch. It goes to disk: names only,
@@ -35,7 +36,21 @@ type progress struct {
 	Wire int64  `json:"wire,omitempty"`
 	// Attempts that passed Commit, ascending: their messages may be posted.
 	Attempts []int `json:"attempts,omitempty"`
+	// Submits are the attempts over REST that passed Commit, ascending.
+	Submits []submitted `json:"submits,omitempty"`
 }
+
+// submitted is an attempt over REST.
+type submitted struct {
+	Attempt int `json:"attempt"`
+	// Request is the request's x-ms-client-request-id, for support.
+	Request string `json:"request,omitempty"`
+	// Operation is the service's id; empty while the reply is not there.
+	Operation string `json:"operation,omitempty"`
+}
+
+// maxText bounds an id that is kept.
+const maxText = 128
 
 // decodeProgress reads a progress. What it cannot read, and the progress of
 // another version, is as good as none: the batch is uploaded and tagged anew.
@@ -47,6 +62,10 @@ func decodeProgress(b []byte) progress {
 	p.Attempts = slices.DeleteFunc(p.Attempts, func(n int) bool { return n < 1 })
 	slices.Sort(p.Attempts)
 	p.Attempts = slices.Compact(p.Attempts)
+	p.Submits = slices.DeleteFunc(p.Submits, func(s submitted) bool {
+		return s.Attempt < 1 || len(s.Operation) > maxText || len(s.Request) > maxText
+	})
+	slices.SortStableFunc(p.Submits, func(a, b submitted) int { return a.Attempt - b.Attempt })
 	return p
 }
 
@@ -56,6 +75,9 @@ func (p progress) encode() []byte {
 	for keep := maxAttempts; ; keep /= 2 {
 		if n := len(p.Attempts); n > keep {
 			p.Attempts = p.Attempts[n-keep:]
+		}
+		if n := len(p.Submits); n > keep {
+			p.Submits = p.Submits[n-keep:]
 		}
 		b, err := json.Marshal(p)
 		if err != nil {
@@ -80,10 +102,23 @@ func (p progress) with(attempt int) progress {
 	return p
 }
 
+// submit returns the progress with an attempt over REST, or with what is known
+// of one by now.
+func (p progress) submit(s submitted) progress {
+	p.Submits = slices.DeleteFunc(slices.Clone(p.Submits), func(have submitted) bool { return have.Attempt == s.Attempt })
+	p.Submits = append(p.Submits, s)
+	slices.SortFunc(p.Submits, func(a, b submitted) int { return a.Attempt - b.Attempt })
+	return p
+}
+
 // latest is the last attempt that passed Commit, 0 for none.
 func (p progress) latest() int {
-	if len(p.Attempts) == 0 {
-		return 0
+	var n int
+	if len(p.Attempts) > 0 {
+		n = p.Attempts[len(p.Attempts)-1]
 	}
-	return p.Attempts[len(p.Attempts)-1]
+	if len(p.Submits) > 0 {
+		n = max(n, p.Submits[len(p.Submits)-1].Attempt)
+	}
+	return n
 }

@@ -23,12 +23,14 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 // attempt is one Send under way.
 type attempt struct {
 	*Client
-	d         *transport.Delivery
-	progress  progress
-	resources *kusto.Resources
-	token     string
-	queue     kusto.Resource
-	table     *kusto.Resource // nil: outcomes are not tracked
+	d          *transport.Delivery
+	progress   progress
+	rest       bool             // over REST; otherwise by queue
+	containers []kusto.Resource // to upload to
+	resources  *kusto.Resources // nil: not needed over REST, and not to be had
+	token      string           // by queue only
+	queue      kusto.Resource   // by queue only
+	table      *kusto.Resource  // by queue only; nil: outcomes are not tracked
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
@@ -38,9 +40,9 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
 	}
-	if a.table != nil && len(a.progress.Attempts) > 0 {
-		// An earlier message may have been posted. What the service said of it
-		// counts more than another copy of it.
+	if a.progress.latest() > 0 {
+		// An earlier message or request may have been posted. What the service
+		// said of it counts more than another copy of it.
 		in, err := a.earlier(ctx)
 		if err != nil {
 			return transport.Ack{}, err
@@ -53,9 +55,15 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if err != nil {
 		return transport.Ack{}, err
 	}
+	if a.rest {
+		if err := a.submit(ctx, container); err != nil {
+			return transport.Ack{}, err
+		}
+		return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
+	}
 	var row *statusRow
 	if a.table != nil {
-		row = &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
+		row = a.statusRow()
 		in, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
 		if err != nil {
 			return transport.Ack{}, err
@@ -85,35 +93,95 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 // prepare gets what the attempt needs of the service, and refuses a message
 // that would be too long before anything is uploaded for it.
 func (a *attempt) prepare(ctx context.Context) error {
-	var err error
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
-	if a.resources, err = a.ingestion.Resources(rctx); err != nil {
+	if a.progress.Blob == "" {
+		a.progress.Blob = blobName(a.d.Batch)
+	}
+	lent, err := a.choose(rctx)
+	if err != nil {
 		return err
 	}
-	if a.token, err = a.ingestion.Token(rctx); err != nil {
+	// Resources and token are kept up over REST too: with them Auto goes on by
+	// queue while data management is down.
+	if a.resources, err = a.ingestion.Resources(rctx); err == nil {
+		a.token, err = a.ingestion.Token(rctx)
+		if len(lent) == 0 {
+			lent = a.resources.Containers
+		}
+	}
+	if err != nil && (!a.rest || len(lent) == 0) {
 		return err
+	}
+	a.containers = lent
+	if a.own != nil {
+		if a.containers, err = a.own.containers(rctx); err != nil {
+			return err
+		}
+	}
+	if a.rest {
+		return nil
 	}
 	if a.d.Batch.Confirm != ingest.ConfirmAccepted && len(a.resources.StatusTables) > 0 {
 		a.table = &a.resources.StatusTables[0]
 	}
 	a.queue = a.ingestion.Ranking.Order(a.resources.Queues)[0]
-	if a.progress.Blob == "" {
-		a.progress.Blob = blobName(a.d.Batch)
-	}
 	var row *statusRow
 	if a.table != nil {
-		row = &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
+		row = a.statusRow()
 	}
-	_, err = a.message(a.resources.Containers[0], row).encode()
+	_, err = a.message(a.containers[0], row).encode()
 	return err
+}
+
+// restPause is how long Auto goes by queue after a request over REST, or for
+// the configuration, failed.
+const restPause = 5 * time.Minute
+
+// choose decides how the service is asked, and returns the containers that it
+// lends for that.
+func (a *attempt) choose(ctx context.Context) ([]kusto.Resource, error) {
+	if a.opts.Protocol == Queue || a.opts.Protocol == Auto && a.now().UnixNano() < a.restAgain.Load() {
+		return nil, nil
+	}
+	conf, err := a.ingestion.Configuration(ctx)
+	switch {
+	case a.opts.Protocol == Auto && err != nil:
+		a.restAgain.Store(a.now().Add(restPause).UnixNano())
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case a.opts.Protocol == Auto:
+		if a.rest = conf.PreferREST; a.rest {
+			return conf.Containers, nil
+		}
+		return nil, nil
+	}
+	if conf.Absent {
+		return nil, &transport.Error{Op: opSubmit, Class: transport.Transient, Code: "404", Message: "the service has no REST API for queued ingestion; use Protocol Auto or Queue"}
+	}
+	a.rest = true
+	return conf.Containers, nil
+}
+
+func (a *attempt) statusRow() *statusRow {
+	return &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
 }
 
 func (a *attempt) message(container kusto.Resource, row *statusRow) *message {
 	return newMessage(a.d.Batch, envelope{
-		blobURL: container.Join(a.progress.Blob), size: a.d.Payload.Size(), token: a.token, created: time.Now(),
+		blobURL: a.blobURL(container), size: a.d.Payload.Size(), token: a.token, created: time.Now(),
 		row: row, app: a.service.App(), version: a.service.ClientVersion(),
 	})
+}
+
+// blobURL is the blob's address as the service is told it: a secret.
+func (a *attempt) blobURL(container kusto.Resource) string {
+	u := container.Join(a.progress.Blob)
+	if a.own != nil {
+		u += a.own.suffix
+	}
+	return u
 }
 
 // failed classifies an error of a storage call, tells the ranking, and has the
@@ -124,6 +192,7 @@ func (c *Client) failed(ctx context.Context, op string, r kusto.Resource, err er
 	}
 	if kusto.StorageRefused(err) {
 		c.ingestion.InvalidateResources()
+		c.ingestion.InvalidateConfiguration()
 	}
 	return kusto.StorageFailure(op, err, effect, sent)
 }

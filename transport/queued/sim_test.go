@@ -44,7 +44,8 @@ func settleSim(t testing.TB, sim *kustosim.Sim) {
 		for _, n := range s.Failed {
 			ended += n
 		}
-		return ended >= s.MessagesPosted && s.ReportsWritten >= s.MessagesPosted
+		asked := s.MessagesPosted + s.BlobsQueued
+		return ended >= asked && s.ReportsWritten >= asked
 	})
 	if err != nil {
 		t.Fatalf("the simulator does not settle: %v; %+v", err, sim.Stats())
@@ -62,12 +63,17 @@ func simText(t testing.TB, row kustosim.Row) string {
 }
 
 func TestTransportContractOnSimulator(t *testing.T) {
+	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue) })
+	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST) })
+}
+
+func contractOnSimulator(t *testing.T, protocol Protocol) {
 	transporttest.Run(t, transporttest.Harness{
 		// The simulator keeps only the hash of a format it cannot read.
 		Formats: []ingest.Format{ingest.JSON, ingest.CSV},
 		New: func(t *testing.T) *transporttest.Target {
 			sim := startSim(t, &kustosim.Options{UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
-			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond})
+			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,6 +82,14 @@ func TestTransportContractOnSimulator(t *testing.T) {
 				return func(testing.TB) {
 					sim.IngestFault("Telemetry", "Events", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: code, Times: 1})
 				}
+			}
+			effect := struct {
+				host    kustosim.Host
+				path    string
+				refusal int
+			}{kustosim.Queue, "", 403}
+			if protocol == REST {
+				effect.host, effect.path, effect.refusal = kustosim.DM, "/ingestion/queued/", 401
 			}
 			hosts := []kustosim.Host{kustosim.DM, kustosim.Blob, kustosim.Queue, kustosim.Table}
 			var up []func()
@@ -107,7 +121,7 @@ func TestTransportContractOnSimulator(t *testing.T) {
 					}
 				},
 				LoseReply: func(testing.TB) {
-					sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Times: 1})
+					sim.Fault(effect.host, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: effect.path, Times: 1})
 				},
 				Stall: func(testing.TB) func() {
 					var removes []func()
@@ -128,7 +142,7 @@ func TestTransportContractOnSimulator(t *testing.T) {
 						sim.Fault(kustosim.Blob, kustosim.Fault{Kind: kustosim.Respond, Status: 503, Times: 3})
 					},
 					transport.Unauthorized: func(testing.TB) {
-						sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.Respond, Status: 403, Code: "AuthorizationPermissionMismatch", Times: 1})
+						sim.Fault(effect.host, kustosim.Fault{Kind: kustosim.Respond, Method: "POST", PathContains: effect.path, Status: effect.refusal, Times: 1, Code: "AuthorizationPermissionMismatch"})
 					},
 				},
 			}

@@ -136,16 +136,49 @@ func (c *Client) rows(ctx context.Context, table kusto.Resource, id ingest.Batch
 
 // earlier reports whether earlier attempts brought the batch in.
 func (a *attempt) earlier(ctx context.Context) (bool, error) {
-	for _, table := range a.resources.StatusTables {
-		rows, err := a.rows(ctx, table, a.d.Batch.ID)
-		if err != nil {
-			return false, err
-		}
-		if o, _ := judge(rows, a.progress.latest()); o.State.Ingested() {
-			return true, nil
+	var tables []kusto.Resource
+	if a.resources != nil && a.d.Batch.Confirm != ingest.ConfirmAccepted {
+		tables = a.resources.StatusTables
+	}
+	rows, err := a.found(ctx, tables, a.d.Batch, a.progress)
+	if err != nil {
+		return false, err
+	}
+	o, _ := judge(rows, a.progress.latest())
+	return o.State.Ingested(), nil
+}
+
+// found is what is to be learned of a batch: the rows of the first status
+// table that has any, and the operations of its requests over REST as rows.
+func (c *Client) found(ctx context.Context, tables []kusto.Resource, b *ingest.Batch, p progress) ([]row, error) {
+	var out []row
+	if len(p.Attempts) > 0 || len(p.Submits) == 0 {
+		for _, table := range tables {
+			rows, err := c.rows(ctx, table, b.ID)
+			if err != nil {
+				return nil, err
+			}
+			if len(rows) > 0 {
+				out = rows
+				break
+			}
 		}
 	}
-	return false, nil
+	for _, s := range p.Submits {
+		if s.Operation == "" {
+			continue
+		}
+		rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
+		r, err := c.ingestion.Operation(rctx, b.Properties.Database, b.Properties.Table, s.Operation, b.ID.String())
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		if r.Status != "" {
+			out = append(out, row{Key: rowKey(s.Attempt), Status: r.Status, Code: r.Code, FailureStatus: r.FailureStatus, Details: r.Details, Operation: s.Operation})
+		}
+	}
+	return out, nil
 }
 
 // insertRow puts the attempt's row in, before its message, so that the service

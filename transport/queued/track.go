@@ -2,6 +2,7 @@ package queued
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,21 +26,16 @@ const (
 // Cadence is ClientOptions.TrackInterval and 64.
 func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, trackAtMost }
 
-// Track reads the status rows of batches. A batch is left out where its rows
-// say nothing yet, where it has none, and where the cluster has no status
-// table. Accepted is reported when a row shows that the service has the
+// Track reads the status rows of batches, and the operations of those that
+// were submitted over REST. A batch is left out where these say nothing yet,
+// and where it has none. Accepted is reported when a row shows that the service has the
 // message. The error is a *[transport.Error], the first of those met; the
 // verdicts beside it hold. After 8 errors the batches not yet asked about are
 // left for the next call.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
-	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
-	resources, err := c.ingestion.Resources(rctx)
-	cancel()
+	tables, err := c.statusTables(ctx, pending)
 	if err != nil {
 		return nil, err
-	}
-	if len(resources.StatusTables) == 0 {
-		return nil, nil
 	}
 	var (
 		failures atomic.Int32
@@ -57,7 +53,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			if failures.Load() >= trackFailures {
 				return nil
 			}
-			v, err := c.verdict(ctx, resources.StatusTables, p)
+			v, err := c.verdict(ctx, tables, p)
 			if err != nil {
 				failures.Add(1)
 				return err
@@ -75,30 +71,43 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 	return verdicts, err
 }
 
+// statusTables are the status tables, where one of the batches needs them.
+func (c *Client) statusTables(ctx context.Context, pending []transport.Pending) ([]kusto.Resource, error) {
+	needed := func(p transport.Pending) bool {
+		pr := decodeProgress(p.Progress)
+		return p.Batch.Confirm != ingest.ConfirmAccepted && (len(pr.Attempts) > 0 || len(pr.Submits) == 0)
+	}
+	if !slices.ContainsFunc(pending, needed) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
+	defer cancel()
+	resources, err := c.ingestion.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return resources.StatusTables, nil
+}
+
 // verdict asks about one batch; its State is 0 where nothing can be said.
 func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, p transport.Pending) (transport.Verdict, error) {
 	v := transport.Verdict{Batch: p.Batch.ID}
-	for _, table := range tables {
-		rows, err := c.rows(ctx, table, p.Batch.ID)
-		if err != nil {
-			return v, err
+	pr := decodeProgress(p.Progress)
+	rows, err := c.found(ctx, tables, p.Batch, pr)
+	if err != nil {
+		return v, err
+	}
+	o, r := judge(rows, pr.latest())
+	v.State = o.State
+	if o.State == ingest.DeadLettered {
+		if r.Code == kusto.InvalidToken {
+			c.ingestion.InvalidateToken()
 		}
-		if len(rows) == 0 {
-			continue
+		code := r.Code
+		if code == "" {
+			code = r.Status
 		}
-		o, r := judge(rows, decodeProgress(p.Progress).latest())
-		v.State = o.State
-		if o.State == ingest.DeadLettered {
-			if r.Code == kusto.InvalidToken {
-				c.ingestion.InvalidateToken()
-			}
-			code := r.Code
-			if code == "" {
-				code = r.Status
-			}
-			v.Failure = &transport.Error{Op: "ingestion", Class: o.Class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
-		}
-		return v, nil
+		v.Failure = &transport.Error{Op: "ingestion", Class: o.Class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
 	}
 	return v, nil
 }

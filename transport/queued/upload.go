@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/klauspost/compress/gzip"
 
@@ -33,8 +33,8 @@ const opUpload = "upload"
 // there still, and returns the container and the bytes sent. It leaves the
 // progress naming the blob and its ETag.
 func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
-	containers := a.ingestion.Ranking.Order(a.resources.Containers)
-	if last, ok := kusto.Find(a.resources.Containers, a.progress.Host, a.progress.Container); ok {
+	containers := a.ingestion.Ranking.Order(a.containers)
+	if last, ok := kusto.Find(a.containers, a.progress.Host, a.progress.Container); ok {
 		if a.there(ctx, last) {
 			return last, 0, nil
 		}
@@ -82,8 +82,7 @@ func (a *attempt) noteUploaded(ctx context.Context) error {
 // put uploads the payload to one container. An error of the payload is
 // returned wrapped and unclassified: it is not the destination's.
 func (a *attempt) put(ctx context.Context, container kusto.Resource) (int64, error) {
-	client, err := blockblob.NewClientWithNoCredential(container.Join(a.progress.Blob),
-		&blockblob.ClientOptions{ClientOptions: a.storage(blockRetries, a.opts.UploadTimeout)})
+	client, err := a.blob(container, a.storage(blockRetries, a.opts.UploadTimeout))
 	if err != nil {
 		return 0, kusto.WireFailure(opUpload, err, kusto.NoEffect, nil)
 	}
@@ -108,6 +107,14 @@ func (a *attempt) put(ctx context.Context, container kusto.Resource) (int64, err
 	return src.wire, nil
 }
 
+// blob opens the batch's blob in a container.
+func (a *attempt) blob(container kusto.Resource, o azcore.ClientOptions) (*blockblob.Client, error) {
+	if a.own != nil && a.own.cred != nil {
+		return blockblob.NewClient(container.Join(a.progress.Blob), a.own.cred, &blockblob.ClientOptions{ClientOptions: o})
+	}
+	return blockblob.NewClientWithNoCredential(container.Join(a.progress.Blob), &blockblob.ClientOptions{ClientOptions: o})
+}
+
 // maxETag bounds what is remembered of a blob's version.
 const maxETag = 128
 
@@ -118,7 +125,7 @@ func (a *attempt) there(ctx context.Context, container kusto.Resource) bool {
 	if a.progress.ETag == "" || a.progress.Blob == "" {
 		return false
 	}
-	client, err := blob.NewClientWithNoCredential(container.Join(a.progress.Blob), &blob.ClientOptions{ClientOptions: a.storage(0, a.opts.RequestTimeout)})
+	client, err := a.blob(container, a.storage(0, a.opts.RequestTimeout))
 	if err != nil {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -144,6 +145,20 @@ func trusted(host string, allow []string) bool {
 		}
 	}
 	return false
+}
+
+// HostIn reports whether a host is in one of the domains, which begin with a
+// dot, or is listed in allow: a host, or a domain with a leading dot.
+func HostIn(host string, domains, allow []string) bool {
+	host = strings.ToLower(host)
+	in := func(entry string) bool {
+		entry = strings.ToLower(strings.TrimSpace(entry))
+		if strings.HasPrefix(entry, ".") {
+			return strings.HasSuffix(host, entry) && len(host) > len(entry)
+		}
+		return entry != "" && host == entry
+	}
+	return slices.ContainsFunc(domains, in) || slices.ContainsFunc(allow, in)
 }
 
 // shown is a caller's URL for an error: without what could be a secret in it,

@@ -1,21 +1,17 @@
 package kusto
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	azruntime "github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/google/uuid"
 
 	"kustospool/ingest"
@@ -101,6 +97,7 @@ type Call struct {
 	Database string // empty for commands without one
 	Command  string
 	Effect   Effect
+	Role     Role // what the command needs, for the words of a refusal
 	// RequestID is the x-ms-client-request-id, by which the service can be
 	// asked about the command later; empty means a fresh one.
 	RequestID string
@@ -129,32 +126,11 @@ func (s *Service) Mgmt(ctx context.Context, call Call) ([]Table, error) {
 	if call.Engine {
 		root = s.cluster.Engine
 	}
-	ctx, sent := Watch(ctx)
-	req, err := azruntime.NewRequest(ctx, http.MethodPost, root+"/v1/rest/mgmt")
+	reply, err := s.exchange(ctx, exchange{
+		op: call.Op, method: http.MethodPost, url: root + "/v1/rest/mgmt", body: body, effect: call.Effect, requestID: call.RequestID, role: call.Role,
+	})
 	if err != nil {
-		return nil, &transport.Error{Op: call.Op, Class: transport.Transient, Message: "the endpoint has no valid address"}
-	}
-	s.sign(req.Raw().Header, call.RequestID)
-	if err := req.SetBody(streaming.NopCloser(bytes.NewReader(body)), "application/json; charset=utf-8"); err != nil {
-		return nil, &transport.Error{Op: call.Op, Class: transport.Transient, Message: Words(err.Error())}
-	}
-	resp, err := s.pipeline.Do(req)
-	if err != nil {
-		return nil, withRequest(WireFailure(call.Op, err, call.Effect, sent), call.RequestID)
-	}
-	defer resp.Body.Close()
-	reply, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, withRequest(WireFailure(call.Op, err, call.Effect, sent), call.RequestID)
-	}
-	if resp.StatusCode != http.StatusOK {
-		re := decodeRESTError(resp.StatusCode, reply)
-		code := re.Code
-		if code == "" {
-			code = strconv.Itoa(re.Status)
-		}
-		return nil, &transport.Error{Op: call.Op, Class: commandClass(re, call.Effect), Code: code, Message: re.Message,
-			RetryAfter: RetryAfter(resp.Header, time.Now()), RequestID: call.RequestID, Err: re}
+		return nil, err
 	}
 	tables, err := DecodeDataset(reply)
 	if err != nil {

@@ -60,15 +60,20 @@ type Ingestion struct {
 	service   *Service
 	resources *cached[*Resources]
 	token     *cached[string]
+	config    *cached[*Configuration]
 	// Ranking is of the storage accounts.
 	Ranking *Ranking
 }
 
 // NewIngestion returns an empty cache over the service; nothing is sent.
-func NewIngestion(s *Service) *Ingestion {
-	in := &Ingestion{service: s, Ranking: NewRanking(nil)}
-	in.resources = newCached(in.fetchResources, time.Now)
-	in.token = newCached(in.fetchToken, time.Now)
+func NewIngestion(s *Service) *Ingestion { return NewIngestionAt(s, time.Now) }
+
+// NewIngestionAt is NewIngestion with a clock.
+func NewIngestionAt(s *Service, now func() time.Time) *Ingestion {
+	in := &Ingestion{service: s, Ranking: NewRanking(now)}
+	in.resources = newCached(in.fetchResources, now)
+	in.token = newCached(in.fetchToken, now)
+	in.config = newCached(in.fetchConfiguration, now)
 	return in
 }
 
@@ -103,7 +108,7 @@ func (in *Ingestion) InvalidateToken() { in.token.Invalidate() }
 const opResources, opToken = "ingestion resources", "identity token"
 
 func (in *Ingestion) fetchResources(ctx context.Context) (*Resources, time.Time, error) {
-	tables, err := in.service.Mgmt(ctx, Call{Op: opResources, Command: ".get ingestion resources"})
+	tables, err := in.service.Mgmt(ctx, Call{Op: opResources, Command: ".get ingestion resources", Role: RoleIngest})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -137,14 +142,12 @@ func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
 		default:
 			continue
 		}
-		res, ok := parseResource(t.Text(i, "StorageRoot"), loopback)
+		res, ok := ParseResource(t.Text(i, "StorageRoot"), loopback)
 		if !ok {
 			continue // one that cannot be used does not spoil the others
 		}
 		*list = append(*list, res)
-		if se, err := time.Parse(time.RFC3339, res.uri.Query().Get("se")); err == nil && (ends.IsZero() || se.Before(ends)) {
-			ends = se
-		}
+		ends = earlier(ends, res)
 	}
 	if len(r.Containers) == 0 || len(r.Queues) == 0 {
 		return bad("the reply names no usable container or no usable queue")
@@ -152,9 +155,17 @@ func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
 	return r, ends, nil
 }
 
-// parseResource reads one storage address. https is required, but for a
+// earlier is the earlier of ends and the end that a resource's SAS states.
+func earlier(ends time.Time, r Resource) time.Time {
+	if se, err := time.Parse(time.RFC3339, r.uri.Query().Get("se")); err == nil && (ends.IsZero() || se.Before(ends)) {
+		return se
+	}
+	return ends
+}
+
+// ParseResource reads one storage address. https is required, but for a
 // loopback cluster that names loopback storage.
-func parseResource(raw string, loopback bool) (Resource, bool) {
+func ParseResource(raw string, loopback bool) (Resource, bool) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return Resource{}, false
@@ -178,7 +189,7 @@ func parseResource(raw string, loopback bool) (Resource, bool) {
 }
 
 func (in *Ingestion) fetchToken(ctx context.Context) (string, time.Time, error) {
-	tables, err := in.service.Mgmt(ctx, Call{Op: opToken, Command: ".get kusto identity token"})
+	tables, err := in.service.Mgmt(ctx, Call{Op: opToken, Command: ".get kusto identity token", Role: RoleIngest})
 	if err != nil {
 		return "", time.Time{}, err
 	}

@@ -1,0 +1,139 @@
+package kusto
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+)
+
+// Submission is one queued ingestion request over REST (protocol reference
+// section 7.2) for one blob.
+type Submission struct {
+	Database, Table string
+	BlobURL         string // a secret
+	SourceID        string // GUID
+	RawSize         int64
+	Created         string         // ISO time
+	Properties      map[string]any // with "format"
+}
+
+const opSubmit, opOperation = "submit", "operation"
+
+// Body is the request as JSON.
+func (s *Submission) Body() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"timestamp":  s.Created,
+		"blobs":      []any{map[string]any{"url": s.BlobURL, "sourceId": s.SourceID, "rawSize": s.RawSize}},
+		"properties": s.Properties,
+	})
+}
+
+func (in *Ingestion) submitURL(db, table string) string {
+	return in.service.cluster.DM + "/v1/rest/ingestion/queued/" + url.PathEscape(db) + "/" + url.PathEscape(table)
+}
+
+// Submit posts the request, in one HTTP attempt, and returns the operation's
+// id, empty for one that is not tracked. The post has no idempotency key: its
+// lost reply is [transport.Unknown].
+func (in *Ingestion) Submit(ctx context.Context, s *Submission, requestID string) (operation string, err error) {
+	body, err := s.Body()
+	if err != nil {
+		return "", &transport.Error{Op: opSubmit, Class: transport.Permanent, Message: "the batch's properties are not valid text"}
+	}
+	reply, err := in.service.exchange(ctx, exchange{
+		op: opSubmit, method: http.MethodPost, url: in.submitURL(s.Database, s.Table), body: body, effect: HasEffect,
+		requestID: requestID, role: RoleIngest,
+	})
+	if err != nil {
+		return "", err
+	}
+	var out struct{ IngestionOperationID string }
+	if err := json.Unmarshal(reply, &out); err != nil {
+		return "", &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the reply is not the JSON that is expected", RequestID: requestID}
+	}
+	return out.IngestionOperationID, nil
+}
+
+// BlobReport is what an operation says of its one blob: Status is Queued,
+// InProgress, Succeeded, Skipped or Failed, and the rest as in the status table.
+type BlobReport struct {
+	Status        string
+	Code          string
+	FailureStatus string
+	Details       string
+}
+
+// Operation asks about an operation of one blob. The report is the zero value
+// where the service no longer knows the operation.
+func (in *Ingestion) Operation(ctx context.Context, db, table, id, sourceID string) (BlobReport, error) {
+	reply, err := in.service.exchange(ctx, exchange{
+		op: opOperation, method: http.MethodGet, url: in.submitURL(db, table) + "/" + url.PathEscape(id) + "?details=true",
+		requestID: NewRequestID(), role: RoleTrack,
+	})
+	if StatusOf(err) == http.StatusNotFound {
+		return BlobReport{}, nil
+	}
+	if err != nil {
+		return BlobReport{}, err
+	}
+	return parseOperation(reply, sourceID)
+}
+
+// parseOperation reads an operation's state, with its names in any case. The
+// blob is found by its source id; where the details leave that out, the counts
+// of an operation of one blob say as much.
+func parseOperation(reply []byte, sourceID string) (BlobReport, error) {
+	var in struct {
+		Status  map[string]int64
+		Details []struct {
+			SourceID, Status, ErrorCode, Details string
+			FailureStatus                        any // a name or a number
+		}
+	}
+	if err := json.Unmarshal(reply, &in); err != nil {
+		return BlobReport{}, &transport.Error{Op: opOperation, Class: transport.Transient, Message: "the reply is not the JSON that is expected"}
+	}
+	for _, d := range in.Details {
+		if strings.EqualFold(d.SourceID, sourceID) || d.SourceID == "" && len(in.Details) == 1 {
+			return reported(d.Status, d.ErrorCode, text(d.FailureStatus), d.Details), nil
+		}
+	}
+	for name, n := range in.Status {
+		if n > 0 && len(in.Details) == 0 {
+			return reported(name, "", "", ""), nil
+		}
+	}
+	return BlobReport{}, nil
+}
+
+// reported puts a blob's state into the words of the status table: a
+// cancelled one is one that the service gave up, and a success by reason of a
+// tag is a skip.
+func reported(status, code, failure, details string) BlobReport {
+	switch strings.ToLower(status) {
+	case "canceled", "cancelled":
+		status, failure = "Failed", "Exhausted"
+	case "succeeded":
+		if code != "" && FailureOutcome(code, "").State == ingest.Skipped {
+			status = "Skipped"
+		}
+	}
+	return BlobReport{Status: status, Code: code, FailureStatus: failure, Details: details}
+}
+
+// text is a decoded JSON string or number as text.
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case float64:
+		b, _ := json.Marshal(v) // a finite number always marshals
+		return string(b)
+	}
+	return ""
+}
