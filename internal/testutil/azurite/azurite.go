@@ -3,10 +3,12 @@ package azurite
 import (
 	"bufio"
 	"crypto/rand"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"regexp"
@@ -14,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kustospool/internal/testutil/npm"
 )
 
 // Azurite is a running emulator. It is safe for use by many goroutines.
@@ -46,11 +50,11 @@ var shared struct {
 func Start(t testing.TB) *Azurite {
 	t.Helper()
 	shared.once.Do(func() { shared.az, shared.err = start() })
-	var missing *missingError
+	var missing *npm.MissingError
 	switch {
 	case shared.err == nil:
 		return shared.az
-	case errors.As(shared.err, &missing) && !required():
+	case errors.As(shared.err, &missing) && !npm.Required("REQUIRE_AZURITE"):
 		t.Skipf("no Azurite: %v", shared.err)
 	default:
 		t.Fatalf("Azurite: %v", shared.err)
@@ -58,26 +62,24 @@ func Start(t testing.TB) *Azurite {
 	return nil
 }
 
-// missingError says what of the machine keeps the emulator from being installed.
-type missingError struct{ err error }
+//go:embed npm
+var files embed.FS
 
-func (e *missingError) Error() string { return e.err.Error() }
-func (e *missingError) Unwrap() error { return e.err }
-
-// required reports whether the environment forbids to skip.
-func required() bool {
-	for _, name := range []string{"CI", "REQUIRE_AZURITE"} {
-		if v := os.Getenv(name); v != "" && v != "0" && v != "false" {
-			return true
-		}
+// install returns the directory of the emulator. The lock file replaces its
+// telemetry and its SQL driver by empty modules.
+func install() (string, error) {
+	root, err := fs.Sub(files, "npm")
+	if err != nil {
+		return "", err
 	}
-	return false
+	p := npm.Package{Name: "azurite", Files: root, CacheEnv: "AZURITE_CACHE", Stubs: []string{"applicationinsights", "tedious"}}
+	return p.Install()
 }
 
 func start() (*Azurite, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return nil, &missingError{err}
+		return nil, &npm.MissingError{Err: err}
 	}
 	dir, err := install()
 	if err != nil {

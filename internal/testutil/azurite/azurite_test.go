@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -139,41 +138,9 @@ func TestEndsWithTheTestBinary(t *testing.T) {
 	}
 }
 
-func TestRequired(t *testing.T) {
-	for _, tt := range []struct {
-		ci, require string
-		want        bool
-	}{{"", "", false}, {"true", "", true}, {"false", "0", false}, {"", "1", true}} {
-		t.Setenv("CI", tt.ci)
-		t.Setenv("REQUIRE_AZURITE", tt.require)
-		if got := required(); got != tt.want {
-			t.Errorf("CI=%q REQUIRE_AZURITE=%q: required is %v", tt.ci, tt.require, got)
-		}
-	}
-}
-
-func TestCacheDirFallsBack(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	temp := t.TempDir()
-	t.Setenv("AZURITE_CACHE", "")
-	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "LocalAppData"} {
-		t.Setenv(name, file)
-	}
-	for _, name := range []string{"TMPDIR", "TEMP", "TMP"} {
-		t.Setenv(name, temp)
-	}
-	dir, fallback, err := cacheDir()
-	if err != nil || !fallback || filepath.Dir(dir) != temp {
-		t.Errorf("cache directory %q, fallback %v, %v", dir, fallback, err)
-	}
-}
-
 // The lock must name no registry: the machine's own configuration decides.
 func TestLockNamesNoRegistry(t *testing.T) {
-	lock, err := pinned.ReadFile("npm/package-lock.json")
+	lock, err := files.ReadFile("npm/package-lock.json")
 	if err != nil {
 		t.Fatal(err)
 	}

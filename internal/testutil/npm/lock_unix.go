@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package azurite
+package npm
 
 import (
 	"os"

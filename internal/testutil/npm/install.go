@@ -1,10 +1,9 @@
-package azurite
+package npm
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,28 +13,53 @@ import (
 	"time"
 )
 
-// pinned is what is installed: the package list, its lock, the stubs and the
-// shim. Its hash names the installation.
-//
-//go:embed npm
-var pinned embed.FS
+// Package is a set of pinned npm packages.
+type Package struct {
+	// Name is of the cache's directory: kustospool-NAME.
+	Name string
+	// Files holds package.json, package-lock.json and whatever else is to lie
+	// beside them, at its root.
+	Files fs.FS
+	// CacheEnv is the environment variable that may name the cache.
+	CacheEnv string
+	// Stubs are packages below stubs/ that the lock file puts in the place of
+	// others of the same name.
+	Stubs []string
+}
 
 // installTimeout bounds npm ci; ten seconds are usual.
 const installTimeout = 5 * time.Minute
 
-// stubs are the packages that the lock file replaces by empty modules.
-var stubs = []string{"applicationinsights", "tedious"}
+// MissingError says what of the machine keeps packages from being installed.
+type MissingError struct{ Err error }
 
-// install returns the directory of the installation, and makes it if it is
-// not there. Processes that come at the same time wait for one another.
-func install() (string, error) {
-	hash, err := pinnedHash()
+// Error is the cause's.
+func (e *MissingError) Error() string { return e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// Required reports whether the environment forbids to skip: CI, or one of the
+// named variables, is set to something but 0 and false.
+func Required(env ...string) bool {
+	for _, name := range append([]string{"CI"}, env...) {
+		if v := os.Getenv(name); v != "" && v != "0" && v != "false" {
+			return true
+		}
+	}
+	return false
+}
+
+// Install returns the directory of the installation, and makes it if it is not
+// there. Its errors are [*MissingError], or of the file system.
+func (p *Package) Install() (string, error) {
+	hash, err := p.hash()
 	if err != nil {
 		return "", err
 	}
-	cache, fallback, err := cacheDir()
+	cache, fallback, err := p.cacheDir()
 	if err != nil {
-		return "", &missingError{err}
+		return "", &MissingError{err}
 	}
 	dir := filepath.Join(cache, hash)
 	if _, err := os.Stat(dir); err == nil {
@@ -51,24 +75,20 @@ func install() (string, error) {
 	}
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		return "", &missingError{err}
+		return "", &MissingError{err}
 	}
 	temp, err := os.MkdirTemp(cache, "making-")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(temp)
-	root, err := fs.Sub(pinned, "npm")
-	if err != nil {
-		return "", err
-	}
-	if err := os.CopyFS(temp, root); err != nil {
+	if err := os.CopyFS(temp, p.Files); err != nil {
 		return "", err
 	}
 	if err := npmInstall(npm, temp, cache, fallback); err != nil {
-		return "", &missingError{err}
+		return "", &MissingError{err}
 	}
-	if err := plantStubs(temp, root); err != nil {
+	if err := p.plantStubs(temp); err != nil {
 		return "", err
 	}
 	if err := os.Rename(temp, dir); err != nil {
@@ -100,13 +120,13 @@ func npmInstall(npm, dir, cache string, ownCache bool) error {
 
 // plantStubs puts real directories where npm made links: the links of some
 // platforms are absolute and would not survive the rename.
-func plantStubs(dir string, root fs.FS) error {
-	for _, name := range stubs {
+func (p *Package) plantStubs(dir string) error {
+	for _, name := range p.Stubs {
 		at := filepath.Join(dir, "node_modules", name)
 		if err := os.RemoveAll(at); err != nil {
 			return err
 		}
-		stub, err := fs.Sub(root, "stubs/"+name)
+		stub, err := fs.Sub(p.Files, "stubs/"+name)
 		if err != nil {
 			return err
 		}
@@ -117,14 +137,14 @@ func plantStubs(dir string, root fs.FS) error {
 	return nil
 }
 
-// pinnedHash is over the names and bytes of everything embedded.
-func pinnedHash() (string, error) {
+// hash is over the names and bytes of all files.
+func (p *Package) hash() (string, error) {
 	h := sha256.New()
-	err := fs.WalkDir(pinned, ".", func(path string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(p.Files, ".", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		data, err := pinned.ReadFile(path)
+		data, err := fs.ReadFile(p.Files, path)
 		fmt.Fprintf(h, "%s %d\n", path, len(data))
 		h.Write(data)
 		return err
@@ -134,18 +154,18 @@ func pinnedHash() (string, error) {
 
 // cacheDir is where installations live. fallback says that the user has no
 // usable cache directory, and that npm would find none either.
-func cacheDir() (dir string, fallback bool, err error) {
-	if dir := os.Getenv("AZURITE_CACHE"); dir != "" {
+func (p *Package) cacheDir() (dir string, fallback bool, err error) {
+	if dir := os.Getenv(p.CacheEnv); dir != "" {
 		return dir, false, os.MkdirAll(dir, 0o700)
 	}
 	base, err := os.UserCacheDir()
 	if err == nil {
-		dir = filepath.Join(base, "kustospool-azurite")
+		dir = filepath.Join(base, "kustospool-"+p.Name)
 		if err = usable(dir); err == nil {
 			return dir, false, nil
 		}
 	}
-	dir = filepath.Join(os.TempDir(), fmt.Sprintf("kustospool-azurite-%d", os.Getuid()))
+	dir = filepath.Join(os.TempDir(), fmt.Sprintf("kustospool-%s-%d", p.Name, os.Getuid()))
 	if tempErr := usable(dir); tempErr != nil {
 		return "", true, errors.Join(err, tempErr)
 	}

@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package azurite
+package npm
 
 // lock does nothing here: two processes may install at the same time, and the
 // rename at the end decides.
