@@ -62,6 +62,12 @@ type ClientOptions struct {
 	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
 	UploadTimeout time.Duration
 
+	// StallTimeout is how long a request or a reply may stand still, with bytes
+	// left to move, before it is given up. Default 1 minute; at least a second.
+	// To connect may take 30 seconds and the TLS handshake 15; a Transport of
+	// your own has its own.
+	StallTimeout time.Duration
+
 	// RequestTimeout bounds every other request. Default 1 minute; at least a
 	// second. An enqueue that takes longer is Unknown, so be generous.
 	RequestTimeout time.Duration
@@ -82,6 +88,7 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	}
 	setDefault(&c.UploadTimeout, 10*time.Minute)
 	setDefault(&c.RequestTimeout, time.Minute)
+	setDefault(&c.StallTimeout, kusto.DefaultStall)
 	setDefault(&c.TrackInterval, 5*time.Second)
 	if c.CompressionLevel == 0 {
 		c.CompressionLevel = 2
@@ -103,6 +110,7 @@ func (o *ClientOptions) validate() (errs []error) {
 	}
 	atLeast("UploadTimeout", o.UploadTimeout, time.Second)
 	atLeast("RequestTimeout", o.RequestTimeout, time.Second)
+	atLeast("StallTimeout", o.StallTimeout, time.Second)
 	atLeast("TrackInterval", o.TrackInterval, 10*time.Millisecond)
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
@@ -147,7 +155,7 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c := &Client{opts: opts.withDefaults(), now: now}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
-		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts, Stall: c.opts.StallTimeout,
 	})
 	if err != nil {
 		errs = append(errs, err)

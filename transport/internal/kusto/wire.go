@@ -19,17 +19,19 @@ const MaxReplyBytes = 16 << 20
 var errReplyTooLarge = errors.New("the reply is larger than 16 MiB")
 
 // Wire carries the requests of a transport, to Kusto and to storage. It
-// follows no redirect, bounds replies, and takes the URL, with its SAS, out of
+// follows no redirect, bounds replies, gives a body up that stands still, and takes the URL, with its SAS, out of
 // the errors of net/http. It implements [policy.Transporter].
 type Wire struct {
 	next policy.Transporter
 	own  *http.Client // nil when the caller brought a Transporter
+	// stall is how long a request's or a reply's body may stand still.
+	stall time.Duration
 }
 
 // NewWire wraps next; nil means an HTTP client of its own.
 func NewWire(next policy.Transporter) *Wire {
 	if next != nil {
-		return &Wire{next: next}
+		return &Wire{next: next, stall: DefaultStall}
 	}
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	c := &http.Client{
@@ -47,12 +49,12 @@ func NewWire(next policy.Transporter) *Wire {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Wire{next: c, own: c}
+	return &Wire{next: c, own: c, stall: DefaultStall}
 }
 
 // Do sends one request.
 func (w *Wire) Do(req *http.Request) (*http.Response, error) {
-	resp, err := w.next.Do(req)
+	resp, err := w.watched(req)
 	if err != nil {
 		// *url.Error prints the whole URL. What it wraps prints addresses only.
 		var ue *url.Error
