@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
@@ -31,6 +33,7 @@ type identity struct {
 func (i identity) credential(t target) (azcore.TokenCredential, error) {
 	clientID := firstOf(i.clientID, os.Getenv("AZURE_CLIENT_ID"))
 	tenantID := firstOf(i.tenantID, os.Getenv("AZURE_TENANT_ID"))
+	login := loginOf(t)
 	switch i.auth {
 	case "none":
 		if !t.loopback {
@@ -41,15 +44,15 @@ func (i identity) credential(t target) (azcore.TokenCredential, error) {
 		if t.loopback {
 			return nil, nil
 		}
-		return made(azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{TenantID: i.tenantID}))
+		return made(azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: login, TenantID: i.tenantID}))
 	case "managed-identity":
-		opts := &azidentity.ManagedIdentityCredentialOptions{}
+		opts := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: login}
 		if clientID != "" {
 			opts.ID = azidentity.ClientID(clientID)
 		}
 		return made(azidentity.NewManagedIdentityCredential(opts))
 	case "workload":
-		return made(azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientID: i.clientID, TenantID: i.tenantID}))
+		return made(azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: login, ClientID: i.clientID, TenantID: i.tenantID}))
 	case "azcli":
 		return made(azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: i.tenantID}))
 	case "client-secret":
@@ -57,7 +60,7 @@ func (i identity) credential(t target) (azcore.TokenCredential, error) {
 		if secret == "" || clientID == "" || tenantID == "" {
 			return nil, usagef("--auth client-secret: set AZURE_CLIENT_SECRET, AZURE_CLIENT_ID (or --client-id) and AZURE_TENANT_ID (or --tenant-id)")
 		}
-		return made(azidentity.NewClientSecretCredential(tenantID, clientID, secret, nil))
+		return made(azidentity.NewClientSecretCredential(tenantID, clientID, secret, &azidentity.ClientSecretCredentialOptions{ClientOptions: login}))
 	case "client-certificate":
 		certs, key, err := certificate(os.Getenv("AZURE_CLIENT_CERTIFICATE_PATH"), os.Getenv("AZURE_CLIENT_CERTIFICATE_PASSWORD"))
 		if err != nil {
@@ -66,9 +69,26 @@ func (i identity) credential(t target) (azcore.TokenCredential, error) {
 		if clientID == "" || tenantID == "" {
 			return nil, usagef("--auth client-certificate: set AZURE_CLIENT_ID (or --client-id) and AZURE_TENANT_ID (or --tenant-id)")
 		}
-		return made(azidentity.NewClientCertificateCredential(tenantID, clientID, certs, key, nil))
+		return made(azidentity.NewClientCertificateCredential(tenantID, clientID, certs, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: login}))
 	}
 	return nil, usagef("--auth %q: must be one of %s", i.auth, strings.Join(authKinds, ", "))
+}
+
+// loginOf names the login service of a cluster's cloud. AZURE_AUTHORITY_HOST
+// decides where it is set, and for clouds that are not listed here.
+func loginOf(t target) azcore.ClientOptions {
+	var o azcore.ClientOptions
+	u, err := url.Parse(t.endpoint)
+	if err != nil || os.Getenv("AZURE_AUTHORITY_HOST") != "" {
+		return o
+	}
+	switch host := strings.ToLower(u.Hostname()); {
+	case strings.HasSuffix(host, ".usgovcloudapi.net"):
+		o.Cloud = cloud.AzureGovernment
+	case strings.HasSuffix(host, ".chinacloudapi.cn"), strings.HasSuffix(host, ".azure.cn"):
+		o.Cloud = cloud.AzureChina
+	}
+	return o
 }
 
 // made turns a constructor's typed nil into a plain one, and its error into a

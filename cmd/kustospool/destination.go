@@ -60,12 +60,19 @@ func reach(t target, s *deliverySettings, database, table string) (*destination,
 	return d, nil
 }
 
+// protocols are the values of --protocol.
+var protocols = map[string]queued.Protocol{"auto": queued.Auto, "queue": queued.Queue, "rest": queued.REST}
+
 func cluster(endpoint string, t target, s *deliverySettings) (transport.Transport, error) {
 	cred, err := s.identity.credential(t)
 	if err != nil {
 		return nil, err
 	}
-	opts := &queued.ClientOptions{App: "kustospool", AllowHosts: s.allowHosts}
+	protocol, ok := protocols[s.protocol]
+	if !ok {
+		return nil, usagef("--protocol %q: must be auto, queue or rest", s.protocol)
+	}
+	opts := &queued.ClientOptions{App: "kustospool", AllowHosts: s.allowHosts, Protocol: protocol}
 	if t.loopback {
 		// A simulator does not take minutes, and is not worn out by questions.
 		opts.TrackInterval = 100 * time.Millisecond

@@ -19,6 +19,7 @@ type deliverySettings struct {
 	spool      string
 	identity   identity
 	allowHosts []string
+	protocol   string
 	batchBytes byteSize
 	batchAge   time.Duration
 	batchCount int64
@@ -39,6 +40,7 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.identity.clientID, "client-id", "", "client id of the identity")
 	fs.StringVar(&s.identity.tenantID, "tenant-id", "", "tenant id of the identity")
 	fs.StringSliceVar(&s.allowHosts, "allow-host", nil, "also send tokens to this https host, for clusters outside of the known clouds")
+	fs.StringVar(&s.protocol, "protocol", "auto", "how the service is asked to ingest: queue, rest, or auto, which is what it prefers")
 	fs.Var(&s.batchBytes, "batch-bytes", "raw size at which a batch is sealed; default 100MiB")
 	fs.DurationVar(&s.batchAge, "batch-age", 0, "age at which a batch is sealed; default 1m")
 	fs.Int64Var(&s.batchCount, "batch-records", 0, "number of records at which a batch is sealed; default no limit")

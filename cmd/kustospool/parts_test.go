@@ -218,6 +218,8 @@ func TestCredential(t *testing.T) {
 		{auth: "default", t: local, none: true},
 		{auth: "default", t: cluster},
 		{auth: "azcli", t: cluster},
+		{auth: "workload", t: cluster, err: "--auth"},
+		{auth: "workload", t: cluster, env: map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/none/such", "AZURE_CLIENT_ID": "i", "AZURE_TENANT_ID": "t"}},
 		{auth: "managed-identity", t: cluster},
 		{auth: "client-secret", t: cluster, err: "set AZURE_CLIENT_SECRET"},
 		{auth: "client-secret", t: cluster, env: map[string]string{"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_ID": "i", "AZURE_TENANT_ID": "t"}},
@@ -241,5 +243,26 @@ func TestCredential(t *testing.T) {
 				t.Errorf("credential %v, error %v", cred, err)
 			}
 		})
+	}
+}
+
+// A sovereign cluster's credential goes to its own login service.
+func TestLoginOf(t *testing.T) {
+	t.Setenv("AZURE_AUTHORITY_HOST", "")
+	for host, want := range map[string]string{
+		"c.westeurope.kusto.windows.net":          "",
+		"c.usgovvirginia.kusto.usgovcloudapi.net": "https://login.microsoftonline.us/",
+		"c.chinaeast2.kusto.chinacloudapi.cn":     "https://login.chinacloudapi.cn/",
+		"w.kusto.azuresynapse.azure.cn":           "https://login.chinacloudapi.cn/",
+		"kusto.usgovcloudapi.net.example.org":     "",
+	} {
+		at := target{kind: toCluster, endpoint: "https://" + host}
+		if got := loginOf(at).Cloud.ActiveDirectoryAuthorityHost; got != want {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+	t.Setenv("AZURE_AUTHORITY_HOST", "https://login.example.org/")
+	if got := loginOf(target{endpoint: "https://c.kusto.usgovcloudapi.net"}).Cloud.ActiveDirectoryAuthorityHost; got != "" {
+		t.Errorf("AZURE_AUTHORITY_HOST does not decide: %q", got)
 	}
 }

@@ -19,6 +19,7 @@ type simSettings struct {
 	tables     []string
 	autoCreate bool
 	lenient    bool
+	preferREST bool
 	verbose    bool
 }
 
@@ -43,6 +44,7 @@ Examples:
 			fs.StringArrayVar(&s.tables, "table", nil, "table to create, DB.TABLE or DB.TABLE(column:type,...); may be repeated")
 			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
 			fs.BoolVar(&s.lenient, "lenient-json", false, "pass over malformed JSON lines in silence, as the service does")
+			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
 			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
 			return s
 		},
@@ -68,6 +70,9 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		Listen:            s.listen,
 		AutoCreate:        s.autoCreate || len(tables) == 0,
 		FailMalformedJSON: !s.lenient,
+	}
+	if s.preferREST {
+		opts.PreferredIngestion = "Rest"
 	}
 	if s.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))

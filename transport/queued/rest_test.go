@@ -54,6 +54,21 @@ func TestProtocolByPreference(t *testing.T) {
 	}
 }
 
+// A batch that is settled at hand-over is not tracked over REST either.
+func TestRESTHandsOver(t *testing.T) {
+	sim := startSim(t, nil)
+	client := simClient(t, sim, &ClientOptions{Protocol: REST})
+	d, _ := delivery(jsonBatch(), jsonLines)
+	d.Batch.Confirm = ingest.ConfirmAccepted
+	ack, err := client.Send(t.Context(), d)
+	if err != nil || ack.State != ingest.HandedOver {
+		t.Errorf("%+v, %v", ack, err)
+	}
+	if err := sim.Wait(t.Context(), func() bool { return sim.Count("db1", "tbl1") == 2 }); err != nil {
+		t.Error(err)
+	}
+}
+
 // A service that does not have the API keeps a client that insists waiting.
 func TestRESTWhereThereIsNone(t *testing.T) {
 	sim := startSim(t, &kustosim.Options{PreferredIngestion: "-"})

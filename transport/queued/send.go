@@ -56,8 +56,12 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 		return transport.Ack{}, err
 	}
 	if a.rest {
-		if err := a.submit(ctx, container); err != nil {
+		tracked, err := a.submit(ctx, container)
+		if err != nil {
 			return transport.Ack{}, err
+		}
+		if !tracked { // not wanted, or the service does not: nothing more will be heard
+			return transport.Ack{State: ingest.HandedOver, WireBytes: wire}, nil
 		}
 		return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
 	}
@@ -110,7 +114,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 			lent = a.resources.Containers
 		}
 	}
-	if err != nil && (!a.rest || len(lent) == 0) {
+	if err != nil && (!a.rest || len(lent) == 0 || a.resources == nil && len(a.progress.Attempts) > 0) {
 		return err
 	}
 	a.containers = lent

@@ -17,16 +17,16 @@ const opSubmit = "submit"
 // attempt. The post is no more idempotent than a queue's. The operation's id
 // comes with the reply and is noted at once, with whatever time that takes: it
 // is the only way to ask about the batch. A crash before that leaves an
-// attempt whose outcome is unknown.
-func (a *attempt) submit(ctx context.Context, container kusto.Resource) error {
+// attempt whose outcome is unknown. tracked says that there is an operation.
+func (a *attempt) submit(ctx context.Context, container kusto.Resource) (tracked bool, err error) {
 	s := submitted{Attempt: a.d.Attempt, Request: kusto.NewRequestID()}
 	a.progress.Stage = stageSubmit
 	a.progress = a.progress.submit(s)
 	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return false, fmt.Errorf("journal: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
-		return &transport.Error{Op: opSubmit, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
+		return false, &transport.Error{Op: opSubmit, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
 	}
 	p := &a.d.Batch.Properties
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
@@ -37,19 +37,19 @@ func (a *attempt) submit(ctx context.Context, container kusto.Resource) error {
 	}, s.Request)
 	if err != nil {
 		a.submitFailed(ctx, err)
-		return err
+		return false, err
 	}
 	if len(operation) > maxText {
-		return &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the operation's id is too long to keep", RequestID: s.Request}
+		return false, &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the operation's id is too long to keep", RequestID: s.Request}
 	}
 	if s.Operation = operation; operation == "" {
-		return nil
+		return false, nil
 	}
 	a.progress = a.progress.submit(s)
 	if err := a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode()); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return false, fmt.Errorf("journal: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // submitFailed makes Auto go by queue for a while.
