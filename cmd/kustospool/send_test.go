@@ -107,6 +107,25 @@ func TestSend_StandardInputToStandardOutput(t *testing.T) {
 	}
 }
 
+// Each protocol brings the same rows. The simulator of another process shows
+// which one was taken.
+func TestSend_Protocols(t *testing.T) {
+	for protocol, rest := range map[string]int64{"auto": 0, "queue": 0, "rest": 1} {
+		sim, err := kustosim.Start(&kustosim.Options{AutoCreate: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
+			"--protocol", protocol, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+		if s := sim.Stats(); got.code != exitOK || sim.Count("D", "T") != 1 || s.RequestsQueued != rest || s.MessagesPosted != 1-rest {
+			t.Errorf("%s: %+v, %+v", protocol, got, s)
+		}
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSend_SeveralFormatsAndFiles(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)

@@ -27,8 +27,15 @@
 //	                                 .create table T ingestion KIND mapping 'M' '[..]', .drop table T,
 //	                                 .show table T extents [where tags has|contains '..']
 //	POST /v1/rest/query, /v2/..      T, T | count, T | take n
+//	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
+//	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
+//	GET  /v1/rest/ingestion/queued/{db}/{table}/{id}   ?details=true; a tag hit is told as Succeeded
+//	                                                   with its code, for the service's form is unknown
 //	GET  /sim/rows?db=&table=        the rows as JSON lines; never faulted, no token needed
 //	GET  /sim/stats                  the counters as JSON
+//
+// With [Options].Token or Principals the endpoint wants a bearer token, 401,
+// and the [Role] that a request needs, 403; protocol reference section 1.4.
 //
 // Each storage account has a port for blobs, one for queues and one for
 // tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
