@@ -138,8 +138,12 @@ func (s *Store) check(w *waiter) error {
 		if s.lanes.get(r.Lane) == nil {
 			return fmt.Errorf("%w: no lane %d", ErrNotFound, r.Lane)
 		}
+		if r.object != nil {
+			w.bytes += frameHeaderLen + objectRefLen
+			continue
+		}
 		if len(r.Data) == 0 || len(r.Data) > ingest.MaxRecordBytes {
-			return &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(r.Data)), Rule: fmt.Sprintf("must have 1 to %d bytes", ingest.MaxRecordBytes)}
+			return recordSize(len(r.Data))
 		}
 		if len(r.Key) > ingest.MaxKeyBytes {
 			return &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(r.Key)), Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}

@@ -19,10 +19,11 @@ type books struct {
 	lanes    map[uint32]*lane
 	segments map[uint64]segmentRow
 	entries  []*Entry
+	objects  map[objectID]objectRow
 }
 
 func newBooks() *books {
-	return &books{lanes: map[uint32]*lane{}, segments: map[uint64]segmentRow{}}
+	return &books{lanes: map[uint32]*lane{}, segments: map[uint64]segmentRow{}, objects: map[objectID]objectRow{}}
 }
 
 func (b *books) properties(no uint32) (ingest.Properties, bool) {
@@ -54,7 +55,7 @@ func (b *books) load(tx *bolt.Tx) error {
 		keyLen int
 		read   func(k, v []byte) error
 	}{
-		{bktLanes, 4, b.readLane}, {bktMarks, 4, b.readMarks}, {bktSegments, 8, b.readSegment}, {bktBatches, 12, b.readBatch},
+		{bktLanes, 4, b.readLane}, {bktMarks, 4, b.readMarks}, {bktSegments, 8, b.readSegment}, {bktBatches, 12, b.readBatch}, {bktObjects, len(objectID{}), b.readObject},
 	} {
 		err := tx.Bucket(step.bucket).ForEach(func(k, v []byte) error {
 			if len(k) != step.keyLen {
@@ -118,6 +119,18 @@ func (b *books) readBatch(k, v []byte) error {
 	return nil
 }
 
+func (b *books) readObject(k, v []byte) error {
+	var row objectRow
+	if err := unpack(v, &row); err != nil {
+		return err
+	}
+	if b.lanes[row.Lane] == nil || row.First == 0 || row.Last < row.First {
+		return fmt.Errorf("object with impossible numbers")
+	}
+	b.objects[objectID(k)] = row
+	return nil
+}
+
 // balance checks the law that Stats promises, as far as rows can break it:
 // what is in batches, was settled, or is open adds up lane by lane.
 func (b *books) balance() error {
@@ -161,6 +174,9 @@ func (b *books) write(path string, opts *Options) error {
 		}
 		for no, row := range b.segments {
 			err = errors.Join(err, tx.Bucket(bktSegments).Put(u64(no), pack(&row)))
+		}
+		for id, row := range b.objects {
+			err = errors.Join(err, tx.Bucket(bktObjects).Put(id[:], pack(&row)))
 		}
 		for _, e := range b.entries {
 			err = errors.Join(err, tx.Bucket(bktBatches).Put(rowKey(e.Batch.Lane, e.Batch.First), pack(rowOf(e))))

@@ -116,6 +116,12 @@ func workload(dir string) {
 		producers.Go(func() {
 			for i := range childRecords {
 				lane := lanes[(p+i)%len(lanes)]
+				if i%15 == 7 {
+					for _, a := range appendObject(s, lane, fmt.Sprintf("%s-%d-%d", os.Getenv(envRound), p, i)) {
+						say(a.String())
+					}
+					continue
+				}
 				name := fmt.Sprintf("%s-%d-%d", os.Getenv(envRound), p, i)
 				data := name + "-" + strings.Repeat("x", 500*(i%8))
 				key := ""
@@ -141,6 +147,24 @@ func workload(dir string) {
 	close(frames)
 	<-shipped
 	must(s.Close())
+}
+
+// appendObject stores a few records as an object.
+func appendObject(s *store.Store, lane uint32, name string) (acks []ack) {
+	o, err := s.NewObject(lane)
+	must(err)
+	for i := range 5 {
+		data := fmt.Sprintf("%s-%d-%s", name, i, strings.Repeat("o", 700*i))
+		must(o.Record([]byte(data)))
+		acks = append(acks, ack{lane: lane, data: data})
+	}
+	out, err := s.AppendObjects(ctx, []*store.Object{o})
+	must(err)
+	must(o.Discard())
+	for i := range acks {
+		acks[i].seq = out[0].Seq + uint64(i)
+	}
+	return acks
 }
 
 // ship makes a batch of a frame and takes it somewhere along its life.

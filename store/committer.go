@@ -47,6 +47,7 @@ type committer struct {
 	byLane   map[*lane]*laneBuild
 	keys     map[keyHash]uint64
 	frames   []Frame
+	objects  []object // that frames refer to
 	lent     [][]byte // buffers that the transaction refers to
 	spare    [][]byte
 
@@ -244,6 +245,7 @@ func (c *committer) reset() {
 	clear(c.builds)
 	clear(c.lent)
 	c.group, c.builds, c.lent, c.frames = c.group[:0], c.builds[:0], c.lent[:0], c.frames[:0]
+	c.objects = c.objects[:0]
 }
 
 // write builds the frames and commits them. The records are on stable storage
@@ -288,6 +290,13 @@ func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
 		for i := range w.recs {
 			r := &w.recs[i]
 			b := c.build(r.Lane)
+			if r.object != nil {
+				if err := c.refer(tx, b, r.object, now); err != nil {
+					return err
+				}
+				w.out[i] = Appended{Seq: b.next - uint64(r.object.records)}
+				continue
+			}
 			if r.Key != "" {
 				h := hashKey(c.s.id, r.Lane, r.Key)
 				seq, ok := c.keys[h]
@@ -357,16 +366,34 @@ func (c *committer) buffer() []byte {
 
 // finish puts a complete frame into the transaction.
 func (c *committer) finish(tx *bolt.Tx, b *laneBuild, now time.Time) error {
-	if !c.known[b.lane.no] {
-		snap := laneSnapshot{Key: b.lane.key, High: b.lane.next - 1, Bytes: b.lane.bytes}
-		if err := tx.Bucket(bktLanes).Put(u32(b.lane.no), pack(&snap)); err != nil {
+	value := b.builder.finish(c.s.id, now.UnixNano())
+	f := b.builder.h.frame()
+	b.builder = frameBuilder{}
+	return c.put(tx, b.lane, f, value)
+}
+
+// refer puts a frame that refers to an object into the transaction.
+func (c *committer) refer(tx *bolt.Tx, b *laneBuild, o *Object, now time.Time) error {
+	if b.builder.h.count > 0 {
+		if err := c.finish(tx, b, now); err != nil {
 			return err
 		}
 	}
-	value := b.builder.finish(c.s.id, now.UnixNano())
+	value, h := o.frame(c.s.id, b.lane.no, b.next, b.bytes, now.UnixNano(), c.buffer())
+	b.next += uint64(h.count)
+	b.bytes += h.bytes
+	c.objects = append(c.objects, object{id: o.id, lane: b.lane.no, span: span{h.first, h.last()}})
+	return c.put(tx, b.lane, h.frame(), value)
+}
+
+func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
+	if !c.known[l.no] {
+		snap := laneSnapshot{Key: l.key, High: l.next - 1, Bytes: l.bytes}
+		if err := tx.Bucket(bktLanes).Put(u32(l.no), pack(&snap)); err != nil {
+			return err
+		}
+	}
 	c.lent = append(c.lent, value)
-	f := b.builder.h.frame()
-	b.builder = frameBuilder{}
 	c.frames = append(c.frames, f)
 	return putFrame(tx, f.Lane, f.First, value)
 }
@@ -383,6 +410,9 @@ func (c *committer) publish() {
 	s.mu.Lock()
 	for i := range c.frames {
 		s.addFrameLocked(c.active, &c.frames[i])
+	}
+	for i := range c.objects {
+		s.addObjectLocked(c.objects[i])
 	}
 	for _, b := range c.builds {
 		b.lane.marks.Bytes = b.bytes

@@ -130,12 +130,13 @@ func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*
 func (s *Store) writeReadable(ctx context.Context, w io.Writer, b *ingest.Batch, doc *deadDocument) error {
 	l := s.lanes.get(b.Lane)
 	var buf []byte
+	var pos objectPos
 	for next := b.First; next <= b.Last; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var err error
-		buf, next, err = s.readRun(l, next, b.Last, buf[:0])
+		buf, next, err = s.readRun(l, next, b.Last, &pos, buf[:0])
 		if _, werr := w.Write(buf); werr != nil {
 			return werr
 		}

@@ -34,6 +34,8 @@ type Record struct {
 	Lane uint32
 	Data []byte // only read, and not kept after Append has returned
 	Key  string // see Append; at most ingest.MaxKeyBytes
+
+	object *Object // in the place of Data
 }
 
 // Appended is the answer for one record.

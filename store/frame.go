@@ -14,7 +14,7 @@ import (
 // A frame's value, all numbers big endian:
 //
 //	 0  magic "kspF"
-//	 4  version 1, codec 0 (stored as is), 2 bytes zero
+//	 4  version 1, codec (0: stored as is, 1: in an object), 2 bytes zero
 //	 8  spool identity, 8 bytes
 //	16  lane, 4 bytes
 //	20  record count, 4 bytes
@@ -24,14 +24,16 @@ import (
 //	48  accept time, nanoseconds since 1970, 8 bytes
 //	56  length of the body, 4 bytes
 //	60  CRC32C of bytes 0..59 and of the body, 4 bytes
-//	64  body: for each record a uvarint length and its bytes
+//	64  body: for each record a uvarint length and its bytes; with codec 1 the
+//	    object's id, 16 bytes, and the size of its file, 8 bytes
 //
 // The identity and the magic let a frame be found in a file whose pages no
 // longer lead to it; see salvage.go.
 const (
 	frameMagic     = "kspF"
 	frameVersion   = 1
-	frameCodec     = 0
+	codecPlain     = 0
+	codecObject    = 1
 	frameHeaderLen = 64
 
 	// DefaultFrameBytes is the default, and the largest, FrameLimit.Bytes.
@@ -45,6 +47,7 @@ var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 // frameHeader is what a frame says of itself.
 type frameHeader struct {
+	codec  byte
 	lane   uint32
 	count  uint32
 	first  uint64
@@ -92,7 +95,7 @@ func (b *frameBuilder) finish(spool ingest.SpoolID, at int64) []byte {
 	b.h.body = len(b.buf) - frameHeaderLen
 	p := b.buf
 	copy(p, frameMagic)
-	p[4], p[5] = frameVersion, frameCodec
+	p[4], p[5] = frameVersion, b.h.codec
 	copy(p[8:], spool[:])
 	binary.BigEndian.PutUint32(p[16:], b.h.lane)
 	binary.BigEndian.PutUint32(p[20:], b.h.count)
@@ -118,7 +121,7 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 	if len(p) < frameHeaderLen || string(p[:4]) != frameMagic {
 		return frameHeader{}, errFrame
 	}
-	if p[4] != frameVersion || p[5] != frameCodec {
+	if p[4] != frameVersion || p[5] > codecObject {
 		return frameHeader{}, fmt.Errorf("frame of unknown version %d, codec %d", p[4], p[5])
 	}
 	if !bytes.Equal(p[8:16], spool[:]) {
@@ -126,6 +129,7 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 	}
 	body := binary.BigEndian.Uint32(p[56:])
 	h := frameHeader{
+		codec:  p[5],
 		lane:   binary.BigEndian.Uint32(p[16:]),
 		count:  binary.BigEndian.Uint32(p[20:]),
 		first:  binary.BigEndian.Uint64(p[24:]),
@@ -133,9 +137,13 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 		bytes:  int64(binary.BigEndian.Uint64(p[40:])),
 		at:     int64(binary.BigEndian.Uint64(p[48:])),
 	}
-	if body > maxFrameBody || h.count == 0 || h.count > maxFrameRecords || h.count > body ||
-		h.lane == 0 || h.first == 0 || h.first+uint64(h.count) < h.first ||
-		h.before < 0 || h.bytes < 0 || h.bytes > int64(body) {
+	// Payload bytes are at most the body's: what a record's length takes there
+	// is at least its separator.
+	fits := body <= maxFrameBody && h.count <= maxFrameRecords && h.count <= body && h.bytes <= int64(body)
+	if h.codec == codecObject {
+		fits = body == objectRefLen && h.count <= maxObjectRecords
+	}
+	if !fits || h.count == 0 || h.lane == 0 || h.first == 0 || h.first+uint64(h.count) < h.first || h.before < 0 || h.bytes < 0 {
 		return frameHeader{}, errors.New("frame header holds impossible numbers")
 	}
 	h.body = int(body)

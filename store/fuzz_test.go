@@ -99,3 +99,66 @@ func FuzzRow(f *testing.F) {
 		}
 	})
 }
+
+func fuzzChunk() []byte {
+	p := append(make([]byte, chunkHeaderLen), "\x01a\x02bb"...)
+	putChunkHeader(p, fuzzSpool, objectID{9}, &chunkHeader{first: 3, before: 30, count: 2, bytes: 5})
+	return p
+}
+
+// FuzzChunk: no input is read past its end, or taken for a chunk unless it
+// proves itself.
+func FuzzChunk(f *testing.F) {
+	f.Add(fuzzChunk())
+	f.Add([]byte(chunkMagic))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) < chunkHeaderLen {
+			return
+		}
+		p = bytes.Clone(p)
+		copy(p, fuzzChunk()[:5])
+		copy(p[8:], fuzzChunk()[8:32])
+		binary.BigEndian.PutUint32(p[60:], chunkSum(p, p[chunkHeaderLen:]))
+		h, err := parseChunkHeader(fuzzSpool, objectID{9}, p)
+		if err != nil || len(p) != chunkHeaderLen+h.body {
+			return
+		}
+		if err := proveChunk(p, p[chunkHeaderLen:]); err != nil {
+			t.Fatal(err)
+		}
+		if h.flags != 0 {
+			return
+		}
+		n := uint64(0)
+		if err := h.eachRecord(p[chunkHeaderLen:], func(seq uint64, _ []byte) bool {
+			if seq != h.first+n {
+				t.Fatalf("record %d has number %d", n, seq)
+			}
+			n++
+			return true
+		}); err == nil && n != uint64(h.count) {
+			t.Fatalf("%d records of %d", n, h.count)
+		}
+	})
+}
+
+// TestChunkBitFlips: a chunk with any one bit changed is not taken for one.
+func TestChunkBitFlips(t *testing.T) {
+	p := fuzzChunk()
+	for i := range p {
+		for bit := range 8 {
+			p[i] ^= 1 << bit
+			_, err := parseChunkHeader(fuzzSpool, objectID{9}, p)
+			if err == nil {
+				err = proveChunk(p, p[chunkHeaderLen:])
+			}
+			if err == nil {
+				t.Errorf("bit %d of byte %d changed, and nobody noticed", bit, i)
+			}
+			p[i] ^= 1 << bit
+		}
+	}
+	if _, err := parseChunkHeader(fuzzSpool, objectID{9}, p); err != nil {
+		t.Error(err)
+	}
+}

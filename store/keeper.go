@@ -81,9 +81,12 @@ func (k *keeper) step() bool {
 		k.ballasts = time.Now()
 		k.s.takeBallast()
 	}
-	copy, reclaim := k.pick()
+	copy, reclaim, spent := k.pick()
 	var err error
 	switch {
+	case len(spent) > 0:
+		err = k.dropObjects(spent)
+		k.ballasts = time.Time{}
 	case reclaim != nil:
 		err = k.reclaim(reclaim)
 		k.ballasts = time.Time{} // there may be room for it again
@@ -107,8 +110,9 @@ func (k *keeper) step() bool {
 	return true
 }
 
-// pick finds a segment whose keys are to be copied, or one to be given back.
-func (k *keeper) pick() (copy, reclaim *segment) {
+// pick finds a segment whose keys are to be copied, one to be given back, and
+// settled objects.
+func (k *keeper) pick() (copy, reclaim *segment, spent []*object) {
 	k.s.mu.RLock()
 	defer k.s.mu.RUnlock()
 	for _, seg := range k.s.segments {
@@ -120,7 +124,7 @@ func (k *keeper) pick() (copy, reclaim *segment) {
 			reclaim = seg
 		}
 	}
-	return copy, reclaim
+	return copy, reclaim, k.s.spent[:min(len(k.s.spent), objectsAtOnce)]
 }
 
 func (k *keeper) change(stage func(*group) error) error {

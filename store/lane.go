@@ -27,10 +27,11 @@ type lane struct {
 	bytes int64  // payload bytes so far
 
 	// Guarded by Store.mu.
-	marks laneMarks
-	segs  []held   // where its records are, in order
-	live  []*Entry // its live batches, in order; the entries are never changed
-	ages  ages
+	marks   laneMarks
+	segs    []held    // where its records are, in order
+	objects []*object // its objects that are not settled, in order
+	live    []*Entry  // its live batches, in order; the entries are never changed
+	ages    ages
 }
 
 // held says that a segment holds a range of the lane.

@@ -80,6 +80,44 @@ func (m *model) append(t *rapid.T) {
 	}
 }
 
+func (m *model) appendObjects(t *rapid.T) {
+	lane := rapid.SampledFrom(m.lanes).Draw(t, "lane")
+	var objects []*store.Object
+	var first []uint64
+	next := uint64(len(m.records[lane])) + 1
+	var added []string
+	for range rapid.IntRange(1, 3).Draw(t, "objects") {
+		o, err := m.s.NewObject(lane)
+		if err != nil {
+			t.Fatalf("NewObject: %v", err)
+		}
+		defer o.Discard()
+		first = append(first, next)
+		for i := range rapid.IntRange(1, 30).Draw(t, "records") {
+			data := fmt.Sprintf("object %d %s", i, bytes.Repeat([]byte{'o'}, rapid.SampledFrom([]int{1, 100, 300_000}).Draw(t, "size")))
+			if err := o.Record([]byte(data)); err != nil {
+				t.Fatalf("Record: %v", err)
+			}
+			added = append(added, data)
+			next++
+		}
+		objects = append(objects, o)
+	}
+	if rapid.IntRange(0, 4).Draw(t, "discarded") == 0 {
+		return
+	}
+	got, err := m.s.AppendObjects(ctx, objects)
+	if err != nil {
+		t.Fatalf("AppendObjects: %v", err)
+	}
+	for i, a := range got {
+		if a.Seq != first[i] {
+			t.Fatalf("object %d: %+v, want %d", i, a, first[i])
+		}
+	}
+	m.records[lane] = append(m.records[lane], added...)
+}
+
 func (m *model) seal(t *rapid.T) {
 	lane := rapid.SampledFrom(m.lanes).Draw(t, "lane")
 	first, high := m.mark[lane]+1, uint64(len(m.records[lane]))
@@ -284,7 +322,7 @@ func TestModel(t *testing.T) {
 			m.settled[lane] = map[uint64]ingest.State{}
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"append": m.append, "append again": m.append, "seal": m.seal, "transition": m.transition, "transition again": m.transition,
+			"append": m.append, "append again": m.append, "append objects": m.appendObjects, "seal": m.seal, "transition": m.transition, "transition again": m.transition,
 			"split": m.divide, "dead letter": m.deadLetter, "drain": m.drain, "reopen": m.reopen, "read": m.checkDeep,
 			"": m.check,
 		})

@@ -122,7 +122,7 @@ func segmentFiles(dir string) map[uint64]string {
 // sweep removes what a crash left half done, and finishes an exchange of
 // files that it interrupted.
 func sweep(dir string) error {
-	for _, sub := range []string{".", segmentsName, deadName, quarantined} {
+	for _, sub := range []string{".", segmentsName, objectsName, deadName, quarantined} {
 		folder := filepath.Join(dir, sub)
 		entries, err := os.ReadDir(folder)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {

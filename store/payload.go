@@ -46,6 +46,7 @@ type payloadReader struct {
 	left   int64  // bytes that Size promises and were not handed out
 	buf    []byte // verified, not handed out
 	block  *[]byte
+	pos    objectPos
 	err    error
 	closed bool
 }
@@ -123,7 +124,7 @@ func (r *payloadReader) fill() error {
 	if r.block == nil {
 		r.block = blocks.Get().(*[]byte)
 	}
-	out, next, err := r.p.s.readRun(r.p.lane, r.next, r.p.batch.Last, (*r.block)[:0])
+	out, next, err := r.p.s.readRun(r.p.lane, r.next, r.p.batch.Last, &r.pos, (*r.block)[:0])
 	*r.block, r.buf, r.next = out, out, next
 	r.left -= int64(len(out))
 	if err != nil {
@@ -139,13 +140,20 @@ func (r *payloadReader) fill() error {
 }
 
 // readRun appends records of a lane from..last to buf, about runBytes of
-// them, as they stand in a payload. next is the first one not in buf. When it
-// comes upon damage it returns what it has, and the error.
-func (s *Store) readRun(l *lane, from, last uint64, buf []byte) (out []byte, next uint64, err error) {
+// them, as they stand in a payload. next is the first one not in buf, or not
+// wholly: of a record in an object it may be a part, and pos says where the
+// next run goes on. When it comes upon damage it returns what it has, and the
+// error.
+func (s *Store) readRun(l *lane, from, last uint64, pos *objectPos, buf []byte) (out []byte, next uint64, err error) {
 	var damage *CorruptionError
+	var object foundObject
 	err = s.eachFrame(l, from, last, func(f *foundFrame) bool {
 		if f.err != nil {
 			damage = f.err
+			return false
+		}
+		if o, ok := f.object(); ok {
+			object = o
 			return false
 		}
 		rerr := f.h.eachRecord(f.body, func(seq uint64, data []byte) bool {
@@ -164,8 +172,11 @@ func (s *Store) readRun(l *lane, from, last uint64, buf []byte) (out []byte, nex
 		from = f.h.last() + 1
 		return from <= last && len(buf) < runBytes
 	})
-	if err == nil && damage != nil {
+	switch {
+	case err == nil && damage != nil:
 		err = damage
+	case err == nil && object.First > 0:
+		return s.readObject(l, &object, from, last, pos, buf)
 	}
 	return buf, min(from, last+1), err
 }

@@ -62,8 +62,10 @@ func (r *recovery) surveyAll() (surveys []*survey, damaged []uint64, err error) 
 		numbers = append(numbers, no)
 	}
 	slices.Sort(numbers)
+	// Which objects are referred to is known only to the frames.
+	deep := len(objectFiles(r.s.dir)) > 0
 	for _, no := range numbers {
-		sv, err := surveySegment(files[no], &r.s.opts, false)
+		sv, err := surveySegment(files[no], &r.s.opts, deep)
 		if err == nil && sv.no != no {
 			err = errDamaged
 		}
@@ -96,7 +98,7 @@ func (r *recovery) salvageAll(id ingest.SpoolID, damaged []uint64, keys map[uint
 		if !survived {
 			continue
 		}
-		sv, err := surveySegment(path, &r.s.opts, false)
+		sv, err := surveySegment(path, &r.s.opts, len(objectFiles(r.s.dir)) > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -114,6 +116,9 @@ func (r *recovery) writeRebuilt(id ingest.SpoolID, keys map[uint32]string, sound
 		row := segmentRow{Size: sv.size, Txid: sv.txid, Lanes: map[uint32]span{}, Keys: sv.hasKeys}
 		for lane, ls := range sv.lanes {
 			row.Lanes[lane] = ls.span
+		}
+		for id, object := range sv.objects {
+			b.objects[id] = object
 		}
 		b.segments[sv.no] = row
 		b.state.Rotated = max(b.state.Rotated, sv.no)

@@ -13,9 +13,9 @@ import (
 )
 
 // skipAhead is how far a lane's numbers jump when records may have been lost
-// whose count nobody knows: more than fit into the largest segment, so that
-// no number is given out twice.
-const skipAhead = 1 << 32
+// whose count nobody knows: more than fit into the largest segment and the
+// objects that it refers to, so that no number is given out twice.
+const skipAhead = 1 << 40
 
 // recovery is Open's work between the lock and the goroutines. Each step is
 // one row of the crash matrix in doc.go, and can be repeated.
@@ -31,11 +31,13 @@ type recovery struct {
 	known   map[uint32]bool // lanes with a snapshot in it
 	ends    map[uint32]laneSurvey
 	listing []*segment // rotated, not in the manifest yet
+	objects map[objectID]objectRow
+	settled []objectID // in the manifest, and to be forgotten
 }
 
 func (s *Store) restore() error {
-	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}}
-	for _, sub := range []string{segmentsName, deadName, quarantined} {
+	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
+	for _, sub := range []string{segmentsName, objectsName, deadName, quarantined} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -48,7 +50,7 @@ func (s *Store) restore() error {
 	}
 	s.handles = newHandles(s.id, &s.opts)
 	for _, step := range []func() error{
-		r.listedSegments, r.newSegments, r.lostActive, r.lanesToEnd, r.countLive, r.undoneDeadLetters, r.account, r.activeSegment, r.begin,
+		r.listedSegments, r.newSegments, r.lostActive, r.lanesToEnd, r.countLive, r.countObjects, r.undoneDeadLetters, r.account, r.activeSegment, r.begin,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -69,6 +71,7 @@ func (r *recovery) adopt(b *books) {
 		s.entries[e.Batch.ID] = e
 		s.lanes.get(e.Batch.Lane).putEntry(e)
 	}
+	r.objects = b.objects
 	for no, row := range b.segments {
 		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, floor: row.Txid, lost: row.Lost, repaired: row.Lost}
 		if seg.lanes == nil {
@@ -175,7 +178,7 @@ func (r *recovery) newSegment(no uint64, path string) error {
 	if err != nil || !survived {
 		return err
 	}
-	if sv, err = surveySegment(path, &s.opts, false); err != nil {
+	if sv, err = surveySegment(path, &s.opts, true); err != nil {
 		return err
 	}
 	return r.newActivated(no, path, sv)
@@ -199,6 +202,9 @@ func (r *recovery) newActivated(no uint64, path string, sv *survey) error {
 	s := r.s
 	seg := &segment{no: no, path: path, lanes: map[uint32]span{}, keys: sv.hasKeys, txid: sv.txid}
 	r.known = map[uint32]bool{}
+	for id, row := range sv.objects {
+		r.objects[id] = row
+	}
 	for lane, snap := range sv.snaps {
 		l := s.lanes.get(lane)
 		if l == nil {
@@ -392,6 +398,10 @@ func (r *recovery) begin() error {
 			g.put(bktLanes, u32(l.no), pack(l.key))
 			g.setMarks(l.no, l.marks)
 		}
+		g.saveObjects()
+		for _, id := range r.settled {
+			g.del(bktObjects, id[:])
+		}
 		g.put(bktMeta, keyCounters, pack(&g.counters))
 		g.saveState()
 		if g.err != nil {
@@ -407,6 +417,9 @@ func (r *recovery) begin() error {
 		seg.listed = true
 	}
 	s.manifest.state, s.counters = g.state, g.counters
+	for _, publish := range g.publishes {
+		publish()
+	}
 	s.disk.measure(s.manifest.path)
 	return nil
 }

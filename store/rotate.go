@@ -186,6 +186,7 @@ func (s *Store) list(seg *segment, active uint64) {
 			l := s.lanes.get(lane)
 			g.setMarks(lane, g.withHigh(l, g.laneMarks(l)))
 		}
+		g.saveObjects()
 		g.saveState()
 		g.publish(func() { seg.listed = true })
 		g.after(s.keeper.signal)

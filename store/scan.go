@@ -194,9 +194,24 @@ func (s *Store) partOf(l *lane, found *foundFrame, from, last uint64) Frame {
 	whole := found.h.frame()
 	f.At, f.Bytes = whole.At, whole.Bytes
 	if f.First != whole.First || f.Last != whole.Last {
-		f.Bytes = found.h.bytesOf(found.body, f.First, f.Last, l.separator)
+		f.Bytes = s.bytesIn(l, found, f.First, f.Last)
 	}
 	return f
+}
+
+// bytesIn is what some records of a sound frame add to a payload, 0 where its
+// object does not tell.
+func (s *Store) bytesIn(l *lane, found *foundFrame, first, last uint64) int64 {
+	o, ok := found.object()
+	if !ok {
+		return found.h.bytesOf(found.body, first, last, l.separator)
+	}
+	from, err1 := s.offsetIn(l, &o, first)
+	to, err2 := s.offsetIn(l, &o, last+1)
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return to - from
 }
 
 // bytesOf is what some records of a frame add to a payload.
@@ -212,8 +227,13 @@ func (h *frameHeader) bytesOf(body []byte, first, last uint64, separator int64) 
 
 // offsets are the payload bytes of the lane before a record and after it.
 func (s *Store) offsets(l *lane, seq uint64) (before, after int64, ok bool) {
+	var object foundObject
 	_, _, err := s.scanRun(l, seq, seq, func(f *foundFrame) bool {
-		if ok = f.err == nil; ok {
+		if o, is := f.object(); is {
+			object, before, ok = o, f.h.before, true
+			return false
+		}
+		if ok = f.err == nil && f.h.codec == codecPlain; ok {
 			if seq > f.h.first {
 				before = f.h.bytesOf(f.body, f.h.first, seq-1, l.separator)
 			}
@@ -222,6 +242,12 @@ func (s *Store) offsets(l *lane, seq uint64) (before, after int64, ok bool) {
 		}
 		return false
 	})
+	if object.First > 0 && err == nil {
+		// Outside of the transaction: this reads another file.
+		from, err1 := s.offsetIn(l, &object, seq)
+		to, err2 := s.offsetIn(l, &object, seq+1)
+		return before + from, before + to, err1 == nil && err2 == nil
+	}
 	return before, after, ok && err == nil
 }
 

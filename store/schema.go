@@ -25,6 +25,7 @@ const (
 	segmentSuffix = ".db"
 	tempSuffix    = ".tmp"
 	salvageSuffix = ".salvage"
+	objectSuffix  = ".obj"
 )
 
 // Buckets and keys of the manifest.
@@ -38,6 +39,7 @@ var (
 	bktByTime   = []byte("by-time")  // settled at, lane, first -> nothing
 	bktKeys     = []byte("keys")     // key hash -> lane, seq, accepted at
 	bktKeyTimes = []byte("key-times")
+	bktObjects  = []byte("objects") // object id -> objectRow, packed
 
 	keyIdentity  = []byte("identity")  // 8 bytes
 	keyVersion   = []byte("version")   // 4 bytes
@@ -47,7 +49,7 @@ var (
 	keyCounters  = []byte("counters")  // counters, packed
 )
 
-var manifestBuckets = [][]byte{bktMeta, bktLanes, bktMarks, bktSegments, bktBatches, bktHistory, bktByTime, bktKeys, bktKeyTimes}
+var manifestBuckets = [][]byte{bktMeta, bktLanes, bktMarks, bktSegments, bktBatches, bktHistory, bktByTime, bktKeys, bktKeyTimes, bktObjects}
 
 // A segment has bktMeta, bktLanes (lane -> laneSnapshot, packed), bktKeys and
 // for each lane a bucket framePrefix+lane with first -> frame. A large frame
@@ -153,6 +155,13 @@ type segmentRow struct {
 	Lanes map[uint32]span `json:"lanes"`
 	Keys  bool            `json:"keys,omitempty"` // holds keys that are not in the manifest yet
 	Lost  bool            `json:"lost,omitempty"` // the file is gone, and that was counted
+}
+
+// objectRow is an object that a frame in a listed segment refers to.
+type objectRow struct {
+	Lane  uint32 `json:"lane"`
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
 }
 
 // batchRow is a batch in the ledger or the history. What the key, the lane

@@ -49,6 +49,7 @@ type Store struct {
 	active    *segment
 	unsettled int64      // records not settled
 	withKeys  []*segment // rotated, with keys that the manifest does not have
+	spent     []*object  // settled; their files are to go
 
 	// closing is held shared by whoever uses the manifest's file from outside
 	// its goroutine, and exclusively by Close.
@@ -132,11 +133,12 @@ func (s *Store) stageClean(g *group) error {
 		g.setMarks(l.no, g.withHigh(l, g.laneMarks(l)))
 	}
 	g.state.Clean, g.state.Active, g.state.Txid = true, s.commit.active.no, s.commit.lastTxid
+	g.saveObjects()
 	g.saveState()
 	return nil
 }
 
-// freeLocked takes a settled range off the segments that hold it.
+// freeLocked takes a settled range off the segments and objects that hold it.
 func (s *Store) freeLocked(lane uint32, r span) {
 	for _, h := range s.lanes.get(lane).segs {
 		if n := h.overlap(r); n > 0 {
@@ -144,6 +146,7 @@ func (s *Store) freeLocked(lane uint32, r span) {
 			s.unsettled -= n
 		}
 	}
+	s.freeObjectsLocked(s.lanes.get(lane), r)
 }
 
 // drained tells the keeper that records were settled, and the committer when

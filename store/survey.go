@@ -20,7 +20,8 @@ type survey struct {
 	size      int64
 	snaps     map[uint32]laneSnapshot
 	lanes     map[uint32]laneSurvey
-	bad       int64 // damaged frames; counted by a deep survey only
+	objects   map[objectID]objectRow // referred to; by a deep survey only
+	bad       int64                  // damaged frames; counted by a deep survey only
 }
 
 // laneSurvey is where a lane begins and ends in a segment.
@@ -49,7 +50,7 @@ func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
 		return nil, err
 	}
 	defer db.Close()
-	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}}
+	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
 	if err := viewDB(db, func(tx *bolt.Tx) error { return sv.read(tx, deep) }); err != nil {
 		return nil, err
 	}
@@ -123,7 +124,14 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, deep bool) error {
 			if err == nil && (h.lane != lane || h.first != p.First) {
 				err = errFrame
 			}
-			if err == nil {
+			switch {
+			case err != nil:
+			case h.codec == codecObject:
+				var ref objectRef
+				if ref, err = h.objectRef(body); err == nil {
+					sv.objects[ref.id] = objectRow{Lane: lane, First: h.first, Last: h.last()}
+				}
+			default:
 				err = h.eachRecord(body, func(uint64, []byte) bool { return true })
 			}
 			return err
