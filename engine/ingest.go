@@ -155,7 +155,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record) ([]ingest.Re
 }
 
 func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
-	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Duplicate: a.Duplicate}
+	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Records: 1, Duplicate: a.Duplicate}
 }
 
 // dropPause is how long to wait, after a batch was dropped, for the

@@ -3,7 +3,9 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"kustospool/ingest"
@@ -56,6 +58,29 @@ func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error)
 		return ingest.Receipt{}, err
 	}
 	return t.s.ingestOne(ctx, store.Record{Lane: l.id, Data: data})
+}
+
+// IngestJSON is Ingest of v as one JSON document, encoded by [json.Marshal]: a
+// struct, a map. The table's format must be json, multijson or singlejson.
+func (t *Table) IngestJSON(ctx context.Context, v any) (ingest.Receipt, error) {
+	if t.p.Format.MappingKind() != ingest.MappingJSON {
+		return ingest.Receipt{}, &ingest.FieldError{Field: "format", Value: string(t.p.Format), Rule: "must be json, multijson or singlejson"}
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return ingest.Receipt{}, &ingest.FieldError{Field: "value", Rule: err.Error()}
+	}
+	return t.Ingest(ctx, data)
+}
+
+// IngestReader is [Spool.IngestReader] into the table.
+func (t *Table) IngestReader(ctx context.Context, r io.Reader) (ingest.Receipt, error) {
+	return t.s.IngestReader(ctx, t.p, r)
+}
+
+// IngestFile is [Spool.IngestFile] into the table.
+func (t *Table) IngestFile(ctx context.Context, path string) (ingest.Receipt, error) {
+	return t.s.IngestFile(ctx, t.p, path)
 }
 
 // IngestAll is [Spool.IngestAll] of records without keys.

@@ -3,6 +3,8 @@ package ingest
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,15 +34,44 @@ type Request struct {
 
 // Receipt is the answer to a request that is on stable storage. It is plain
 // data: keep its text form, drop it, or ask for its status in a later process.
+//
+// Most receipts are for one record. The receipt of a source (a file, a reader)
+// is for all of its records: they are of one lane, and ID is the first one's.
 type Receipt struct {
 	ID ID
+	// Records is how many there are, the one of ID included; 0 is read as 1.
+	Records int64
 	// Duplicate is set when Request.Key had been stored before; the ID is
 	// then that of the first record.
 	Duplicate bool
 }
 
-// String is the fixed-width text form of the receipt's ID.
-func (r Receipt) String() string { return r.ID.String() }
+// String is the fixed-width text form of the receipt's ID, and for several
+// records "+" and their number behind it.
+func (r Receipt) String() string {
+	if r.Records <= 1 {
+		return r.ID.String()
+	}
+	return fmt.Sprintf("%s+%d", r.ID, r.Records)
+}
+
+// ParseReceipt reads what [Receipt.String] writes. Anything else is an error
+// that matches [ErrInvalid].
+func ParseReceipt(s string) (Receipt, error) {
+	text, count, several := strings.Cut(s, "+")
+	id, err := ParseID(text)
+	if err != nil {
+		return Receipt{}, err
+	}
+	r := Receipt{ID: id, Records: 1}
+	if several {
+		r.Records, err = strconv.ParseInt(count, 10, 64)
+		if err != nil || r.Records < 2 || r.String() != s || id.Seq()+uint64(r.Records) < id.Seq() {
+			return Receipt{}, &FieldError{Field: "receipt", Value: quote(s), Rule: "must end in + and a number of records above 1"}
+		}
+	}
+	return r, nil
+}
 
 // Record checks one record against the properties' format and returns the
 // bytes to store: without its line ending for a format of lines, unchanged
