@@ -65,6 +65,37 @@ func rowsOf(sim *kustosim.Sim, db, table string) string {
 	return b.String()
 }
 
+// TestSend_LargeObject sends an object that is larger than any record, as a
+// file and through a pipe.
+func TestSend_LargeObject(t *testing.T) {
+	temporaryDir(t)
+	object := strings.Repeat("PAR1\n\x00\xff.", 9<<20) // 72 MiB
+	file := write(t, "large.parquet", object)
+	for _, stdin := range []string{"", object} {
+		export := t.TempDir()
+		args := []string{"send", "--to", "dir:" + export, "--spool", filepath.Join(t.TempDir(), "spool"), "--database", "D", "--table", "T", "--json"}
+		if stdin == "" {
+			args = append(args, file)
+		} else {
+			args = append(args, "--format", "parquet", "-")
+		}
+		got := kustospool(t, stdin, args...)
+		if got.code != exitOK {
+			t.Fatalf("code %d: %s", got.code, got.stderr)
+		}
+		if r := decode[report](t, got.out); r.Read != 1 || r.Ingested != 1 || r.RawBytes != int64(len(object)) {
+			t.Errorf("%+v", r)
+		}
+		files, err := filepath.Glob(filepath.Join(export, "D", "T", "*.parquet"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		if data, err := os.ReadFile(files[0]); err != nil || string(data) != object {
+			t.Errorf("other bytes: %d, %v", len(data), err)
+		}
+	}
+}
+
 func TestSend_ExampleFileArrivesByteForByte(t *testing.T) {
 	temporary := temporaryDir(t)
 	example := filepath.Join("..", "..", "testdata", "telemetry.jsonl")

@@ -18,9 +18,10 @@ const (
 	chunkRecords = 1000
 )
 
-// chunk is a run of records of one input. The records lie one after the other
-// in data and end at ends.
+// chunk is a run of records of one input, or a whole input that is one object.
+// The records lie one after the other in data and end at ends.
 type chunk struct {
+	whole  *input.Source
 	format ingest.Format
 	data   []byte
 	ends   []int
@@ -86,6 +87,9 @@ func spoolAll(ctx context.Context, tables map[ingest.Format]*engine.Table, sourc
 // ingestChunk makes a chunk durable and counts it; then the input's error, if it
 // had one, comes to light.
 func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) error {
+	if k.whole != nil {
+		return ingestWhole(ctx, table, k.whole, r)
+	}
 	records := k.records()
 	if last := len(records) - 1; last > 0 && len(records[last]) > chunkBytes {
 		// A large record goes alone: together they may be more than one call takes.
@@ -105,9 +109,30 @@ func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) 
 	return k.err
 }
 
+// ingestWhole makes an object durable, of whatever size.
+func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r *report) error {
+	b, err := src.Bytes()
+	if err != nil {
+		return err
+	}
+	_, err = table.IngestReader(ctx, b)
+	if err == nil {
+		r.Read++
+	}
+	return errors.Join(err, b.Close())
+}
+
 // readChunks reads one input to its end, and reports whether to go on with
 // the next.
 func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
+	if src.Whole() {
+		select {
+		case <-free:
+			return give(ctx, chunks, &chunk{format: src.Format, whole: src})
+		case <-ctx.Done():
+			return false
+		}
+	}
 	r, err := src.Open()
 	if err != nil {
 		give(ctx, chunks, &chunk{format: src.Format, err: err})

@@ -1,9 +1,10 @@
 // Package input cuts files and streams into the records that a spool takes:
-// lines, quoted lines, JSON documents or whole objects, by format.
+// lines, quoted lines or JSON documents, by format. An input of any other
+// format is one object, and its bytes are given out as they are.
 //
 // # What is promised
 //
-// Every byte of an input is part of exactly one record, of a blank line, of
+// Every byte of an input of records is part of exactly one record, of a blank line, of
 // the header that was to be skipped, or of the white space between documents.
 // Records come in the input's order. Memory is bounded by the largest record
 // the service takes, [ingest.MaxRecordBytes], whatever the input holds.

@@ -17,8 +17,7 @@ const bufferBytes = 256 << 10
 type cut int
 
 const (
-	cutWhole     cut = iota + 1 // the input is one record
-	cutLines                    // each line is one
+	cutLines     cut = iota + 1 // each line is one record
 	cutJSONLines                // each line is one JSON document
 	cutQuoted                   // a line ends where no double quote is open
 	cutDocuments                // JSON documents that follow each other
@@ -33,13 +32,10 @@ func cutOf(f ingest.Format) cut {
 	case ingest.CSV, ingest.SCSV:
 		return cutQuoted
 	}
-	if f.Concatenates() {
-		return cutLines
-	}
-	return cutWhole
+	return cutLines
 }
 
-// Reader gives out the records of one input. It is not safe for two
+// Reader gives out the records of one input whose format concatenates. It is not safe for two
 // goroutines at once.
 type Reader struct {
 	name    string
@@ -104,8 +100,6 @@ func (r *Reader) Close() error {
 func (r *Reader) read() ([]byte, error) {
 	r.rec = r.rec[:0]
 	switch r.cut {
-	case cutWhole:
-		return r.readWhole()
 	case cutQuoted:
 		return r.readQuoted()
 	case cutDocuments:
@@ -120,23 +114,6 @@ func (r *Reader) fail(line int64, format string, args ...any) error {
 
 func (r *Reader) tooLong(line int64) error {
 	return r.fail(line, "a record may have at most %d bytes", ingest.MaxRecordBytes)
-}
-
-func (r *Reader) readWhole() ([]byte, error) {
-	if r.ended {
-		return nil, io.EOF
-	}
-	r.ended = true
-	data, err := io.ReadAll(io.LimitReader(r.buf, ingest.MaxRecordBytes+1))
-	switch {
-	case err != nil:
-		return nil, r.fail(0, "%w", cause(err))
-	case len(data) > ingest.MaxRecordBytes:
-		return nil, r.tooLong(0)
-	case len(data) == 0:
-		return nil, r.fail(0, "is empty, and a %s object must not be", r.format)
-	}
-	return data, nil
 }
 
 // appendLine appends the next line to r.rec, its newline included if it has
@@ -227,9 +204,6 @@ func (r *Reader) readQuoted() ([]byte, error) {
 // passByteOrderMark drops a UTF-8 byte order mark before text, and refuses
 // the other Unicode encodings that announce themselves.
 func (r *Reader) passByteOrderMark() error {
-	if r.cut == cutWhole {
-		return nil
-	}
 	// A read error shows again, with its place, at the first record.
 	head, _ := r.buf.Peek(3)
 	switch {

@@ -85,6 +85,9 @@ func (s *Source) Check() (Extent, error) {
 		s.piped = true
 		return Extent{Streamed: true}, nil
 	}
+	if s.Whole() {
+		return s.checkWhole()
+	}
 	r, err := s.Open()
 	if err != nil {
 		return Extent{}, err
@@ -105,33 +108,93 @@ func (s *Source) Check() (Extent, error) {
 	return x, r.Close()
 }
 
+// Whole reports whether the input is one object, to be read with Bytes, and
+// not a row of records.
+func (s *Source) Whole() bool { return !s.Format.Concatenates() }
+
+// checkWhole is Check of an object.
+func (s *Source) checkWhole() (Extent, error) {
+	r, err := s.Bytes()
+	if err != nil {
+		return Extent{}, err
+	}
+	n, err := io.Copy(io.Discard, r)
+	if err == nil && n == 0 {
+		err = &Error{File: s.Name, Err: fmt.Errorf("is empty, and a %s object must not be", s.Format)}
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return Extent{}, err
+	}
+	return Extent{Records: 1, Bytes: n}, nil
+}
+
 // Open starts reading the records. Errors are of type [Error].
 func (s *Source) Open() (*Reader, error) {
-	r := &Reader{name: s.Name, format: s.Format, header: s.SkipHeader, cut: cutOf(s.Format)}
-	var src io.Reader = s.Reader
+	b, err := s.contents()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{name: s.Name, format: s.Format, header: s.SkipHeader, cut: cutOf(s.Format), closers: []io.Closer{b},
+		buf: bufio.NewReaderSize(b.r, bufferBytes)} // it says itself where it broke off
+	if err := r.passByteOrderMark(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Bytes starts reading what the input holds, decompressed. Errors, those of
+// reading included, are of type [Error].
+func (s *Source) Bytes() (io.ReadCloser, error) {
+	b, err := s.contents()
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *Source) contents() (*contents, error) {
+	b := &contents{name: s.Name, r: s.Reader}
 	if s.Name != Stdin {
 		f, err := os.Open(s.Name)
 		if err != nil {
 			return nil, &Error{File: s.Name, Err: cause(err)}
 		}
-		r.closers = append(r.closers, f)
-		src = f
+		b.closers, b.r = append(b.closers, f), f
 	}
 	if lower := strings.ToLower(s.Name); strings.HasSuffix(lower, ".gz") {
-		z, err := gzip.NewReader(bufio.NewReaderSize(src, bufferBytes))
+		z, err := gzip.NewReader(bufio.NewReaderSize(b.r, bufferBytes))
 		if err != nil {
-			return nil, errors.Join(&Error{File: s.Name, Err: fmt.Errorf("is not gzip data: %w", err)}, r.Close())
+			return nil, errors.Join(&Error{File: s.Name, Err: fmt.Errorf("is not gzip data: %w", err)}, b.Close())
 		}
-		r.closers = append(r.closers, z)
-		src = z
+		b.closers, b.r = append(b.closers, z), z
 	} else if strings.HasSuffix(lower, ".zip") {
-		return nil, errors.Join(&Error{File: s.Name, Err: errors.New("zip archives are not read; unpack it first")}, r.Close())
+		return nil, errors.Join(&Error{File: s.Name, Err: errors.New("zip archives are not read; unpack it first")}, b.Close())
 	}
-	r.buf = bufio.NewReaderSize(src, bufferBytes)
-	if err := r.passByteOrderMark(); err != nil {
-		return nil, errors.Join(err, r.Close())
+	return b, nil
+}
+
+// contents are the bytes of one input.
+type contents struct {
+	name    string
+	r       io.Reader
+	closers []io.Closer
+}
+
+func (b *contents) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = &Error{File: b.name, Err: cause(err)}
 	}
-	return r, nil
+	return n, err
+}
+
+func (b *contents) Close() error {
+	var errs []error
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		errs = append(errs, b.closers[i].Close())
+	}
+	b.closers = nil
+	return errors.Join(errs...)
 }
 
 // cause drops the path from a file system error: [Error] names it already.
