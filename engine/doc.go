@@ -28,6 +28,10 @@
 // Within a lane batches are first attempted in the order of acceptance. The
 // order in which they become visible at the destination is its own affair.
 //
+// Sources, files and streams, are read to disk as they come, in memory of a
+// few megabytes, and become durable in one commit: [Spool.IngestReader] and
+// [Spool.IngestFile].
+//
 // # What it does not do
 //
 // It does not look into records, apart from line ends. It does not deduplicate

@@ -322,3 +322,38 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestReceipt_Text(t *testing.T) {
+	id := ingest.NewID(ingest.SpoolID{1, 2}, 3, 4)
+	for _, r := range []ingest.Receipt{{ID: id, Records: 1}, {ID: id, Records: 2}, {ID: id, Records: 1 << 40}} {
+		if got, err := ingest.ParseReceipt(r.String()); err != nil || got != r {
+			t.Errorf("%+v from %q, %v", got, r, err)
+		}
+	}
+	for _, text := range []string{"", "+", "+2", id.String() + "+", id.String() + "+1", id.String() + "+02", id.String() + "+-2", id.String() + "+2+2",
+		ingest.NewID(ingest.SpoolID{}, 1, 1<<64-1).String() + "+2"} {
+		if r, err := ingest.ParseReceipt(text); !errors.Is(err, ingest.ErrInvalid) {
+			t.Errorf("%q is taken for %+v, %v", text, r, err)
+		}
+	}
+}
+
+func TestTally(t *testing.T) {
+	for _, c := range []struct {
+		states map[ingest.State]int64
+		final  bool
+		in     int64
+		err    bool
+	}{
+		{nil, true, 0, false},
+		{map[ingest.State]int64{ingest.Succeeded: 2, ingest.Skipped: 3}, true, 5, false},
+		{map[ingest.State]int64{ingest.Succeeded: 2, ingest.Open: 1}, false, 2, false},
+		{map[ingest.State]int64{ingest.Accepted: 2, ingest.DeadLettered: 1}, false, 0, true},
+		{map[ingest.State]int64{ingest.HandedOver: 2, ingest.Dropped: 1}, true, 0, true},
+	} {
+		tally := ingest.Tally{States: c.states}
+		if tally.Final() != c.final || tally.Ingested() != c.in || (tally.Err() != nil) != c.err {
+			t.Errorf("%v: final %v, %d ingested, %v", c.states, tally.Final(), tally.Ingested(), tally.Err())
+		}
+	}
+}

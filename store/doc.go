@@ -63,6 +63,13 @@
 //
 // docs/on-disk-format.md has the layout byte by byte.
 //
+// A payload that is too large for that, or whose length nobody knows yet, goes
+// to a file of its own in objects/ ([Object]): chunks that prove themselves,
+// written as a stream. A frame in the active segment refers to it and has its
+// sequence numbers, so that everything else, the order of a lane, batches,
+// splits, settling, is the same. The manifest lists the objects of rotated
+// segments; those of the active one are told by its frames.
+//
 // # Crash matrix
 //
 // Across files there are no transactions, but an order: a segment's file is
@@ -76,6 +83,10 @@
 //	activated, the old one not yet listed     two activated files beyond the list    newSegments lists the lower
 //	a commit of the active segment            the meta page before it rules          nothing: it was not acknowledged
 //	committed, not yet acknowledged           the records                            nothing: they are delivered
+//	while an object is written                objects/*.tmp                          sweep removes it
+//	object complete, no frame refers to it    a file that nobody knows               countObjects removes it
+//	object settled, not yet forgotten         a row without live records             countObjects removes file and row
+//	object forgotten, not yet unlinked        a file that nobody knows               countObjects removes it
 //	a commit of the manifest                  the meta page before it rules          nothing: the caller had no answer
 //	all settled, segment still listed         a listed segment without live records  countLive, then keeper.reclaim
 //	forgotten, not yet unlinked               a file below the list's end            newSegments removes it
@@ -94,6 +105,9 @@
 //	listed segment missing or empty           no file                                listedSegments; its records read as damaged
 //	listed segment damaged or older           met when it is read                    repair, a salvage at run time
 //	one frame damaged                         its checksum                           CorruptionError for its records
+//	a chunk of an object damaged              its checksum                           CorruptionError for its records
+//	an object's file missing or cut           met when it is read                    CorruptionError for all that is gone
+//	a frame lost that referred to an object   a file that nobody knows, and damage   countObjects moves it to quarantine/
 //
 // "Numbers jump" means that a lane goes on behind a gap wider than any segment
 // holds, because more may have been acknowledged than is known.

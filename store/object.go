@@ -36,6 +36,7 @@ type Object struct {
 	size     int64 // of the file
 	part     bool  // one record, written in pieces
 	finished bool  // complete under its final name
+	broken   error // why it never will be
 	kept     bool  // the file is the store's now
 }
 
@@ -172,8 +173,8 @@ func (o *Object) flush() error {
 // finish makes the file complete and durable under its final name; the
 // directory is the caller's to sync. It can be repeated after ErrFull.
 func (o *Object) finish() error {
-	if o.finished {
-		return nil
+	if o.finished || o.broken != nil {
+		return o.broken
 	}
 	if o.bytes == 0 {
 		return recordSize(0)
@@ -188,16 +189,21 @@ func (o *Object) finish() error {
 	}
 	if !o.s.opts.NoSync {
 		if err := o.f.Sync(); err != nil {
-			// What a failed fsync leaves is unknown; the file is given up.
-			return noRoom(fmt.Errorf("writing an object: %w", err))
+			// What a failed fsync leaves is unknown, and the next one would not
+			// tell. It must not pass for ErrFull, after which one tries again.
+			o.broken = fmt.Errorf("flushing an object to disk: %w", err)
+			return o.broken
 		}
 	}
-	if err := o.f.Close(); err != nil {
-		return noRoom(err)
-	}
+	err := o.f.Close()
 	o.f, o.buf = nil, nil
+	if err != nil {
+		o.broken = err
+		return err
+	}
 	crashpoint.Reach("object.written")
 	if err := os.Rename(o.temp, o.path); err != nil {
+		o.broken = err
 		return err
 	}
 	o.s.disk.set(o.temp, 0)

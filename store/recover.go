@@ -42,6 +42,10 @@ func (s *Store) restore() error {
 			return err
 		}
 	}
+	// A file is only as durable as the entries that lead to it.
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
 	if err := sweep(s.dir); err != nil {
 		return err
 	}

@@ -49,7 +49,6 @@ type Reader struct {
 	line  int64  // lines read so far
 	first int64  // line on which rec begins
 	blank int64
-	ended bool
 
 	scan    documentScan
 	lineBuf []byte // the line that documents are being cut from
