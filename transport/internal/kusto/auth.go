@@ -89,34 +89,46 @@ func (b *bearerPolicy) current() *runtime.BearerTokenPolicy {
 func (b *bearerPolicy) resource(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.root+"/v1/rest/auth/metadata", nil)
 	if err != nil {
-		return "", &metadataError{"has no valid address"}
+		return "", &metadataError{what: "has no valid address"}
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := b.wire.Do(req)
 	if err != nil {
-		return "", err
+		return "", &metadataError{what: "cannot be had", err: err}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadataBytes+1))
 	switch {
 	case err != nil:
-		return "", err
+		return "", &metadataError{what: "cannot be read", err: err}
 	case len(body) > maxMetadataBytes:
-		return "", &metadataError{"is too large"}
+		return "", &metadataError{what: "is too large"}
 	case resp.StatusCode == http.StatusNotFound:
 		return defaultResource, nil
 	case resp.StatusCode != http.StatusOK:
-		return "", &metadataError{"cannot be had: HTTP " + strconv.Itoa(resp.StatusCode)}
+		return "", &metadataError{what: "cannot be had: HTTP " + strconv.Itoa(resp.StatusCode)}
 	case len(strings.TrimSpace(string(body))) == 0:
 		return defaultResource, nil
 	}
 	return decodeMetadata(body)
 }
 
-// metadataError is an unusable answer of the metadata endpoint.
-type metadataError struct{ what string }
+// metadataError is an unusable answer of the metadata endpoint, or none, as
+// from a proxy in trouble. It says nothing of the credential.
+type metadataError struct {
+	what string
+	err  error // may be nil
+}
 
-func (e *metadataError) Error() string { return "the cloud metadata " + e.what }
+func (e *metadataError) Error() string {
+	s := "the cloud metadata " + e.what
+	if e.err != nil {
+		s += ": " + e.err.Error()
+	}
+	return s
+}
+
+func (e *metadataError) Unwrap() error { return e.err }
 
 // decodeMetadata reads the audience from the cloud metadata. With a required
 // second factor it is the cluster's MFA twin.
@@ -128,7 +140,7 @@ func decodeMetadata(body []byte) (string, error) {
 		}
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return "", &metadataError{"is not the JSON that is expected"}
+		return "", &metadataError{what: "is not the JSON that is expected"}
 	}
 	r := in.AzureAD.KustoServiceResourceId
 	if r == "" {
@@ -136,7 +148,7 @@ func decodeMetadata(body []byte) (string, error) {
 	}
 	u, err := url.Parse(r)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return "", &metadataError{"names no https resource"}
+		return "", &metadataError{what: "names no https resource"}
 	}
 	if in.AzureAD.LoginMfaRequired {
 		r = strings.Replace(r, ".kusto.", ".kustomfa.", 1)
