@@ -25,7 +25,13 @@
 //	POST /v1/rest/mgmt               .get|.show ingestion resources, .get kusto identity token,
 //	                                 .show version|tables|databases, .create[-merge] table T (..),
 //	                                 .create table T ingestion KIND mapping 'M' '[..]', .drop table T,
-//	                                 .show table T extents [where tags has|contains '..']
+//	                                 .show table T extents [where tags has|contains '..'],
+//	                                 .ingest [async] into table T (h'uri', ..) [with (..)],
+//	                                 .ingest inline into table T [with (..)] <| data,
+//	                                 .show commands [| where ClientActivityId == '..' or in (..)],
+//	                                 .show operations [id], .show capacity ingestions,
+//	                                 .alter table T policy streamingingestion enable|disable|'{..}'
+//	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
 //	POST /v1/rest/query, /v2/..      T, T | count, T | take n
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
@@ -98,8 +104,8 @@
 // # What it does not do
 //
 // It keeps everything in memory and loses it on Close. It listens on loopback
-// only. There are no streaming ingestion, no .ingest commands, no queued REST
-// API, no update policies, no extent merges, and no query language beyond the
+// only. An async .ingest has ended when its reply comes. There are no queued
+// REST API, no update policies, no extent merges, and no query language beyond the
 // forms above. Avro, Parquet, ORC and the like become one row each with the
 // digest of the blob. Of Azure storage there are no leases, snapshots, tiers,
 // listings or table transactions. Batches seal after 50 ms and not after 5

@@ -71,6 +71,7 @@ func (s *Sim) kustoHandler() http.Handler {
 	mux.HandleFunc("GET /v1/rest/ingestion/configuration", s.permitted(s.serveIngestionConfiguration))
 	mux.HandleFunc("POST /v1/rest/ingestion/queued/{db}/{table}", s.permitted(s.serveSubmit))
 	mux.HandleFunc("GET /v1/rest/ingestion/queued/{db}/{table}/{id}", s.permitted(s.serveOperation))
+	mux.HandleFunc("POST /v1/rest/ingest/{db}/{table}", s.serveStream)
 	mux.HandleFunc("GET /sim/rows", s.serveRows)
 	mux.HandleFunc("GET /sim/stats", s.serveStats)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

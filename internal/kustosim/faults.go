@@ -47,6 +47,9 @@ const (
 	DropReply
 	// Respond answers with Fault.Status, without any effect.
 	Respond
+	// RespondLate does what the request asks and answers with Fault.Status all
+	// the same: a gateway that gave up after the effect.
+	RespondLate
 	// Slow reads the request, waits Fault.Delay, then handles it, also for a
 	// client that has left by then.
 	Slow
@@ -80,7 +83,7 @@ type Fault struct {
 	Delay time.Duration
 
 	// Status, Code, Message, Permanent and RetryAfter shape the reply of
-	// Respond. Code and Message default to what the service says with the
+	// Respond and RespondLate. Code and Message default to what the service says with the
 	// status. Permanent is the @permanent flag of a Kusto error with status
 	// 500 and up or 429; other statuses of a Kusto error are always permanent
 	// unless Transient is set. RetryAfter is sent in whole seconds.
@@ -204,6 +207,10 @@ func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
 			s.change.notify()
 			hangUp(w)
+		case RespondLate:
+			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
+			s.change.notify()
+			fault.respond(w, r, svc)
 		case Respond:
 			drain(r)
 			fault.respond(w, r, svc)

@@ -21,6 +21,8 @@ type ingestor struct {
 
 	wake chan struct{} // holds a token when mu has news for run
 
+	turn sync.Mutex // held by whoever checks tags and commits: run, a command, a stream
+
 	mu struct {
 		sync.Mutex
 		inbox []arrival    // in the order they came
@@ -286,9 +288,11 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 }
 
 // commit loads a blob and adds its rows as one extent. hit is the tag that
-// stopped it, if one did, looked for before the download. As one goroutine does
-// all ingestions, nothing can come between that look and the commit.
+// stopped it, if one did, looked for before the download. Ingestions have turns,
+// so nothing can come between that look and the commit.
 func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *ingestError) {
+	g.turn.Lock()
+	defer g.turn.Unlock()
 	columns, reference, bad := g.schema(in)
 	if bad != nil {
 		return "", bad
@@ -308,19 +312,8 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 	if bad != nil {
 		return "", bad
 	}
-	created := in.created
-	if created.IsZero() {
-		created = time.Now()
-	}
-	e := &extent{Extent: Extent{ID: newGUID(), Tags: in.tags, Source: in.source(), Operation: in.operation, Created: created.UTC()}, rows: rows}
-	if bad := g.catalog.commit(in.DatabaseName, in.TableName, e); bad != nil {
-		return "", bad
-	}
-	g.stats.add(func(s *Stats) {
-		s.Ingested++
-		s.Rows += int64(len(rows))
-	})
-	return "", nil
+	_, bad = g.add(in, rows)
+	return "", bad
 }
 
 // failOrRetry ends an ingestion as failed, or comes back to it if the failure

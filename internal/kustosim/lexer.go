@@ -2,6 +2,7 @@ package kustosim
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -31,11 +32,30 @@ var errCommandSyntax = errors.New("the command is not understood")
 // three back-ticks, and obfuscated (h'..'). A bracketed name, ['T'] or ["T"], is
 // one word. A word keeps a leading dot, so ".create" is one token.
 func lex(s string) ([]token, error) {
+	tokens, _, piped, err := lexHead(s)
+	if err == nil && piped {
+		err = errCommandSyntax
+	}
+	return tokens, err
+}
+
+// lexHead splits a command up to "<|" outside of a literal. data is what
+// follows that, to the command's end; piped tells whether there was one.
+func lexHead(s string) (tokens []token, data string, piped bool, err error) {
+	tokens, s, err = lexTokens(s)
+	if err != nil || s == "" {
+		return tokens, "", false, err
+	}
+	return tokens, s[len("<|"):], true, nil
+}
+
+// lexTokens returns the tokens before the end or "<|", and the rest from there.
+func lexTokens(s string) ([]token, string, error) {
 	var tokens []token
 	for {
 		s = strings.TrimLeft(s, " \t\r\n")
-		if s == "" {
-			return tokens, nil
+		if s == "" || strings.HasPrefix(s, "<|") {
+			return tokens, s, nil
 		}
 		switch c := s[0]; {
 		case strings.HasPrefix(s, "//"):
@@ -43,25 +63,25 @@ func lex(s string) ([]token, error) {
 		case strings.HasPrefix(s, "```"):
 			text, rest, ok := strings.Cut(s[3:], "```")
 			if !ok {
-				return nil, errCommandSyntax
+				return nil, "", errCommandSyntax
 			}
 			tokens, s = append(tokens, token{textToken, text}), rest
 		case c == '\'' || c == '"':
 			text, rest, err := cutLiteral(s)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			tokens, s = append(tokens, token{textToken, text}), rest
 		case (c == '@' || c == 'h' || c == 'H') && len(s) > 1 && strings.IndexByte("'\"@", s[1]) >= 0:
 			text, rest, err := cutPrefixed(s)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			tokens, s = append(tokens, token{textToken, text}), rest
 		case strings.HasPrefix(s, "['") || strings.HasPrefix(s, `["`):
 			text, rest, err := cutLiteral(s[1:])
 			if err != nil || !strings.HasPrefix(rest, "]") {
-				return nil, errCommandSyntax
+				return nil, "", errCommandSyntax
 			}
 			tokens, s = append(tokens, token{wordToken, text}), rest[1:]
 		case isWord(c) || c == '.' && len(s) > 1 && isWord(s[1]) && len(tokens) == 0:
@@ -73,7 +93,7 @@ func lex(s string) ([]token, error) {
 		case strings.IndexByte("()[]{},:=|<>.;!", c) >= 0:
 			tokens, s = append(tokens, token{symbolToken, s[:1]}), s[1:]
 		default:
-			return nil, errCommandSyntax
+			return nil, "", errCommandSyntax
 		}
 	}
 }
@@ -131,6 +151,16 @@ func cutLiteral(s string) (text, rest string, err error) {
 				b.WriteByte('\t')
 			case 'r':
 				b.WriteByte('\r')
+			case 'u':
+				if len(s) < i+5 {
+					return "", "", errCommandSyntax
+				}
+				n, err := strconv.ParseUint(s[i+1:i+5], 16, 32)
+				if err != nil {
+					return "", "", errCommandSyntax
+				}
+				b.WriteRune(rune(n))
+				i += 4
 			default:
 				b.WriteByte(s[i])
 			}

@@ -23,13 +23,29 @@ func entityNotFound(what, name string) *kustoError {
 }
 
 // manage runs a management command. What it does not know is a permanent 400.
-func (s *Sim) manage(_ *http.Request, c *command) (*dataset, *kustoError) {
-	tokens, err := lex(c.CSL)
+func (s *Sim) manage(r *http.Request, c *command) (*dataset, *kustoError) {
+	tokens, data, piped, err := lexHead(c.CSL)
 	if err != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
 	m := &reader{tokens: tokens}
+	if inline := m.words(".ingest", "inline"); inline || piped {
+		if !inline || !piped {
+			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		}
+		return s.ingestCommand(r, c, m, data, true)
+	}
 	switch {
+	case m.words(".ingest"):
+		return s.ingestCommand(r, c, m, "", false)
+	case m.words(".show", "commands"):
+		return s.showCommands(m)
+	case m.words(".show", "operations"):
+		return s.showOperations(m)
+	case m.words(".show", "capacity"):
+		return s.showCapacity(), nil
+	case m.words(".alter", "table"):
+		return s.alterTable(c.DB, m)
 	case m.words(".get", "ingestion", "resources"), m.words(".show", "ingestion", "resources"):
 		return s.resourceRows()
 	case m.words(".get", "kusto", "identity", "token"):

@@ -17,6 +17,7 @@ const (
 	DefaultLifetime   = 24 * time.Hour
 	DefaultRetryEvery = 20 * time.Millisecond
 	DefaultMaxBlob    = 1 << 30
+	DefaultCapacity   = 48
 
 	maxAccounts = 16
 )
@@ -95,6 +96,12 @@ type Options struct {
 	// is a service without that API: its paths answer 404.
 	PreferredIngestion string
 
+	// IngestCapacity is how many .ingest commands may be under way at once; one
+	// more is 429. Default 48, a number seen at clusters. IngestTime is how long
+	// each takes at least, default not at all.
+	IngestCapacity int
+	IngestTime     time.Duration
+
 	// Metadata is the JSON answer of /v1/rest/auth/metadata. Empty means 404,
 	// which tells a client to use the public cloud's defaults.
 	Metadata string
@@ -129,6 +136,7 @@ func (o *Options) withDefaults() (Options, error) {
 	setDefault(&opts.TokenLifetime, DefaultLifetime)
 	setDefault(&opts.RetryEvery, DefaultRetryEvery)
 	setDefault(&opts.MaxBlobBytes, DefaultMaxBlob)
+	setDefault(&opts.IngestCapacity, DefaultCapacity)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -163,7 +171,7 @@ func (o *Options) validate() error {
 		value int64
 	}{
 		{"BatchTime", int64(o.BatchTime)}, {"BatchItems", int64(o.BatchItems)}, {"BatchBytes", o.BatchBytes},
-		{"RetryEvery", int64(o.RetryEvery)}, {"MaxBlobBytes", o.MaxBlobBytes},
+		{"RetryEvery", int64(o.RetryEvery)}, {"IngestCapacity", int64(o.IngestCapacity)}, {"IngestTime", int64(o.IngestTime)}, {"MaxBlobBytes", o.MaxBlobBytes},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("kustosim: %s must not be negative", f.name))

@@ -68,6 +68,8 @@ type table struct {
 	extents  []*extent
 	tags     map[string]int // extents that carry the tag
 	count    int
+
+	streaming bool // the streaming ingestion policy
 }
 
 // catalog holds databases, tables and rows.

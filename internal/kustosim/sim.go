@@ -22,6 +22,7 @@ type Sim struct {
 	stats      *statsBook
 	faults     faultSet
 	operations operations
+	commands   commandLog
 	change     change
 	ingestor   *ingestor
 	storage    storage

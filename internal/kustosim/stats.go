@@ -29,6 +29,8 @@ type Stats struct {
 	Failed          map[string]int64 // blobs that ended as failed, by error code
 	Retried         int64            // attempts that failed for a transient reason
 	MalformedLines  int64            // lines of format json that were passed over
+	Streamed        int64            // streaming requests committed, of Ingested
+	Throttled       int64            // .ingest commands over Options.IngestCapacity
 	RawSizeMismatch int64            // messages whose RawDataSize was not the raw size of the blob
 	ReportsWritten  int64            // status entities, report queue messages, states of tracked requests
 	ReportsFailed   int64            // reports that storage did not take

@@ -1,0 +1,149 @@
+package kustosim
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxCommands bounds the log of commands; the oldest are forgotten first.
+const maxCommands = 100_000
+
+// States of a command, as `.show commands` and `.show operations` tell them.
+const (
+	commandCompleted = "Completed"
+	commandFailed    = "Failed"
+	commandThrottled = "Throttled"
+	commandSkipped   = "Skipped"
+)
+
+// loggedCommand is one ingestion command that has ended.
+type loggedCommand struct {
+	clientID  string // x-ms-client-request-id
+	operation string
+	db        string
+	kind      string // DataIngestPull, or DataIngestPush for inline
+	state     string
+	reason    string
+	started   time.Time
+	ended     time.Time
+}
+
+// commandLog is what the engine remembers of its ingestion commands, and the
+// slots that those under way hold.
+type commandLog struct {
+	mu struct {
+		sync.Mutex
+		ended  []loggedCommand
+		active int
+		peak   int
+	}
+}
+
+// enter takes a slot of the capacity; false means that there is none.
+func (l *commandLog) enter(capacity int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.active >= capacity {
+		return false
+	}
+	l.mu.active++
+	l.mu.peak = max(l.mu.peak, l.mu.active)
+	return true
+}
+
+func (l *commandLog) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.active--
+}
+
+func (l *commandLog) consumed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.active
+}
+
+func (l *commandLog) add(c loggedCommand) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.mu.ended) >= maxCommands {
+		l.mu.ended = slices.Delete(l.mu.ended, 0, maxCommands/10)
+	}
+	l.mu.ended = append(l.mu.ended, c)
+}
+
+// find lists the commands that keep likes, oldest first.
+func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []loggedCommand
+	for i := range l.mu.ended {
+		if keep(&l.mu.ended[i]) {
+			out = append(out, l.mu.ended[i])
+		}
+	}
+	return out
+}
+
+// showCommands runs `.show commands [| where ClientActivityId == 'x']` and
+// `.. | where ClientActivityId in ('x', 'y')`.
+func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
+	var ids []string
+	filtered := false
+	if m.words("|", "where", "ClientActivityId") {
+		filtered = true
+		switch {
+		case m.words("=", "="):
+			ids = append(ids, m.next().text)
+		case m.words("in", "("):
+			for !m.done() && !m.words(")") {
+				ids = append(ids, m.next().text)
+				m.words(",")
+			}
+		default:
+			return nil, badCommand("General_BadRequest", "Syntax error: the condition on commands is not understood.")
+		}
+	}
+	if !m.done() {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+	}
+	set := &dataset{columns: []Column{{"ClientActivityId", "string"}, {"CommandType", "string"}, {"Database", "string"}, {"StartedOn", "datetime"},
+		{"LastUpdatedOn", "datetime"}, {"State", "string"}, {"FailureReason", "string"}}}
+	for _, c := range s.commands.find(func(c *loggedCommand) bool { return !filtered || slices.Contains(ids, c.clientID) }) {
+		state := c.state
+		if state == commandSkipped {
+			state = commandCompleted // the log of commands knows no such state
+		}
+		set.rows = append(set.rows, []any{c.clientID, c.kind, c.db, kustoTime(c.started), kustoTime(c.ended), state, c.reason})
+	}
+	return set, nil
+}
+
+// showOperations runs `.show operations [id]`.
+func (s *Sim) showOperations(m *reader) (*dataset, *kustoError) {
+	id := m.next().text
+	if !m.done() {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+	}
+	set := &dataset{columns: []Column{{"OperationId", "guid"}, {"Operation", "string"}, {"NodeId", "string"}, {"StartedOn", "datetime"},
+		{"LastUpdatedOn", "datetime"}, {"Duration", "timespan"}, {"State", "string"}, {"Status", "string"}}}
+	for _, c := range s.commands.find(func(c *loggedCommand) bool { return id == "" || c.operation == id }) {
+		set.rows = append(set.rows, []any{c.operation, c.kind, "", kustoTime(c.started), kustoTime(c.ended), "00:00:00", c.state, c.reason})
+	}
+	return set, nil
+}
+
+// showCapacity runs `.show capacity [ingestions]`.
+func (s *Sim) showCapacity() *dataset {
+	consumed := s.commands.consumed()
+	return &dataset{columns: []Column{{"Resource", "string"}, {"Total", "long"}, {"Consumed", "long"}, {"Remaining", "long"}, {"Origin", "string"}},
+		rows: [][]any{{"Ingestions", s.opts.IngestCapacity, consumed, max(0, s.opts.IngestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
+}
+
+// PeakIngestions is the most ingestion commands that were under way at once.
+func (s *Sim) PeakIngestions() int {
+	s.commands.mu.Lock()
+	defer s.commands.mu.Unlock()
+	return s.commands.mu.peak
+}
