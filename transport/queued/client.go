@@ -4,18 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/klauspost/compress/gzip"
 
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/staging"
 )
 
 // maxBatchBytes is the largest source the official clients send without being
@@ -127,7 +124,7 @@ type Client struct {
 	opts      ClientOptions
 	service   *kusto.Service
 	ingestion *kusto.Ingestion
-	zippers   sync.Pool // of *gzip.Writer at opts.CompressionLevel
+	uploads   *staging.Uploader
 	own       *ownStorage
 	now       func() time.Time
 
@@ -170,13 +167,12 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		return nil, err
 	}
 	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
-	c.zippers.New = func() any {
-		z, err := gzip.NewWriterLevel(io.Discard, c.opts.CompressionLevel)
-		if err != nil {
-			panic("queued: a validated compression level is refused: " + err.Error())
-		}
-		return z
+	so := staging.Options{ClientOptions: c.opts.ClientOptions,
+		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
+	if c.own != nil {
+		so.Credential = c.own.cred
 	}
+	c.uploads = staging.New(service.Wire(), c.ingestion, so)
 	return c, nil
 }
 
@@ -190,18 +186,4 @@ func (c *Client) Capabilities() transport.Capabilities {
 func (c *Client) Close() error {
 	c.service.Wire().CloseIdle()
 	return nil
-}
-
-// storage returns the options for storage clients whose requests are tried
-// 1+retries times, each for at most timeout.
-func (c *Client) storage(retries int32, timeout time.Duration) azcore.ClientOptions {
-	o := c.opts.ClientOptions
-	o.Transport = c.service.Wire()
-	if retries == 0 {
-		retries = -1 // zero is the SDK's "default", which is three
-	}
-	o.Retry = policy.RetryOptions{MaxRetries: retries, TryTimeout: timeout, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 3 * time.Second,
-		// 429 and 503 ask for less: that is for the engine to obey, or for another account to take.
-		StatusCodes: []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout}}
-	return o
 }

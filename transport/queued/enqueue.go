@@ -19,13 +19,13 @@ func (a *attempt) enqueue(ctx context.Context, text string) error {
 		return &transport.Error{Op: opEnqueue, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
 	}
 	client, err := azqueue.NewQueueClientWithNoCredential(a.queue.URL(),
-		&azqueue.ClientOptions{ClientOptions: a.storage(0, a.opts.RequestTimeout)})
+		&azqueue.ClientOptions{ClientOptions: a.uploads.Storage(0, a.opts.RequestTimeout)})
 	if err != nil {
 		return kusto.WireFailure(opEnqueue, err, kusto.NoEffect, nil)
 	}
 	wctx, sent := kusto.Watch(ctx)
 	if _, err := client.EnqueueMessage(wctx, text, nil); err != nil {
-		return a.failed(ctx, opEnqueue, a.queue, err, kusto.HasEffect, sent)
+		return a.uploads.Failed(ctx, opEnqueue, a.queue, err, kusto.HasEffect, sent)
 	}
 	a.ingestion.Ranking.Report(a.queue.Account, true)
 	return nil

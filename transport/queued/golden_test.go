@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/transport/internal/staging"
 )
 
 // Messages of the official clients, recorded. Ours must mean the same, but for
@@ -60,7 +61,7 @@ func TestMessagesMeanWhatOfficialClientsMean(t *testing.T) {
 				if err := b.Properties.Validate(); err != nil {
 					t.Fatal(err)
 				}
-				env := envelope{blobURL: "https://acc.blob.core.windows.net/c/" + blobName(b) + "?sig=x", size: tc.size,
+				env := envelope{blobURL: "https://acc.blob.core.windows.net/c/" + staging.Name(b) + "?sig=x", size: tc.size,
 					token: "rig-identity-token", created: time.Now(), app: "rig-app", version: "v"}
 				if tc.confirm == ingest.ConfirmIngested {
 					env.row = &statusRow{TableConnectionString: "https://acc.table.core.windows.net/t?sig=x", PartitionKey: b.ID.String(), RowKey: rowKey(1)}
@@ -247,7 +248,7 @@ func TestBlobName(t *testing.T) {
 	} {
 		b := testBatch(tc.p)
 		b.Properties.Database, b.Properties.Table = tc.p.Database, tc.p.Table
-		if got := blobName(b); got != tc.want {
+		if got := staging.Name(b); got != tc.want {
 			t.Errorf("got %s, want %s", got, tc.want)
 		}
 	}

@@ -173,32 +173,3 @@ func (m *message) encode() (string, error) {
 	}
 	return "", e
 }
-
-// maxNamePart bounds the database's and the table's share of a blob name.
-const maxNamePart = 64
-
-// blobName is a function of the batch alone, so that a repeat overwrites with
-// the same content. The name's end tells the service format and compression
-// (protocol reference section 4.3); what is before the batch id is for people.
-func blobName(b *ingest.Batch) string {
-	p := &b.Properties
-	name := "kustospool__" + nameText(p.Database) + "__" + nameText(p.Table) + "__" + b.ID.String() + p.Format.Extension()
-	switch {
-	case p.Compressed():
-		name += ".gz"
-	case p.ZipPattern != "":
-		name += ".zip"
-	}
-	return name
-}
-
-// nameText keeps of a name what needs no escape in a URL.
-func nameText(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_':
-			return r
-		}
-		return '-'
-	}, s[:min(len(s), maxNamePart)])
-}

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/staging"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, status row,
@@ -100,7 +101,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
 	if a.progress.Blob == "" {
-		a.progress.Blob = blobName(a.d.Batch)
+		a.progress.Blob = staging.Name(a.d.Batch)
 	}
 	lent, err := a.choose(rctx)
 	if err != nil {
@@ -186,19 +187,6 @@ func (a *attempt) blobURL(container kusto.Resource) string {
 		u += a.own.suffix
 	}
 	return u
-}
-
-// failed classifies an error of a storage call, tells the ranking, and has the
-// resources fetched again where storage refused them.
-func (c *Client) failed(ctx context.Context, op string, r kusto.Resource, err error, effect kusto.Effect, sent *kusto.Sent) *transport.Error {
-	if ctx.Err() == nil { // the caller's end is not the account's fault
-		c.ingestion.Ranking.Report(r.Account, false)
-	}
-	if kusto.StorageRefused(err) {
-		c.ingestion.InvalidateResources()
-		c.ingestion.InvalidateConfiguration()
-	}
-	return kusto.StorageFailure(op, err, effect, sent)
 }
 
 // asError finds the classified error in err, nil where there is none.

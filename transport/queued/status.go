@@ -101,7 +101,7 @@ func judge(rows []row, latest int) (kusto.Outcome, row) {
 
 // tableClient opens a status table.
 func (c *Client) tableClient(table kusto.Resource) (*aztables.Client, error) {
-	client, err := aztables.NewClientWithNoCredential(table.URL(), &aztables.ClientOptions{ClientOptions: c.storage(tableRetries, c.opts.RequestTimeout)})
+	client, err := aztables.NewClientWithNoCredential(table.URL(), &aztables.ClientOptions{ClientOptions: c.uploads.Storage(tableRetries, c.opts.RequestTimeout)})
 	if err != nil {
 		return nil, kusto.WireFailure(opStatus, err, kusto.NoEffect, nil)
 	}
@@ -121,7 +121,7 @@ func (c *Client) rows(ctx context.Context, table kusto.Resource, id ingest.Batch
 	for page := 0; page < statusPages && pager.More(); page++ {
 		resp, err := pager.NextPage(ctx)
 		if err != nil {
-			return nil, c.failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
+			return nil, c.uploads.Failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
 		}
 		for _, e := range resp.Entities {
 			r, err := decodeRow(e)
@@ -204,7 +204,7 @@ func (a *attempt) insertRow(ctx context.Context, table kusto.Resource, r *status
 	}
 	var re *azcore.ResponseError
 	if !errors.As(err, &re) || re.StatusCode != http.StatusConflict || re.ErrorCode != string(aztables.EntityAlreadyExists) {
-		return false, a.failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
+		return false, a.uploads.Failed(ctx, opStatus, table, err, kusto.NoEffect, nil)
 	}
 	rows, err := a.rows(ctx, table, a.d.Batch.ID)
 	if err != nil {

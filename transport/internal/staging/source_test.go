@@ -1,4 +1,4 @@
-package queued
+package staging
 
 import (
 	"bytes"
