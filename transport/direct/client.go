@@ -1,0 +1,190 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/staging"
+)
+
+// Limits of a batch: of a blob the largest source that the official clients
+// send (protocol reference section 4.4), of inline data what one command text
+// should carry.
+const (
+	maxBlobBytes   = 4 << 30
+	maxInlineBytes = 4 << 20
+)
+
+const opCapacity, opIngest, opResolve = "capacity", "ingest command", "look for the batch"
+
+// ClientOptions configure a [Client]. Nil and the zero value are the defaults.
+type ClientOptions struct {
+	// ClientOptions are the Azure SDK's. Its Transport carries every request,
+	// to Kusto and to storage. Its Retry is not used.
+	azcore.ClientOptions
+
+	// App names the application in the service's traces; "kustospool" by default.
+	App string
+
+	// AllowHosts are hosts, or domains with a leading dot, outside the known
+	// Kusto domains to which a token may be sent.
+	AllowHosts []string
+
+	// UploadTimeout bounds one request of an upload, which carries at most
+	// 4 MiB. Default 10 minutes; at least a second.
+	UploadTimeout time.Duration
+
+	// RequestTimeout bounds every other request but a command. Default 1
+	// minute; at least a second.
+	RequestTimeout time.Duration
+
+	// CommandTimeout bounds one ingestion command. Default 10 minutes; at least
+	// a second. A command that takes longer is Unknown, so be generous.
+	CommandTimeout time.Duration
+
+	// CompressionLevel is gzip's, 1 (fastest) to 9. Default 2.
+	CompressionLevel int
+
+	// TrackInterval is how long the engine waits between two questions about
+	// the same batch of unknown outcome. Default 5 seconds; at least 10
+	// milliseconds.
+	TrackInterval time.Duration
+
+	// Share is the part of the cluster's capacity for ingestions that this
+	// client may use, over 0 to 1. Default 0.75; at least one command.
+	Share float64
+
+	// SlotWait is how long a Send waits for a free slot before it returns
+	// Throttled. Default 30 seconds; at least 10 milliseconds.
+	SlotWait time.Duration
+
+	// Inline puts the data into the command instead of a blob: for a cluster
+	// without a data management service. A batch then has at most 4 MiB, of a
+	// line format, in UTF-8.
+	Inline bool
+}
+
+func (o *ClientOptions) withDefaults() ClientOptions {
+	var c ClientOptions
+	if o != nil {
+		c = *o
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&c.UploadTimeout, 10 * time.Minute}, {&c.RequestTimeout, time.Minute}, {&c.CommandTimeout, 10 * time.Minute},
+		{&c.TrackInterval, 5 * time.Second}, {&c.SlotWait, 30 * time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.CompressionLevel == 0 {
+		c.CompressionLevel = 2
+	}
+	if c.Share == 0 {
+		c.Share = 0.75
+	}
+	return c
+}
+
+func (o *ClientOptions) validate() (errs []error) {
+	for _, f := range []struct {
+		name     string
+		v, least time.Duration
+	}{{"UploadTimeout", o.UploadTimeout, time.Second}, {"RequestTimeout", o.RequestTimeout, time.Second}, {"CommandTimeout", o.CommandTimeout, time.Second},
+		{"TrackInterval", o.TrackInterval, 10 * time.Millisecond}, {"SlotWait", o.SlotWait, 10 * time.Millisecond}} {
+		if f.v < f.least {
+			errs = append(errs, &ingest.FieldError{Field: f.name, Value: f.v.String(), Rule: "must be at least " + f.least.String()})
+		}
+	}
+	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
+		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
+	}
+	if !(o.Share > 0 && o.Share <= 1) {
+		errs = append(errs, &ingest.FieldError{Field: "Share", Value: fmt.Sprint(o.Share), Rule: "must be over 0 and at most 1"})
+	}
+	return errs
+}
+
+// Client is the transport of ingestion commands for one cluster. It is safe
+// for concurrent use, as [transport.Transport] says.
+type Client struct {
+	opts      ClientOptions
+	service   *kusto.Service
+	ingestion *kusto.Ingestion
+	uploads   *staging.Uploader
+	gate      *gate
+}
+
+var (
+	_ transport.Transport = (*Client)(nil)
+	_ transport.Tracker   = (*Client)(nil)
+	_ io.Closer           = (*Client)(nil)
+)
+
+// NewClient prepares a client; nothing is sent, so it works offline. endpoint
+// is the cluster's URL, with or without "ingest-" before its host. cred is any
+// credential of azidentity; nil means none, which only a cluster on this
+// machine accepts. All violated rules are reported at once; the error matches
+// [ingest.ErrInvalid].
+func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions) (*Client, error) {
+	c := &Client{opts: opts.withDefaults()}
+	errs := c.opts.validate()
+	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+	})
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	c.service, c.ingestion = service, kusto.NewIngestion(service)
+	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
+		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
+	c.gate = newGate(c.opts.Share, c.capacity)
+	return c, nil
+}
+
+// Capabilities: the service skips a repeat of a tagged batch; a batch has at
+// most 4 GiB, or 4 MiB inline.
+func (c *Client) Capabilities() transport.Capabilities {
+	if c.opts.Inline {
+		return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxInlineBytes}
+	}
+	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBlobBytes}
+}
+
+// Close closes idle connections. The client has no goroutine to stop.
+func (c *Client) Close() error {
+	c.service.Wire().CloseIdle()
+	return nil
+}
+
+// Capacity returns the figures of the client's limit.
+func (c *Client) Capacity() CapacityStats { return c.gate.figures() }
+
+// capacity asks the cluster for its capacity for ingestions (protocol
+// reference section 8.5).
+func (c *Client) capacity(ctx context.Context) (int, error) {
+	tables, err := c.service.Mgmt(ctx, kusto.Call{Op: opCapacity, Engine: true, Command: ".show capacity ingestions"})
+	if err != nil {
+		return 0, err
+	}
+	t := &tables[0]
+	for i := range t.Rows {
+		if n, err := strconv.Atoi(t.Text(i, "Total")); err == nil && n > 0 {
+			return n, nil
+		}
+	}
+	return 0, &transport.Error{Op: opCapacity, Class: transport.Transient, Message: "the reply names no total"}
+}

@@ -1,0 +1,136 @@
+package direct
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// literal is s as a Kusto string literal. Quote and backslash are escaped, and
+// so is every control character: a raw newline would end the literal.
+func literal(s string) string {
+	var b strings.Builder
+	b.Grow(len(s) + 2)
+	b.WriteByte('\'')
+	for _, r := range s {
+		switch {
+		case r == '\\' || r == '\'' || r == '"':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0, r == 0x2028, r == 0x2029:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r) // an invalid byte becomes U+FFFD
+		}
+	}
+	b.WriteByte('\'')
+	return b.String()
+}
+
+// entity is the name of a table: the bracketed form takes any name.
+func entity(name string) string { return "[" + literal(name) + "]" }
+
+// ingestInto is the command that ingests one blob. blobURL holds a SAS; the h
+// keeps it out of the cluster's logs.
+func ingestInto(b *ingest.Batch, blobURL string) string {
+	return ".ingest into table " + entity(b.Properties.Table) + " (h" + literal(blobURL) + ") with (" + properties(b) + ")"
+}
+
+// ingestInline is the command that carries the data. What follows "<|" is data
+// to the command's end: nothing in it can be a command.
+func ingestInline(b *ingest.Batch, data string) string {
+	return ".ingest inline into table " + entity(b.Properties.Table) + " with (" + properties(b) + ") <|\n" + data
+}
+
+// properties is section 5.4 of the protocol reference in command syntax. What
+// is not asked for is absent.
+func properties(b *ingest.Batch) string {
+	p := &b.Properties
+	var list []string
+	text := func(key, value string) { list = append(list, key+"="+literal(value)) }
+	text("format", string(p.Format))
+	switch {
+	case p.MappingReference != "":
+		text("ingestionMappingReference", p.MappingReference)
+	case p.Mapping != "":
+		text("ingestionMapping", p.Mapping)
+	}
+	if p.MappingReference != "" || p.Mapping != "" {
+		text("ingestionMappingType", string(p.Format.MappingKind()))
+	}
+	tags, unless := p.Tags, p.IngestIfNotExists
+	if by := b.IngestBy(); by != "" {
+		// Both are needed: the tag makes a later copy detectable, the condition
+		// makes this one check (section 10.2).
+		tags = append(tags[:len(tags):len(tags)], ingest.TagIngestBy+by)
+		unless = append(unless[:len(unless):len(unless)], by)
+	}
+	if len(tags) > 0 {
+		text("tags", jsonList(tags))
+	}
+	if len(unless) > 0 {
+		text("ingestIfNotExists", jsonList(unless))
+	}
+	if !p.CreationTime.IsZero() {
+		text("creationTime", p.CreationTime.UTC().Format(time.RFC3339Nano))
+	}
+	if v := p.Validation; v != nil {
+		implications := 0
+		if v.BestEffort {
+			implications = 1
+		}
+		text("validationPolicy", fmt.Sprintf(`{"ValidationOptions":%d,"ValidationImplications":%d}`, v.Options, implications))
+	}
+	if p.ZipPattern != "" {
+		text("zipPattern", p.ZipPattern)
+	}
+	if p.Folder != "" {
+		text("folder", p.Folder)
+	}
+	if p.IngestionTimePolicy != nil {
+		list = append(list, fmt.Sprintf("policy_ingestiontime=%t", *p.IngestionTimePolicy))
+	}
+	for _, f := range []struct {
+		key string
+		on  bool
+	}{
+		{"ignoreFirstRecord", p.IgnoreFirstRecord}, {"ignoreLastRecordIfInvalid", p.IgnoreLastRecordIfInvalid},
+		{"TreatGzAsUncompressed", p.TreatGzAsUncompressed}, {"extend_schema", p.ExtendSchema}, {"recreate_schema", p.RecreateSchema},
+	} {
+		if f.on {
+			list = append(list, f.key+"=true")
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+func jsonList(list []string) string {
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic("direct: a list of strings does not marshal: " + err.Error())
+	}
+	return string(b)
+}
+
+// showCommands asks for the commands with these client request ids.
+func showCommands(ids []string) string {
+	quoted := make([]string, len(ids))
+	for i, id := range ids {
+		quoted[i] = literal(id)
+	}
+	return ".show commands | where ClientActivityId in (" + strings.Join(quoted, ", ") + ")"
+}
+
+// showTagged asks for the extents that a batch left in its table.
+func showTagged(b *ingest.Batch) string {
+	return ".show table " + entity(b.Properties.Table) + " extents where tags has " + literal(ingest.TagIngestBy+b.IngestBy())
+}

@@ -1,0 +1,121 @@
+package direct
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// scan cuts a command into its skeleton, with 'N' for each literal, and the
+// literals' values. It knows only the rule of the language: a literal begins
+// with a quote and ends with the next that no backslash precedes, and no raw
+// newline is in it.
+func scan(t *testing.T, command string) (skeleton string, values []string) {
+	var out, lit strings.Builder
+	inside := false
+	for i := 0; i < len(command); i++ {
+		c := command[i]
+		switch {
+		case !inside && c == '\'':
+			inside = true
+			lit.Reset()
+		case !inside:
+			out.WriteByte(c)
+		case c == '\'':
+			inside = false
+			out.WriteString("''")
+			values = append(values, lit.String())
+		case c == '\\' && i+1 < len(command):
+			i++
+			switch command[i] {
+			case 'n':
+				lit.WriteByte('\n')
+			case 'r':
+				lit.WriteByte('\r')
+			case 't':
+				lit.WriteByte('\t')
+			case 'u':
+				n, err := strconv.ParseUint(command[i+1:i+5], 16, 32)
+				if err != nil {
+					t.Fatalf("a bad escape in %q", command)
+				}
+				lit.WriteRune(rune(n))
+				i += 4
+			default:
+				lit.WriteByte(command[i])
+			}
+		case c < ' ':
+			t.Fatalf("a raw control character %q in a literal of %q", c, command)
+		default:
+			lit.WriteByte(c)
+		}
+	}
+	if inside {
+		t.Fatalf("a literal of %q does not end", command)
+	}
+	return out.String(), values
+}
+
+// No name, mapping, tag or address can break out of its place in a command:
+// the command's skeleton is the same whatever they hold, and each comes back
+// out of its literal.
+func FuzzCommandCannotBeBrokenOutOf(f *testing.F) {
+	f.Add("T", "[{}]", "tag", "https://a/b?sig=x")
+	f.Add("T'] ('x') //", `[{"a":"\\'"}]`, "a\\", "https://a/b?sig='")
+	f.Add("a\nb", "```\n", "\\'", "h'x'")
+	f.Add("\u2028\u0085\x00\x7f", "\x1f", "\\\\'", "<| .drop table T")
+	f.Fuzz(func(t *testing.T, table, mapping, tag, uri string) {
+		b := &ingest.Batch{ID: ingest.BatchID{1}, Guarantee: ingest.ExactlyOnce, Properties: ingest.Properties{
+			Table: table, Format: ingest.JSON, Mapping: "[" + mapping, Tags: []string{tag}, ZipPattern: "z" + table, Folder: "f" + tag}}
+		valid := func(s string) string { return strings.Map(func(r rune) rune { return r }, s) } // what is no UTF-8 becomes U+FFFD
+		skeleton, values := scan(t, ingestInto(b, uri))
+		const want = ".ingest into table [''] (h'') with (format='', ingestionMapping='', ingestionMappingType='', tags='', ingestIfNotExists='', zipPattern='', folder='')"
+		if skeleton != want {
+			t.Fatalf("the command is %q", skeleton)
+		}
+		for i, v := range []string{table, uri, "json", "[" + mapping, "Json"} {
+			if values[i] != valid(v) {
+				t.Errorf("literal %d is %q, want %q", i, values[i], valid(v))
+			}
+		}
+		head, data, _ := strings.Cut(ingestInline(b, uri), "<|\n")
+		if skeleton, _ := scan(t, head); !strings.Contains(head, "<|") && (data != uri || !strings.HasPrefix(skeleton, ".ingest inline into table [''] with (")) {
+			t.Errorf("inline: %q, data %q", skeleton, data)
+		}
+		if skeleton, values := scan(t, showTagged(b)); skeleton != ".show table [''] extents where tags has ''" || values[0] != valid(table) {
+			t.Errorf("%q", skeleton)
+		}
+		if skeleton, _ := scan(t, showCommands([]string{table, uri})); skeleton != ".show commands | where ClientActivityId in ('', '')" {
+			t.Errorf("%q", skeleton)
+		}
+	})
+}
+
+func TestPropertiesInACommand(t *testing.T) {
+	yes := true
+	b := &ingest.Batch{Guarantee: ingest.AtLeastOnce, Properties: ingest.Properties{Table: "T", Format: ingest.CSV, MappingReference: "M",
+		Tags: []string{"drop-by:x"}, IngestIfNotExists: []string{"v"}, CreationTime: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Validation:        &ingest.ValidationPolicy{Options: ingest.ValidateConstantColumns, BestEffort: true},
+		IgnoreFirstRecord: true, IngestionTimePolicy: &yes}}
+	want := `.ingest into table ['T'] (h'https://a/c/b?sig=s') with (format='csv', ingestionMappingReference='M', ingestionMappingType='Csv', ` +
+		`tags='[\"drop-by:x\"]', ingestIfNotExists='[\"v\"]', creationTime='2026-01-02T03:04:05Z', ` +
+		`validationPolicy='{\"ValidationOptions\":1,\"ValidationImplications\":1}', policy_ingestiontime=true, ignoreFirstRecord=true)`
+	if got := ingestInto(b, "https://a/c/b?sig=s"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func FuzzProgress(f *testing.F) {
+	f.Add([]byte(`{"v":101,"host":"h","requests":["a"]}`))
+	f.Add([]byte(`{"v":1,"attempts":[1]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := decodeProgress(b)
+		again := decodeProgress(p.encode())
+		if len(again.Requests) != len(p.Requests) {
+			t.Errorf("%d request ids came back of %d", len(again.Requests), len(p.Requests))
+		}
+	})
+}

@@ -1,0 +1,51 @@
+// Package direct is the transport for direct ingestion: commands and streams
+// that the engine endpoint carries out at once, without the data management
+// service between (protocol reference sections 8 and 9).
+//
+//	client, err := direct.NewClient("https://cluster.region.kusto.windows.net", cred, nil)
+//	...
+//	spool, err := engine.Open(dir, client, nil)
+//
+// # Promise
+//
+// [Client] uploads a batch as one blob and runs one `.ingest into` command for
+// it, in one HTTP attempt. With [ingest.ExactlyOnce] the command carries the
+// tag "ingest-by:<batch id>" and ingestIfNotExists from the first attempt, so
+// that the service skips a repeat. Before the command is sent, its client
+// request id is in the Journal. An attempt after one of unknown outcome first
+// asks the cluster: the log of commands by request id, and the table's extents
+// by tag. Nothing is sent where the batch is found. [Client.Track] asks the
+// same for the engine.
+//
+// With [ClientOptions].Inline the data travels in the command itself, for
+// clusters without storage of their own (a free cluster, the container).
+//
+// No more commands are under way than a share of the cluster's capacity for
+// ingestions, which is asked for every minute. A refusal for want of capacity
+// halves the number, and every command that passes raises it slowly again up
+// to that share. [Client.Capacity] shows the figures. The limit is one
+// client's: two clients of a cluster have two.
+//
+// No name, mapping, tag or other property can break out of its place in a
+// command: each is one literal with everything that ends one escaped. The
+// blob's address is an obfuscated literal, so that the cluster logs no SAS.
+//
+// [StreamingClient] posts a batch of at most 4 MiB as a stream. It is
+// at-least-once: a stream has no tag and no id, so a repeat after a lost reply
+// may double its rows. It says so ([transport.Capabilities]) and refuses
+// batches of exactly-once tables.
+//
+// # Failure
+//
+// A lost reply, a 504, a 520 or any other 5xx to a command is Unknown. A 429
+// is Throttled. What concerns a table, a mapping or a right is Held; only an
+// error about the bytes or the batch's own properties is Malformed or
+// Permanent.
+//
+// # What it does not do
+//
+// It starts no goroutine that outlives a call, deletes no blob (the service
+// does, after its retention), creates no table, and runs no async commands:
+// the id of an operation would be lost with the reply that names it, the
+// request id is not.
+package direct

@@ -1,0 +1,186 @@
+package direct
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/staging"
+)
+
+// Send makes one attempt, as [transport.Transport] says: upload, slot,
+// command. It runs at most one command, after Journal.Commit. Its Ack is
+// Succeeded, or Skipped where the batch was found in the table.
+func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	if d.Payload.Size() <= 0 {
+		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	p := decodeProgress(d.Progress)
+	if len(p.Requests) > 0 {
+		// An earlier command may have been carried out. What the cluster knows
+		// of it counts more than another one.
+		v, err := c.verdict(ctx, transport.Pending{Batch: d.Batch, Progress: d.Progress})
+		if err != nil {
+			return transport.Ack{}, err
+		}
+		if v.State.Ingested() {
+			return transport.Ack{State: ingest.Skipped}, nil
+		}
+	}
+	var command string
+	var wire int64
+	var err error
+	if c.opts.Inline {
+		command, err = c.inline(d)
+		wire = d.Payload.Size()
+	} else {
+		command, wire, err = c.upload(ctx, d, &p)
+	}
+	if err != nil {
+		return transport.Ack{}, err
+	}
+	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
+	if err != nil {
+		return transport.Ack{}, err
+	}
+	ack, err := c.run(ctx, d, &p, command)
+	s.release(seen(err))
+	ack.WireBytes = wire
+	return ack, err
+}
+
+// seen is what the end of a command says of the capacity.
+func seen(err error) result {
+	var e *transport.Error
+	switch {
+	case err == nil:
+		return passed
+	case errors.As(err, &e) && e.Class == transport.Throttled:
+		return refused
+	}
+	return neither
+}
+
+// run sends the command, in exactly one HTTP attempt.
+func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, command string) (transport.Ack, error) {
+	id := "KSP.ingest;" + uuid.NewString()
+	p.Requests = append(p.Requests, id)
+	if err := d.Journal.Commit(ctx, p.encode()); err != nil {
+		return transport.Ack{}, fmt.Errorf("journal: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
+	}
+	cctx, cancel := context.WithTimeout(ctx, c.opts.CommandTimeout)
+	defer cancel()
+	tables, err := c.service.Mgmt(cctx, kusto.Call{Op: opIngest, Engine: true, Database: d.Batch.Properties.Database,
+		Command: command, Effect: kusto.HasEffect, RequestID: id})
+	if err != nil {
+		var re *kusto.RESTError
+		if errors.As(err, &re) && kusto.FailureOutcome(re.Code, "Permanent").State == ingest.Skipped {
+			return transport.Ack{State: ingest.Skipped}, nil
+		}
+		return transport.Ack{}, err
+	}
+	return c.read(ctx, d.Batch, &tables[0], id)
+}
+
+const noExtent = "00000000-0000-0000-0000-000000000000"
+
+// read judges the command's reply: one row for each extent it made (protocol
+// reference section 8.1). None made means that a tag stopped it, or that the
+// data had no records; the table's extents tell which.
+func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id string) (transport.Ack, error) {
+	made := false
+	for i := range t.Rows {
+		if errs := strings.ToLower(t.Text(i, "HasErrors")); errs == "true" || errs == "1" {
+			return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, Code: "HasErrors", RequestID: id,
+				Message: "the command ended with errors and may have ingested"}
+		}
+		extent := t.Text(i, "ExtentId")
+		made = made || extent != "" && extent != noExtent
+	}
+	if made {
+		return transport.Ack{State: ingest.Succeeded}, nil
+	}
+	if b.IngestBy() != "" {
+		there, err := c.tagged(ctx, b)
+		if err != nil {
+			return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, RequestID: id,
+				Message: "the command made no extent, and whether the batch was there before cannot be learned", Err: err}
+		}
+		if there {
+			return transport.Ack{State: ingest.Skipped}, nil
+		}
+	}
+	if len(b.Properties.IngestIfNotExists) > 0 {
+		return transport.Ack{State: ingest.Skipped}, nil
+	}
+	return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Malformed, Code: "NoExtent", RequestID: id,
+		Message: "the command found no record to ingest"}
+}
+
+// worthNoting is from how many bytes on an upload is noted when it has ended,
+// so that an attempt after a failure between here and Commit does not repeat it.
+const worthNoting = 1 << 20
+
+// upload puts the batch's blob into a container and returns the command that
+// ingests it, a secret, and the bytes sent.
+func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress) (command string, wire int64, err error) {
+	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
+	resources, err := c.ingestion.Resources(rctx)
+	cancel()
+	if err != nil {
+		return "", 0, err
+	}
+	container, b, wire, err := c.uploads.Upload(ctx, d, resources.Containers, p.Blob, func(b staging.Blob) error {
+		p.Blob = b
+		if note := p.encode(); !bytes.Equal(note, d.Progress) {
+			if err := d.Journal.Note(ctx, note); err != nil {
+				return fmt.Errorf("journal: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	p.Blob = b
+	if wire >= worthNoting {
+		if err := d.Journal.Note(ctx, p.encode()); err != nil {
+			return "", 0, fmt.Errorf("journal: %w", err)
+		}
+	}
+	return ingestInto(d.Batch, container.Join(b.Blob)), wire, nil
+}
+
+// inline is the command that carries the batch's data.
+func (c *Client) inline(d *transport.Delivery) (string, error) {
+	refuse := func(rule string) (string, error) {
+		return "", &transport.Error{Op: opIngest, Class: transport.Permanent, Code: "Inline", Message: "inline ingestion " + rule}
+	}
+	switch {
+	case d.Payload.Size() > maxInlineBytes:
+		return "", &transport.Error{Op: opIngest, Class: transport.Malformed, Code: "Inline", Message: "inline ingestion takes at most 4 MiB in a batch"}
+	case !d.Batch.Properties.Concatenates():
+		return refuse("takes line formats only")
+	}
+	var buf bytes.Buffer
+	buf.Grow(int(d.Payload.Size()))
+	if _, err := c.uploads.Pack(&buf, d.Payload, false); err != nil {
+		return "", err
+	}
+	// A command is JSON text: what is not UTF-8 would arrive as something else.
+	if !utf8.Valid(buf.Bytes()) {
+		return refuse("takes UTF-8 only")
+	}
+	return ingestInline(d.Batch, buf.String()), nil
+}

@@ -1,0 +1,139 @@
+package direct
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/transport"
+	"kustospool/transport/transporttest"
+)
+
+func startSim(t testing.TB, opts *kustosim.Options) *kustosim.Sim {
+	t.Helper()
+	sim, err := kustosim.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim
+}
+
+// simText is a row as it was sent.
+func simText(row kustosim.Row) string {
+	var csv struct{ C0, C1, C2 *string }
+	if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
+		return fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2)
+	}
+	return string(row)
+}
+
+var errorBodies = []string{"sig=", "authorizationContext"}
+
+// target is a client on a simulator of its own. effects is in the text of the
+// request that makes rows appear.
+func target(t *testing.T, effects string, opts *kustosim.Options, open func(endpoint string) (transport.Transport, error)) *transporttest.Target {
+	sim := startSim(t, opts)
+	client, err := open(sim.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.(interface{ Close() error }).Close() })
+	refuse := func(code string) func(testing.TB) {
+		return func(testing.TB) {
+			sim.IngestFault("Telemetry", "Events", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: code, Times: 1})
+		}
+	}
+	hosts := []kustosim.Host{kustosim.DM, kustosim.Engine, kustosim.Blob}
+	fault := func(f kustosim.Fault) func() {
+		var removes []func()
+		for _, h := range hosts {
+			removes = append(removes, sim.Fault(h, f))
+		}
+		return func() {
+			for _, remove := range removes {
+				remove()
+			}
+		}
+	}
+	up := func() {}
+	return &transporttest.Target{
+		Transport: client,
+		Prepare: func(t testing.TB, p ingest.Properties) {
+			if err := sim.CreateTable(p.Database, p.Table); err != nil && !strings.Contains(err.Error(), "exist") {
+				t.Fatal(err)
+			}
+			if err := sim.SetStreaming(p.Database, p.Table, true); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Rows: func(_ testing.TB, p ingest.Properties) []string {
+			var out []string
+			for _, row := range sim.Rows(p.Database, p.Table) {
+				out = append(out, simText(row))
+			}
+			return out
+		},
+		Secrets: errorBodies,
+		Down: func(_ testing.TB, down bool) {
+			up()
+			up = func() {}
+			if down {
+				up = fault(kustosim.Fault{Kind: kustosim.Down})
+			}
+		},
+		LoseReply: func(testing.TB) {
+			sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.DropReply, PathContains: effects, Times: 1})
+		},
+		Stall: func(testing.TB) func() { return fault(kustosim.Fault{Kind: kustosim.Stall}) },
+		Refuse: map[transport.Class]func(testing.TB){
+			transport.Malformed: refuse("Stream_WrongNumberOfFields"),
+			transport.Held:      refuse("BadRequest_TableNotExist"),
+			transport.Permanent: refuse("BadRequest_NotSupported"),
+			transport.Throttled: func(testing.TB) {
+				sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: effects, Times: 1})
+			},
+			transport.Unauthorized: func(testing.TB) {
+				sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 401, PathContains: effects, Times: 1})
+			},
+		},
+	}
+}
+
+var textFormats = []ingest.Format{ingest.JSON, ingest.CSV}
+
+func TestContractOfCommands(t *testing.T) {
+	for _, hitAsFailed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tag hit fails=%t", hitAsFailed), func(t *testing.T) {
+			transporttest.Run(t, transporttest.Harness{Formats: textFormats, New: func(t *testing.T) *transporttest.Target {
+				return target(t, ".ingest into", &kustosim.Options{TagHitAsFailed: hitAsFailed}, func(endpoint string) (transport.Transport, error) {
+					return NewClient(endpoint, nil, &ClientOptions{TrackInterval: 10 * time.Millisecond})
+				})
+			}})
+		})
+	}
+}
+
+func TestContractOfInline(t *testing.T) {
+	transporttest.Run(t, transporttest.Harness{Formats: textFormats, LargeBytes: 900 << 10, New: func(t *testing.T) *transporttest.Target {
+		return target(t, ".ingest inline", nil, func(endpoint string) (transport.Transport, error) {
+			return NewClient(endpoint, nil, &ClientOptions{Inline: true, TrackInterval: 10 * time.Millisecond})
+		})
+	}})
+}
+
+func TestContractOfStreaming(t *testing.T) {
+	transporttest.Run(t, transporttest.Harness{Formats: textFormats, LargeBytes: 3 << 20, New: func(t *testing.T) *transporttest.Target {
+		return target(t, "/v1/rest/ingest/", nil, func(endpoint string) (transport.Transport, error) {
+			return NewStreamingClient(endpoint, nil, nil)
+		})
+	}})
+}

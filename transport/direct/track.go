@@ -1,0 +1,164 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
+)
+
+// trackAtMost is how many batches one Track asks about; logAtMost how many
+// request ids stand in one question to the log of commands.
+const (
+	trackAtMost = 64
+	logAtMost   = 64
+)
+
+// Cadence is ClientOptions.TrackInterval and 64.
+func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, trackAtMost }
+
+// Track looks for batches whose command's outcome is unknown: in the log of
+// commands by request id, in the table's extents by tag. The log lists
+// commands that have ended, so a batch that is in neither may be under way
+// still, and is left out. The error is a *[transport.Error], the first of
+// those met; the verdicts beside it hold.
+func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	byDatabase := make(map[string][]transport.Pending)
+	for _, p := range pending {
+		db := p.Batch.Properties.Database
+		byDatabase[db] = append(byDatabase[db], p)
+	}
+	var verdicts []transport.Verdict
+	var first error
+	for db, list := range byDatabase {
+		log, err := c.log(ctx, db, list)
+		if err != nil && first == nil {
+			first = err
+		}
+		for _, p := range list {
+			v, err := c.judge(ctx, p, log)
+			if err != nil {
+				if first == nil {
+					first = err
+				}
+				break // an endpoint that does not answer is not asked about every batch in turn
+			}
+			if v.State != 0 {
+				verdicts = append(verdicts, v)
+			}
+		}
+	}
+	return verdicts, first
+}
+
+// verdict looks for one batch; its State is 0 where nothing can be said.
+func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
+	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
+	v, jerr := c.judge(ctx, p, log)
+	if jerr == nil && (v.State.Ingested() || p.Batch.IngestBy() != "") {
+		// Found, whatever else could not be asked; or not among the table's tags,
+		// and a repeat is under the same tag.
+		return v, nil
+	}
+	return v, errors.Join(err, jerr)
+}
+
+// logged is what the log of commands says of one.
+type logged struct {
+	state  string
+	reason string
+}
+
+// log asks the log of commands about every command of these batches.
+func (c *Client) log(ctx context.Context, db string, list []transport.Pending) (map[string]logged, error) {
+	var ids []string
+	for _, p := range list {
+		ids = append(ids, decodeProgress(p.Progress).Requests...)
+	}
+	found := make(map[string]logged)
+	for chunk := range slices.Chunk(ids, logAtMost) {
+		t, err := c.ask(ctx, db, showCommands(chunk))
+		if err != nil {
+			return found, err
+		}
+		for i := range t.Rows {
+			found[t.Text(i, "ClientActivityId")] = logged{t.Text(i, "State"), t.Text(i, "FailureReason")}
+		}
+	}
+	return found, nil
+}
+
+func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, error) {
+	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
+	defer cancel()
+	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command})
+	if err != nil {
+		return nil, err
+	}
+	return &tables[0], nil
+}
+
+// tagged reports whether the table has an extent with the batch's tag.
+func (c *Client) tagged(ctx context.Context, b *ingest.Batch) (bool, error) {
+	t, err := c.ask(ctx, b.Properties.Database, showTagged(b))
+	if err != nil {
+		return false, err
+	}
+	return len(t.Rows) > 0, nil
+}
+
+// judge gives the outcome of a batch. A command that completed brought it in,
+// or met its tag. Otherwise the extents of a tagged batch have the last word
+// over a log that says failed: a gateway's timeout can come after the commit.
+// A failure is taken from the latest command only, because the earlier ones
+// are what that one came after.
+func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]logged) (transport.Verdict, error) {
+	v := transport.Verdict{Batch: p.Batch.ID}
+	progress := decodeProgress(p.Progress)
+	if len(progress.Requests) == 0 {
+		return v, nil // nothing was sent, or not by this transport
+	}
+	for _, id := range progress.Requests {
+		if log[id].state == "Completed" {
+			v.State = ingest.Succeeded
+			return v, nil
+		}
+	}
+	if p.Batch.IngestBy() != "" {
+		there, err := c.tagged(ctx, p.Batch)
+		if err != nil {
+			return v, err
+		}
+		if there {
+			v.State = ingest.Succeeded
+			return v, nil
+		}
+	}
+	last, known := log[progress.latest()]
+	if !known {
+		return v, nil
+	}
+	code := kusto.CodeIn(last.reason)
+	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: kusto.Words(last.reason), RequestID: progress.latest()}
+	switch last.state {
+	case "Throttled":
+		failure.Class = transport.Throttled
+	case "Failed":
+		o := kusto.FailureOutcome(code, "")
+		switch {
+		case code != "" && o.State == ingest.Skipped:
+			v.State = ingest.Skipped
+			return v, nil
+		case code != "" && o.State == ingest.DeadLettered:
+			failure.Class = o.Class
+		}
+	default:
+		return v, nil // a state this client does not know is no verdict
+	}
+	v.State, v.Failure = ingest.DeadLettered, failure
+	return v, nil
+}
