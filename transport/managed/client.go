@@ -1,0 +1,248 @@
+package managed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/direct"
+	"kustospool/transport/internal/kusto"
+	"kustospool/transport/queued"
+)
+
+// streamAttempts is how many attempts at a batch may stream.
+const streamAttempts = 2
+
+// maxTables bounds how many tables are remembered; beyond it the oldest
+// memories are dropped with those that have ended.
+const maxTables = 10_000
+
+// ClientOptions configure a [Client]. Nil and the zero value are the defaults.
+type ClientOptions struct {
+	// Stream and Queued are the options of the two ways. Nil is their default.
+	Stream *direct.ClientOptions
+	Queued *queued.ClientOptions
+
+	// QueueFor is how long a table that takes no streams is queued without
+	// asking again. Default 15 minutes; at least a second.
+	QueueFor time.Duration
+	// ThrottleFor is the same after a refusal for want of capacity. Default 10
+	// seconds; at least a second. A longer Retry-After counts.
+	ThrottleFor time.Duration
+}
+
+// Stats counts what a client did.
+type Stats struct {
+	Streamed           int64 // batches that a stream brought in
+	Queued             int64 // batches that the queue accepted
+	FellBack           int64 // of those, after a refused stream in the same attempt
+	PossibleDuplicates int64 // records queued after a stream of the same batch whose outcome was not learned
+}
+
+// Client is the managed transport for one cluster. It is safe for concurrent
+// use, as [transport.Transport] says.
+type Client struct {
+	stream                *direct.StreamingClient
+	queue                 *queued.Client
+	queueFor, throttleFor time.Duration
+
+	mu sync.Mutex
+	// mu guards the following.
+	queueUntil map[table]time.Time
+	stats      Stats
+}
+
+type table struct{ database, name string }
+
+var (
+	_ transport.Transport = (*Client)(nil)
+	_ transport.Tracker   = (*Client)(nil)
+	_ io.Closer           = (*Client)(nil)
+)
+
+// NewClient prepares a client; nothing is sent. Its arguments and errors are
+// those of [queued.NewClient].
+func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions) (*Client, error) {
+	var o ClientOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.QueueFor == 0 {
+		o.QueueFor = 15 * time.Minute
+	}
+	if o.ThrottleFor == 0 {
+		o.ThrottleFor = 10 * time.Second
+	}
+	var errs []error
+	for name, v := range map[string]time.Duration{"QueueFor": o.QueueFor, "ThrottleFor": o.ThrottleFor} {
+		if v < time.Second {
+			errs = append(errs, &ingest.FieldError{Field: name, Value: v.String(), Rule: "must be at least 1s"})
+		}
+	}
+	c := &Client{queueFor: o.QueueFor, throttleFor: o.ThrottleFor, queueUntil: make(map[table]time.Time)}
+	var err error
+	if c.stream, err = direct.NewStreamingClient(endpoint, cred, o.Stream); err != nil {
+		errs = append(errs, err)
+	}
+	if c.queue, err = queued.NewClient(endpoint, cred, o.Queued); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Capabilities are the queue's.
+func (c *Client) Capabilities() transport.Capabilities { return c.queue.Capabilities() }
+
+// Cadence is the queue's.
+func (c *Client) Cadence() (time.Duration, int) { return c.queue.Cadence() }
+
+// Close closes idle connections. The client has no goroutine to stop.
+func (c *Client) Close() error { return errors.Join(c.stream.Close(), c.queue.Close()) }
+
+// Stats returns a copy of the counters.
+func (c *Client) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+// Send makes one attempt: a stream, the queue, or a stream that is refused and
+// then the queue.
+func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	streamed := direct.Streamed(d.Progress)
+	if !c.streams(d, streamed) {
+		if streamed {
+			c.count(func(s *Stats) { s.PossibleDuplicates += d.Batch.Records() })
+		}
+		return c.enqueue(ctx, d)
+	}
+	j := &journal{Journal: d.Journal}
+	attempt := *d
+	attempt.Journal = j
+	ack, err := c.stream.Send(ctx, &attempt)
+	if err == nil {
+		c.count(func(s *Stats) { s.Streamed++ })
+		return ack, nil
+	}
+	if !c.fallsBack(d, err) {
+		return ack, err
+	}
+	if streamed {
+		c.count(func(s *Stats) { s.PossibleDuplicates += d.Batch.Records() })
+	}
+	attempt.Progress = nil
+	ack, err = c.enqueue(ctx, &attempt)
+	if err == nil {
+		c.count(func(s *Stats) { s.FellBack++ })
+	}
+	return ack, err
+}
+
+// enqueue hands the batch to the queue.
+func (c *Client) enqueue(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	ack, err := c.queue.Send(ctx, d)
+	if err == nil {
+		c.count(func(s *Stats) { s.Queued++ })
+	}
+	return ack, err
+}
+
+func (c *Client) count(add func(*Stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add(&c.stats)
+}
+
+// streams decides whether the attempt begins with a stream. A batch of which
+// the queue has a part stays there.
+func (c *Client) streams(d *transport.Delivery, streamed bool) bool {
+	if len(d.Progress) > 0 && !streamed || d.Attempt > streamAttempts || direct.CanStream(d.Batch, d.Payload.Size()) != nil {
+		return false
+	}
+	t := tableOf(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until, remembered := c.queueUntil[t]
+	if remembered && time.Now().Before(until) {
+		return false
+	}
+	delete(c.queueUntil, t)
+	return true
+}
+
+func tableOf(d *transport.Delivery) table {
+	return table{d.Batch.Properties.Database, d.Batch.Properties.Table}
+}
+
+// fallsBack reports whether a stream that ended in err was certainly not
+// taken, for a reason that the queue does not share, and remembers the reason.
+func (c *Client) fallsBack(d *transport.Delivery, err error) bool {
+	var e *transport.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	var pause time.Duration
+	switch {
+	case e.Class == transport.Throttled:
+		pause = max(c.throttleFor, e.RetryAfter)
+	case e.Class == transport.Held && e.Code == kusto.CodeStreamingOff:
+		pause = c.queueFor
+	case e.Class == transport.Malformed && e.Code == "413":
+		return true // of this batch only
+	default:
+		return false
+	}
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queueUntil) >= maxTables {
+		for t, until := range c.queueUntil {
+			if !now.Before(until) || len(c.queueUntil) >= maxTables {
+				delete(c.queueUntil, t)
+			}
+		}
+	}
+	c.queueUntil[tableOf(d)] = now.Add(pause)
+	return true
+}
+
+// Track asks the queue about the batches that are with it. Nobody can be asked
+// about a stream.
+func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	var queue []transport.Pending
+	for _, p := range pending {
+		if !direct.Streamed(p.Progress) {
+			queue = append(queue, p)
+		}
+	}
+	if len(queue) == 0 {
+		return nil, nil
+	}
+	return c.queue.Track(ctx, queue)
+}
+
+// journal lets an attempt that streams and then queues announce two effects:
+// the engine takes one Commit in an attempt, and counts the attempt as
+// committed from then on; what follows needs to be durable only.
+type journal struct {
+	transport.Journal
+	committed bool // owned by the goroutine that runs the attempt
+}
+
+func (j *journal) Commit(ctx context.Context, progress []byte) error {
+	if j.committed {
+		return j.Note(ctx, progress)
+	}
+	err := j.Journal.Commit(ctx, progress)
+	j.committed = err == nil
+	return err
+}

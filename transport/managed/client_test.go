@@ -1,0 +1,163 @@
+package managed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/transport"
+	"kustospool/transport/queued"
+	"kustospool/transport/transporttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB) (*kustosim.Sim, *Client) {
+	t.Helper()
+	sim, err := kustosim.Start(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{Queued: &queued.ClientOptions{TrackInterval: 10 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); sim.Close() })
+	return sim, client
+}
+
+func settle(t testing.TB, sim *kustosim.Sim) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := sim.Wait(ctx, func() bool {
+		s := sim.Stats()
+		ended := s.Ingested - s.Streamed + s.SkippedByTag
+		for _, n := range s.Failed {
+			ended += n
+		}
+		return ended >= s.MessagesPosted && s.ReportsWritten >= s.MessagesPosted
+	}); err != nil {
+		t.Fatalf("the simulator does not settle: %v", err)
+	}
+}
+
+// What the suite sends is exactly-once, so this is the way by the queue.
+func TestContract(t *testing.T) {
+	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, New: func(t *testing.T) *transporttest.Target {
+		sim, client := open(t)
+		return &transporttest.Target{
+			Transport: client,
+			Settle:    func(t testing.TB) { settle(t, sim) },
+			Prepare: func(t testing.TB, p ingest.Properties) {
+				if err := sim.CreateTable(p.Database, p.Table); err != nil {
+					t.Fatal(err)
+				}
+				if err := sim.SetStreaming(p.Database, p.Table, true); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Rows: func(_ testing.TB, p ingest.Properties) []string {
+				var out []string
+				for _, row := range sim.Rows(p.Database, p.Table) {
+					var csv struct{ C0, C1, C2 *string }
+					if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
+						out = append(out, fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2))
+						continue
+					}
+					out = append(out, string(row))
+				}
+				return out
+			},
+			Secrets: []string{"sig=", "authorizationContext"},
+			LoseReply: func(testing.TB) {
+				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Times: 1})
+			},
+		}
+	}})
+}
+
+var lines = "{\"a\":1}\n{\"a\":2}\n"
+
+func send(t testing.TB, c *Client, n uint64, attempt int, data string, progress []byte) (transport.Ack, error, *transporttest.Journal) {
+	t.Helper()
+	j := &transporttest.Journal{}
+	ack, err := c.Send(t.Context(), &transport.Delivery{Attempt: attempt, Progress: progress, Payload: transporttest.Bytes([]byte(data)), Journal: j,
+		Batch: &ingest.Batch{ID: ingest.NewBatchID(ingest.SpoolID{1}, 1, n, n), Lane: 1, First: n, Last: n + 1, Guarantee: ingest.AtLeastOnce,
+			Confirm: ingest.ConfirmIngested, RawBytes: int64(len(data)), Properties: ingest.Properties{Database: "db1", Table: "tbl1", Format: ingest.JSON}}})
+	if j.Commits() > 1 {
+		t.Errorf("%d commits in one attempt", j.Commits())
+	}
+	return ack, err, j
+}
+
+func TestWayOfABatch(t *testing.T) {
+	sim, c := open(t)
+	if err := sim.CreateTable("db1", "tbl1"); err != nil {
+		t.Fatal(err)
+	}
+	want := func(step string, got, state ingest.State, err error, s Stats) {
+		t.Helper()
+		if err != nil || got != state {
+			t.Errorf("%s: %v, %v; want %v", step, got, err, state)
+		}
+		if c.Stats() != s {
+			t.Errorf("%s: %+v, want %+v", step, c.Stats(), s)
+		}
+	}
+	// The table takes no streams: the queue has the batch, and the table's next
+	// one does not try.
+	ack, err, _ := send(t, c, 1, 1, lines, nil)
+	want("no policy", ack.State, ingest.Accepted, err, Stats{Queued: 1, FellBack: 1})
+	if err := sim.SetStreaming("db1", "tbl1", true); err != nil {
+		t.Fatal(err)
+	}
+	ack, err, _ = send(t, c, 3, 1, lines, nil)
+	want("remembered", ack.State, ingest.Accepted, err, Stats{Queued: 2, FellBack: 1})
+
+	c.queueUntil = map[table]time.Time{} // a quarter of an hour later
+	ack, err, _ = send(t, c, 5, 1, lines, nil)
+	want("policy", ack.State, ingest.Succeeded, err, Stats{Streamed: 1, Queued: 2, FellBack: 1})
+
+	ack, err, _ = send(t, c, 7, 1, strings.Repeat(`{"a":1}`+"\n", 600_000), nil)
+	want("too large", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 3, FellBack: 1})
+
+	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: "/rest/ingest/", Times: 1})
+	ack, err, _ = send(t, c, 9, 1, lines, nil)
+	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
+	c.queueUntil = map[table]time.Time{}
+
+	// A permanent error is no reason to queue.
+	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
+	_, err, _ = send(t, c, 11, 1, lines, nil)
+	var e *transport.Error
+	if !errors.As(err, &e) || e.Class != transport.Permanent || c.Stats().Queued != 4 {
+		t.Errorf("permanent: %v, %+v", err, c.Stats())
+	}
+
+	// Two streams of unknown outcome; the third attempt goes by the queue, and
+	// the rows that may be doubled are counted.
+	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 504, PathContains: "/rest/ingest/", Times: 2})
+	var progress []byte
+	for attempt := 1; attempt <= 2; attempt++ {
+		_, err, j := send(t, c, 13, attempt, lines, progress)
+		if !errors.As(err, &e) || e.Class != transport.Unknown {
+			t.Errorf("attempt %d: %v", attempt, err)
+		}
+		progress = j.Last()
+	}
+	ack, err, _ = send(t, c, 13, 3, lines, progress)
+	want("third attempt", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
+	settle(t, sim)
+	if n := sim.Count("db1", "tbl1"); n != 5*2+600_000 {
+		t.Errorf("%d rows", n)
+	}
+}
