@@ -87,7 +87,7 @@ func TestContract(t *testing.T) {
 
 var lines = "{\"a\":1}\n{\"a\":2}\n"
 
-func send(t testing.TB, c *Client, n uint64, attempt int, data string, progress []byte) (transport.Ack, error, *transporttest.Journal) {
+func send(t testing.TB, c *Client, n uint64, attempt int, data string, progress []byte) (transport.Ack, *transporttest.Journal, error) {
 	t.Helper()
 	j := &transporttest.Journal{}
 	ack, err := c.Send(t.Context(), &transport.Delivery{Attempt: attempt, Progress: progress, Payload: transporttest.Bytes([]byte(data)), Journal: j,
@@ -96,7 +96,7 @@ func send(t testing.TB, c *Client, n uint64, attempt int, data string, progress 
 	if j.Commits() > 1 {
 		t.Errorf("%d commits in one attempt", j.Commits())
 	}
-	return ack, err, j
+	return ack, j, err
 }
 
 func TestWayOfABatch(t *testing.T) {
@@ -115,29 +115,29 @@ func TestWayOfABatch(t *testing.T) {
 	}
 	// The table takes no streams: the queue has the batch, and the table's next
 	// one does not try.
-	ack, err, _ := send(t, c, 1, 1, lines, nil)
+	ack, _, err := send(t, c, 1, 1, lines, nil)
 	want("no policy", ack.State, ingest.Accepted, err, Stats{Queued: 1, FellBack: 1})
 	if err := sim.SetStreaming("db1", "tbl1", true); err != nil {
 		t.Fatal(err)
 	}
-	ack, err, _ = send(t, c, 3, 1, lines, nil)
+	ack, _, err = send(t, c, 3, 1, lines, nil)
 	want("remembered", ack.State, ingest.Accepted, err, Stats{Queued: 2, FellBack: 1})
 
 	c.queueUntil = map[table]time.Time{} // a quarter of an hour later
-	ack, err, _ = send(t, c, 5, 1, lines, nil)
+	ack, _, err = send(t, c, 5, 1, lines, nil)
 	want("policy", ack.State, ingest.Succeeded, err, Stats{Streamed: 1, Queued: 2, FellBack: 1})
 
-	ack, err, _ = send(t, c, 7, 1, strings.Repeat(`{"a":1}`+"\n", 600_000), nil)
+	ack, _, err = send(t, c, 7, 1, strings.Repeat(`{"a":1}`+"\n", 600_000), nil)
 	want("too large", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 3, FellBack: 1})
 
 	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: "/rest/ingest/", Times: 1})
-	ack, err, _ = send(t, c, 9, 1, lines, nil)
+	ack, _, err = send(t, c, 9, 1, lines, nil)
 	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
 	c.queueUntil = map[table]time.Time{}
 
 	// A permanent error is no reason to queue.
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
-	_, err, _ = send(t, c, 11, 1, lines, nil)
+	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error
 	if !errors.As(err, &e) || e.Class != transport.Permanent || c.Stats().Queued != 4 {
 		t.Errorf("permanent: %v, %+v", err, c.Stats())
@@ -148,13 +148,13 @@ func TestWayOfABatch(t *testing.T) {
 	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 504, PathContains: "/rest/ingest/", Times: 2})
 	var progress []byte
 	for attempt := 1; attempt <= 2; attempt++ {
-		_, err, j := send(t, c, 13, attempt, lines, progress)
+		_, j, err := send(t, c, 13, attempt, lines, progress)
 		if !errors.As(err, &e) || e.Class != transport.Unknown {
 			t.Errorf("attempt %d: %v", attempt, err)
 		}
 		progress = j.Last()
 	}
-	ack, err, _ = send(t, c, 13, 3, lines, progress)
+	ack, _, err = send(t, c, 13, 3, lines, progress)
 	want("third attempt", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
 	settle(t, sim)
 	if n := sim.Count("db1", "tbl1"); n != 5*2+600_000 {
