@@ -13,6 +13,8 @@ import (
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
 	"kustospool/transport/dir"
+	"kustospool/transport/direct"
+	"kustospool/transport/managed"
 	"kustospool/transport/queued"
 )
 
@@ -51,6 +53,9 @@ func reach(t target, s *deliverySettings, database, table string) (*destination,
 			if err := d.sim.CreateTable(database, table); err != nil {
 				return nil, errors.Join(usageError{err}, d.sim.Close())
 			}
+			if err := d.sim.SetStreaming(database, table, true); err != nil {
+				return nil, errors.Join(err, d.sim.Close())
+			}
 		}
 		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s)
 	}
@@ -77,7 +82,18 @@ func cluster(endpoint string, t target, s *deliverySettings) (transport.Transpor
 		// A simulator does not take minutes, and is not worn out by questions.
 		opts.TrackInterval = 100 * time.Millisecond
 	}
-	return queued.NewClient(endpoint, cred, opts)
+	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval}
+	switch s.mode {
+	case "queued":
+		return queued.NewClient(endpoint, cred, opts)
+	case "direct":
+		return direct.NewClient(endpoint, cred, commands)
+	case "streaming":
+		return direct.NewStreamingClient(endpoint, cred, commands)
+	case "managed":
+		return managed.NewClient(endpoint, cred, &managed.ClientOptions{Stream: commands, Queued: opts})
+	}
+	return nil, usagef("--mode %q: must be queued, direct, streaming or managed", s.mode)
 }
 
 // spoolDir is the directory to spool in: the named one, a temporary one for

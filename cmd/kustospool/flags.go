@@ -20,6 +20,7 @@ type deliverySettings struct {
 	identity   identity
 	allowHosts []string
 	protocol   string
+	mode       string
 	batchBytes byteSize
 	batchAge   time.Duration
 	batchCount int64
@@ -40,6 +41,7 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.identity.clientID, "client-id", "", "client id of the identity")
 	fs.StringVar(&s.identity.tenantID, "tenant-id", "", "tenant id of the identity")
 	fs.StringSliceVar(&s.allowHosts, "allow-host", nil, "also send tokens to this https host, for clusters outside of the known clouds")
+	fs.StringVar(&s.mode, "mode", "queued", "how batches travel: queued; direct, as commands; streaming, at-least-once and at most 4 MiB; managed, streaming first and queued behind")
 	fs.StringVar(&s.protocol, "protocol", "auto", "how the service is asked to ingest: queue, rest, or auto, which is what it prefers")
 	fs.Var(&s.batchBytes, "batch-bytes", "raw size at which a batch is sealed; default 100MiB")
 	fs.DurationVar(&s.batchAge, "batch-age", 0, "age at which a batch is sealed; default 1m")

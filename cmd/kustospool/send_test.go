@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -150,6 +151,29 @@ func TestSend_Protocols(t *testing.T) {
 			"--protocol", protocol, "--spool", filepath.Join(t.TempDir(), "s"), "-")
 		if s := sim.Stats(); got.code != exitOK || sim.Count("D", "T") != 1 || s.RequestsQueued != rest || s.MessagesPosted != 1-rest {
 			t.Errorf("%s: %+v, %+v", protocol, got, s)
+		}
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Each mode brings the same rows.
+func TestSend_Modes(t *testing.T) {
+	for mode, guarantee := range map[string]string{"queued": "exactly-once", "direct": "exactly-once", "streaming": "at-least-once", "managed": "at-least-once"} {
+		sim, err := kustosim.Start(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(sim.CreateTable("D", "T"), sim.SetStreaming("D", "T", true)); err != nil {
+			t.Fatal(err)
+		}
+		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
+			"--mode", mode, "--guarantee", guarantee, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+		s := sim.Stats()
+		streamed := mode == "streaming" || mode == "managed"
+		if got.code != exitOK || sim.Count("D", "T") != 1 || (s.MessagesPosted == 1) != (mode == "queued") || (s.Streamed == 1) != streamed {
+			t.Errorf("%s: %+v, %+v", mode, got, s)
 		}
 		if err := sim.Close(); err != nil {
 			t.Error(err)
