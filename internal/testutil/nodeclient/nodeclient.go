@@ -38,6 +38,8 @@ type Item struct {
 	File    string `json:"file,omitempty"`    // a path
 	Data    string `json:"data,omitempty"`    // or the bytes, as a stream
 	Mapping string `json:"mapping,omitempty"` // a mapping reference
+	// Streaming sends Data by streaming ingestion, which is not reported.
+	Streaming bool `json:"streaming,omitempty"`
 }
 
 // Report is what the client read from a report queue.

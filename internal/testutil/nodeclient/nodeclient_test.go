@@ -16,9 +16,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The official client ingests csv and json, as files and as streams, into the
-// simulator: every row is there, and every ingestion is reported, also the one
-// that must fail.
+// The official client ingests csv and json, queued as files and as streams, and
+// by streaming ingestion, into the simulator: every row is there, and every queued ingestion is
+// reported, also those that must fail.
 func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	sim, err := kustosim.Start(&kustosim.Options{Token: "token"})
 	if err != nil {
@@ -26,13 +26,21 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	}
 	defer sim.Close()
 	columns := []kustosim.Column{{Name: "a", Type: "long"}, {Name: "b", Type: "string"}}
-	for _, table := range []string{"CsvFile", "CsvStream", "JsonFile", "JsonStream", "Mapped"} {
+	for _, table := range []string{"CsvFile", "CsvStream", "JsonFile", "JsonStream", "Mapped", "CsvStreamed", "JsonStreamed"} {
 		if err := sim.CreateTable("db", table, columns...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := sim.CreateMapping("db", "Mapped", "json", "M", `[{"column":"a","Properties":{"Path":"$.x"}},{"column":"b","Properties":{"Path":"$.y"}}]`); err != nil {
 		t.Fatal(err)
+	}
+	if err := sim.CreateMapping("db", "JsonStreamed", "json", "M", `[{"column":"a","Properties":{"Path":"$.a"}},{"column":"b","Properties":{"Path":"$.b"}}]`); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"CsvStreamed", "JsonStreamed"} {
+		if err := sim.SetStreaming("db", table, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 	const csv, json = "1,one\n2,\"two, ü\"\n3,three\n", `{"a":1,"b":"one"}` + "\n" + `{"a":2,"b":"two, ü"}` + "\n" + `{"a":3,"b":"three"}` + "\n"
 	dir := t.TempDir()
@@ -51,9 +59,11 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 		{Table: "Mapped", Format: "json", Data: `{"x":7,"y":"seven"}`, Mapping: "M"},
 		{Table: "Mapped", Format: "json", Data: `{"x":8}`, Mapping: "absent"},
 		{Table: "Absent", Format: "csv", Data: csv},
+		{Table: "CsvStreamed", Format: "csv", Data: csv, Streaming: true},
+		{Table: "JsonStreamed", Format: "json", Data: json, Mapping: "M", Streaming: true},
 	}})
 	rows := `{"a":1,"b":"one"} {"a":2,"b":"two, ü"} {"a":3,"b":"three"}`
-	for table, want := range map[string]string{"CsvFile": rows, "CsvStream": rows, "JsonFile": rows, "JsonStream": rows, "Mapped": `{"a":7,"b":"seven"}`} {
+	for table, want := range map[string]string{"CsvFile": rows, "CsvStream": rows, "JsonFile": rows, "JsonStream": rows, "CsvStreamed": rows, "JsonStreamed": rows, "Mapped": `{"a":7,"b":"seven"}`} {
 		var got []string
 		for _, r := range sim.Rows("db", table) {
 			got = append(got, string(r))

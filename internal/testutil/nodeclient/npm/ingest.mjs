@@ -5,14 +5,19 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
 import { KustoConnectionStringBuilder } from "azure-kusto-data";
-import { IngestClient, IngestStatusQueues, IngestionProperties, ReportLevel, ReportMethod, StreamDescriptor } from "azure-kusto-ingest";
+import { IngestClient, IngestStatusQueues, IngestionProperties, ReportLevel, ReportMethod, StreamDescriptor, StreamingIngestClient } from "azure-kusto-ingest";
 
 const task = JSON.parse(await text(process.stdin));
 const client = new IngestClient(
   KustoConnectionStringBuilder.withTokenProvider(task.endpoint, async () => task.token),
   new IngestionProperties({ database: task.database }),
 );
+const streaming = new StreamingIngestClient(
+  KustoConnectionStringBuilder.withTokenProvider(task.endpoint, async () => task.token),
+  new IngestionProperties({ database: task.database }),
+);
 
+let queued = 0;
 for (const item of task.items) {
   const props = new IngestionProperties({
     database: task.database,
@@ -23,6 +28,11 @@ for (const item of task.items) {
     reportMethod: ReportMethod.Queue,
     ...(item.mapping ? { ingestionMappingReference: item.mapping } : {}),
   });
+  if (item.streaming) {
+    await streaming.ingestFromStream(new StreamDescriptor(Readable.from([Buffer.from(item.data)])), props);
+    continue;
+  }
+  queued++;
   if (item.file) {
     await client.ingestFromFile(item.file, props);
   } else {
@@ -32,7 +42,7 @@ for (const item of task.items) {
 
 const queues = new IngestStatusQueues(client);
 const reports = [];
-while (reports.length < task.items.length) {
+while (reports.length < queued) {
   const before = reports.length;
   for (const name of ["success", "failure"]) {
     for (const m of await queues[name].pop(1)) {
@@ -46,3 +56,4 @@ while (reports.length < task.items.length) {
 }
 process.stdout.write(JSON.stringify(reports));
 client.close();
+streaming.close();
