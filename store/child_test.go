@@ -111,6 +111,7 @@ func workload(dir string) {
 		must(err)
 		lanes = append(lanes, lane)
 	}
+	tied := tiedLanes(s)
 	var producers sync.WaitGroup
 	for p := range childProducers {
 		producers.Go(func() {
@@ -131,6 +132,11 @@ func workload(dir string) {
 				a, err := s.AppendOne(ctx, lane, []byte(data), key)
 				must(err)
 				say(ack{lane, a.Seq, data}.String())
+				if i%50 == 49 {
+					for _, a := range appendTied(s, tied, name) {
+						say(a.String())
+					}
+				}
 			}
 		})
 	}
@@ -163,6 +169,31 @@ func appendObject(s *store.Store, lane uint32, name string) (acks []ack) {
 	must(o.Discard())
 	for i := range acks {
 		acks[i].seq = out[0].Seq + uint64(i)
+	}
+	return acks
+}
+
+// tiedLanes are so many that small frames of all of them become a sheaf.
+func tiedLanes(s *store.Store) (lanes []uint32) {
+	for i := range 10 {
+		lane, err := s.Lane(ctx, jsonTable(fmt.Sprint("tied", i)), store.FrameLimit{})
+		must(err)
+		lanes = append(lanes, lane)
+	}
+	return lanes
+}
+
+// appendTied appends a record to each of the lanes at once.
+func appendTied(s *store.Store, lanes []uint32, name string) (acks []ack) {
+	var recs []store.Record
+	for i, lane := range lanes {
+		acks = append(acks, ack{lane: lane, data: fmt.Sprint(name, "-tied-", strings.Repeat("z", 60*i))})
+		recs = append(recs, store.Record{Lane: lane, Data: []byte(acks[i].data)})
+	}
+	got, err := s.Append(ctx, recs)
+	must(err)
+	for i := range acks {
+		acks[i].seq = got[i].Seq
 	}
 	return acks
 }

@@ -24,9 +24,12 @@ const (
 	gatherBelow  = 256
 	gatherYields = 4
 
-	// buffersKept bounds the frame buffers kept for reuse, bufferKept their size.
-	buffersKept = 16
-	bufferKept  = 2 << 20
+	// Buffers kept for reuse: a few for large frames, and for commits of many
+	// lanes many for small ones; so many, and up to this size.
+	largeKept   = 16
+	largeBuffer = 2 << 20
+	smallKept   = 1 << 10
+	smallBuffer = 4 << 10
 )
 
 // committer owns the active segment and alone writes it. Whatever waits when
@@ -44,12 +47,14 @@ type committer struct {
 	group    []*waiter       // members of the commit under way
 	last     int             // how many the last group had
 	builds   []*laneBuild
-	byLane   map[*lane]*laneBuild
 	keys     map[keyHash]uint64
 	frames   []Frame
 	objects  []object // that frames refer to
+	loose    []looseFrame
 	lent     [][]byte // buffers that the transaction refers to
-	spare    [][]byte
+	large    [][]byte // buffers to be used again
+	small    [][]byte
+	idle     []*laneBuild
 
 	mu      sync.Mutex // guards all below
 	queue   []*waiter
@@ -72,7 +77,7 @@ type laneBuild struct {
 
 func (c *committer) start() {
 	c.wake = make(chan struct{}, 1)
-	c.byLane, c.keys = map[*lane]*laneBuild{}, map[keyHash]uint64{}
+	c.keys = map[keyHash]uint64{}
 	c.done.Go(c.run)
 }
 
@@ -230,22 +235,46 @@ func (c *committer) admit(ws []*waiter) {
 
 func (c *committer) reset() {
 	for _, b := range c.builds {
-		if len(c.spare) < buffersKept && cap(b.builder.buf) <= bufferKept && b.builder.buf != nil {
-			c.spare = append(c.spare, b.builder.buf)
+		c.keep(b.builder.buf)
+		b.lane.build = nil
+		*b = laneBuild{}
+		if len(c.idle) < smallKept {
+			c.idle = append(c.idle, b)
 		}
 	}
 	for _, b := range c.lent {
-		if len(c.spare) < buffersKept && cap(b) <= bufferKept {
-			c.spare = append(c.spare, b)
-		}
+		c.keep(b)
 	}
-	clear(c.byLane)
 	clear(c.keys)
 	clear(c.group)
 	clear(c.builds)
 	clear(c.lent)
-	c.group, c.builds, c.lent, c.frames = c.group[:0], c.builds[:0], c.lent[:0], c.frames[:0]
 	c.objects = c.objects[:0]
+	clear(c.loose)
+	c.group, c.builds, c.lent, c.frames, c.loose = c.group[:0], c.builds[:0], c.lent[:0], c.frames[:0], c.loose[:0]
+}
+
+// keep takes a buffer for reuse.
+func (c *committer) keep(b []byte) {
+	switch n := cap(b); {
+	case n == 0:
+	case n <= smallBuffer && len(c.small) < smallKept:
+		c.small = append(c.small, b)
+	case n > smallBuffer && n <= largeBuffer && len(c.large) < largeKept:
+		c.large = append(c.large, b)
+	}
+}
+
+// buffer gives one that was kept, fit for about size bytes; nil when there is none.
+func (c *committer) buffer(size int) (b []byte) {
+	from := &c.large
+	if size <= smallBuffer {
+		from = &c.small
+	}
+	if n := len(*from); n > 0 {
+		b, *from = (*from)[n-1], (*from)[:n-1]
+	}
+	return b
 }
 
 // write builds the frames and commits them. The records are on stable storage
@@ -321,7 +350,7 @@ func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
 				}
 			}
 			if b.builder.h.count == 0 {
-				b.builder.start(c.buffer(), b.lane.no, b.next, b.bytes)
+				b.builder.start(c.buffer(b.lane.frame), b.lane.no, b.next, b.bytes)
 			}
 			b.builder.add(r.Data, b.lane.separator)
 			b.bytes += int64(len(r.Data)) + b.lane.separator
@@ -336,7 +365,7 @@ func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
 			}
 		}
 	}
-	return nil
+	return c.putLoose(tx)
 }
 
 // build is a lane's part of the group; it is made at the lane's first record.
@@ -346,25 +375,21 @@ func (c *committer) build(no uint32) *laneBuild {
 		return c.builds[n-1]
 	}
 	l := c.s.lanes.get(no)
-	if b := c.byLane[l]; b != nil {
-		return b
+	if l.build != nil {
+		return l.build
 	}
-	b := &laneBuild{lane: l, next: l.next, bytes: l.bytes, limit: *l.limit.Load()}
-	c.byLane[l] = b
-	c.builds = append(c.builds, b)
-	return b
+	if n := len(c.idle); n > 0 {
+		l.build, c.idle = c.idle[n-1], c.idle[:n-1]
+	} else {
+		l.build = new(laneBuild)
+	}
+	*l.build = laneBuild{lane: l, next: l.next, bytes: l.bytes, limit: *l.limit.Load()}
+	c.builds = append(c.builds, l.build)
+	return l.build
 }
 
-func (c *committer) buffer() []byte {
-	if n := len(c.spare); n > 0 {
-		b := c.spare[n-1]
-		c.spare = c.spare[:n-1]
-		return b
-	}
-	return nil
-}
-
-// finish puts a complete frame into the transaction.
+// finish puts a complete frame into the transaction, or a small one with those
+// that putLoose writes.
 func (c *committer) finish(tx *bolt.Tx, b *laneBuild, now time.Time) error {
 	value := b.builder.finish(c.s.id, now.UnixNano())
 	f := b.builder.h.frame()
@@ -379,7 +404,7 @@ func (c *committer) refer(tx *bolt.Tx, b *laneBuild, o *Object, now time.Time) e
 			return err
 		}
 	}
-	value, h := o.frame(c.s.id, b.lane.no, b.next, b.bytes, now.UnixNano(), c.buffer())
+	value, h := o.frame(c.s.id, b.lane.no, b.next, b.bytes, now.UnixNano(), c.buffer(frameHeaderLen))
 	b.next += uint64(h.count)
 	b.bytes += h.bytes
 	c.objects = append(c.objects, object{id: o.id, lane: b.lane.no, span: span{h.first, h.last()}})
@@ -395,6 +420,11 @@ func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
 	}
 	c.lent = append(c.lent, value)
 	c.frames = append(c.frames, f)
+	l.frame = len(value)
+	if len(value) < sheafBelow {
+		c.loose = append(c.loose, looseFrame{f.Lane, f.First, value})
+		return nil
+	}
 	return putFrame(tx, f.Lane, f.First, value)
 }
 

@@ -49,11 +49,13 @@
 //
 // Records go to the active segment, a bbolt file that is only added to. One
 // goroutine, the committer, writes it: whatever waits when a commit ends is
-// the next group, one transaction, one frame for each lane in it. Full
-// segments are rotated; the next one was prepared by the keeper, a goroutine
-// in the background. A segment in which every record is settled is unlinked:
-// nothing is deleted record by record, so files neither fragment nor grow
-// free lists, and space comes back without a pause.
+// the next group, one transaction, one frame for each lane in it. Small frames
+// of many lanes are tied to one value, a sheaf, because what a commit costs is
+// the places in the file that it writes to. Full segments are rotated; the
+// next one was prepared by the keeper, a goroutine in the background. A
+// segment in which every record is settled is unlinked: nothing is deleted
+// record by record, so files neither fragment nor grow free lists, and space
+// comes back without a pause.
 //
 // The manifest is a second kind of bbolt file, with the lanes, the ledger and
 // its history, the list of segments and the deduplication keys. It has a

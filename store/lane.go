@@ -23,8 +23,10 @@ type lane struct {
 	limit atomic.Pointer[FrameLimit]
 
 	// Owned by the committer.
-	next  uint64 // the next record's number
-	bytes int64  // payload bytes so far
+	next  uint64     // the next record's number
+	bytes int64      // payload bytes so far
+	frame int        // size of its last frame
+	build *laneBuild // its part of the group commit under way
 
 	// Guarded by Store.mu.
 	marks   laneMarks

@@ -313,7 +313,9 @@ func TestModel(t *testing.T) {
 		}
 		m.open(t)
 		defer func() { m.s.Close() }()
-		for _, table := range []string{"a", "b", "c"} {
+		// With the larger number most appends have enough lanes for sheaves.
+		for i := range rapid.SampledFrom([]int{3, 12}).Draw(t, "lanes") {
+			table := fmt.Sprint("t", i)
 			lane, err := m.s.Lane(ctx, jsonTable(table), store.FrameLimit{Bytes: 8 << 10})
 			if err != nil {
 				t.Fatal(err)

@@ -41,7 +41,8 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*foundFrame) bool) (
 	next, more = from, true
 	end := min(last, h.Last)
 	read := func(tx *bolt.Tx) error {
-		walkFrames(tx, l.no, next, h.Last, func(p place) bool {
+		tied := openSheaves(tx).from(l.no, next)
+		walkFrames(tx, l.no, tied, next, h.Last, func(p place) bool {
 			if p.First > end {
 				return false
 			}

@@ -69,9 +69,10 @@ func (o *Options) segmentDB() *bolt.Options {
 }
 
 // segmentGrowth is how much a segment file grows at a time: each growth costs
-// an fsync, and what is not used of the last one is lost to the quota.
+// a commit one more fsync, and with steps of 4 MiB that was every fourth commit
+// of 1024 producers. What is not used of the last one is lost to the quota.
 func (o *Options) segmentGrowth() int64 {
-	return min(max(o.SegmentBytes/16, 16<<10), 4<<20)
+	return min(max(o.SegmentBytes/4, 16<<10), 16<<20)
 }
 
 // createSegment makes an empty segment under its final name, durable.
@@ -184,12 +185,67 @@ type place struct {
 
 // walkFrames calls fn for the places that cover from..to, in order, until it
 // returns false. Numbers before the first frame are a place without a frame.
+// tied are the lane's frames in sheaves, see sheaves.from.
 // The whole walk runs inside a transaction and must be under guard.
-func walkFrames(tx *bolt.Tx, lane uint32, from, to uint64, fn func(place) bool) {
-	b := tx.Bucket(laneBucket(lane))
-	if b == nil {
+func walkFrames(tx *bolt.Tx, lane uint32, tied frameSource, from, to uint64, fn func(place) bool) {
+	next := merged(alone(tx, lane, from), tied)
+	cur, ok := next()
+	if !ok {
 		fn(place{span: span{from, to}})
 		return
+	}
+	if cur.first > from && !fn(place{span: span{from, min(cur.first-1, to)}}) {
+		return
+	}
+	for ok && cur.first <= to {
+		after, more := next()
+		p := place{span: span{cur.first, to}, value: cur.value}
+		if more {
+			p.Last = after.first - 1
+		}
+		// A source begins at its own last frame before from, which may not be
+		// the lane's.
+		if !(more && after.first <= from) && !fn(p) {
+			return
+		}
+		cur, ok = after, more
+	}
+}
+
+// slot is a frame as the way to it tells: its bytes are read when they are asked for.
+type slot struct {
+	first uint64
+	value func() []byte
+}
+
+// frameSource gives the frames of a lane one after another; false at the end.
+// It reads pages, so it must be under guard.
+type frameSource func() (slot, bool)
+
+// merged gives the frames of both in order.
+func merged(a, b frameSource) frameSource {
+	x, okX := a()
+	y, okY := b()
+	return func() (out slot, ok bool) {
+		if okX && (!okY || x.first <= y.first) {
+			out = x
+			x, okX = a()
+			return out, true
+		}
+		out, ok = y, okY
+		if okY {
+			y, okY = b()
+		}
+		return out, ok
+	}
+}
+
+// alone gives the lane's frames that are in no sheaf, beginning with the last
+// one that starts at or before from, if there is one.
+func alone(tx *bolt.Tx, lane uint32, from uint64) frameSource {
+	b := tx.Bucket(laneBucket(lane))
+	if b == nil {
+		return func() (slot, bool) { return slot{}, false }
 	}
 	c := b.Cursor()
 	k, v := c.Seek(u64(from))
@@ -202,27 +258,13 @@ func walkFrames(tx *bolt.Tx, lane uint32, from, to uint64, fn func(place) bool) 
 			k, v = c.First()
 		}
 	}
-	if k == nil {
-		fn(place{span: span{from, to}})
-		return
-	}
-	if first := binary.BigEndian.Uint64(k); first > from {
-		if !fn(place{span: span{from, min(first-1, to)}}) {
-			return
-		}
-	}
-	for k != nil {
-		first := binary.BigEndian.Uint64(k)
-		if first > to {
-			return
-		}
-		nk, nv := c.Next()
-		p := place{span: span{first, to}}
-		if nk != nil {
-			p.Last = binary.BigEndian.Uint64(nk) - 1
+	return func() (slot, bool) {
+		if k == nil {
+			return slot{}, false
 		}
 		key, value := k, v
-		p.value = func() []byte {
+		k, v = c.Next()
+		return slot{binary.BigEndian.Uint64(key), func() []byte {
 			if value != nil {
 				return value
 			}
@@ -230,26 +272,30 @@ func walkFrames(tx *bolt.Tx, lane uint32, from, to uint64, fn func(place) bool) 
 				return nested.Get(keyFrame)
 			}
 			return nil
-		}
-		if !fn(p) {
-			return
-		}
-		k, v = nk, nv
+		}}, true
 	}
 }
 
-// lastFrame is the highest frame key of a lane in a segment. It must be
-// called under guard.
-func lastFrame(tx *bolt.Tx, lane uint32) (first uint64, ok bool) {
-	b := tx.Bucket(laneBucket(lane))
-	if b == nil {
-		return 0, false
+// ends are the first and the highest frame key of a lane in a segment; tied
+// are all of the lane's frames in sheaves. It must be called under guard.
+func ends(tx *bolt.Tx, lane uint32, tied []slot) (first, last uint64, ok bool, err error) {
+	if b := tx.Bucket(laneBucket(lane)); b != nil {
+		c := b.Cursor()
+		low, _ := c.First()
+		high, _ := c.Last()
+		if len(low) != 8 || len(high) != 8 {
+			return 0, 0, false, fmt.Errorf("%w: frame key of wrong length", errDamaged)
+		}
+		first, last, ok = binary.BigEndian.Uint64(low), binary.BigEndian.Uint64(high), true
 	}
-	k, _ := b.Cursor().Last()
-	if len(k) != 8 {
-		return 0, false
+	if n := len(tied); n > 0 {
+		low, high := tied[0].first, tied[n-1].first
+		if !ok {
+			return low, high, true, nil
+		}
+		first, last = min(first, low), max(last, high)
 	}
-	return binary.BigEndian.Uint64(k), true
+	return first, last, ok, nil
 }
 
 // warm reads a file front to back, so that it is in the page cache. bbolt

@@ -89,36 +89,31 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 	if err != nil {
 		return err
 	}
+	tied := openSheaves(tx).all()
 	for lane := range sv.snaps {
-		if err := sv.readLane(tx, lane, deep); err != nil {
+		if err := sv.readLane(tx, lane, tied[lane], deep); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (sv *survey) readLane(tx *bolt.Tx, lane uint32, deep bool) error {
-	b := tx.Bucket(laneBucket(lane))
-	if b == nil {
-		return nil
+func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) error {
+	first, last, ok, err := ends(tx, lane, tied)
+	if err != nil || !ok {
+		return err
 	}
-	k, _ := b.Cursor().First()
-	last, ok := lastFrame(tx, lane)
-	if len(k) != 8 || !ok {
-		return fmt.Errorf("%w: frame key of wrong length", errDamaged)
-	}
-	first := binary.BigEndian.Uint64(k)
 	ls := laneSurvey{span: span{first, last}}
-	if h, err := sv.frame(tx, lane, first); err == nil {
+	if h, err := sv.frame(tx, lane, tied, first); err == nil {
 		ls.before = h.before
 	}
-	h, err := sv.frame(tx, lane, last)
+	h, err := sv.frame(tx, lane, tied, last)
 	ls.Last, ls.after, ls.doubtful = h.last(), h.before+h.bytes, err != nil
 	sv.lanes[lane] = ls
 	if !deep {
 		return nil
 	}
-	walkFrames(tx, lane, first, ls.Last, func(p place) bool {
+	walkFrames(tx, lane, listed(tied), first, ls.Last, func(p place) bool {
 		if err := guard(func() error {
 			h, body, err := parseFrame(sv.spool, p.value())
 			if err == nil && (h.lane != lane || h.first != p.First) {
@@ -145,10 +140,10 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, deep bool) error {
 
 // frame reads the header of the frame under a key. With an error it is as
 // much as the key and an unproven header tell.
-func (sv *survey) frame(tx *bolt.Tx, lane uint32, first uint64) (h frameHeader, err error) {
+func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64) (h frameHeader, err error) {
 	guess := frameHeader{lane: lane, first: first, count: 1}
 	err = guard(func() (err error) {
-		walkFrames(tx, lane, first, first, func(p place) bool {
+		walkFrames(tx, lane, listed(tied), first, first, func(p place) bool {
 			if p.value == nil {
 				err = errMissing
 				return false
