@@ -420,7 +420,8 @@ func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
 	}
 	c.lent = append(c.lent, value)
 	c.frames = append(c.frames, f)
-	l.frame = len(value)
+	// The lane's next frame is likely as large; the last of several is not.
+	l.frame = max(len(value), l.frame-l.frame/8)
 	if len(value) < sheafBelow {
 		c.loose = append(c.loose, looseFrame{f.Lane, f.First, value})
 		return nil

@@ -25,7 +25,7 @@ type lane struct {
 	// Owned by the committer.
 	next  uint64     // the next record's number
 	bytes int64      // payload bytes so far
-	frame int        // size of its last frame
+	frame int        // about the size of its largest frame of late
 	build *laneBuild // its part of the group commit under way
 
 	// Guarded by Store.mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	spool "kustospool/engine"
@@ -17,6 +18,7 @@ const quota = 1 << 40
 
 var kustospoolEngines = []engine{
 	{"kustospool", "engine Table.Ingest, one table, a destination that never answers", openSpool},
+	{"kustospool-all100", "engine Table.IngestAll, 100 records a call; calls are counted", openHundred},
 	{"kustospool-store", "store AppendOne, one lane", openStore(1, false)},
 	{"kustospool-lanes1000", "store AppendOne, 1000 lanes in turn", openStore(1000, false)},
 	{"kustospool-nosync", "negative control: the store with every fsync left out", openStore(1, true)},
@@ -50,6 +52,22 @@ func (p *spoolPeer) Put(ctx context.Context, data []byte) error {
 }
 
 func (p *spoolPeer) Close() error { return p.spool.Close() }
+
+// hundredPeer puts each record a hundred times, in one call.
+type hundredPeer struct{ *spoolPeer }
+
+func openHundred(ctx context.Context, dir string) (peer, error) {
+	p, err := openSpool(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &hundredPeer{p.(*spoolPeer)}, nil
+}
+
+func (p *hundredPeer) Put(ctx context.Context, data []byte) error {
+	_, err := p.table.IngestAll(ctx, slices.Repeat([][]byte{data}, 100))
+	return err
+}
 
 // storePeer is the store alone.
 type storePeer struct {

@@ -87,10 +87,10 @@ func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
 	line := regexp.MustCompile(`(?m)^BenchmarkIngest/engine=[\w-]+/record=\d+/producers=\d+-\d+\s+\d+\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us\s+[\d.]+ p999-us\s+[\d.]+ max-us$`)
-	if n := len(line.FindAllString(out, -1)); n != 6*2*2 {
-		t.Errorf("%d result lines, want 24:\n%s", n, out)
+	if n := len(line.FindAllString(out, -1)); n != 7*2*2 {
+		t.Errorf("%d result lines, want 28:\n%s", n, out)
 	}
-	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, producers=64", "kustospool-nosync / kustospool-store, producers=1", "p99 / median fdatasync"} {
+	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, record=1024, producers=64", "kustospool-nosync / kustospool-store, record=1024, producers=1", "p99 / median fdatasync"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing:\n%s", want, out)
 		}
