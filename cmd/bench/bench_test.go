@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -93,6 +96,48 @@ func TestRun_Ingest(t *testing.T) {
 	}
 }
 
+func TestRun_Limit(t *testing.T) {
+	code, out, stderr := bench(t, "limit", "-duration", "5ms", "-producers", "1,8", "-record", "100", "-dir", t.TempDir())
+	if n := strings.Count(out, "BenchmarkLimit/log="); code != 0 || n != 2*len(limits) {
+		t.Errorf("code %d, %d result lines, want %d: %s%s", code, n, 2*len(limits), out, stderr)
+	}
+}
+
+// TestRun_DrainReadsTheWholeBacklog: both ways give the same bytes, or their
+// rates could not be compared.
+func TestRun_DrainReadsTheWholeBacklog(t *testing.T) {
+	dir := t.TempDir()
+	spool, plain := filepath.Join(dir, "spool"), filepath.Join(dir, "plain")
+	if err := errors.Join(os.Mkdir(spool, 0o700), os.Mkdir(plain, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	batches, err := fillBacklog(t.Context(), spool, backlogBatch+1)
+	if err != nil || len(batches) != 2 {
+		t.Fatalf("%d batches, %v; want 2", len(batches), err)
+	}
+	if err := copyPlain(spool, plain, batches); err != nil {
+		t.Fatal(err)
+	}
+	a, err := drainSpool(spool, batches)
+	if err != nil || a <= backlogBatch {
+		t.Fatalf("%d bytes drained from the spool, %v", a, err)
+	}
+	if b, err := drainPlain(plain, len(batches)); b != a || err != nil {
+		t.Errorf("%d bytes drained from plain files, %v; want %d", b, err, a)
+	}
+	code, out, stderr := bench(t, "drain", "-backlog", "1000", "-count", "1", "-dir", dir)
+	if code != 0 || !strings.Contains(out, "BenchmarkDrain/from=spool-warm-") || !strings.Contains(out, "warm: spool / plain files") {
+		t.Errorf("code %d: %s%s", code, out, stderr)
+	}
+}
+
+func TestRun_Recover(t *testing.T) {
+	code, out, stderr := bench(t, "recover", "-backlog", "1000", "-count", "2", "-dir", t.TempDir())
+	if n := strings.Count(out, "BenchmarkOpen/backlog="); code != 0 || n != 4 || !strings.Contains(out, "open of an empty spool: ") {
+		t.Errorf("code %d: %s%s", code, out, stderr)
+	}
+}
+
 func TestRun_E2EThroughAnOutage(t *testing.T) {
 	code, out, stderr := bench(t, "e2e", "-n", "4000", "-producers", "8", "-batch-bytes", "100000", "-outage", "200ms", "-dir", t.TempDir())
 	if code != 0 || !strings.Contains(out, "\t0 lost\t0 doubled\t") {
@@ -101,7 +146,7 @@ func TestRun_E2EThroughAnOutage(t *testing.T) {
 }
 
 func TestRun_Usage(t *testing.T) {
-	for _, args := range [][]string{{}, {"nope"}, {"ingest", "-producers", "0"}, {"ingest", "-record", "0"}, {"e2e", "-n", "0"}, {"e2e", "x"}, {"ingest", "-nope"}} {
+	for _, args := range [][]string{{}, {"nope"}, {"ingest", "-producers", "0"}, {"ingest", "-record", "0"}, {"e2e", "-n", "0"}, {"e2e", "x"}, {"drain", "-backlog", "0"}, {"recover", "-count", "0"}, {"limit", "-record", "1"}, {"ingest", "-nope"}} {
 		if code, _, stderr := bench(t, args...); code != 2 || stderr == "" {
 			t.Errorf("%q: code %d, %q", args, code, stderr)
 		}

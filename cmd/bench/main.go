@@ -3,6 +3,9 @@
 //
 //	go run ./cmd/bench ingest    acknowledged records a second, by producers
 //	go run ./cmd/bench e2e       from producers to rows, with an outage in the middle
+//	go run ./cmd/bench drain     a backlog read, verified and compressed, beside plain files
+//	go run ./cmd/bench recover   opening a spool with a backlog, beside an empty one
+//	go run ./cmd/bench limit     what the disk allows: a plain file with a group commit
 //
 // # What is promised
 //
@@ -34,9 +37,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `usage: bench ingest|e2e [flags]
-  bench ingest -h   flags of the acknowledgement benchmark
-  bench e2e -h      flags of the end-to-end benchmark
+const usage = `usage: bench ingest|e2e|drain|recover|limit [flags]
+  bench NAME -h   flags of a benchmark
 `
 
 // run returns the exit code: 0 done, 1 failed or a row lost or doubled, 2 the
@@ -49,6 +51,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			measure = runIngest
 		case "e2e":
 			measure = runE2E
+		case "drain":
+			measure = runDrain
+		case "recover":
+			measure = runRecover
+		case "limit":
+			measure = runLimit
 		}
 	}
 	if measure == nil {

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"kustospool/cmd/bench/internal/load"
+	"kustospool/store"
+)
+
+// gzipLevel is what transport/queued compresses with.
+const gzipLevel = 2
+
+// runDrain measures how fast a backlog can be read, verified and compressed,
+// beside plain files of the same bytes.
+func runDrain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var backlog int64
+	var count int
+	var dir string
+	fs := flag.NewFlagSet("drain", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Int64Var(&backlog, "backlog", 512<<20, "raw bytes that wait in the spool")
+	fs.IntVar(&count, "count", 5, "how many times to drain each, in turns")
+	fs.StringVar(&dir, "dir", "", "directory for the spool and the plain files; default the temporary directory")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if backlog < 1 || count < 1 {
+		return usageError{errors.New("-backlog and -count must be positive")}
+	}
+	return measureDrain(ctx, dir, backlog, count, stdout)
+}
+
+func measureDrain(ctx context.Context, dir string, backlog int64, count int, stdout io.Writer) (err error) {
+	temp, err := os.MkdirTemp(dir, "kustospool-drain-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	spool, plain := filepath.Join(temp, "spool"), filepath.Join(temp, "plain")
+	if err := errors.Join(os.Mkdir(spool, 0o700), os.Mkdir(plain, 0o700)); err != nil {
+		return err
+	}
+	batches, err := fillBacklog(ctx, spool, backlog)
+	if err != nil {
+		return err
+	}
+	if err := copyPlain(spool, plain, batches); err != nil {
+		return err
+	}
+	heading(stdout)
+	rates := map[string][]float64{}
+	for range count {
+		for _, cold := range []bool{true, false} {
+			for _, what := range []string{"plain", "spool"} {
+				name := what + "-warm"
+				if cold {
+					name = what + "-cold"
+					if err := errors.Join(dropCached(plain), dropCached(filepath.Join(spool, "segments"))); err != nil {
+						fmt.Fprintf(stdout, "not measured: %s: %v\n", name, err)
+						continue
+					}
+				}
+				begun := time.Now()
+				var n int64
+				if what == "plain" {
+					n, err = drainPlain(plain, len(batches))
+				} else {
+					n, err = drainSpool(spool, batches)
+				}
+				if err != nil {
+					return err
+				}
+				elapsed := time.Since(begun)
+				rate := float64(n) / 1e6 / elapsed.Seconds()
+				rates[name] = append(rates[name], rate)
+				fmt.Fprintf(stdout, "BenchmarkDrain/from=%s-%d\t%8d\t%10d ns/op\t%8.2f MB/s\n", name, runtime.GOMAXPROCS(0), 1, elapsed.Nanoseconds(), rate)
+			}
+		}
+	}
+	for _, state := range []string{"cold", "warm"} {
+		over, under := load.Median(rates["spool-"+state]), load.Median(rates["plain-"+state])
+		if under > 0 {
+			fmt.Fprintf(stdout, "%s: spool / plain files %.2f (medians %.0f MB/s, %.0f MB/s)\n", state, over/under, over, under)
+		}
+	}
+	return nil
+}
+
+func plainName(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("%06d", i)) }
+
+// copyPlain writes each batch's payload to a file of its own.
+func copyPlain(spool, plain string, batches []store.Entry) (err error) {
+	s, err := store.Open(spool, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for i := range batches {
+		f, err := os.Create(plainName(plain, i))
+		if err != nil {
+			return err
+		}
+		r := s.Payload(&batches[i].Batch).Open()
+		_, err = io.Copy(f, r)
+		if err = errors.Join(err, r.Close(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func drainPlain(dir string, batches int) (int64, error) {
+	return compressAll(batches, func(i int) (io.ReadCloser, error) { return os.Open(plainName(dir, i)) })
+}
+
+// drainSpool opens the spool as well: that is part of draining a cold one.
+func drainSpool(dir string, batches []store.Entry) (n int64, err error) {
+	s, err := store.Open(dir, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return compressAll(len(batches), func(i int) (io.ReadCloser, error) { return s.Payload(&batches[i].Batch).Open(), nil })
+}
+
+// compressAll compresses batches in order, as many at a time as there are
+// processors, and counts the raw bytes.
+func compressAll(batches int, open func(i int) (io.ReadCloser, error)) (int64, error) {
+	todo := make(chan int)
+	counts, errs := make([]int64, runtime.GOMAXPROCS(0)), make([]error, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for w := range counts {
+		workers.Go(func() {
+			z, err := gzip.NewWriterLevel(io.Discard, gzipLevel)
+			errs[w] = err
+			buf := make([]byte, 1<<20)
+			for i := range todo {
+				if errs[w] != nil {
+					continue // the rest is only taken
+				}
+				z.Reset(io.Discard)
+				r, err := open(i)
+				if err != nil {
+					errs[w] = err
+					continue
+				}
+				n, err := io.CopyBuffer(z, r, buf)
+				counts[w] += n
+				errs[w] = errors.Join(err, r.Close(), z.Close())
+			}
+		})
+	}
+	for i := range batches {
+		todo <- i
+	}
+	close(todo)
+	workers.Wait()
+	var total int64
+	for _, n := range counts {
+		total += n
+	}
+	return total, errors.Join(errs...)
+}
