@@ -388,8 +388,7 @@ func (c *committer) build(no uint32) *laneBuild {
 	return l.build
 }
 
-// finish puts a complete frame into the transaction, or a small one with those
-// that putLoose writes.
+// finish completes the frame under way.
 func (c *committer) finish(tx *bolt.Tx, b *laneBuild, now time.Time) error {
 	value := b.builder.finish(c.s.id, now.UnixNano())
 	f := b.builder.h.frame()
@@ -411,6 +410,7 @@ func (c *committer) refer(tx *bolt.Tx, b *laneBuild, o *Object, now time.Time) e
 	return c.put(tx, b.lane, h.frame(), value)
 }
 
+// put puts a complete frame into the transaction; a small one waits for putLoose.
 func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
 	if !c.known[l.no] {
 		snap := laneSnapshot{Key: l.key, High: l.next - 1, Bytes: l.bytes}
