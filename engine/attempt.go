@@ -45,7 +45,7 @@ func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
 		e, live := s.store.Entry(p.id)
 		if !live {
 			s.changes.fire(p.lane)
-			r.settled = true
+			r = result{settled: true}
 			return r
 		}
 		var sealed *store.Entry
@@ -159,7 +159,7 @@ func (s *Spool) refused(ctx context.Context, e store.Entry, terr *transport.Erro
 	switch {
 	case terr.Class == transport.Malformed && e.Batch.Records() > 1:
 		middle := e.Batch.First + uint64(e.Batch.Records()/2)
-		halves, err := s.store.Split(ctx, e.Batch.ID, e.State, []uint64{middle}, failure)
+		halves, err := s.split(ctx, e, []uint64{middle}, failure)
 		if err != nil {
 			return result{}, err
 		}
@@ -205,17 +205,21 @@ func (s *Spool) isolate(ctx context.Context, e store.Entry, damage *store.Corrup
 	if len(cuts) == 0 {
 		return result{settled: true}, s.deadLetter(ctx, e, failure)
 	}
+	parts, err := s.split(ctx, e, cuts, failure)
+	return result{again: parts}, err
+}
+
+// split replaces a batch by its parts. An earlier attempt may have left all of
+// it in the table, under a tag that the parts do not have.
+func (s *Spool) split(ctx context.Context, e store.Entry, cuts []uint64, why *ingest.Failure) ([]store.Entry, error) {
 	if e.Unresolved > 0 {
-		// An earlier attempt may have left all of it in the table, under an id
-		// that the parts do not have.
-		if _, err := s.store.Transition(ctx, b.ID, e.State, func(e *store.Entry) {
-			e.PossibleDuplicates += b.Records()
+		if _, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
+			e.PossibleDuplicates = max(e.PossibleDuplicates, e.Batch.Records())
 		}); err != nil {
-			return result{}, err
+			return nil, err
 		}
 	}
-	parts, err := s.store.Split(ctx, b.ID, e.State, cuts, failure)
-	return result{again: parts}, err
+	return s.store.Split(ctx, e.Batch.ID, e.State, cuts, why)
 }
 
 // journal writes one attempt's intents to the ledger.

@@ -111,7 +111,21 @@ func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, er
 	return data, nil
 }
 
+// fitsAtAll refuses what would not fit into an empty spool. Without it such a
+// record would wait for ever, or drop all others in vain.
+func (s *Spool) fitsAtAll(bytes int64) error {
+	most := s.opts.MaxDiskBytes - 5<<20 // what the store keeps in reserve
+	if bytes <= most {
+		return nil
+	}
+	return &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", bytes),
+		Rule: fmt.Sprintf("does not fit into a spool of %d bytes (MaxDiskBytes); at most %d do", s.opts.MaxDiskBytes, max(most, 0))}
+}
+
 func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt, error) {
+	if err := s.fitsAtAll(int64(len(rec.Data))); err != nil {
+		return ingest.Receipt{}, err
+	}
 	a, err := s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
@@ -129,9 +143,12 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record) ([]ingest.Re
 	if len(recs) == 0 {
 		return nil, nil
 	}
-	total := 0
+	total := int64(0)
 	for _, r := range recs {
-		total += len(r.Data)
+		total += int64(len(r.Data))
+	}
+	if err := s.fitsAtAll(total); err != nil {
+		return nil, err
 	}
 	if total > MaxIngestAllBytes || len(recs) > MaxIngestAllRecords {
 		return nil, &ingest.FieldError{Field: "requests", Value: fmt.Sprintf("of %d records and %d bytes", len(recs), total),
@@ -172,6 +189,9 @@ const roomRecheck = 5 * time.Second
 // made in between is not missed.
 func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 	for {
+		if s.closing.Load() {
+			return ErrClosed
+		}
 		room := s.store.Room()
 		err := try()
 		if !errors.Is(err, ErrFull) || s.opts.Full == RejectNew {
@@ -207,12 +227,19 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 		return nil
 	default:
 	}
-	dropped, err := s.dropOldest(ctx)
-	if err != nil {
-		return err
-	}
-	if !dropped {
-		return ErrFull
+	// Space comes back a segment at a time.
+	for freed := int64(0); freed < s.opts.SegmentBytes; {
+		n, err := s.dropOldest(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 && freed == 0 {
+			return ErrFull
+		}
+		if n == 0 {
+			break
+		}
+		freed += n
 	}
 	select {
 	case <-room:
@@ -225,16 +252,17 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 	return nil
 }
 
-// dropOldest gives up the oldest batch that is not under way. Where none is
-// sealed it seals what is open first.
-func (s *Spool) dropOldest(ctx context.Context) (bool, error) {
+// dropOldest gives up the oldest batch that is not under way, and says how
+// large it was, 0 when there was none. Where none is sealed it seals what is
+// open first.
+func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
 	p, ok := s.sender.takeOldest()
 	if !ok {
 		if err := s.Flush(ctx); err != nil {
-			return false, err
+			return 0, err
 		}
 		if p, ok = s.sender.takeOldest(); !ok {
-			return false, nil
+			return 0, nil
 		}
 	}
 	e, err := s.store.Transition(ctx, p.id, ingest.Sealed, func(e *store.Entry) {
@@ -243,10 +271,10 @@ func (s *Spool) dropOldest(ctx context.Context) (bool, error) {
 	})
 	if err != nil {
 		s.sender.giveBack(p)
-		return false, err
+		return 0, err
 	}
 	s.log.Warn("dropped the oldest batch to make room", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
 		"records", e.Batch.Records())
 	s.changes.fire(e.Batch.Lane)
-	return true, nil
+	return max(e.Batch.RawBytes, 1), nil
 }

@@ -78,10 +78,10 @@ func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
 	}
 	key := p.Key()
 	x.mu.RLock()
-	n := len(x.byKey)
+	n := len(x.byID)
 	x.mu.RUnlock()
-	if n >= maxLanes {
-		return nil, &ingest.FieldError{Field: "properties", Value: key,
+	if n >= maxLanes && !x.has(key) {
+		return nil, &ingest.FieldError{Field: "properties",
 			Rule: fmt.Sprintf("a spool takes at most %d different sets of properties", maxLanes)}
 	}
 	o := s.tableOptions(p)
@@ -97,6 +97,18 @@ func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
 		x.plain[short] = l
 	}
 	return l, nil
+}
+
+// has looks among all lanes of the spool, those of earlier processes included.
+func (x *laneIndex) has(key string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, l := range x.byID {
+		if l.properties.Key() == key {
+			return true
+		}
+	}
+	return false
 }
 
 // tableOptions are the options of p's table, within what the transport takes.

@@ -68,7 +68,11 @@ func (q *sealer) recovered(f store.Frame) {
 }
 
 func (q *sealer) addLocked(f store.Frame) {
-	span := batching.Span{Lane: f.Lane, First: f.First, Last: f.Last, Bytes: f.Bytes, Oldest: f.At}
+	// The age as it is now, so that a clock that is set back later, or was ahead
+	// when the record came, does not hold the span open.
+	now := time.Now()
+	oldest := now.Add(-max(0, now.Sub(f.At)))
+	span := batching.Span{Lane: f.Lane, First: f.First, Last: f.Last, Bytes: f.Bytes, Oldest: oldest}
 	q.ready = append(q.ready, q.open.Add(span)...)
 }
 
@@ -98,19 +102,25 @@ func (q *sealer) run(ctx context.Context) {
 	failures := 0
 	for {
 		var f *flush
+		wake := q.wake
+		if failures > 0 {
+			wake = nil // it is the ledger that fails; new records do not hurry it
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-q.wake:
+		case <-wake:
 		case <-timer.C:
 		case request := <-q.flushes:
 			f = &request
 		}
-		err := q.seal(ctx, f != nil)
+		// One moment for both: a deadline between two would be missed by both.
+		now := time.Now()
+		err := q.seal(ctx, now, f != nil)
 		if f != nil {
 			f.done <- err
 		}
-		next := q.next()
+		next := q.next(now)
 		switch {
 		case err == nil:
 			failures = 0
@@ -129,9 +139,9 @@ func (q *sealer) run(ctx context.Context) {
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
 // the new batches to the sender. What the ledger does not take stays ready.
-func (q *sealer) seal(ctx context.Context, all bool) error {
+func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	q.mu.Lock()
-	q.ready = append(q.ready, q.open.Due(time.Now(), q.s.sender.waiting)...)
+	q.ready = append(q.ready, q.open.Due(now, q.s.sender.waiting)...)
 	if all {
 		q.ready = append(q.ready, q.open.FlushAll()...)
 	}
@@ -164,12 +174,11 @@ func (q *sealer) seal(ctx context.Context, all bool) error {
 
 // next is how long the sealer may sleep. A lane that is due and waits for its
 // earlier batches does not count: the sender wakes the sealer when they leave.
-func (q *sealer) next() time.Duration {
+func (q *sealer) next(now time.Time) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
 	if at, ok := q.open.NextAfter(now); ok {
-		return at.Sub(now)
+		return time.Until(at)
 	}
 	return time.Hour
 }

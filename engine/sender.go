@@ -16,13 +16,14 @@ import (
 // in the ledger.
 type parcel struct {
 	id       ingest.BatchID
+	doubtful bool // an earlier attempt may have brought it in
 	lane     uint32
 	first    uint64
 	sealedAt time.Time
 }
 
 func parcelOf(e store.Entry) parcel {
-	return parcel{id: e.Batch.ID, lane: e.Batch.Lane, first: e.Batch.First, sealedAt: e.Batch.SealedAt}
+	return parcel{id: e.Batch.ID, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, first: e.Batch.First, sealedAt: e.Batch.SealedAt}
 }
 
 // laneQueue holds what one lane has sealed and not yet sent, oldest first.
@@ -30,6 +31,7 @@ type laneQueue struct {
 	id       uint32
 	queue    []parcel
 	inFlight int
+	probe    ingest.BatchID // the batch taken last
 
 	// While the destination holds the lane back (a missing table, say), one
 	// batch at a time probes, after notBefore.
@@ -98,31 +100,45 @@ func (d *sender) waiting(lane uint32) bool {
 }
 
 // takeOldest removes the oldest waiting batch of all lanes, so that no attempt
-// begins on it.
+// begins on it. One that an earlier attempt may have brought in is taken only
+// when there is no other.
 func (d *sender) takeOldest() (parcel, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var oldest *laneQueue
-	for _, q := range d.turns {
-		if len(q.queue) > 0 && (oldest == nil || q.queue[0].sealedAt.Before(oldest.queue[0].sealedAt)) {
-			oldest = q
+	for _, doubtful := range []bool{false, true} {
+		var from *laneQueue
+		at := 0
+		for _, q := range d.turns {
+			i := slices.IndexFunc(q.queue, func(p parcel) bool { return p.doubtful == doubtful })
+			if i >= 0 && (from == nil || q.queue[i].sealedAt.Before(from.queue[at].sealedAt)) {
+				from, at = q, i
+			}
+		}
+		if from != nil {
+			p := from.queue[at]
+			from.queue = slices.Delete(from.queue, at, at+1)
+			d.takenLocked(from)
+			return p, true
 		}
 	}
-	if oldest == nil {
-		return parcel{}, false
-	}
-	return d.takeLocked(oldest), true
+	return parcel{}, false
 }
 
-// takeLocked removes the lane's first batch. A lane that has nothing waiting
-// any more may be sealed by age again.
+// takeLocked removes the lane's first batch.
 func (d *sender) takeLocked(q *laneQueue) parcel {
 	p := q.queue[0]
-	q.queue = slices.Delete(q.queue, 0, 1)
+	q.queue = q.queue[1:]
+	d.takenLocked(q)
+	return p
+}
+
+// takenLocked tells the sealer of a lane that has nothing waiting any more: it
+// may be sealed by age again.
+func (d *sender) takenLocked(q *laneQueue) {
 	if len(q.queue) == 0 {
+		q.queue = nil
 		signal(d.s.sealer.wake)
 	}
-	return p
 }
 
 // giveBack undoes takeOldest.
@@ -173,7 +189,12 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 	for range d.turns {
 		d.turn = (d.turn + 1) % len(d.turns)
 		q := d.turns[d.turn]
-		if len(q.queue) == 0 || q.failures > 0 && (q.inFlight > 0 || d.s.tracking.awaits(q.id)) {
+		if len(q.queue) == 0 || q.failures > 0 && (q.inFlight > 0 || d.s.tracking.awaits(q.probe)) {
+			continue
+		}
+		// A lane may await as many outcomes as it leaves free for the others:
+		// one table of which nothing is heard must not stop them.
+		if d.s.tracking.inLane(q.id)+q.inFlight >= room-d.inFlight {
 			continue
 		}
 		if until := q.notBefore.Sub(now); until > 0 {
@@ -182,6 +203,7 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 		}
 		p = d.takeLocked(q)
 		q.inFlight++
+		q.probe = p.id
 		d.inFlight++
 		d.begun++
 		return p, 0, true
@@ -224,6 +246,9 @@ func (d *sender) resultLocked(q *laneQueue, started, now time.Time, r result) {
 	case r.err != nil && r.err.Class.Destination():
 		if d.gate.failed(started, now) {
 			d.pauseLocked(now, r.err)
+		}
+		if r.err.RetryAfter > 0 { // a wish counts also beside another failure
+			d.gate.pause(now.Add(r.err.RetryAfter))
 		}
 		d.failure = r.err.Failure(now)
 		r.err = nil // not the lane's fault

@@ -188,6 +188,9 @@ func (in *intake) takeWhole(r io.Reader) error {
 	}
 	if len(in.objects) == 0 {
 		if in.smallBytes+len(head) <= smallSource {
+			if _, err := in.s.check(in.p, head, ""); err != nil {
+				return err
+			}
 			in.keep(head)
 			return nil
 		}
@@ -236,21 +239,35 @@ func (in *intake) write(o *store.Object, p []byte) error {
 	})
 }
 
+var errGaveWay = errors.New("engine: gave way to other sources")
+
 // wait tries what may find the spool full.
 func (in *intake) wait(try func() error) error {
 	err := try()
 	if !errors.Is(err, ErrFull) {
 		return err
 	}
-	return in.s.whenRoom(in.ctx, func() error {
+	var alone error
+	err = in.s.whenRoom(in.ctx, func() error {
 		err := try()
-		if errors.Is(err, ErrFull) && in.bytes > in.s.opts.MaxDiskBytes/2 && in.s.Stats().Spooled() == 0 {
-			// Nobody else is there to make room.
-			return &ingest.FieldError{Field: "source", Value: fmt.Sprintf("of %d bytes and more", in.bytes),
-				Rule: fmt.Sprintf("does not fit into a spool of %d bytes (MaxDiskBytes)", in.s.opts.MaxDiskBytes)}
+		if !errors.Is(err, ErrFull) {
+			return err
+		}
+		if big := in.s.fitsAtAll(in.bytes); big != nil {
+			return big
+		}
+		if in.s.Stats().Spooled() == 0 {
+			// Nothing that is stored can make room: other sources that are being
+			// taken in have it. One must give way, or all of them wait for ever.
+			alone = err
+			return errGaveWay
 		}
 		return err
 	})
+	if errors.Is(err, errGaveWay) {
+		return alone
+	}
+	return err
 }
 
 // finish makes it all durable, in one transaction.

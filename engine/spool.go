@@ -111,23 +111,28 @@ func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx) }
 // meanwhile are drained too. When ctx ends first the error is a
 // [*NotDrainedError]; nothing is lost by that.
 func (s *Spool) Drain(ctx context.Context) error {
-	for {
+	for flush := true; ; {
 		changed := s.changes.any()
-		if err := s.Flush(ctx); err != nil {
-			if ctx.Err() != nil {
-				return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+		if flush {
+			if err := s.Flush(ctx); err != nil {
+				if ctx.Err() != nil {
+					return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+				}
+				return err
 			}
-			return err
 		}
-		left := s.Stats().Spooled()
-		if left == 0 {
+		st := s.Stats()
+		if st.Spooled() == 0 {
 			return nil
 		}
-		if err := s.store.Err(); err != nil {
-			return err
+		flush = st.Sealed == 0 // what others ingested meanwhile, all at once
+		if flush {
+			continue
 		}
 		select {
 		case <-changed:
+		case <-s.store.Failed():
+			return s.store.Err()
 		case <-s.changes.closed():
 			return ErrClosed
 		case <-ctx.Done():
@@ -176,6 +181,9 @@ func (s *Spool) recover() error {
 		s.sealer.recovered(frame)
 	}
 	for _, e := range s.store.Live() {
+		if e.Batch.Guarantee == ingest.ExactlyOnce && !s.caps.ExactlyOnce {
+			return fmt.Errorf("%w: batch %s of table %s waits to be sent exactly once", ErrGuarantee, e.Batch.ID, e.Batch.Properties.Table)
+		}
 		sealed, err := s.resume(e)
 		if err != nil {
 			return err

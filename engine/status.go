@@ -37,6 +37,9 @@ func StatusOf(id ingest.ID, e store.Entry) ingest.Status {
 // or [ErrClosed]: it means that the answer could not be learned, not that the
 // ingestion failed; for that see [ingest.Status.Err].
 func (s *Spool) Wait(ctx context.Context, id ingest.ID) (ingest.Status, error) {
+	if _, err := s.Status(ctx, id); err != nil {
+		return ingest.Status{}, err // before anything is kept for its lane
+	}
 	for {
 		changed := s.changes.of(id.Lane())
 		st, err := s.Status(ctx, id)
@@ -45,6 +48,8 @@ func (s *Spool) Wait(ctx context.Context, id ingest.ID) (ingest.Status, error) {
 		}
 		select {
 		case <-changed:
+		case <-s.store.Failed():
+			return st, s.store.Err()
 		case <-s.changes.closed():
 			return st, ErrClosed
 		case <-ctx.Done():

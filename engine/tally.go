@@ -41,6 +41,9 @@ func (s *Spool) StatusAll(ctx context.Context, r ingest.Receipt) (ingest.Tally, 
 // WaitAll returns when the state of every record of the receipt is final. Its
 // errors are those of Wait.
 func (s *Spool) WaitAll(ctx context.Context, r ingest.Receipt) (ingest.Tally, error) {
+	if t, err := s.StatusAll(ctx, r); err != nil {
+		return t, err // before anything is kept for its lane
+	}
 	for {
 		changed := s.changes.of(r.ID.Lane())
 		t, err := s.StatusAll(ctx, r)
@@ -49,6 +52,8 @@ func (s *Spool) WaitAll(ctx context.Context, r ingest.Receipt) (ingest.Tally, er
 		}
 		select {
 		case <-changed:
+		case <-s.store.Failed():
+			return t, s.store.Err()
 		case <-s.changes.closed():
 			return t, ErrClosed
 		case <-ctx.Done():

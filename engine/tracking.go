@@ -27,6 +27,7 @@ type awaited struct {
 	since    time.Time // of the acceptance, or of this process
 	next     time.Time // when to ask
 	deadline time.Time // when to send it again if nothing is heard
+	asked    bool      // and answered, though not with an outcome
 }
 
 // tracking asks the destination what became of batches, and resolves attempts
@@ -65,8 +66,13 @@ func (t *tracking) room() int {
 func (t *tracking) add(e store.Entry) {
 	now := time.Now()
 	w := &awaited{id: e.Batch.ID, lane: e.Batch.Lane, since: now, next: now.Add(t.every), deadline: now.Add(t.s.opts.VerdictTimeout)}
-	if e.State == ingest.Unknown {
+	switch grace := now.Add(t.s.unknownGrace(e.Attempts)); {
+	case e.State == ingest.Unknown && e.NextAttempt.Before(grace):
 		w.deadline = e.NextAttempt
+	case e.State == ingest.Unknown: // the clock was ahead when this was written
+		w.deadline = grace
+	case e.Updated.Before(now): // accepted by an earlier process, perhaps
+		w.deadline = e.Updated.Add(t.s.opts.VerdictTimeout)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,11 +83,18 @@ func (t *tracking) add(e store.Entry) {
 	signal(t.wake)
 }
 
-// awaits reports whether a batch of the lane awaits its outcome.
-func (t *tracking) awaits(lane uint32) bool {
+// awaits reports whether the batch awaits its outcome.
+func (t *tracking) awaits(id ingest.BatchID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byLane[lane] > 0
+	return t.batches[id] != nil
+}
+
+// inLane is how many batches of the lane await their outcome.
+func (t *tracking) inLane(lane uint32) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byLane[lane]
 }
 
 func (t *tracking) remove(id ingest.BatchID) {
@@ -135,11 +148,12 @@ func (t *tracking) due(now time.Time) (ask, overdue []ingest.BatchID, wait time.
 	wait = time.Hour
 	var ready []*awaited
 	for _, w := range t.batches {
+		late := !w.deadline.After(now)
 		switch {
-		case !w.deadline.After(now):
+		case late && (w.asked || t.s.tracker == nil):
 			overdue = append(overdue, w.id)
-		case t.s.tracker != nil && !w.next.After(now):
-			ready = append(ready, w)
+		case t.s.tracker != nil && (late || !w.next.After(now)):
+			ready = append(ready, w) // never sent again without one answer
 		default:
 			wait = min(wait, w.deadline.Sub(now))
 			if t.s.tracker != nil {
@@ -184,6 +198,11 @@ func (t *tracking) ask(ctx context.Context, ids []ingest.BatchID) error {
 	switch {
 	case err == nil:
 		t.failure = nil
+		for _, id := range ids {
+			if w := t.batches[id]; w != nil {
+				w.asked = true
+			}
+		}
 	case ctx.Err() == nil:
 		if t.failure == nil {
 			t.s.log.Warn("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
@@ -208,7 +227,15 @@ func (s *Spool) apply(ctx context.Context, v transport.Verdict) error {
 		s.changes.fire(e.Batch.Lane)
 		s.sender.verdict(e.Batch.Lane, result{settled: true})
 		return nil
-	case v.State == ingest.Accepted && e.State == ingest.Accepted:
+	case v.State == ingest.Accepted && e.State == ingest.Accepted, v.Failure != nil && v.Failure.Class == transport.Unknown:
+		return nil // nothing new is said
+	case v.State == ingest.Accepted && e.Batch.Confirm == ingest.ConfirmAccepted:
+		if _, err := s.store.Transition(ctx, v.Batch, e.State, func(e *store.Entry) { e.State = ingest.HandedOver }); err != nil {
+			return err
+		}
+		s.tracking.remove(v.Batch)
+		s.changes.fire(e.Batch.Lane)
+		s.sender.verdict(e.Batch.Lane, result{settled: true})
 		return nil
 	}
 	if e.State == ingest.Unknown { // whatever it says, the destination has it

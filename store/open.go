@@ -39,7 +39,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		dir: dir, opts: o, log: o.Logger, lock: lock, lanes: newLaneTable(), disk: newDisk(),
+		dir: dir, opts: o, log: o.Logger, lock: lock, lanes: newLaneTable(), disk: newDisk(), failed: make(chan struct{}),
 		entries: map[ingest.BatchID]*Entry{}, segments: map[uint64]*segment{},
 	}
 	s.manifest = &manifest{s: s, path: filepath.Join(dir, manifestName)}

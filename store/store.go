@@ -35,6 +35,7 @@ type Store struct {
 	waiters waiterPool
 	repairs sync.Mutex // held while a segment is salvaged
 	failure atomic.Pointer[error]
+	failed  chan struct{} // closed when failure is set
 	// complained is when complain logged last, in nanoseconds.
 	complained atomic.Int64
 
@@ -74,6 +75,9 @@ func (s *Store) Err() error {
 	return nil
 }
 
+// Failed is closed when the store fails; see Err.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
 // fail puts the store into its failed state, and gives the error that says so.
 func (s *Store) fail(cause error) error {
 	if errors.Is(cause, ErrFailed) {
@@ -82,6 +86,7 @@ func (s *Store) fail(cause error) error {
 	err := fmt.Errorf("%w: %v", ErrFailed, cause)
 	if s.failure.CompareAndSwap(nil, &err) {
 		s.log.Error("spool failed; it accepts nothing until it is opened again", "dir", s.dir, "cause", cause)
+		close(s.failed)
 		s.disk.end()
 	}
 	return s.Err()
