@@ -34,8 +34,8 @@ var (
 	// ID that was never acknowledged, or one whose history was pruned.
 	ErrNotFound = store.ErrNotFound
 
-	// ErrGuarantee is returned by Open when a table wants ExactlyOnce and the
-	// transport cannot keep it.
+	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
+	// was sealed for it by an earlier process, and the transport cannot keep it.
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
 )
 
