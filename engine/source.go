@@ -31,7 +31,9 @@ const smallSource = 4 << 20
 // [ErrOutcomeUnknown] nothing is stored. ctx bounds the whole call, but cannot
 // break off a Read of r. A source that finds the spool full waits, or does
 // what else Options.Full says; one that alone is more than MaxDiskBytes is
-// refused ([ingest.ErrInvalid]).
+// refused ([ingest.ErrInvalid]). Where only other sources that are being read
+// have the room, and nothing stored could make any, it gives way with
+// [ErrFull], whatever the policy: they would wait for each other for ever.
 func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader) (ingest.Receipt, error) {
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
