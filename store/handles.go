@@ -224,9 +224,16 @@ func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, erro
 	return db, nil
 }
 
-// openBolt opens a bbolt file under guard. A panic inside of bbolt's Open
-// leaves its file open, so the file is caught by the hook and closed here.
+// openBolt opens a bbolt file under guard.
 func openBolt(path string, opts *bolt.Options) (*bolt.DB, error) {
+	db, _, err := openBoltFile(path, opts)
+	return db, err
+}
+
+// openBoltFile also gives the file, which is the database's to close. A panic
+// inside of bbolt's Open leaves it open, so it is caught by the hook and closed
+// here.
+func openBoltFile(path string, opts *bolt.Options) (*bolt.DB, *os.File, error) {
 	var file *os.File
 	opts.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
@@ -242,7 +249,7 @@ func openBolt(path string, opts *bolt.Options) (*bolt.DB, error) {
 		if errors.Is(err, errDamaged) && file != nil {
 			_ = file.Close()
 		}
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	return db, nil
+	return db, file, nil
 }

@@ -17,6 +17,7 @@ type survey struct {
 	hasKeys   bool
 	suspect   bool // an invalid meta page: a torn commit, or a damaged one
 	txid      uint64
+	tally     tally // of an activated one
 	size      int64
 	snaps     map[uint32]laneSnapshot
 	lanes     map[uint32]laneSurvey
@@ -72,7 +73,12 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 	if err := checkSegment(tx, sv.spool, sv.no); err != nil {
 		return err
 	}
-	sv.activated = meta.Get(keyActivated) != nil
+	if sv.activated = meta.Get(keyActivated) != nil; sv.activated {
+		var err error
+		if sv.tally, err = parseTally(tx.Cursor().Bucket().Get(keyTally), sv.txid); err != nil {
+			return fmt.Errorf("%w: %v", errDamaged, err)
+		}
+	}
 	key, _ := tx.Bucket(bktKeys).Cursor().First()
 	sv.hasKeys = key != nil
 	err := tx.Bucket(bktLanes).ForEach(func(k, v []byte) error {
@@ -99,9 +105,9 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 }
 
 func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) error {
-	first, last, ok, err := ends(tx, lane, tied)
-	if err != nil || !ok {
-		return err
+	first, last, ok := ends(tx, lane, tied)
+	if !ok {
+		return nil
 	}
 	ls := laneSurvey{span: span{first, last}}
 	if h, err := sv.frame(tx, lane, tied, first); err == nil {
