@@ -114,7 +114,7 @@ func (w *pageWalk) page(id uint64, buckets [][]byte, last *[]byte, depth int) er
 
 // element gives the bounds of one of a page's elements: where its key begins.
 // It stands pos bytes behind the element.
-func element(p []byte, i int, pos uint32) (at int64) {
+func element(i int, pos uint32) (at int64) {
 	return int64(pageHeaderLen+i*elementLen) + int64(pos)
 }
 
@@ -148,7 +148,7 @@ func (w *pageWalk) branch(id uint64, p []byte, buckets [][]byte, last *[]byte, d
 	}
 	for i := range n {
 		e := p[pageHeaderLen+i*elementLen:]
-		k, err := w.key(id, p, element(p, i, native.Uint32(e)), native.Uint32(e[4:]), *last)
+		k, err := w.key(id, p, element(i, native.Uint32(e)), native.Uint32(e[4:]), *last)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (w *pageWalk) leaf(id uint64, p []byte, buckets [][]byte, last *[]byte, dep
 	}
 	for i := range n {
 		e := p[pageHeaderLen+i*elementLen:]
-		at, ksize, vsize := element(p, i, native.Uint32(e[4:])), native.Uint32(e[8:]), native.Uint32(e[12:])
+		at, ksize, vsize := element(i, native.Uint32(e[4:])), native.Uint32(e[8:]), native.Uint32(e[12:])
 		k, err := w.key(id, p, at, ksize, *last)
 		if err != nil {
 			return err

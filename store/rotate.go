@@ -157,7 +157,11 @@ func (c *committer) activate(seg *segment) error {
 // adoptActive makes an opened segment the active one.
 func (c *committer) adoptActive(seg *segment, db *bolt.DB, file *os.File, known map[uint32]bool, holds tally) {
 	s := c.s
-	s.handles.lend(seg, db)
+	var cold *coldFile
+	if len(seg.lanes) > 0 {
+		cold = &coldFile{file: file, pageSize: int64(db.Info().PageSize)}
+	}
+	s.handles.lend(seg, db, cold)
 	s.mu.Lock()
 	if s.active != nil {
 		s.active.rotated, s.active.txid = true, c.lastTxid

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -38,11 +37,11 @@ type segment struct {
 
 	// Guarded by handles.mu.
 	db     *bolt.DB
+	cold   *coldFile // with db, of a segment that this process did not write, or not all
 	refs   int
-	used   uint64    // handles' clock at the last use
-	broken error     // why it cannot be opened, once that is known
-	floor  uint64    // the transaction that its file must have reached
-	warmed time.Time // when the file was last read into the page cache
+	used   uint64 // handles' clock at the last use
+	broken error  // why it cannot be opened, once that is known
+	floor  uint64 // the transaction that its file must have reached
 }
 
 func segmentPath(dir string, no uint64) string {
@@ -171,8 +170,8 @@ func putFrame(tx *bolt.Tx, lane uint32, first uint64, value []byte) error {
 
 // place is where a frame stands, or should stand.
 type place struct {
-	span                // as the neighbouring keys tell it, whatever the frame says
-	value func() []byte // reads the frame's bytes; nil where there is no frame. Call it under guard
+	span // as the neighbouring keys tell it, whatever the frame says
+	slot // its value is nil where there is no frame
 }
 
 // walkFrames calls fn for the places that cover from..to, in order, until it
@@ -191,7 +190,7 @@ func walkFrames(tx *bolt.Tx, lane uint32, tied frameSource, from, to uint64, fn 
 	}
 	for ok && cur.first <= to {
 		after, more := next()
-		p := place{span: span{cur.first, to}, value: cur.value}
+		p := place{span: span{cur.first, to}, slot: cur}
 		if more {
 			p.Last = after.first - 1
 		}
@@ -204,10 +203,12 @@ func walkFrames(tx *bolt.Tx, lane uint32, tied frameSource, from, to uint64, fn 
 	}
 }
 
-// slot is a frame as the way to it tells: its bytes are read when they are asked for.
+// slot is a frame as the way to it tells: its bytes are read when they are asked
+// for. Its functions read pages, so they must be called under guard.
 type slot struct {
 	first uint64
 	value func() []byte
+	page  func() uint64 // the root page of the bucket that it is alone in; nil, or 0, where it is not
 }
 
 // frameSource gives the frames of a lane one after another; false at the end.
@@ -252,15 +253,24 @@ func alone(tx *bolt.Tx, lane uint32, from uint64) frameSource {
 		}
 		key, value := k, v
 		k, v = c.Next()
-		return slot{first, func() []byte {
-			if value != nil {
-				return value
-			}
-			if nested := tx.Bucket(key); nested != nil {
-				return nested.Get(keyFrame)
-			}
-			return nil
-		}}, true
+		if value != nil {
+			return slot{first: first, value: func() []byte { return value }}, true
+		}
+		return slot{
+			first: first,
+			value: func() []byte {
+				if nested := tx.Bucket(key); nested != nil {
+					return nested.Get(keyFrame)
+				}
+				return nil
+			},
+			page: func() uint64 {
+				if nested := tx.Bucket(key); nested != nil {
+					return uint64(nested.Root())
+				}
+				return 0
+			},
+		}, true
 	}
 }
 
@@ -285,27 +295,6 @@ func ends(tx *bolt.Tx, lane uint32, tied []slot) (first, last uint64, ok bool) {
 		first, last = min(first, low), max(last, high)
 	}
 	return first, last, ok
-}
-
-// warm reads a file front to back, so that it is in the page cache. bbolt
-// advises its mapping as random, and a cold one is then read page by page, at
-// a tenth of the disk's speed.
-func warm(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	block := blocks.Get().(*[]byte)
-	defer blocks.Put(block)
-	for {
-		if _, err := f.Read((*block)[:cap(*block)]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
-	}
 }
 
 // quarantineName is a free name for a file that is set aside.

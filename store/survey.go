@@ -52,7 +52,10 @@ func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
 	}
 	defer db.Close()
 	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
-	if err := viewDB(db, func(tx *bolt.Tx) error { return sv.read(tx, deep) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error {
+		_ = newCold(tx, nil, found.size) // for its advice
+		return sv.read(tx, deep)
+	}); err != nil {
 		return nil, err
 	}
 	return sv, nil
@@ -110,10 +113,11 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) err
 		return nil
 	}
 	ls := laneSurvey{span: span{first, last}}
-	if h, err := sv.frame(tx, lane, tied, first); err == nil {
+	// A header is enough, and one page of a cold file, where nothing hangs on it.
+	if h, err := sv.frame(tx, lane, tied, first, deep); err == nil {
 		ls.before = h.before
 	}
-	h, err := sv.frame(tx, lane, tied, last)
+	h, err := sv.frame(tx, lane, tied, last, true)
 	ls.Last, ls.after, ls.doubtful = h.last(), h.before+h.bytes, err != nil
 	sv.lanes[lane] = ls
 	if !deep {
@@ -144,9 +148,9 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) err
 	return nil
 }
 
-// frame reads the header of the frame under a key. With an error it is as
-// much as the key and an unproven header tell.
-func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64) (h frameHeader, err error) {
+// frame reads the header of the frame under a key, and proves it where that is
+// wanted. With an error it is as much as the key and an unproven header tell.
+func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64, proven bool) (h frameHeader, err error) {
 	guess := frameHeader{lane: lane, first: first, count: 1}
 	err = guard(func() (err error) {
 		walkFrames(tx, lane, listed(tied), first, first, func(p place) bool {
@@ -158,7 +162,11 @@ func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64) (h 
 			if hint, herr := parseHeader(sv.spool, raw); herr == nil && hint.lane == lane && hint.first == first {
 				guess = hint
 			}
-			h, _, err = parseFrame(sv.spool, raw)
+			if proven {
+				h, _, err = parseFrame(sv.spool, raw)
+			} else {
+				h, err = parseHeader(sv.spool, raw)
+			}
 			return false
 		})
 		return err
