@@ -52,6 +52,10 @@
 // [Options].Storage the same ports pass everything on to an existing account,
 // such as Azurite.
 //
+// A blob that a client names by reference is read with the SAS in its URI, with
+// an access that stands behind a semicolon and is one of Options.BlobAccess, or,
+// from a web server of Options.BlobHosts, as it is.
+//
 // # Faults
 //
 // [Sim.Fault] strikes requests by host: connection refused, closed, request
@@ -89,6 +93,7 @@
 //	Download_SourceNotFound                     no such blob or container
 //	Download_Forbidden                          the blob's SAS is bad, expired or does not allow reading
 //	Download_BadRequest                         external storage refused the request otherwise
+//	BadRequest_InvalidManagedIdentity           the URI names a managed identity that is none of Options.BlobAccess
 //	BadRequest_EmptyBlob                        no bytes
 //	BadRequest_InvalidBlob                      named .gz and not whole gzip
 //	BadRequest_InvalidArchive                   named .zip and no archive
