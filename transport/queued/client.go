@@ -1,6 +1,7 @@
 package queued
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/staging"
 )
 
@@ -54,6 +56,22 @@ type ClientOptions struct {
 
 	// Storage is where blobs go; nil means the containers that the service lends.
 	Storage *Storage
+
+	// BlobSecret returns what gives the service access to the blob at an address
+	// that was ingested by reference and says nothing of it ([ingest.Blob]): a
+	// SAS, or whatever its storage wants for a query, with or without the
+	// question mark; or a suffix that begins with a semicolon, ";token=..."
+	// say, as [StorageToken] makes one. Empty is for a blob that everybody may
+	// read, and so is nil for all of them. It is called for each attempt, so
+	// that what has expired is replaced; the result goes into the message and
+	// nowhere else. It should be valid until the service has read the blob. An
+	// error holds the blob back, not others, and its text is not repeated.
+	BlobSecret func(ctx context.Context, blob string) (string, error)
+
+	// SkipBlobProbe: do not ask storage for the size of a blob by reference
+	// whose raw size is not known. The service then finds out, and ingests the
+	// blob by itself.
+	SkipBlobProbe bool
 
 	// UploadTimeout bounds one request of an upload, which carries at most
 	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
@@ -121,12 +139,13 @@ func (o *ClientOptions) validate() (errs []error) {
 // Client is the queued transport for one cluster. It is safe for concurrent
 // use, as [transport.Transport] says.
 type Client struct {
-	opts      ClientOptions
-	service   *kusto.Service
-	ingestion *kusto.Ingestion
-	uploads   *staging.Uploader
-	own       *ownStorage
-	now       func() time.Time
+	opts       ClientOptions
+	service    *kusto.Service
+	ingestion  *kusto.Ingestion
+	uploads    *staging.Uploader
+	references *reference.Resolver
+	own        *ownStorage
+	now        func() time.Time
 
 	// restAgain is when Auto asks over REST again, in Unix nanoseconds.
 	restAgain atomic.Int64
@@ -173,13 +192,14 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		so.Credential = c.own.cred
 	}
 	c.uploads = staging.New(service.Wire(), c.ingestion, so)
+	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }
 
 // Capabilities: the service skips a repeat of a tagged batch; a batch has at
-// most 4 GiB.
+// most 4 GiB; blobs are taken by reference.
 func (c *Client) Capabilities() transport.Capabilities {
-	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBatchBytes}
+	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBatchBytes, Blobs: true}
 }
 
 // Close closes idle connections. The client has no goroutine to stop.

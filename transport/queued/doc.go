@@ -50,6 +50,17 @@
 // holds deliveries up, because an outcome that cannot be learned would
 // have to be guessed.
 //
+// # Blobs by reference
+//
+// A batch of [ingest.Properties.ByReference] is not uploaded: the message names
+// the blob where it is, with what [ClientOptions].BlobSecret gives for it on
+// this attempt, or with the access that its URI names. The secret is in the
+// message and nowhere else. Where the raw size is not known storage is asked
+// once an attempt (HEAD): the size in the blob's metadata, or its length,
+// eleven times that where the name says compressed, as the official clients
+// guess; [ClientOptions].SkipBlobProbe leaves it out. A blob that the service
+// does not find is Permanent; one that it may not read is Held.
+//
 // # What it does not do
 //
 // One request over REST carries one blob, as one Send carries one batch; the

@@ -29,7 +29,7 @@ const (
 type message struct {
 	ID                        string `json:"Id"`
 	BlobPath                  string // holds a SAS
-	RawDataSize               int64  // before compression
+	RawDataSize               int64  `json:",omitempty"` // before compression; absent: the service finds out
 	DatabaseName              string
 	TableName                 string
 	RetainBlobOnSuccess       bool

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/staging"
 )
 
@@ -26,12 +27,13 @@ type attempt struct {
 	*Client
 	d          *transport.Delivery
 	progress   progress
-	rest       bool             // over REST; otherwise by queue
-	containers []kusto.Resource // to upload to
-	resources  *kusto.Resources // nil: not needed over REST, and not to be had
-	token      string           // by queue only
-	queue      kusto.Resource   // by queue only
-	table      *kusto.Resource  // by queue only; nil: outcomes are not tracked
+	rest       bool              // over REST; otherwise by queue
+	containers []kusto.Resource  // to upload to
+	resources  *kusto.Resources  // nil: not needed over REST, and not to be had
+	token      string            // by queue only
+	queue      kusto.Resource    // by queue only
+	table      *kusto.Resource   // by queue only; nil: outcomes are not tracked
+	source     *reference.Source // of a batch by reference; nil for others
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
@@ -52,9 +54,13 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 			return transport.Ack{State: ingest.Skipped}, nil
 		}
 	}
-	container, wire, err := a.upload(ctx)
-	if err != nil {
-		return transport.Ack{}, err
+	var container kusto.Resource
+	var wire int64
+	if a.source == nil {
+		var err error
+		if container, wire, err = a.upload(ctx); err != nil {
+			return transport.Ack{}, err
+		}
 	}
 	if a.rest {
 		tracked, err := a.submit(ctx, container)
@@ -69,7 +75,7 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	var row *statusRow
 	if a.table != nil {
 		row = a.statusRow()
-		in, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
+		in, err := a.insertRow(ctx, *a.table, row, a.plainURL(container))
 		if err != nil {
 			return transport.Ack{}, err
 		}
@@ -100,7 +106,10 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 func (a *attempt) prepare(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
-	if a.progress.Blob == "" {
+	if err := a.refer(rctx); err != nil {
+		return err
+	}
+	if a.progress.Blob == "" && a.source == nil {
 		a.progress.Blob = staging.Name(a.d.Batch)
 	}
 	lent, err := a.choose(rctx)
@@ -115,11 +124,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 			lent = a.resources.Containers
 		}
 	}
-	if err != nil && (!a.rest || len(lent) == 0 || a.resources == nil && len(a.progress.Attempts) > 0) {
+	if err != nil && (!a.rest || len(lent) == 0 && a.source == nil || a.resources == nil && len(a.progress.Attempts) > 0) {
 		return err
 	}
 	a.containers = lent
-	if a.own != nil {
+	if a.own != nil && a.source == nil {
 		if a.containers, err = a.own.containers(rctx); err != nil {
 			return err
 		}
@@ -135,7 +144,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 	if a.table != nil {
 		row = a.statusRow()
 	}
-	_, err = a.message(a.containers[0], row).encode()
+	var container kusto.Resource
+	if a.source == nil {
+		container = a.containers[0]
+	}
+	_, err = a.message(container, row).encode()
 	return err
 }
 
@@ -175,13 +188,16 @@ func (a *attempt) statusRow() *statusRow {
 
 func (a *attempt) message(container kusto.Resource, row *statusRow) *message {
 	return newMessage(a.d.Batch, envelope{
-		blobURL: a.blobURL(container), size: a.d.Payload.Size(), token: a.token, created: time.Now(),
+		blobURL: a.blobURL(container), size: a.rawSize(), token: a.token, created: time.Now(),
 		row: row, app: a.service.App(), version: a.service.ClientVersion(),
 	})
 }
 
 // blobURL is the blob's address as the service is told it: a secret.
 func (a *attempt) blobURL(container kusto.Resource) string {
+	if a.source != nil {
+		return a.source.URL
+	}
 	u := container.Join(a.progress.Blob)
 	if a.own != nil {
 		u += a.own.suffix

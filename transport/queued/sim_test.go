@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,23 @@ func simText(t testing.TB, row kustosim.Row) string {
 	return string(row)
 }
 
+// secretOf signs blobs of the simulator.
+func secretOf(sim *kustosim.Sim) func(context.Context, string) (string, error) {
+	return func(_ context.Context, blob string) (string, error) { return sim.BlobSAS(blob) }
+}
+
+// putBlob stores blobs that a client then refers to.
+func putBlob(sim *kustosim.Sim) func(testing.TB, string, []byte) string {
+	var n atomic.Int64
+	return func(t testing.TB, extension string, data []byte) string {
+		uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/put %d%s", n.Add(1), extension), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uri
+	}
+}
+
 func TestTransportContractOnSimulator(t *testing.T) {
 	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue) })
 	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST) })
@@ -73,7 +91,7 @@ func contractOnSimulator(t *testing.T, protocol Protocol) {
 		Formats: []ingest.Format{ingest.JSON, ingest.CSV},
 		New: func(t *testing.T) *transporttest.Target {
 			sim := startSim(t, &kustosim.Options{UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
-			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol})
+			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol, BlobSecret: secretOf(sim)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,6 +127,7 @@ func contractOnSimulator(t *testing.T, protocol Protocol) {
 					return out
 				},
 				Secrets: []string{"sig=", "authorizationContext"},
+				PutBlob: putBlob(sim),
 				Down: func(_ testing.TB, down bool) {
 					for _, remove := range up {
 						remove()

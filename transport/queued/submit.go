@@ -32,7 +32,7 @@ func (a *attempt) submit(ctx context.Context, container kusto.Resource) (tracked
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
 	operation, err := a.ingestion.Submit(rctx, &kusto.Submission{
-		Database: p.Database, Table: p.Table, BlobURL: a.blobURL(container), SourceID: a.d.Batch.ID.String(), RawSize: a.d.Payload.Size(),
+		Database: p.Database, Table: p.Table, BlobURL: a.blobURL(container), SourceID: a.d.Batch.ID.String(), RawSize: a.rawSize(),
 		Created: time.Now().UTC().Format(time.RFC3339Nano), Properties: submitProperties(a.d.Batch),
 	}, s.Request)
 	if err != nil {

@@ -107,7 +107,11 @@ func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, p transpo
 		if code == "" {
 			code = r.Status
 		}
-		v.Failure = &transport.Error{Op: "ingestion", Class: o.Class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
+		class := o.Class
+		if p.Batch.Properties.ByReference {
+			class = kusto.ReferenceClass(r.Code, class)
+		}
+		v.Failure = &transport.Error{Op: "ingestion", Class: class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
 	}
 	return v, nil
 }

@@ -15,9 +15,9 @@ import (
 // section 7.2) for one blob.
 type Submission struct {
 	Database, Table string
-	BlobURL         string // a secret
-	SourceID        string // GUID
-	RawSize         int64
+	BlobURL         string         // a secret
+	SourceID        string         // GUID
+	RawSize         int64          // 0: unknown
 	Created         string         // ISO time
 	Properties      map[string]any // with "format"
 }
@@ -26,9 +26,13 @@ const opSubmit, opOperation = "submit", "operation"
 
 // Body is the request as JSON.
 func (s *Submission) Body() ([]byte, error) {
+	blob := map[string]any{"url": s.BlobURL, "sourceId": s.SourceID}
+	if s.RawSize > 0 {
+		blob["rawSize"] = s.RawSize
+	}
 	return json.Marshal(map[string]any{
 		"timestamp":  s.Created,
-		"blobs":      []any{map[string]any{"url": s.BlobURL, "sourceId": s.SourceID, "rawSize": s.RawSize}},
+		"blobs":      []any{blob},
 		"properties": s.Properties,
 	})
 }
