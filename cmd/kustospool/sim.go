@@ -20,6 +20,7 @@ type simSettings struct {
 	autoCreate bool
 	lenient    bool
 	preferREST bool
+	blobHosts  []string
 	verbose    bool
 }
 
@@ -45,6 +46,7 @@ Examples:
 			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
 			fs.BoolVar(&s.lenient, "lenient-json", false, "pass over malformed JSON lines in silence, as the service does")
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
+			fs.StringArrayVar(&s.blobHosts, "blob-host", nil, "web server of this machine, HOST:PORT, from which blobs may be fetched; may be repeated")
 			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
 			return s
 		},
@@ -70,6 +72,7 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		Listen:            s.listen,
 		AutoCreate:        s.autoCreate || len(tables) == 0,
 		FailMalformedJSON: !s.lenient,
+		BlobHosts:         s.blobHosts,
 	}
 	if s.preferREST {
 		opts.PreferredIngestion = "Rest"
