@@ -70,6 +70,9 @@ func reach(t target, s *deliverySettings, database, table string, blobs *blobInp
 // protocols are the values of --protocol.
 var protocols = map[string]queued.Protocol{"auto": queued.Auto, "queue": queued.Queue, "rest": queued.REST}
 
+// outcomeSources are the values of --outcomes.
+var outcomeSources = map[string]queued.Outcomes{"table": queued.StatusTable, "peek": queued.PeekReports, "take": queued.TakeReports}
+
 func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) (transport.Transport, error) {
 	cred, err := s.identity.credential(t)
 	if err != nil {
@@ -79,7 +82,11 @@ func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) 
 	if !ok {
 		return nil, usagef("--protocol %q: must be auto, queue or rest", s.protocol)
 	}
-	opts := &queued.ClientOptions{App: "kustospool", AllowHosts: s.allowHosts, Protocol: protocol, BlobSecret: blobs.secret}
+	outcomes, ok := outcomeSources[s.outcomes]
+	if !ok {
+		return nil, usagef("--outcomes %q: must be table, peek or take", s.outcomes)
+	}
+	opts := &queued.ClientOptions{App: "kustospool", Outcomes: outcomes, AllowHosts: s.allowHosts, Protocol: protocol, BlobSecret: blobs.secret}
 	if t.loopback {
 		// A simulator does not take minutes, and is not worn out by questions.
 		opts.TrackInterval = 100 * time.Millisecond

@@ -158,6 +158,18 @@ func TestSend_Protocols(t *testing.T) {
 	}
 }
 
+// Each source of outcomes tells that the rows are in.
+func TestSend_Outcomes(t *testing.T) {
+	for outcomes, rows := range map[string]int64{"table": 1, "peek": 0, "take": 0} {
+		sim := simulator(t, &kustosim.Options{AutoCreate: true})
+		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
+			"--outcomes", outcomes, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+		if s := sim.Stats(); got.code != exitOK || sim.Count("D", "T") != 1 || s.EntitiesInserted != rows {
+			t.Errorf("%s: %+v, %+v", outcomes, got, s)
+		}
+	}
+}
+
 // Each mode brings the same rows.
 func TestSend_Modes(t *testing.T) {
 	for mode, guarantee := range map[string]string{"queued": "exactly-once", "direct": "exactly-once", "streaming": "at-least-once", "managed": "at-least-once"} {

@@ -124,8 +124,17 @@ func (e *externalStorage) proxy(base *url.URL) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = base.Scheme, base.Host, base.Host
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		ModifyResponse: e.posted,
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
+}
+
+// posted counts the messages that a queue has taken, before anybody hears of it.
+func (e *externalStorage) posted(reply *http.Response) error {
+	if reply.StatusCode == http.StatusCreated && reply.Request.Method == http.MethodPost && strings.HasSuffix(reply.Request.URL.Path, "/messages") {
+		e.stats.add(func(s *Stats) { s.MessagesPosted++ })
+	}
+	return nil
 }
 
 func (e *externalStorage) options() azcore.ClientOptions {
@@ -395,7 +404,6 @@ func (e *externalStorage) take(ctx context.Context, name string) int {
 			continue
 		}
 		if !e.taken[*m.MessageID] {
-			e.stats.add(func(s *Stats) { s.MessagesPosted++ })
 			e.deliver(*m.MessageText)
 			e.taken[*m.MessageID] = true
 		}

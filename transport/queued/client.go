@@ -54,6 +54,11 @@ type ClientOptions struct {
 	// Protocol is Auto by default.
 	Protocol Protocol
 
+	// Outcomes is where outcomes of batches sent by queue are learned; StatusTable
+	// by default. The report queues are shared by all clients of a cluster: read
+	// what PeekReports and TakeReports mean for the others.
+	Outcomes Outcomes
+
 	// Storage is where blobs go; nil means the containers that the service lends.
 	Storage *Storage
 
@@ -133,6 +138,9 @@ func (o *ClientOptions) validate() (errs []error) {
 	if o.Protocol > REST {
 		errs = append(errs, &ingest.FieldError{Field: "Protocol", Value: fmt.Sprint(o.Protocol), Rule: "must be Auto, Queue or REST"})
 	}
+	if o.Outcomes > TakeReports {
+		errs = append(errs, &ingest.FieldError{Field: "Outcomes", Value: fmt.Sprint(o.Outcomes), Rule: "must be StatusTable, PeekReports or TakeReports"})
+	}
 	return errs
 }
 
@@ -144,6 +152,7 @@ type Client struct {
 	ingestion  *kusto.Ingestion
 	uploads    *staging.Uploader
 	references *reference.Resolver
+	reports    *reports // nil: outcomes are learned from the status table
 	own        *ownStorage
 	now        func() time.Time
 
@@ -192,6 +201,9 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		so.Credential = c.own.cred
 	}
 	c.uploads = staging.New(service.Wire(), c.ingestion, so)
+	if c.opts.Outcomes != StatusTable {
+		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
+	}
 	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }

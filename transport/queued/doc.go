@@ -36,6 +36,16 @@
 // unknown one reads them first, and posts nothing if the batch is in. The rows
 // stay in the table, as those of every client do.
 //
+// [ClientOptions].Outcomes can name the cluster's report queues instead of the
+// table: all clients of a cluster share them, so it is a choice between looking
+// at their heads only, which may miss a report ([PeekReports]), and taking all
+// of them, which nobody else then sees ([TakeReports]). The message then asks
+// for both outcomes there. A report names the batch and not the attempt: a
+// success is the batch's, and a failure counts if it was reported after the
+// latest message was posted. An attempt after an unknown one does not look
+// there first: the tag decides about it. A batch whose outcome was asked for in
+// one place is not found in the other, after the choice was changed.
+//
 // A batch that was submitted over REST is one tracked operation, whose id is
 // noted as soon as the reply is there; Track asks for its state. An attempt
 // whose reply was lost has no id and stays unknown: the tag decides about its
@@ -67,6 +77,5 @@
 // API's lake folders are not used.
 //
 // It retries nothing but the parts of an upload, briefly. It starts no
-// goroutine that outlives a call. It reads none of the report queues, which
-// all clients of a cluster share. It does not create tables or mappings.
+// goroutine that outlives a call. It does not create tables or mappings.
 package queued

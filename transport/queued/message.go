@@ -57,7 +57,8 @@ type envelope struct {
 	size    int64
 	token   string
 	created time.Time
-	row     *statusRow // nil: outcomes are not tracked
+	row     *statusRow // nil: outcomes are not tracked by it
+	report  bool       // by the report queues instead
 	app     string
 	version string
 }
@@ -74,6 +75,9 @@ func newMessage(b *ingest.Batch, e envelope) *message {
 		AdditionalProperties:      additionalProperties(b, e.token),
 		IngestionStatusInTable:    e.row,
 		ApplicationForTracing:     e.app, ClientVersionForTracing: e.version,
+	}
+	if e.report {
+		m.ReportLevel = reportAll
 	}
 	if e.row != nil {
 		m.ReportLevel, m.ReportMethod = reportAll, reportByTable

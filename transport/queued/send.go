@@ -89,11 +89,22 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	}
 	a.progress.Stage = stageEnqueue
 	a.progress = a.progress.with(a.d.Attempt)
+	a.progress.Reports, a.progress.Posted = a.byReport(), 0
 	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
 		return transport.Ack{}, fmt.Errorf("journal: %w", err)
 	}
-	if err := a.enqueue(ctx, text); err != nil {
+	taken, err := a.enqueue(ctx, text)
+	if err != nil {
 		return transport.Ack{}, err
+	}
+	if a.byReport() {
+		if !taken.IsZero() {
+			a.progress.Posted = taken.Unix()
+			if err := a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode()); err != nil {
+				return transport.Ack{}, fmt.Errorf("journal: %w", err)
+			}
+		}
+		return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
 	}
 	if a.table == nil { // not wanted, or the cluster has none: nothing more will be heard
 		return transport.Ack{State: ingest.HandedOver, WireBytes: wire}, nil
@@ -136,7 +147,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 	if a.rest {
 		return nil
 	}
-	if a.d.Batch.Confirm != ingest.ConfirmAccepted && len(a.resources.StatusTables) > 0 {
+	switch {
+	case a.d.Batch.Confirm == ingest.ConfirmAccepted:
+	case a.reports != nil && (len(a.resources.Successes) == 0 || len(a.resources.Failures) == 0):
+		return &transport.Error{Op: opReports, Class: transport.Transient, Code: "NoReportQueue", Message: "the cluster names no report queues; use Outcomes StatusTable"}
+	case a.reports == nil && len(a.resources.StatusTables) > 0:
 		a.table = &a.resources.StatusTables[0]
 	}
 	a.queue = a.ingestion.Ranking.Order(a.resources.Queues)[0]
@@ -182,6 +197,11 @@ func (a *attempt) choose(ctx context.Context) ([]kusto.Resource, error) {
 	return conf.Containers, nil
 }
 
+// byReport reports whether the outcome is to be had from the report queues.
+func (a *attempt) byReport() bool {
+	return a.reports != nil && !a.rest && a.d.Batch.Confirm != ingest.ConfirmAccepted
+}
+
 func (a *attempt) statusRow() *statusRow {
 	return &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
 }
@@ -189,7 +209,7 @@ func (a *attempt) statusRow() *statusRow {
 func (a *attempt) message(container kusto.Resource, row *statusRow) *message {
 	return newMessage(a.d.Batch, envelope{
 		blobURL: a.blobURL(container), size: a.rawSize(), token: a.token, created: time.Now(),
-		row: row, app: a.service.App(), version: a.service.ClientVersion(),
+		row: row, report: a.byReport(), app: a.service.App(), version: a.service.ClientVersion(),
 	})
 }
 

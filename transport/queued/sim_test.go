@@ -15,6 +15,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/azurite"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
@@ -81,17 +82,27 @@ func putBlob(sim *kustosim.Sim) func(testing.TB, string, []byte) string {
 }
 
 func TestTransportContractOnSimulator(t *testing.T) {
-	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue) })
-	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST) })
+	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue, StatusTable, nil) })
+	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST, StatusTable, nil) })
+	t.Run("queue and peeked reports", func(t *testing.T) { contractOnSimulator(t, Queue, PeekReports, nil) })
+	t.Run("queue and taken reports", func(t *testing.T) { contractOnSimulator(t, Queue, TakeReports, nil) })
 }
 
-func contractOnSimulator(t *testing.T, protocol Protocol) {
+// The same with real blobs, queues and tables.
+func TestTransportContractOnAzurite(t *testing.T) {
+	az := azurite.Start(t)
+	storage := &kustosim.ExternalStorage{BlobURL: az.BlobURL, QueueURL: az.QueueURL, TableURL: az.TableURL, Account: az.Account, Key: az.Key}
+	t.Run("status table", func(t *testing.T) { contractOnSimulator(t, Queue, StatusTable, storage) })
+	t.Run("taken reports", func(t *testing.T) { contractOnSimulator(t, Queue, TakeReports, storage) })
+}
+
+func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, storage *kustosim.ExternalStorage) {
 	transporttest.Run(t, transporttest.Harness{
 		// The simulator keeps only the hash of a format it cannot read.
 		Formats: []ingest.Format{ingest.JSON, ingest.CSV},
 		New: func(t *testing.T) *transporttest.Target {
-			sim := startSim(t, &kustosim.Options{UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
-			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol, BlobSecret: secretOf(sim)})
+			sim := startSim(t, &kustosim.Options{Storage: storage, UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
+			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol, Outcomes: outcomes, BlobSecret: secretOf(sim)})
 			if err != nil {
 				t.Fatal(err)
 			}
