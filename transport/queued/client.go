@@ -82,11 +82,22 @@ type ClientOptions struct {
 	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
 	UploadTimeout time.Duration
 
+	// The timeouts of the stages of one request, whatever it is. A Transport of
+	// your own bounds all but the last by itself. Each is at least a second.
+	//
+	// ConnectTimeout bounds the connection to one address, default 30 seconds;
+	// TLSTimeout the handshake, default 15 seconds. A request that these end
+	// never left.
+	//
+	// HeaderTimeout bounds the time from a request's last byte to its reply's
+	// first, default RequestTimeout; an enqueue that it ends is Unknown.
+	//
 	// StallTimeout is how long a request or a reply may stand still, with bytes
-	// left to move, before it is given up. Default 1 minute; at least a second.
-	// To connect may take 30 seconds and the TLS handshake 15; a Transport of
-	// your own has its own.
-	StallTimeout time.Duration
+	// left to move. Default 1 minute.
+	ConnectTimeout time.Duration
+	TLSTimeout     time.Duration
+	HeaderTimeout  time.Duration
+	StallTimeout   time.Duration
 
 	// RequestTimeout bounds every other request. Default 1 minute; at least a
 	// second. An enqueue that takes longer is Unknown, so be generous.
@@ -108,6 +119,9 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	}
 	setDefault(&c.UploadTimeout, 10*time.Minute)
 	setDefault(&c.RequestTimeout, time.Minute)
+	setDefault(&c.ConnectTimeout, kusto.DefaultConnect)
+	setDefault(&c.TLSTimeout, kusto.DefaultTLS)
+	setDefault(&c.HeaderTimeout, c.RequestTimeout)
 	setDefault(&c.StallTimeout, kusto.DefaultStall)
 	setDefault(&c.TrackInterval, 5*time.Second)
 	if c.CompressionLevel == 0 {
@@ -130,6 +144,9 @@ func (o *ClientOptions) validate() (errs []error) {
 	}
 	atLeast("UploadTimeout", o.UploadTimeout, time.Second)
 	atLeast("RequestTimeout", o.RequestTimeout, time.Second)
+	atLeast("ConnectTimeout", o.ConnectTimeout, time.Second)
+	atLeast("TLSTimeout", o.TLSTimeout, time.Second)
+	atLeast("HeaderTimeout", o.HeaderTimeout, time.Second)
 	atLeast("StallTimeout", o.StallTimeout, time.Second)
 	atLeast("TrackInterval", o.TrackInterval, 10*time.Millisecond)
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
@@ -180,7 +197,8 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c := &Client{opts: opts.withDefaults(), now: now}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
-		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts, Stall: c.opts.StallTimeout,
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		Timeouts: kusto.Timeouts{Connect: c.opts.ConnectTimeout, TLS: c.opts.TLSTimeout, Headers: c.opts.HeaderTimeout, Stall: c.opts.StallTimeout},
 	})
 	if err != nil {
 		errs = append(errs, err)
