@@ -44,7 +44,8 @@ Files of line formats (json, csv, tsv, psv, txt ...) hold one record a line; bla
 lines are passed over; csv fields may hold line ends inside double quotes. Files
 of other formats (parquet, avro, orc, singlejson ...) are one record as a whole, of
 up to 4 GiB.
-A name that ends in .gz is decompressed. The format follows from the file's
+A name that ends in .gz is decompressed, and an archive whose name ends in .zip is
+unpacked, all of its files or none. The format follows from the file's
 extension, .jsonl and .ndjson included; standard input is json unless --format
 says otherwise. Files are read once beforehand, so that a bad one is refused
 before anything is stored.
