@@ -24,6 +24,9 @@ import (
 // disk. The transport asks for secrets when it sends, by its BlobSecret. An
 // order whose secret cannot be had waits, and those behind it go on.
 //
+// A caller that wants a Request.Key ingests a request of b.Record instead, with
+// Properties.ByReference.
+//
 // Errors are those of Ingest. A transport that takes data only
 // (Capabilities.Blobs) is one, and matches [ingest.ErrInvalid]. The network is
 // not asked.

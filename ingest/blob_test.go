@@ -106,6 +106,32 @@ func TestByReference(t *testing.T) {
 	}
 }
 
+// Whatever is taken for a reference is one that may be stored.
+func FuzzParseBlob(f *testing.F) {
+	f.Add([]byte(`{"uri":"https://acc.blob.core.windows.net/c/b.csv;impersonate","rawSize":3}`))
+	f.Add([]byte(`{"uri":"https://h/c/b?sig=x"}`))
+	f.Add([]byte(`{"uri":"https://h/c/b","rawSize":-1}{}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ingest.ParseBlob(data)
+		if err != nil {
+			if !errors.Is(err, ingest.ErrInvalid) {
+				t.Fatalf("%q: %v", data, err)
+			}
+			return
+		}
+		if _, secret := ingest.CutBlobSecret(b.URI); secret != "" {
+			t.Fatalf("%q is taken and holds %q", data, secret)
+		}
+		rec, err := b.Record()
+		if err != nil {
+			t.Fatalf("%q is read and cannot be written: %v", data, err)
+		}
+		if got, err := ingest.ParseBlob(rec); err != nil || got != b {
+			t.Fatalf("%q became %q", data, rec)
+		}
+	})
+}
+
 // What is stored of a URI never holds what was cut off it.
 func FuzzCutBlobSecret(f *testing.F) {
 	f.Add("https://acc.blob.core.windows.net/c/b.csv?snapshot=1&sv=1&sig=abc;impersonate")

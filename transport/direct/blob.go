@@ -11,9 +11,7 @@ import (
 
 // refer is the command that ingests a blob by reference; it may hold a secret.
 func (c *Client) refer(ctx context.Context, d *transport.Delivery) (string, error) {
-	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
-	defer cancel()
-	source, err := c.blobs.Resolve(rctx, d.Payload)
+	source, err := c.blobs.Resolve(ctx, d.Payload)
 	if err != nil {
 		return "", err
 	}

@@ -157,7 +157,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
-	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, NoProbe: true} // a command needs no size
+	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
 	c.gate = newGate(c.opts.Share, c.capacity)
 	return c, nil
 }

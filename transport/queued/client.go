@@ -69,8 +69,9 @@ type ClientOptions struct {
 	// say, as [StorageToken] makes one. Empty is for a blob that everybody may
 	// read, and so is nil for all of them. It is called for each attempt, so
 	// that what has expired is replaced; the result goes into the message and
-	// nowhere else. It should be valid until the service has read the blob. An
-	// error holds the blob back, not others, and its text is not repeated.
+	// nowhere else. It should be valid until the service has read the blob. It
+	// has RequestTimeout for its answer. An error holds the blob back, not
+	// others, and its text is not repeated.
 	BlobSecret func(ctx context.Context, blob string) (string, error)
 
 	// SkipBlobProbe: do not ask storage for the size of a blob by reference
@@ -222,7 +223,7 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	if c.opts.Outcomes != StatusTable {
 		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
 	}
-	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, NoProbe: c.opts.SkipBlobProbe}
+	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }
 

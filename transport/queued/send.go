@@ -115,11 +115,11 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 // prepare gets what the attempt needs of the service, and refuses a message
 // that would be too long before anything is uploaded for it.
 func (a *attempt) prepare(ctx context.Context) error {
-	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
-	defer cancel()
-	if err := a.refer(rctx); err != nil {
+	if err := a.refer(ctx); err != nil {
 		return err
 	}
+	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
+	defer cancel()
 	if a.progress.Blob == "" && a.source == nil {
 		a.progress.Blob = staging.Name(a.d.Batch)
 	}

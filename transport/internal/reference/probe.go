@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"kustospool/transport/internal/kusto"
 )
@@ -13,6 +14,10 @@ import (
 // compressedFactor is what the official clients take for the size of
 // compressed data before compression (protocol reference section 13).
 const compressedFactor = 11
+
+// probeTimeout bounds the probe: a size is worth little, and a host that does
+// not answer must not hold up what does not need it.
+const probeTimeout = 10 * time.Second
 
 // storageVersion is of the Head Blob request. A version is needed for a SAS of
 // later versions to be understood.
@@ -30,6 +35,8 @@ func (r *Resolver) probe(ctx context.Context, address string) int64 {
 	if err != nil || strings.Contains(address, ";") || u.Scheme != "https" && !(u.Scheme == "http" && kusto.IsLoopback(u.Hostname())) {
 		return 0
 	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
 	if err != nil {
 		return 0

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
 	"kustospool/ingest"
 	"kustospool/transport"
@@ -34,11 +35,14 @@ type Resolver struct {
 	Wire *kusto.Wire
 	// Secret is a client's BlobSecret; nil means that URIs are complete.
 	Secret func(ctx context.Context, blob string) (string, error)
+	// Timeout bounds Secret; 0 leaves that to the context of the call.
+	Timeout time.Duration
 	// NoProbe leaves unknown sizes unknown.
 	NoProbe bool
 }
 
-// Resolve reads the batch's payload. ctx bounds all of it.
+// Resolve reads the batch's payload. What takes too long here is this blob's
+// matter, and says nothing of the destination: only the end of ctx does.
 func (r *Resolver) Resolve(ctx context.Context, p transport.Payload) (Source, error) {
 	b, err := read(p)
 	if err != nil {
@@ -46,13 +50,8 @@ func (r *Resolver) Resolve(ctx context.Context, p transport.Payload) (Source, er
 	}
 	s := Source{URL: b.URI, Plain: plain(b.URI), RawSize: b.RawSize}
 	if b.Access() == "" && r.Secret != nil {
-		secret, err := r.Secret(ctx, b.URI)
-		if err != nil {
-			return Source{}, noSecret(ctx, "cannot be had: the client's BlobSecret failed")
-		}
-		var ok bool
-		if s.URL, ok = join(b.URI, secret); !ok {
-			return Source{}, noSecret(ctx, "is neither a query nor a suffix that begins with a semicolon")
+		if s.URL, err = r.secret(ctx, b.URI); err != nil {
+			return Source{}, err
 		}
 	}
 	if s.RawSize == 0 && !r.NoProbe {
@@ -61,8 +60,28 @@ func (r *Resolver) Resolve(ctx context.Context, p transport.Payload) (Source, er
 	return s, nil
 }
 
-func noSecret(ctx context.Context, rule string) error {
-	return &transport.Error{Op: Op, Class: transport.Held, Code: CodeSecret, Message: "the secret of the blob " + rule, Err: context.Cause(ctx)}
+// secret is a URI with its secret.
+func (r *Resolver) secret(ctx context.Context, uri string) (string, error) {
+	e := &transport.Error{Op: Op, Class: transport.Held, Code: CodeSecret}
+	sctx := ctx
+	if r.Timeout > 0 {
+		var cancel context.CancelFunc
+		sctx, cancel = context.WithTimeout(ctx, r.Timeout)
+		defer cancel()
+	}
+	secret, err := r.Secret(sctx, uri)
+	if err == nil {
+		if full, ok := join(uri, secret); ok {
+			return full, nil
+		}
+		e.Message = "the secret of the blob is neither a query nor a suffix that begins with a semicolon"
+		return "", e
+	}
+	e.Message = "the secret of the blob cannot be had: the client's BlobSecret failed"
+	if ctx.Err() != nil { // the call was cut off, whatever the source made of that
+		e.Class, e.Message, e.Err = transport.Transient, "not begun: "+ctx.Err().Error(), ctx.Err()
+	}
+	return "", e
 }
 
 // read is the reference that a payload is.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"kustospool/ingest"
 	"kustospool/transport"
@@ -64,6 +65,27 @@ func TestSecrets(t *testing.T) {
 		case tc.want != "" && (err != nil || s.URL != tc.want || s.Plain != at || s.RawSize != 9):
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
+	}
+}
+
+// A source of secrets that does not answer holds its blob; a call that is cut
+// off meanwhile says nothing of the blob.
+func TestSlowSecret(t *testing.T) {
+	blocks := func(ctx context.Context, _ string) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	p := payload(t, ingest.Blob{URI: "https://acc.blob.core.windows.net/c/b.csv"})
+	var e *transport.Error
+	r := &Resolver{Secret: blocks, Timeout: time.Millisecond, NoProbe: true}
+	if _, err := r.Resolve(t.Context(), p); !errors.As(err, &e) || e.Class != transport.Held {
+		t.Errorf("a slow source: %v", err)
+	}
+	r.Timeout = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Resolve(ctx, p); !errors.As(err, &e) || e.Class != transport.Transient || !errors.Is(err, context.Canceled) {
+		t.Errorf("a call cut off: %v", err)
 	}
 }
 
