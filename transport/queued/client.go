@@ -174,6 +174,8 @@ type Client struct {
 	own        *ownStorage
 	now        func() time.Time
 
+	together together
+
 	// restAgain is when Auto asks over REST again, in Unix nanoseconds.
 	restAgain atomic.Int64
 }

@@ -10,7 +10,7 @@
 //
 // # Promise
 //
-// One Send posts at most one message or request. The post is one HTTP attempt,
+// One Send has at most one message or request posted that can be taken. The post is one HTTP attempt,
 // without redirects: a reply of success is Accepted; no connection, or a refusal,
 // means that the batch was not accepted; everything else (a lost reply, a
 // 5xx, a timeout) is Unknown. With [ingest.ExactlyOnce] the message carries
@@ -54,6 +54,12 @@
 // To ask for an operation takes the role User of the database, which sending
 // does not.
 //
+// Batches without tags, of one table and equal properties, that are on their way
+// over REST at the same time go in one request, up to 20 of them, as the API
+// allows; each is a blob with an outcome of its own. A tag of its own is a
+// request's and not a blob's, so exactly-once batches go alone. So does what was
+// sent before, and what was refused in company.
+//
 // A batch of [ingest.ConfirmAccepted] has no row, and neither has any batch
 // on a queue where the cluster names no status table: they are answered with
 // [ingest.HandedOver], for nobody will ever tell. A status table out of reach
@@ -73,8 +79,7 @@
 //
 // # What it does not do
 //
-// One request over REST carries one blob, as one Send carries one batch; the
-// API's lake folders are not used.
+// It does not use the lake folders of the REST API.
 //
 // It retries nothing but the parts of an upload, briefly. It starts no
 // goroutine that outlives a call. It does not create tables or mappings.

@@ -43,6 +43,11 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
 	}
+	submit := a.submit
+	if a.goesTogether() {
+		submit = a.submitTogether
+		defer a.together.begin()()
+	}
 	if a.progress.latest() > 0 {
 		// An earlier message or request may have been posted. What the service
 		// said of it counts more than another copy of it.
@@ -63,7 +68,7 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 		}
 	}
 	if a.rest {
-		tracked, err := a.submit(ctx, container)
+		tracked, err := submit(ctx, container)
 		if err != nil {
 			return transport.Ack{}, err
 		}
