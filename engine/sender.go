@@ -16,7 +16,7 @@ import (
 // in the ledger.
 type parcel struct {
 	id       ingest.BatchID
-	failed   int  // attempts that let it fall behind in its lane
+	rotates  bool // goes to the end of its lane
 	doubtful bool // an earlier attempt may have brought it in
 	lane     uint32
 	first    uint64
@@ -24,20 +24,13 @@ type parcel struct {
 }
 
 func parcelOf(e store.Entry) parcel {
-	p := parcel{id: e.Batch.ID, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, first: e.Batch.First, sealedAt: e.Batch.SealedAt}
-	if e.Batch.Properties.ByReference {
-		// What is wrong with one blob says nothing of the next: those that were
-		// not tried yet go first.
-		p.failed = e.Attempts
-	}
-	return p
+	return parcel{id: e.Batch.ID, rotates: e.Batch.Properties.ByReference, doubtful: e.Unresolved > 0, lane: e.Batch.Lane,
+		first: e.Batch.First, sealedAt: e.Batch.SealedAt}
 }
 
-func (p parcel) compare(o parcel) int {
-	return cmp.Or(cmp.Compare(p.failed, o.failed), cmp.Compare(p.first, o.first))
-}
-
-// laneQueue holds what one lane has sealed and not yet sent, oldest first.
+// laneQueue holds what one lane has sealed and not yet sent, oldest first. In
+// a lane of references to blobs what failed goes to the end: what is wrong with
+// one blob says nothing of the next.
 type laneQueue struct {
 	id       uint32
 	queue    []parcel
@@ -88,7 +81,11 @@ func (d *sender) add(e store.Entry) {
 
 func (d *sender) queueLocked(p parcel) {
 	q := d.laneLocked(p.lane)
-	at, _ := slices.BinarySearchFunc(q.queue, p, parcel.compare)
+	if p.rotates { // sealed in order, so that new ones are at their place there, too
+		q.queue = append(q.queue, p)
+		return
+	}
+	at, _ := slices.BinarySearchFunc(q.queue, p.first, func(p parcel, first uint64) int { return cmp.Compare(p.first, first) })
 	q.queue = slices.Insert(q.queue, at, p)
 }
 

@@ -11,8 +11,9 @@ import (
 	"kustospool/ingest"
 )
 
-// blobSASVariable holds a SAS for every blob whose own URL brought none: that
-// of a container or an account.
+// blobSASVariable holds URLs of containers, folders or accounts, each with its
+// SAS, separated by white space. A blob that brought no SAS of its own and is
+// below one of them is read with that one's. No SAS goes anywhere else.
 const blobSASVariable = "KUSTOSPOOL_BLOB_SAS"
 
 // blobInput is a blob that the service is to fetch.
@@ -25,6 +26,24 @@ type blobInput struct {
 type blobInputs struct {
 	list    []blobInput
 	secrets map[string]string // by Blob.URI
+	below   []blobPlace       // of the environment
+}
+
+// blobPlace is where a SAS of the environment is good for.
+type blobPlace struct{ prefix, secret string }
+
+// newBlobInputs reads the environment. Its error repeats no secret.
+func newBlobInputs() (*blobInputs, error) {
+	b := new(blobInputs)
+	for i, text := range strings.Fields(os.Getenv(blobSASVariable)) {
+		plain, secret := ingest.CutBlobSecret(text)
+		prefix := strings.TrimSuffix(plain, "/") + "/"
+		if err := (ingest.Blob{URI: prefix + "blob"}).Validate(); err != nil || secret == "" {
+			return nil, usagef("%s: entry %d must be the https URL of a container or an account with its SAS, https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS", blobSASVariable, i+1)
+		}
+		b.below = append(b.below, blobPlace{prefix, secret})
+	}
+	return b, nil
 }
 
 // isBlob tells a blob's URL from a file's name.
@@ -70,7 +89,12 @@ func (b *blobInputs) secret(_ context.Context, uri string) (string, error) {
 	if s := b.secrets[uri]; s != "" {
 		return s, nil
 	}
-	return os.Getenv(blobSASVariable), nil
+	for _, place := range b.below {
+		if strings.HasPrefix(uri, place.prefix) {
+			return place.secret, nil
+		}
+	}
+	return "", nil // everybody may read it, or the service says that it may not
 }
 
 // localHosts are the web servers of this machine among the blobs' hosts.
@@ -87,7 +111,7 @@ func (b *blobInputs) localHosts() []string {
 // advise tells what a later run needs of this one.
 func (b *blobInputs) advise(c *console) {
 	if n := len(b.secrets); n > 0 {
-		c.note("The SAS of %d blobs is not stored. Where such a blob is not ingested yet, a later drain needs one in %s.", n, blobSASVariable)
+		c.note("The SAS of %d blobs is not stored. Where such a blob is not ingested yet, a later drain needs it in %s.", n, blobSASVariable)
 	}
 }
 

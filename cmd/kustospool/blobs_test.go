@@ -29,7 +29,8 @@ func TestSend_Blobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv(blobSASVariable, sas)
+		container := urls[2][:strings.LastIndexByte(urls[2], '/')]
+		t.Setenv(blobSASVariable, "https://elsewhere.blob.core.windows.net/c?sig=x "+container+"?"+sas)
 		r := kustospool(t, "", "send", "--to", sim.Endpoint(), "--spool", filepath.Join(t.TempDir(), "spool"), "--database", "D", "--table", "T", "--json",
 			"--mode", mode, "--blob", urls[0]+";impersonate", urls[1]+"?"+sas, urls[2], write(t, "f.jsonl", "{\"file\":1}\n"))
 		if r.code != exitOK {
@@ -60,7 +61,7 @@ func TestSend_BlobThenDrain(t *testing.T) {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
 	dead()
-	t.Setenv(blobSASVariable, "?"+sas)
+	t.Setenv(blobSASVariable, strings.TrimSuffix(uri, "/a.json")+"/?"+sas)
 	if r = kustospool(t, "", "drain", "--to", sim.Endpoint(), "--spool", spool); r.code != exitOK || sim.Count("D", "T") != 1 {
 		t.Errorf("exit %d, %d rows: %s", r.code, sim.Count("D", "T"), r.stderr)
 	}
@@ -92,6 +93,36 @@ func TestSend_BadBlobs(t *testing.T) {
 		r := kustospool(t, "", append([]string{"send", "--spool", spool, "--database", "D", "--table", "T"}, args...)...)
 		if r.code != exitUsage || strings.Contains(r.stderr, blobSecret) {
 			t.Errorf("%s: exit %d: %s", name, r.code, r.stderr)
+		}
+	}
+}
+
+// A SAS of the environment goes to the blobs below its URL and to no others.
+func TestBlobSASVariable(t *testing.T) {
+	t.Setenv(blobSASVariable, "https://a.blob.core.windows.net/in?sig=1\n https://b.blob.core.windows.net/?sig=2")
+	b, err := newBlobInputs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.add("https://a.blob.core.windows.net/in/own.csv?sig=3", ""); err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]string{
+		"https://a.blob.core.windows.net/in/x.csv": "?sig=1", "https://a.blob.core.windows.net/in/own.csv": "?sig=3", "https://b.blob.core.windows.net/c/x.csv": "?sig=2",
+		"https://a.blob.core.windows.net/inner/x.csv": "", "https://a.blob.core.windows.net.example.org/in/x.csv": "", "https://c.blob.core.windows.net/in/x.csv": "",
+		"http://127.0.0.1:1/in/x.csv": "",
+	} {
+		if got, err := b.secret(t.Context(), uri); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", uri, got, err, want)
+		}
+	}
+	for _, bad := range []string{"?sig=" + blobSecret, "sig=" + blobSecret, "https://a.blob.core.windows.net/in", "http://a.blob.core.windows.net/in?sig=" + blobSecret} {
+		t.Setenv(blobSASVariable, bad)
+		for _, command := range []string{"send", "drain"} {
+			r := kustospool(t, "", command, "--to", "sim:", "--spool", t.TempDir())
+			if command == "send" && (r.code != exitUsage || !strings.Contains(r.stderr, blobSASVariable)) || strings.Contains(r.stderr, blobSecret) {
+				t.Errorf("%s with %s: exit %d: %s", command, bad, r.code, r.stderr)
+			}
 		}
 	}
 }

@@ -52,9 +52,10 @@ before anything is stored.
 
 An input that is a URL is a blob in storage, which the service fetches by itself:
 with the SAS in the URL's query, as ";impersonate" or ";managed_identity=system"
-behind it says, or with the SAS in KUSTOSPOOL_BLOB_SAS. A SAS is held in memory
-and never stored: a later drain needs that variable. The arguments of a process
-are for others to see; the variable is not.
+behind it says, or with one in KUSTOSPOOL_BLOB_SAS: URLs of containers or accounts
+with their SAS, for the blobs below them. A SAS is held in memory and never
+stored: a later drain needs that variable. The arguments of a process are for
+others to see; the variable is not.
 
 Examples:
   kustospool send --to sim: --database Demo --table Telemetry testdata/telemetry.jsonl
@@ -178,7 +179,9 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 
 // references takes the blobs out of the arguments, and adds those of --blob.
 func (s *sendSettings) references(t target, args []string) (files []string, blobs *blobInputs, err error) {
-	blobs = new(blobInputs)
+	if blobs, err = newBlobInputs(); err != nil {
+		return nil, nil, err
+	}
 	var format ingest.Format
 	if s.format != "" {
 		if format, err = ingest.ParseFormat(s.format); err != nil {
