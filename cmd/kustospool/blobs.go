@@ -111,7 +111,7 @@ func (b *blobInputs) localHosts() []string {
 // advise tells what a later run needs of this one.
 func (b *blobInputs) advise(c *console) {
 	if n := len(b.secrets); n > 0 {
-		c.note("The SAS of %d blobs is not stored. Where such a blob is not ingested yet, a later drain needs it in %s.", n, blobSASVariable)
+		c.note("Blobs with a SAS: %d. It is not stored: for those that are not ingested yet a later drain needs it in %s.", n, blobSASVariable)
 	}
 }
 

@@ -60,6 +60,9 @@ func TestSend_BlobThenDrain(t *testing.T) {
 	if r.code != exitOK || !strings.Contains(r.stderr, blobSASVariable) || strings.Contains(r.stderr+r.out, "sig=") {
 		t.Fatalf("exit %d: %s", r.code, r.stderr)
 	}
+	if r = kustospool(t, "", "status", "--spool", spool); r.code != exitOK || !strings.Contains(r.out, "D.T (json, blobs by reference)") || strings.Contains(r.out, "sig=") {
+		t.Errorf("status: exit %d: %s", r.code, r.out)
+	}
 	dead()
 	t.Setenv(blobSASVariable, strings.TrimSuffix(uri, "/a.json")+"/?"+sas)
 	if r = kustospool(t, "", "drain", "--to", sim.Endpoint(), "--spool", spool); r.code != exitOK || sim.Count("D", "T") != 1 {
