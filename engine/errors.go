@@ -37,6 +37,10 @@ var (
 	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
 	// was sealed for it by an earlier process, and the transport cannot keep it.
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
+
+	// ErrNoBlobs is returned by Open when an earlier process took in a blob by
+	// reference that is not settled, and the transport takes data only.
+	ErrNoBlobs = errors.New("engine: the transport takes no blobs by reference")
 )
 
 // NotDrainedError is returned by Drain and Shutdown when their context ended

@@ -96,6 +96,9 @@ func (s *Spool) admit(ctx context.Context) error {
 // check refuses a bad record of valid properties, and gives what to store of a
 // good one. It changes nothing.
 func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, error) {
+	if p.ByReference && !s.caps.Blobs {
+		return nil, errDataOnly
+	}
 	data, err := p.Record(data)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 // in the ledger.
 type parcel struct {
 	id       ingest.BatchID
+	rotates  bool // goes to the end of its lane
 	doubtful bool // an earlier attempt may have brought it in
 	lane     uint32
 	first    uint64
@@ -23,10 +24,13 @@ type parcel struct {
 }
 
 func parcelOf(e store.Entry) parcel {
-	return parcel{id: e.Batch.ID, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, first: e.Batch.First, sealedAt: e.Batch.SealedAt}
+	return parcel{id: e.Batch.ID, rotates: e.Batch.Properties.ByReference, doubtful: e.Unresolved > 0, lane: e.Batch.Lane,
+		first: e.Batch.First, sealedAt: e.Batch.SealedAt}
 }
 
-// laneQueue holds what one lane has sealed and not yet sent, oldest first.
+// laneQueue holds what one lane has sealed and not yet sent, oldest first. In
+// a lane of references to blobs what failed goes to the end: what is wrong with
+// one blob says nothing of the next.
 type laneQueue struct {
 	id       uint32
 	queue    []parcel
@@ -77,6 +81,10 @@ func (d *sender) add(e store.Entry) {
 
 func (d *sender) queueLocked(p parcel) {
 	q := d.laneLocked(p.lane)
+	if p.rotates { // sealed in order, so that new ones are at their place there, too
+		q.queue = append(q.queue, p)
+		return
+	}
 	at, _ := slices.BinarySearchFunc(q.queue, p.first, func(p parcel, first uint64) int { return cmp.Compare(p.first, first) })
 	q.queue = slices.Insert(q.queue, at, p)
 }

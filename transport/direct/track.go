@@ -156,6 +156,9 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 		case code != "" && o.State == ingest.DeadLettered:
 			failure.Class = o.Class
 		}
+		if p.Batch.Properties.ByReference {
+			failure.Class = kusto.ReferenceClass(code, failure.Class)
+		}
 	default:
 		return v, nil // a state this client does not know is no verdict
 	}

@@ -78,6 +78,13 @@ func TestContract(t *testing.T) {
 				return out
 			},
 			Secrets: []string{"sig=", "authorizationContext"},
+			PutBlob: func(t testing.TB, extension string, data []byte) string {
+				uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return uri + ";managed_identity=system"
+			},
 			LoseReply: func(testing.TB) {
 				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Times: 1})
 			},
