@@ -4,52 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func TestLatencies_QuantilesAreWithinThreePercent(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var l latencies
-	var all []time.Duration
-	for range 10_000 {
-		d := time.Duration(rnd.ExpFloat64() * float64(time.Millisecond))
-		l.add(d)
-		all = append(all, d)
-	}
-	slices.Sort(all)
-	for _, q := range []float64{0, 0.5, 0.9, 0.99, 0.999} {
-		want := all[int(q*float64(len(all)))]
-		got := l.quantile(q)
-		if got > want || float64(got) < 0.96*float64(want)-1 {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
-	}
-	var empty latencies
-	if empty.quantile(0.5) != 0 {
-		t.Error("an empty histogram has a median")
-	}
-}
-
-func TestLatencyBucket_FloorsAreTheirOwn(t *testing.T) {
-	for _, n := range []uint64{0, 1, 63, 64, 65, 127, 128, 1e6, 1e9, 1 << 40, 1<<63 - 1} {
-		b := latencyBucket(n)
-		floor := uint64(latencyFloor(b))
-		if floor > n || n-floor > n/32 || latencyBucket(floor) != b {
-			t.Errorf("%d: bucket %d, floor %d", n, b, floor)
-		}
-	}
-}
 
 func TestLedger_SeesLossAndDoubles(t *testing.T) {
 	for _, tc := range []struct {
@@ -86,13 +51,41 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestRun_Ingest(t *testing.T) {
-	code, out, stderr := bench(t, "ingest", "-n", "200", "-producers", "1,8", "-lanes", "3", "-record", "100", "-floor", "-dir", t.TempDir())
+	code, out, stderr := bench(t, "ingest", "-n", "200", "-producers", "1,8", "-lanes", "1,3", "-record", "100", "-floor", "-dir", t.TempDir())
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
-	line := regexp.MustCompile(`(?m)^Benchmark(Ingest|Floor)/record=100/producers=[18]-\d+\s+200\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us$`)
-	if n := len(line.FindAllString(out, -1)); n != 4 {
-		t.Errorf("%d result lines, want 4:\n%s", n, out)
+	line := regexp.MustCompile(`(?m)^Benchmark(Ingest|Floor)/record=100(/lanes=[13])?/producers=[18]-\d+\s+200\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us\s+[\d.]+ p999-us\s+[\d.]+ max-us$`)
+	if n := len(line.FindAllString(out, -1)); n != 6 {
+		t.Errorf("%d result lines, want 6:\n%s", n, out)
+	}
+}
+
+// TestWear: bytes written are counted, and a commit that waits for others
+// writes fewer of them.
+func TestWear(t *testing.T) {
+	if diskWritten() == 0 {
+		t.Skip("not run: this system does not tell what was written, or nothing was")
+	}
+	wear := regexp.MustCompile(`(?m)^# record=100 .*: ([\d.]+) bytes written`)
+	var got [2]float64
+	for i, more := range [][]string{nil, {"-commit-interval", "20ms"}} {
+		code, out, stderr := bench(t, append([]string{"ingest", "-n", "300", "-producers", "8", "-record", "100", "-dir", t.TempDir()}, more...)...)
+		m := wear.FindStringSubmatch(out)
+		if code != 0 || m == nil {
+			t.Fatalf("code %d: %s%s", code, out, stderr)
+		}
+		got[i], _ = strconv.ParseFloat(m[1], 64)
+	}
+	if got[0] < 1 || got[1] > got[0] {
+		t.Errorf("%.2f bytes written for each payload byte, and %.2f with an interval", got[0], got[1])
+	}
+}
+
+func TestRun_Mixed(t *testing.T) {
+	code, out, stderr := bench(t, "mixed", "-duration", "50ms", "-count", "2", "-producers", "8", "-dir", t.TempDir())
+	if n := strings.Count(out, "BenchmarkMixed/ingest="); code != 0 || n != 4 || !strings.Contains(out, "ingestion while draining / alone: ") {
+		t.Errorf("code %d: %s%s", code, out, stderr)
 	}
 }
 
@@ -146,7 +139,7 @@ func TestRun_E2EThroughAnOutage(t *testing.T) {
 }
 
 func TestRun_Usage(t *testing.T) {
-	for _, args := range [][]string{{}, {"nope"}, {"ingest", "-producers", "0"}, {"ingest", "-record", "0"}, {"e2e", "-n", "0"}, {"e2e", "x"}, {"drain", "-backlog", "0"}, {"recover", "-count", "0"}, {"limit", "-record", "1"}, {"ingest", "-nope"}} {
+	for _, args := range [][]string{{}, {"nope"}, {"ingest", "-producers", "0"}, {"ingest", "-record", "0"}, {"e2e", "-n", "0"}, {"e2e", "x"}, {"drain", "-backlog", "0"}, {"recover", "-count", "0"}, {"limit", "-record", "1"}, {"mixed", "-senders", "0"}, {"ingest", "-nope"}} {
 		if code, _, stderr := bench(t, args...); code != 2 || stderr == "" {
 			t.Errorf("%q: code %d, %q", args, code, stderr)
 		}

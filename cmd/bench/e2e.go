@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/cmd/bench/internal/load"
 	"kustospool/cmd/bench/telemetry"
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -71,7 +72,7 @@ func runE2E(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 type passage struct {
 	acked, delivered       time.Duration // from the start
 	raw                    int64
-	latencies              latencies
+	latencies              load.Histogram
 	stats                  engine.Stats
 	lost, doubled, unknown int64
 	peakHeap               uint64
@@ -81,7 +82,7 @@ func (r *passage) print(w io.Writer, s e2eSettings) {
 	sec := r.delivered.Seconds()
 	fmt.Fprintf(w, "BenchmarkE2E/producers=%d/outage=%s-%d\t%8d\t%10.0f ns/op\t%8.2f MB/s\t%10.0f records/s\t%10.0f acks/s\t%8.1f p99-ack-us\t%6d batches\t%6.2f ratio\t%d lost\t%d doubled\t%d possible-duplicates\t%6.1f peak-heap-MiB\n",
 		s.producers, s.outage, runtime.GOMAXPROCS(0), s.records, float64(r.delivered.Nanoseconds())/float64(s.records),
-		float64(r.raw)/sec/1e6, float64(s.records)/sec, float64(s.records)/r.acked.Seconds(), micros(r.latencies.quantile(0.99)),
+		float64(r.raw)/sec/1e6, float64(s.records)/sec, float64(s.records)/r.acked.Seconds(), float64(r.latencies.Quantile(0.99).Nanoseconds())/1e3,
 		r.stats.BatchesIngested+r.stats.BatchesSkipped, float64(r.stats.RawBytes)/float64(max(r.stats.WireBytes, 1)),
 		r.lost, r.doubled, r.stats.PossibleDuplicates, float64(r.peakHeap)/(1<<20))
 }
@@ -155,7 +156,7 @@ func (r *passage) ingest(ctx context.Context, s e2eSettings, table *engine.Table
 	var (
 		left, done, raw atomic.Int64
 		wg              sync.WaitGroup
-		results         = make([]latencies, s.producers)
+		results         = make([]load.Histogram, s.producers)
 		errs            = make([]error, s.producers)
 		once            sync.Once
 	)
@@ -173,7 +174,7 @@ func (r *passage) ingest(ctx context.Context, s e2eSettings, table *engine.Table
 					left.Store(0)
 					return
 				}
-				results[p].add(time.Since(at))
+				results[p].Add(time.Since(at))
 				books.acknowledged(record)
 				raw.Add(int64(len(record)) + 1)
 				if done.Add(1) == int64(s.records+1)/2 {
@@ -185,7 +186,7 @@ func (r *passage) ingest(ctx context.Context, s e2eSettings, table *engine.Table
 	wg.Wait()
 	reached()
 	for p := range results {
-		r.latencies.merge(&results[p])
+		r.latencies.Merge(&results[p])
 	}
 	r.raw = raw.Load()
 	return errors.Join(errs...)

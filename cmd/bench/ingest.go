@@ -7,167 +7,154 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"kustospool/cmd/bench/internal/limit"
+	"kustospool/cmd/bench/internal/load"
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/transport"
 )
 
 type ingestSettings struct {
-	record    int
+	records   []int
 	producers []int
-	lanes     int
+	lanes     []int
 	duration  time.Duration
-	records   int64
+	n         int64
 	count     int
 	dir       string
 	floor     bool
+	options   engine.Options
 }
+
+// quota is never reached: only the way in is measured.
+const quota = 1 << 40
 
 // runIngest measures acknowledgements: producers that each ingest one record
 // after the other, into a spool whose destination never answers.
 func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var s ingestSettings
-	var producers string
+	s := ingestSettings{options: engine.Options{MaxDiskBytes: quota}}
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.IntVar(&s.record, "record", 1024, "record size in bytes")
-	fs.StringVar(&producers, "producers", "1,16,64", "numbers of producers, one result each")
-	fs.IntVar(&s.lanes, "lanes", 1, "number of tables the producers spread over")
+	records := fs.String("record", "1024", "record sizes in bytes, from "+strconv.Itoa(load.MinRecordBytes)+", with commas between")
+	producers := fs.String("producers", "1,16,64,256,1024", "numbers of producers")
+	lanes := fs.String("lanes", "1", "numbers of tables the producers spread over")
 	fs.DurationVar(&s.duration, "duration", 2*time.Second, "how long each result takes")
-	fs.Int64Var(&s.records, "n", 0, "number of records of each result, in place of -duration")
+	fs.Int64Var(&s.n, "n", 0, "number of records of each result, in place of -duration")
 	fs.IntVar(&s.count, "count", 1, "how many times to measure each")
 	fs.StringVar(&s.dir, "dir", "", "directory on the disk to measure; default the temporary directory")
 	fs.BoolVar(&s.floor, "floor", false, "also measure the disk: a plain file with a group commit")
+	fs.BoolVar(&s.options.CompressOnDisk, "compress", false, "compress frames on disk")
+	fs.DurationVar(&s.options.CommitInterval, "commit-interval", 0, "how long a commit waits for more records")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
-	for _, text := range strings.Split(producers, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 {
-			return usageError{fmt.Errorf("-producers %q: must be numbers from 1, with commas between", producers)}
-		}
-		s.producers = append(s.producers, n)
+	var errs [4]error
+	s.records, errs[0] = numbers("record", *records, load.MinRecordBytes, 4<<20)
+	s.producers, errs[1] = numbers("producers", *producers, 1, 1<<14)
+	s.lanes, errs[2] = numbers("lanes", *lanes, 1, 10_000)
+	if s.n < 0 || s.count < 1 || s.duration <= 0 {
+		errs[3] = errors.New("-count and -duration must be positive, -n not negative")
 	}
-	if s.record < 1 || s.record > ingest.MaxRecordBytes || s.lanes < 1 || s.records < 0 || s.count < 1 || s.duration <= 0 {
-		return usageError{errors.New("-record must be from 1 to 67108864, -lanes, -count and -duration positive, -n not negative")}
+	if err := errors.Join(errs[:]...); err != nil {
+		return usageError{err}
 	}
 	heading(stdout)
 	for range s.count {
-		for _, n := range s.producers {
-			r, err := measureSpool(ctx, s, n)
-			if err != nil {
-				return err
+		for _, size := range s.records {
+			prepared := load.Records(max(2, min(1000, 32<<20/size)), size, 1)
+			for _, n := range s.producers {
+				l := load.Load{Producers: n, Records: prepared, Duration: s.duration, Count: s.n}
+				if s.n == 0 {
+					l.Warmup = s.duration / 10
+				}
+				if err := s.measure(ctx, l, size, stdout); err != nil {
+					return err
+				}
 			}
-			r.print(stdout, "Ingest", s.record, n)
-			if !s.floor {
-				continue
-			}
-			if r, err = measureFloor(ctx, s, n); err != nil {
-				return err
-			}
-			r.print(stdout, "Floor", s.record, n)
 		}
 	}
 	return nil
 }
 
-// acks is one measurement.
-type acks struct {
-	n         int64
-	elapsed   time.Duration
-	latencies latencies
-}
-
-func (r *acks) print(w io.Writer, name string, record, producers int) {
-	sec := r.elapsed.Seconds()
-	fmt.Fprintf(w, "Benchmark%s/record=%d/producers=%d-%d\t%8d\t%10.0f ns/op\t%8.2f MB/s\t%10.0f acks/s\t%8.1f p50-us\t%8.1f p99-us\n",
-		name, record, producers, runtime.GOMAXPROCS(0), r.n, float64(r.elapsed.Nanoseconds())/float64(max(r.n, 1)),
-		float64(r.n)*float64(record)/sec/1e6, float64(r.n)/sec,
-		micros(r.latencies.quantile(0.50)), micros(r.latencies.quantile(0.99)))
-}
-
-func measureSpool(ctx context.Context, s ingestSettings, producers int) (r *acks, err error) {
-	dir, err := os.MkdirTemp(s.dir, "kustospool-bench-")
-	if err != nil {
-		return nil, err
+// measure makes the results of one load.
+func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, stdout io.Writer) error {
+	for _, lanes := range s.lanes {
+		r, written, err := measureSpool(ctx, s.dir, l, lanes, silent{}, s.options)
+		if err != nil {
+			return err
+		}
+		name := []string{"Ingest", fmt.Sprintf("record=%d", size), fmt.Sprintf("lanes=%d", lanes), fmt.Sprintf("producers=%d", l.Producers)}
+		if err := r.Print(stdout, name...); err != nil {
+			return err
+		}
+		if written > 0 {
+			fmt.Fprintf(stdout, "# %s: %.2f bytes written to disk for each payload byte\n", strings.Join(name[1:], " "), written)
+		}
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// A destination that never answers, and a quota that is never reached:
-	// only the way in is measured.
-	spool, err := engine.Open(dir, silent{}, &engine.Options{MaxDiskBytes: 1 << 40})
+	if !s.floor {
+		return nil
+	}
+	r, err := measureLimit(ctx, s.dir, limit.Options{Syncs: 1}, l)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	return r.Print(stdout, "Floor", fmt.Sprintf("record=%d", size), fmt.Sprintf("producers=%d", l.Producers))
+}
+
+// numbers reads a list with commas between, each from least to most.
+func numbers(name, list string, least, most int) (out []int, err error) {
+	for _, text := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < least || n > most {
+			return nil, fmt.Errorf("-%s %q: must be numbers from %d to %d, with commas between", name, list, least, most)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// measureSpool drives a load into a new spool that delivers to to. written is
+// how many bytes went to the disk for each of the payload, warm-up included;
+// 0 where the system does not tell.
+func measureSpool(ctx context.Context, dir string, l load.Load, lanes int, to transport.Transport, opts engine.Options) (r load.Result, written float64, err error) {
+	temp, err := os.MkdirTemp(dir, "kustospool-bench-")
+	if err != nil {
+		return r, 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	spool, err := engine.Open(filepath.Join(temp, "spool"), to, &opts)
+	if err != nil {
+		return r, 0, err
 	}
 	defer func() { err = errors.Join(err, spool.Close()) }()
-	tables := make([]*engine.Table, s.lanes)
+	tables := make([]*engine.Table, lanes)
 	for i := range tables {
 		tables[i], err = spool.Table(ingest.Properties{Database: "Bench", Table: fmt.Sprintf("T%d", i), Format: ingest.JSON})
 		if err != nil {
-			return nil, err
+			return r, 0, err
 		}
 		// The first record of a table makes its lane, which is not what is measured.
 		if _, err := tables[i].Ingest(ctx, []byte("{}")); err != nil {
-			return nil, err
+			return r, 0, err
 		}
 	}
-	return produce(ctx, s, producers, func(ctx context.Context, producer int, record []byte) error {
-		_, err := tables[producer%s.lanes].Ingest(ctx, record)
+	var next, bytes atomic.Int64
+	before := diskWritten()
+	r, err = load.Drive(ctx, l, func(ctx context.Context, _ int, data []byte) error {
+		bytes.Add(int64(len(data)))
+		_, err := tables[next.Add(1)%int64(lanes)].Ingest(ctx, data)
 		return err
 	})
-}
-
-// produce runs the producers until the time is over or the records are used
-// up. A producer waits for each acknowledgement before its next record.
-func produce(ctx context.Context, s ingestSettings, producers int, put func(context.Context, int, []byte) error) (*acks, error) {
-	var (
-		left    atomic.Int64
-		over    atomic.Bool
-		wg      sync.WaitGroup
-		results = make([]latencies, producers)
-		errs    = make([]error, producers)
-	)
-	left.Store(s.records)
-	if s.records == 0 {
-		left.Store(1 << 62)
-		timer := time.AfterFunc(s.duration, func() { over.Store(true) })
-		defer timer.Stop()
+	if after := diskWritten(); after > before {
+		written = float64(after-before) / float64(max(bytes.Load(), 1))
 	}
-	begun := time.Now()
-	for p := range producers {
-		wg.Go(func() {
-			record := payload(s.record)
-			for !over.Load() && left.Add(-1) >= 0 {
-				at := time.Now()
-				if errs[p] = put(ctx, p, record); errs[p] != nil {
-					over.Store(true)
-					return
-				}
-				results[p].add(time.Since(at))
-			}
-		})
-	}
-	wg.Wait()
-	r := &acks{elapsed: time.Since(begun)}
-	for p := range results {
-		r.latencies.merge(&results[p])
-	}
-	r.n = r.latencies.total
-	return r, errors.Join(errs...)
-}
-
-// payload is a record of size bytes that could be a JSON line.
-func payload(size int) []byte {
-	if size < len(`{"x":""}`) {
-		return []byte(strings.Repeat("1", size))
-	}
-	return []byte(`{"x":"` + strings.Repeat("y", size-len(`{"x":""}`)) + `"}`)
+	return r, written, err
 }
 
 // silent is a destination that never answers.

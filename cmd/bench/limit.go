@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"kustospool/cmd/bench/internal/limit"
@@ -46,18 +45,14 @@ func runLimit(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if record < load.MinRecordBytes || record > 4<<20 || duration <= 0 || count < 1 {
 		return usageError{fmt.Errorf("-record must be from %d to %d, -duration and -count positive", load.MinRecordBytes, 4<<20)}
 	}
-	var numbers []int
-	for _, text := range strings.Split(producers, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 {
-			return usageError{fmt.Errorf("-producers %q: must be numbers from 1, with commas between", producers)}
-		}
-		numbers = append(numbers, n)
+	counts, err := numbers("producers", producers, 1, 1<<14)
+	if err != nil {
+		return usageError{err}
 	}
 	heading(stdout)
 	records := load.Records(64, record, 1)
 	for range count {
-		for _, n := range numbers {
+		for _, n := range counts {
 			for _, l := range limits {
 				r, err := measureLimit(ctx, dir, l.opts, load.Load{Producers: n, Records: records, Warmup: duration / 10, Duration: duration})
 				if err != nil {

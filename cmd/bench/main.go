@@ -1,9 +1,10 @@
 // Command bench measures kustospool and prints Go benchmark lines, which
 // benchstat compares.
 //
-//	go run ./cmd/bench ingest    acknowledged records a second, by producers
+//	go run ./cmd/bench ingest    acknowledged records a second, by size, tables and producers; bytes written
 //	go run ./cmd/bench e2e       from producers to rows, with an outage in the middle
 //	go run ./cmd/bench drain     a backlog read, verified and compressed, beside plain files
+//	go run ./cmd/bench mixed     ingestion at full rate while draining, beside ingestion alone
 //	go run ./cmd/bench recover   opening a spool with a backlog, beside an empty one
 //	go run ./cmd/bench limit     what the disk allows: a plain file with a group commit
 //
@@ -37,7 +38,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `usage: bench ingest|e2e|drain|recover|limit [flags]
+const usage = `usage: bench ingest|e2e|drain|mixed|recover|limit [flags]
   bench NAME -h   flags of a benchmark
 `
 
@@ -53,6 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			measure = runE2E
 		case "drain":
 			measure = runDrain
+		case "mixed":
+			measure = runMixed
 		case "recover":
 			measure = runRecover
 		case "limit":

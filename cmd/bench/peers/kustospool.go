@@ -19,9 +19,10 @@ const quota = 1 << 40
 var kustospoolEngines = []engine{
 	{"kustospool", "engine Table.Ingest, one table, a destination that never answers", openSpool},
 	{"kustospool-all100", "engine Table.IngestAll, 100 records a call; calls are counted", openHundred},
-	{"kustospool-store", "store AppendOne, one lane", openStore(1, false)},
-	{"kustospool-lanes1000", "store AppendOne, 1000 lanes in turn", openStore(1000, false)},
-	{"kustospool-nosync", "negative control: the store with every fsync left out", openStore(1, true)},
+	{"kustospool-store", "store AppendOne, one lane", openStore(1, store.Options{})},
+	{"kustospool-s2", "the same, with frames compressed on disk", openStore(1, store.Options{Compression: store.S2})},
+	{"kustospool-lanes1000", "store AppendOne, 1000 lanes in turn", openStore(1000, store.Options{})},
+	{"kustospool-nosync", "negative control: the store with every fsync left out", openStore(1, store.Options{NoSync: true})},
 }
 
 // spoolPeer is the whole engine.
@@ -76,9 +77,10 @@ type storePeer struct {
 	next  atomic.Uint64
 }
 
-func openStore(lanes int, noSync bool) func(context.Context, string) (peer, error) {
+func openStore(lanes int, opts store.Options) func(context.Context, string) (peer, error) {
+	opts.MaxBytes = quota
 	return func(ctx context.Context, dir string) (peer, error) {
-		s, err := store.Open(dir, &store.Options{MaxBytes: quota, NoSync: noSync})
+		s, err := store.Open(dir, &opts)
 		if err != nil {
 			return nil, err
 		}
