@@ -335,8 +335,10 @@ func (c *committer) write(open **bolt.Tx) error {
 	switch {
 	case err == nil:
 		c.lastTxid, c.tally = txid, c.staged
+		c.db.NoSync = true
 		return nil
 	case errors.As(err, &ce) && ce.space:
+		c.db.NoSync = c.s.opts.NoSync
 		c.measure()
 		return fmt.Errorf("%w: %v", ErrFull, err)
 	case errors.As(err, &ce) && ce.stored == no:

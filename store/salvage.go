@@ -167,7 +167,7 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 		return err
 	}
 	synced := opts.activeDB()
-	synced.NoSync, synced.NoGrowSync = opts.NoSync, opts.NoSync
+	synced.NoGrowSync = opts.NoSync
 	db, err := bolt.Open(path, 0o600, synced)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -394,5 +395,41 @@ func TestRotatedIsNotUndone(t *testing.T) {
 	}
 	if st := s.Stats(); st.Damaged != 2 { // the manifest, and the segment
 		t.Errorf("%d files were counted as damaged, want 2", st.Damaged)
+	}
+}
+
+// TestSyncsOfACommit: the first commit of an open file, and the one after a
+// refusal, sync their pages before the meta page; the others do not. Without
+// it a cut can put pages of the refused commit under the next one's meta page.
+func TestSyncsOfACommit(t *testing.T) {
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	lane, err := s.Lane(context.Background(), &ingest.Properties{Database: "D", Table: "T", Format: ingest.JSON}, FrameLimit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(size int) error {
+		_, err := s.AppendOne(context.Background(), lane, bytes.Repeat([]byte("x"), size), "")
+		return err
+	}
+	db := s.commit.db // the committer has it to itself only while records wait
+	for i, step := range []struct {
+		size    int
+		refused bool
+		once    bool // bbolt's syncs are off after it
+	}{{10, false, true}, {1 << 20, true, false}, {10, false, true}} {
+		db.MaxSize = 0
+		if step.refused {
+			db.MaxSize = 1
+		}
+		if err := put(step.size); errors.Is(err, ErrFull) != step.refused || !step.refused && err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if db.NoSync != step.once {
+			t.Errorf("step %d: syncs once %v", i, db.NoSync)
+		}
 	}
 }
