@@ -192,6 +192,24 @@ func settleNewest(numbers []uint64, files map[uint64]string, known map[uint32]ui
 	return undone, bad, nil
 }
 
+// takeBack undoes the newest transaction of a file.
+func takeBack(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	metas, err := metasOf(f)
+	if err != nil {
+		return err
+	}
+	newest, ok := metas.newest()
+	if before := metas.slot[(newest.txid+1)%2]; ok && before.valid && before.txid == newest.txid-1 {
+		return undo(f, newest, before)
+	}
+	return nil
+}
+
 func syncUnless(noSync bool, f *os.File) error {
 	if noSync {
 		return nil
