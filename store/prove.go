@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 
 	"kustospool/ingest"
@@ -24,8 +24,8 @@ type proof struct {
 	damaged   int               // frames that do not prove themselves
 }
 
-// prove walks all that a transaction leads to. An error that matches errDamaged
-// says that some of it is not what the transaction wrote. Frames that are
+// prove walks all that a transaction leads to. An error matches errDamaged and
+// says that some of it is not what the transaction wrote, or unreadable. Frames that are
 // damaged are no error, as long as their headers are sound.
 func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 	if m.high < 4 || m.high > uint64(size/m.pageSize) {
@@ -34,8 +34,8 @@ func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 	p := &proof{ends: map[uint32]uint64{}}
 	walk := pageWalk{f: f, m: m, entry: p.entry}
 	if err := walk.run(); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: %v", errDamaged, err)
+		if !errors.Is(err, errDamaged) {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		return nil, err
 	}
@@ -54,6 +54,13 @@ func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 		return nil, fmt.Errorf("%w: %v", errDamaged, err)
 	}
 	return p, nil
+}
+
+// unreadable tells what the system could not read from what it read and is
+// damaged: a power cut leaves the latter, so the former is never undone.
+func unreadable(err error) bool {
+	var pathErr *fs.PathError
+	return errors.As(err, &pathErr)
 }
 
 // entry takes in what the walk meets.
@@ -144,7 +151,7 @@ func settle(path string, known map[uint32]uint64, noSync bool) (kept *proof, und
 	if nowErr == nil && now.damaged == 0 || newest.txid <= createdTxid {
 		return now, false, syncUnless(noSync, f)
 	}
-	if nowErr != nil && !errors.Is(nowErr, errDamaged) {
+	if unreadable(nowErr) {
 		return nil, false, nowErr
 	}
 	then, err := prove(f, metas.size, before)

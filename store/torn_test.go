@@ -433,3 +433,33 @@ func TestSyncsOfACommit(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadable: a page that the system cannot read is damage, which is
+// salvaged around, and no reason for Open to fail.
+func TestUnreadable(t *testing.T) {
+	s, _, _ := smallSpool(t, 3)
+	path := s.commit.active.path
+	metas, err := readMetas(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, _ := metas.newest()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := prove(f, metas.size, newest); !errors.Is(err, errDamaged) || !unreadable(err) {
+		t.Error(err)
+	}
+	elsewhere := newest
+	elsewhere.root = 2
+	g, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := prove(g, metas.size, elsewhere); !errors.Is(err, errDamaged) || unreadable(err) {
+		t.Errorf("a page that can be read: %v", err)
+	}
+}
