@@ -214,7 +214,8 @@ func salvageKeys(path string, to *bolt.Bucket, holds *tally, opts *Options) (err
 			return nil
 		}
 		return b.ForEach(func(k, v []byte) error {
-			if len(k) == len(keyHash{}) && len(v) == keyValueLen {
+			// Of damaged pages the way may lead to one twice.
+			if len(k) == len(keyHash{}) && len(v) == keyValueLen && to.Get(k) == nil {
 				holds.add(ofKey, k, v)
 				err = to.Put(k, append([]byte(nil), v...))
 			}
