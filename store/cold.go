@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"unsafe"
 
@@ -75,21 +74,17 @@ func newCold(tx *bolt.Tx, file *os.File, size int64) *coldFile {
 }
 
 // warm reads a file front to back, so that it is in the page cache, for those
-// who are about to look at all of it, here and there.
-func warm(path string) error {
+// who are about to look at all of it, here and there. What cannot be read they
+// will meet themselves.
+func warm(path string) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return
 	}
 	defer f.Close()
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
-	for {
-		if _, err := f.Read((*block)[:cap(*block)]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
+	for err == nil {
+		_, err = f.Read((*block)[:cap(*block)])
 	}
 }

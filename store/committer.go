@@ -361,8 +361,10 @@ func (c *committer) write(open **bolt.Tx) error {
 	switch {
 	case err == nil:
 		c.lastTxid, c.tally = txid, c.staged
+		c.db.NoSync = true
 		return nil
 	case errors.As(err, &ce) && ce.space:
+		c.db.NoSync = c.s.opts.NoSync
 		c.measure()
 		return fmt.Errorf("%w: %v", ErrFull, err)
 	case errors.As(err, &ce) && ce.stored == no:
@@ -515,13 +517,16 @@ func (c *committer) putSnapshot(tx *bolt.Tx, l *lane) error {
 	return lanes.Put(u32(l.no), value)
 }
 
-// sync makes a written transaction durable. See tally.go.
+// sync makes a written transaction durable. See tally.go. One that cannot be
+// synced is taken back, as far as this boot goes: the system may have dropped
+// its pages, and still shows them to who opens the file and builds on them.
+// Whether it is on the disk only a restart of the machine would tell.
 func (c *committer) sync() error {
 	if c.s.opts.NoSync {
 		return nil
 	}
 	if err := datasync.File(c.file); err != nil {
-		return &commitError{stored: unknown, err: err}
+		return &commitError{stored: unknown, err: errors.Join(err, takeBack(c.db.Path()))}
 	}
 	return nil
 }

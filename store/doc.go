@@ -88,6 +88,7 @@
 //	activated, the old one not yet listed     two activated files beyond the list    newSegments lists the lower
 //	a commit of the active segment            the meta page before it rules          nothing: it was not acknowledged
 //	power cut in a commit, meta page kept     a tally that does not agree            settle goes back to the commit before
+//	power cut while a segment is activated    the same, of its first transaction     settle makes it a prepared one again
 //	committed, not yet acknowledged           the records                            nothing: they are delivered
 //	while an object is written                objects/*.tmp                          sweep removes it
 //	object complete, no frame refers to it    a file that nobody knows               countObjects removes it

@@ -215,9 +215,8 @@ func (r *recovery) loadManifest() error {
 		return b.load(tx)
 	})
 	if err == nil && (!b.state.Clean || found.suspect) {
-		if err = warm(s.manifest.path); err == nil {
-			err = viewDB(db, proveRest)
-		}
+		warm(s.manifest.path)
+		err = viewDB(db, proveRest)
 		if errors.Is(err, errDamaged) {
 			s.log.Error("history or keys are damaged; they begin anew", "dir", s.dir, "cause", err)
 			if err = errors.Join(db.Close(), r.renew(b)); err == nil {

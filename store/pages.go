@@ -118,18 +118,22 @@ func element(i int, pos uint32) (at int64) {
 	return int64(pageHeaderLen+i*elementLen) + int64(pos)
 }
 
-func (w *pageWalk) count(id uint64, p []byte) (int, error) {
-	n := int(native.Uint16(p[10:]))
-	if pageHeaderLen+n*elementLen > len(p) {
-		return 0, w.bad(id, "cannot have %d elements", n)
+// count is how many elements a page has, and where what they lead to begins.
+func (w *pageWalk) count(id uint64, p []byte) (n int, begin int64, err error) {
+	n = int(native.Uint16(p[10:]))
+	begin = element(n, 0)
+	if begin > int64(len(p)) {
+		return 0, 0, w.bad(id, "cannot have %d elements", n)
 	}
-	return n, nil
+	return n, begin, nil
 }
 
-// key is a key of a page, after a check that it ascends.
-func (w *pageWalk) key(id uint64, p []byte, at int64, size uint32, last []byte) ([]byte, error) {
-	if at+int64(size) > int64(len(p)) {
-		return nil, w.bad(id, "a key beyond its end")
+// key is a key of a page, after a check that it ascends, and that it stands
+// behind what came before it: bytes that two elements share would be walked
+// twice, and so would what is in them, again and again.
+func (w *pageWalk) key(id uint64, p []byte, at int64, size uint32, last []byte, behind int64) ([]byte, error) {
+	if at < behind || at+int64(size) > int64(len(p)) {
+		return nil, w.bad(id, "a key out of its place")
 	}
 	k := p[at : at+int64(size)]
 	if last != nil && bytes.Compare(last, k) >= 0 {
@@ -139,7 +143,7 @@ func (w *pageWalk) key(id uint64, p []byte, at int64, size uint32, last []byte) 
 }
 
 func (w *pageWalk) branch(id uint64, p []byte, buckets [][]byte, last *[]byte, depth int) error {
-	n, err := w.count(id, p)
+	n, end, err := w.count(id, p)
 	if err != nil {
 		return err
 	}
@@ -148,10 +152,12 @@ func (w *pageWalk) branch(id uint64, p []byte, buckets [][]byte, last *[]byte, d
 	}
 	for i := range n {
 		e := p[pageHeaderLen+i*elementLen:]
-		k, err := w.key(id, p, element(i, native.Uint32(e)), native.Uint32(e[4:]), *last)
+		at, ksize := element(i, native.Uint32(e)), native.Uint32(e[4:])
+		k, err := w.key(id, p, at, ksize, *last, end)
 		if err != nil {
 			return err
 		}
+		end = at + int64(ksize)
 		before := *last
 		if err := w.page(native.Uint64(e[8:]), buckets, last, depth+1); err != nil {
 			return err
@@ -164,23 +170,23 @@ func (w *pageWalk) branch(id uint64, p []byte, buckets [][]byte, last *[]byte, d
 }
 
 func (w *pageWalk) leaf(id uint64, p []byte, buckets [][]byte, last *[]byte, depth int) error {
-	n, err := w.count(id, p)
+	n, end, err := w.count(id, p)
 	if err != nil {
 		return err
 	}
 	for i := range n {
 		e := p[pageHeaderLen+i*elementLen:]
 		at, ksize, vsize := element(i, native.Uint32(e[4:])), native.Uint32(e[8:]), native.Uint32(e[12:])
-		k, err := w.key(id, p, at, ksize, *last)
+		k, err := w.key(id, p, at, ksize, *last, end)
 		if err != nil {
 			return err
 		}
 		*last = bytes.Clone(k)
 		at += int64(ksize)
-		if at+int64(vsize) > int64(len(p)) {
+		if end = at + int64(vsize); end > int64(len(p)) {
 			return w.bad(id, "a value beyond its end")
 		}
-		v := p[at : at+int64(vsize)]
+		v := p[at:end]
 		if native.Uint32(e)&leafIsBucket == 0 {
 			w.entry(buckets, k, v)
 			continue

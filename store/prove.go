@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 
 	"kustospool/ingest"
@@ -24,8 +24,8 @@ type proof struct {
 	damaged   int               // frames that do not prove themselves
 }
 
-// prove walks all that a transaction leads to. An error that matches errDamaged
-// says that some of it is not what the transaction wrote. Frames that are
+// prove walks all that a transaction leads to. An error matches errDamaged and
+// says that some of it is not what the transaction wrote, or unreadable. Frames that are
 // damaged are no error, as long as their headers are sound.
 func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 	if m.high < 4 || m.high > uint64(size/m.pageSize) {
@@ -34,8 +34,8 @@ func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 	p := &proof{ends: map[uint32]uint64{}}
 	walk := pageWalk{f: f, m: m, entry: p.entry}
 	if err := walk.run(); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: %v", errDamaged, err)
+		if !errors.Is(err, errDamaged) {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		return nil, err
 	}
@@ -54,6 +54,13 @@ func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
 		return nil, fmt.Errorf("%w: %v", errDamaged, err)
 	}
 	return p, nil
+}
+
+// unreadable tells what the system could not read from what it read and is
+// damaged: a power cut leaves the latter, so the former is never undone.
+func unreadable(err error) bool {
+	var pathErr *fs.PathError
+	return errors.As(err, &pathErr)
 }
 
 // entry takes in what the walk meets.
@@ -121,47 +128,93 @@ func (p *proof) sheaf(value []byte) {
 // known is each lane's last record that is known to have been acknowledged; a
 // transaction that had one of them is not undone.
 //
-// An error that matches errDamaged says that the file is damaged, or that one
-// of the two transactions is and nobody can tell which counts.
-func settle(path string, known map[uint32]uint64, noSync bool) (undone bool, err error) {
+// What it gives is the proof of the transaction that counts, nil where a meta
+// page is damaged or there is none, which is not a matter of pages. An error
+// that matches errDamaged says that the file is damaged, or that one of the two
+// transactions is and nobody can tell which counts.
+func settle(path string, known map[uint32]uint64, noSync bool) (kept *proof, undone bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	defer f.Close()
 	metas, err := metasOf(f)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	newest, ok := metas.newest()
 	before := metas.slot[(newest.txid+1)%2]
 	if !ok || newest != metas.slot[newest.txid%2] || !before.valid {
-		// A meta page is damaged, or there is none: not a matter of pages.
-		return false, nil
+		return nil, false, nil
 	}
 	now, nowErr := prove(f, metas.size, newest)
 	if nowErr == nil && now.damaged == 0 || newest.txid <= createdTxid {
-		return false, syncUnless(noSync, f)
+		return now, false, syncUnless(noSync, f)
 	}
-	if nowErr != nil && !errors.Is(nowErr, errDamaged) {
-		return false, nowErr
+	if unreadable(nowErr) {
+		return nil, false, nowErr
 	}
 	then, err := prove(f, metas.size, before)
 	switch {
 	case err != nil || before.txid != newest.txid-1:
-		return false, nowErr // nil where only frames are damaged, which cost themselves
+		return now, false, nowErr // nil where only frames are damaged, which cost themselves
 	case nowErr == nil && now.damaged <= then.damaged:
-		return false, syncUnless(noSync, f)
+		return now, false, syncUnless(noSync, f)
 	}
+	// The transaction that activates a segment has no records.
 	for lane, last := range known {
-		if then.ends[lane] < last {
-			return false, nowErr
+		if then.activated && then.ends[lane] < last {
+			return now, false, nowErr
 		}
 	}
 	if err := undo(f, newest, before); err != nil {
-		return false, err
+		return nil, false, err
 	}
-	return true, syncUnless(noSync, f)
+	return then, true, syncUnless(noSync, f)
+}
+
+// settleNewest settles the segments that may have been written when the store
+// stopped, the numbers ascending: the highest one that is activated, and those
+// prepared beyond it. What is below was rotated, and all of it synced, before
+// that one was activated: what is wrong there is damage, and so is what is
+// below a damaged one, of which nobody knows. bad has the damaged ones; any
+// other error ends it.
+func settleNewest(numbers []uint64, files map[uint64]string, known map[uint32]uint64, noSync bool) (undone []string, bad map[uint64]error, err error) {
+	bad = map[uint64]error{}
+	for i := len(numbers) - 1; i >= 0; i-- {
+		kept, back, err := settle(files[numbers[i]], known, noSync)
+		if back {
+			undone = append(undone, files[numbers[i]])
+		}
+		switch {
+		case errors.Is(err, errDamaged):
+			bad[numbers[i]] = err
+		case err != nil:
+			return undone, nil, err
+		}
+		if kept == nil || kept.activated {
+			break
+		}
+	}
+	return undone, bad, nil
+}
+
+// takeBack undoes the newest transaction of a file.
+func takeBack(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	metas, err := metasOf(f)
+	if err != nil {
+		return err
+	}
+	newest, ok := metas.newest()
+	if before := metas.slot[(newest.txid+1)%2]; ok && before.valid && before.txid == newest.txid-1 {
+		return undo(f, newest, before)
+	}
+	return nil
 }
 
 func syncUnless(noSync bool, f *os.File) error {

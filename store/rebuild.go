@@ -64,8 +64,12 @@ func (r *recovery) surveyAll() (surveys []*survey, damaged []uint64, err error) 
 	slices.Sort(numbers)
 	// Which objects are referred to is known only to the frames.
 	deep := len(objectFiles(r.s.dir)) > 0
+	bad, err := r.settle(numbers, files, nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, no := range numbers {
-		_, err := settle(files[no], nil, r.s.opts.NoSync)
+		err := bad[no]
 		var sv *survey
 		if err == nil {
 			sv, err = surveySegment(files[no], &r.s.opts, deep)

@@ -139,17 +139,28 @@ func (r *recovery) newSegments() error {
 		fresh = append(fresh, no)
 	}
 	slices.Sort(fresh)
+	var bad map[uint64]error
+	if !r.clean {
+		known := map[uint32]uint64{}
+		for _, l := range s.lanes.sorted() {
+			known[l.no] = l.marks.High
+		}
+		var err error
+		if bad, err = r.settle(fresh, files, known); err != nil {
+			return err
+		}
+	}
 	for _, no := range fresh {
-		if err := r.newSegment(no, files[no]); err != nil {
+		if err := r.newSegment(no, files[no], bad[no]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *recovery) newSegment(no uint64, path string) error {
+// newSegment enters one of them; err is the damage that is known of it.
+func (r *recovery) newSegment(no uint64, path string, err error) error {
 	s := r.s
-	err := r.settle(path)
 	var sv *survey
 	if err == nil {
 		sv, err = surveySegment(path, &s.opts, !r.clean)
@@ -194,20 +205,14 @@ func (r *recovery) newSegment(no uint64, path string) error {
 	return r.newActivated(no, path, sv)
 }
 
-// settle undoes a commit of an unlisted segment that a power cut has torn.
-func (r *recovery) settle(path string) error {
-	if r.clean {
-		return nil
-	}
-	known := map[uint32]uint64{}
-	for _, l := range r.s.lanes.sorted() {
-		known[l.no] = l.marks.High
-	}
-	undone, err := settle(path, known, r.s.opts.NoSync)
-	if undone {
+// settle undoes a commit that a power cut has torn. It gives the segments that
+// are damaged.
+func (r *recovery) settle(numbers []uint64, files map[uint64]string, known map[uint32]uint64) (bad map[uint64]error, err error) {
+	undone, bad, err := settleNewest(numbers, files, known, r.s.opts.NoSync)
+	for _, path := range undone {
 		r.s.log.Warn("the last commit was not complete when the power went, and not acknowledged; it is undone", "path", path)
 	}
-	return err
+	return bad, err
 }
 
 // soundSegment enters a segment file that is whole.

@@ -189,7 +189,7 @@ func writeSegment(path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 		return err
 	}
 	synced := opts.activeDB()
-	synced.NoSync, synced.NoGrowSync = opts.NoSync, opts.NoSync
+	synced.NoGrowSync = opts.NoSync
 	db, err := bolt.Open(path, 0o600, synced)
 	if err != nil {
 		return err
@@ -235,7 +235,8 @@ func salvageKeys(path string, to *bolt.Bucket, holds *tally, opts *Options) (err
 			return nil
 		}
 		return b.ForEach(func(k, v []byte) error {
-			if len(k) == len(keyHash{}) && len(v) == keyValueLen {
+			// Of damaged pages the way may lead to one twice.
+			if len(k) == len(keyHash{}) && len(v) == keyValueLen && to.Get(k) == nil {
 				holds.add(ofKey, k, v)
 				err = to.Put(k, append([]byte(nil), v...))
 			}

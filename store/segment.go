@@ -61,14 +61,14 @@ func segmentNumber(name string) (uint64, bool) {
 	return no, err == nil && no > 0 && fmt.Sprintf("%08d", no) == digits
 }
 
-// activeDB are the options of the active segment. bbolt syncs nothing of it:
-// the committer does, once for each commit, see tally.go. The free list is
+// activeDB are the options of the active segment. After the first commit bbolt
+// syncs nothing of it: the committer does, see tally.go. The free list is
 // written with each commit: it stays small, because nothing is deleted, and
 // without it a damaged page can end the process when the file is opened.
 func (o *Options) activeDB() *bolt.Options {
 	return &bolt.Options{
 		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, NoStatistics: true,
-		NoSync: true, NoGrowSync: true, InitialMmapSize: initialMap(o.SegmentBytes + o.SegmentBytes/4 + 4<<20),
+		NoSync: o.NoSync, NoGrowSync: true, InitialMmapSize: initialMap(o.SegmentBytes + o.SegmentBytes/4 + 4<<20),
 	}
 }
 

@@ -44,9 +44,7 @@ func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
 		return nil, err
 	}
 	if deep {
-		if err := warm(path); err != nil {
-			return nil, err
-		}
+		warm(path)
 	}
 	db, err := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
 	if err != nil {

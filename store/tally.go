@@ -27,6 +27,12 @@ import (
 //
 // and it is all that was acknowledged.
 //
+// An attempt at a transaction that came to nothing may have left pages that
+// prove themselves: its number is given out again, and likely its pages. So the
+// first commit after the file was opened, and after one that was refused for
+// want of room, has bbolt's two syncs: its meta page never leads to pages of
+// another attempt.
+//
 // Bits that went bad in the last transaction before an unclean stop look like
 // pages that were lost in it, and go the same way, unless the manifest knows of
 // its records.

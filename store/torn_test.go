@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -263,7 +264,7 @@ func TestDamageIsNotUndone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, h.segment), hurt, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	undone, err := settle(filepath.Join(dir, h.segment), nil, true)
+	_, undone, err := settle(filepath.Join(dir, h.segment), nil, true)
 	if undone || err != nil {
 		t.Errorf("a frame's bit: undone %v, %v", undone, err)
 	}
@@ -283,10 +284,182 @@ func TestDamageIsNotUndone(t *testing.T) {
 	for at := range h.records[len(h.records)-1] {
 		known[uint32(at[0])] = max(known[uint32(at[0])], at[1])
 	}
-	if undone, err := settle(path, known, true); undone || err == nil {
+	if _, undone, err := settle(path, known, true); undone || err == nil {
 		t.Errorf("acknowledged records were undone: %v, %v", undone, err)
 	}
-	if undone, err := settle(path, nil, true); !undone || err != nil {
+	if _, undone, err := settle(path, nil, true); !undone || err != nil {
 		t.Errorf("where nothing is known of it, it is undone: %v, %v", undone, err)
+	}
+}
+
+// smallSpool has so many records of one lane in segments of the smallest size.
+func smallSpool(t *testing.T, records int) (s *Store, dir string, lane uint32) {
+	t.Helper()
+	dir = t.TempDir()
+	s, err := Open(dir, &Options{NoSync: true, SegmentBytes: MinSegmentBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	lane, err = s.Lane(context.Background(), &ingest.Properties{Database: "D", Table: "T", Format: ingest.JSON}, FrameLimit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range records {
+		if _, err := s.AppendOne(context.Background(), lane, []byte(strings.Repeat("x", 1500)), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, dir, lane
+}
+
+// TestTornActivation: a cut while a segment becomes the active one leaves it as
+// it was prepared, whatever the books know of its lanes.
+func TestTornActivation(t *testing.T) {
+	s, dir, lane := smallSpool(t, 3)
+	readAll(t, s) // seals them, so that the books know how far the lane goes
+	if err := s.fillShelf(); err != nil {
+		t.Fatal(err)
+	}
+	next := s.shelf.ready
+	cut := copySpool(t, dir)
+	before, err := os.ReadFile(next.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&committer{s: s}).activate(next); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(next.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	torn := make([]byte, len(after)) // the meta pages of it, and no other
+	copy(torn, before)
+	page := 2 * os.Getpagesize()
+	copy(torn[:page], after)
+	if err := os.WriteFile(filepath.Join(cut, segmentsName, filepath.Base(next.path)), torn, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err = Open(cut, &Options{NoSync: true, SegmentBytes: MinSegmentBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if st := s.Stats(); st.Damaged != 0 || st.Suspect != 0 {
+		t.Errorf("a torn activation was taken for damage: %+v", st)
+	}
+	if a, err := s.AppendOne(context.Background(), lane, []byte("on"), ""); err != nil || a.Seq != 4 {
+		t.Errorf("the next record is %d, %v", a.Seq, err)
+	}
+}
+
+// TestRotatedIsNotUndone: the last transaction of a rotated segment was synced,
+// so a bad page of it is damage, also where no books tell of its records.
+func TestRotatedIsNotUndone(t *testing.T) {
+	s, dir, _ := smallSpool(t, 100)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := segmentPath(dir, 1)
+	metas, err := readMetas(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := metas.newest()
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(image[int64(m.root)*m.pageSize : int64(m.root+1)*m.pageSize])
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The control: by itself it looks like a torn one.
+	alone := filepath.Join(t.TempDir(), "alone")
+	if err := os.WriteFile(alone, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, undone, err := settle(alone, nil, true); !undone || err != nil {
+		t.Errorf("alone: undone %v, %v", undone, err)
+	}
+	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir, &Options{NoSync: true, SegmentBytes: MinSegmentBytes}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := readAll(t, s); len(got) != 100 {
+		t.Errorf("%d of 100 records are there", len(got))
+	}
+	if st := s.Stats(); st.Damaged != 2 { // the manifest, and the segment
+		t.Errorf("%d files were counted as damaged, want 2", st.Damaged)
+	}
+}
+
+// TestSyncsOfACommit: the first commit of an open file, and the one after a
+// refusal, sync their pages before the meta page; the others do not. Without
+// it a cut can put pages of the refused commit under the next one's meta page.
+func TestSyncsOfACommit(t *testing.T) {
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	lane, err := s.Lane(context.Background(), &ingest.Properties{Database: "D", Table: "T", Format: ingest.JSON}, FrameLimit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(size int) error {
+		_, err := s.AppendOne(context.Background(), lane, bytes.Repeat([]byte("x"), size), "")
+		return err
+	}
+	db := s.commit.db // the committer has it to itself only while records wait
+	for i, step := range []struct {
+		size    int
+		refused bool
+		once    bool // bbolt's syncs are off after it
+	}{{10, false, true}, {1 << 20, true, false}, {10, false, true}} {
+		db.MaxSize = 0
+		if step.refused {
+			db.MaxSize = 1
+		}
+		if err := put(step.size); errors.Is(err, ErrFull) != step.refused || !step.refused && err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if db.NoSync != step.once {
+			t.Errorf("step %d: syncs once %v", i, db.NoSync)
+		}
+	}
+}
+
+// TestUnreadable: a page that the system cannot read is damage, which is
+// salvaged around, and no reason for Open to fail.
+func TestUnreadable(t *testing.T) {
+	s, _, _ := smallSpool(t, 3)
+	path := s.commit.active.path
+	metas, err := readMetas(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, _ := metas.newest()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := prove(f, metas.size, newest); !errors.Is(err, errDamaged) || !unreadable(err) {
+		t.Error(err)
+	}
+	elsewhere := newest
+	elsewhere.root = 2
+	g, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := prove(g, metas.size, elsewhere); !errors.Is(err, errDamaged) || unreadable(err) {
+		t.Errorf("a page that can be read: %v", err)
 	}
 }
