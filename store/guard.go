@@ -52,7 +52,8 @@ func (e *commitError) Unwrap() error { return e.err }
 // What a failed Commit leaves behind, read in bbolt v1.5.0 (tx.go): pages are
 // spilled into memory, the file is grown (truncate, fsync), the dirty pages
 // are written and fdatasynced, and only then the meta page of slot txid%2 is
-// written and fdatasynced. Every failure up to there rolls back, and the
+// written and fdatasynced; in the active segment without most of the syncs, see
+// tally.go. Every failure up to there rolls back, and the
 // previous meta page still rules. When the last step fails the meta page may
 // be on disk, or only in the page cache, from where it rules for every later
 // reader of this boot: neither stored nor not stored. Commit does not say

@@ -15,6 +15,10 @@ import (
 // are 0 and 1.
 const createdTxid = 2
 
+// proofMost is more than any segment file has: a commit may take one past
+// MaxSegmentBytes by its own size.
+const proofMost = 4 * MaxSegmentBytes
+
 // proof is what one transaction of a segment file leads to.
 type proof struct {
 	tally     tally
@@ -28,7 +32,7 @@ type proof struct {
 // says that some of it is not what the transaction wrote, or unreadable. Frames that are
 // damaged are no error, as long as their headers are sound.
 func prove(f *os.File, size int64, m boltMeta) (*proof, error) {
-	if m.high < 4 || m.high > uint64(size/m.pageSize) {
+	if m.high < 4 || m.high > uint64(size/m.pageSize) || size > proofMost {
 		return nil, fmt.Errorf("%w: the file has %d bytes and needs %d pages of %d", errDamaged, size, m.high, m.pageSize)
 	}
 	p := &proof{ends: map[uint32]uint64{}}

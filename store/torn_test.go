@@ -176,7 +176,7 @@ func readAll(t *testing.T, s *Store) map[[2]uint64]string {
 // TestTornCommit: whatever subset of a commit's sectors a drive has kept, every
 // record of the commits before is there and nothing of it is taken for damage;
 // of the torn commit there is all or nothing. The control reads the same files
-// without going back to the commit before, and must see what that loses.
+// without going back to the commit before, and must find records missing, or the file refused.
 func TestTornCommit(t *testing.T) {
 	rng := crash.Seed(t)
 	undone, kept, lostWithout := 0, 0, 0
