@@ -36,6 +36,9 @@ var (
 
 	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
 	// was sealed for it by an earlier process, and the transport cannot keep it.
+	// Where a router leads tables to different transports it is also returned by
+	// Table and by Ingest for a table that Options.Tables does not name. Nothing
+	// was stored.
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
 )
 

@@ -104,7 +104,11 @@ func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, er
 		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
 	}
-	if limit := s.caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
+	caps, err := s.kept(p)
+	if err != nil {
+		return nil, err
+	}
+	if limit := caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
 		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
 	}

@@ -32,6 +32,7 @@ type Spool struct {
 	transport transport.Transport
 	caps      transport.Capabilities
 	tracker   transport.Tracker // nil where the transport has none
+	router    transport.Router  // nil where the transport is no router
 	opts      Options
 	log       *slog.Logger
 
@@ -63,12 +64,13 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
 	}
 	o := opts.withDefaults()
-	if err := o.validate(tr.Capabilities()); err != nil {
+	if err := o.validate(capabilitiesBy(tr)); err != nil {
 		return nil, err
 	}
 	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger,
 		dropping: make(chan struct{}, 1)}
 	s.tracker, _ = tr.(transport.Tracker)
+	s.router, _ = tr.(transport.Router)
 	s.lanes.init()
 	s.changes.init()
 	s.sealer = newSealer(s)
@@ -178,10 +180,13 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
+		if err := s.keepsOpen(frame.Lane); err != nil {
+			return err
+		}
 		s.sealer.recovered(frame)
 	}
 	for _, e := range s.store.Live() {
-		if e.Batch.Guarantee == ingest.ExactlyOnce && !s.caps.ExactlyOnce {
+		if e.Batch.Guarantee == ingest.ExactlyOnce && !s.capabilitiesOf(s.destination(&e)).ExactlyOnce {
 			return fmt.Errorf("%w: batch %s of table %s waits to be sent exactly once", ErrGuarantee, e.Batch.ID, e.Batch.Properties.Table)
 		}
 		sealed, err := s.resume(e)
