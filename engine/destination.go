@@ -98,16 +98,13 @@ func (d *sender) wayLocked(destination string) *way {
 	return w
 }
 
-// allowedLocked is how many more attempts may begin on a way now. When there
-// is none, pause is how long until that may change by itself. Each way leaves
-// one sender to each of the others: a destination that has stopped answering
-// does not take all of them with it.
-func (d *sender) allowedLocked(w *way, now time.Time) (n int, pause time.Duration) {
+// allowed is how many more attempts may begin now. When there is none, pause is
+// how long until that may change by itself.
+func (w *way) allowed(now time.Time) (n int, pause time.Duration) {
 	n, pause = w.gate.allowed(now)
 	if n == 0 {
 		return 0, pause
 	}
-	n = min(n, max(1, d.s.opts.Senders-(len(d.ways)-1)))
 	return max(0, n-w.inFlight), time.Hour
 }
 
@@ -115,7 +112,7 @@ func (d *sender) allowedLocked(w *way, now time.Time) (n int, pause time.Duratio
 func (d *sender) passableLocked(now time.Time) (ok bool, pause time.Duration) {
 	pause = time.Hour
 	for _, w := range d.ways {
-		n, until := d.allowedLocked(w, now)
+		n, until := w.allowed(now)
 		ok = ok || n > 0
 		pause = min(pause, until)
 	}

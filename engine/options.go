@@ -33,8 +33,9 @@ type Options struct {
 	// StatusRetention is how long Status answers for settled records. Default 7 days.
 	StatusRetention time.Duration
 
-	// Senders is how many attempts run at the same time, all lanes together.
-	// Each holds the transport's upload buffers. Default 4, at most 256.
+	// Senders is how many attempts run at the same time, all lanes together; with
+	// a router, for each destination. Each holds the transport's upload buffers.
+	// Default 4, at most 256.
 	Senders int
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
 	// time; sending pauses at the bound, and for one table alone at half of it.

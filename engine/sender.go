@@ -67,18 +67,12 @@ type sender struct {
 }
 
 func newSender(s *Spool) *sender {
-	d := &sender{
+	return &sender{
 		s:     s,
 		wake:  make(chan struct{}, 1),
 		lanes: make(map[queueKey]*laneQueue),
 		ways:  make(map[string]*way),
 	}
-	if s.router != nil {
-		for _, to := range s.router.Destinations() {
-			d.wayLocked(to) // nobody else knows the sender yet
-		}
-	}
-	return d
 }
 
 // add queues a sealed batch at its place in its lane.
@@ -198,7 +192,7 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 	defer d.mu.Unlock()
 	passable, wait := d.passableLocked(now)
 	// What is under way may end up awaiting its outcome too.
-	if !passable || d.inFlight >= min(d.s.opts.Senders, room) {
+	if !passable || d.inFlight >= room {
 		return parcel{}, wait, false
 	}
 	for range d.turns {
@@ -217,7 +211,7 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 			continue
 		}
 		w := d.wayLocked(q.key.to)
-		if n, _ := d.allowedLocked(w, now); n == 0 {
+		if n, _ := w.allowed(now); n == 0 {
 			continue // its pause is in wait
 		}
 		p = d.takeLocked(q)

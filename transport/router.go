@@ -18,9 +18,6 @@ type Router interface {
 	// was not begun.
 	Destination(p *ingest.Properties, g ingest.Guarantee, progress []byte) string
 
-	// Destinations are those that new batches may go to.
-	Destinations() []string
-
 	// CapabilitiesOf are those of one destination.
 	CapabilitiesOf(destination string) Capabilities
 }

@@ -104,9 +104,6 @@ func (r *Router) Destination(p *ingest.Properties, g ingest.Guarantee, progress 
 	return r.way(p, g, progress).name
 }
 
-// Destinations are the names of the transports.
-func (r *Router) Destinations() []string { return slices.Sorted(maps.Keys(r.opts.Transports)) }
-
 // CapabilitiesOf are those of one transport. One that is not configured takes
 // nothing, and so breaks nothing.
 func (r *Router) CapabilitiesOf(name string) transport.Capabilities {
