@@ -71,6 +71,17 @@ type ClientOptions struct {
 	// without a data management service. A batch then has at most 4 MiB, of a
 	// line format, in UTF-8.
 	Inline bool
+
+	// Async has commands answer with an operation at once, and asks for its
+	// state: for batches that take longer than a connection lives. An outcome
+	// then comes with the next question, TrackInterval later at the latest. Not
+	// with Inline.
+	Async bool
+
+	// MaxBlobBytes is the raw size from which on a batch of a line format is
+	// uploaded as several blobs of about that size, which one command ingests
+	// in parallel: at most 16. Default 1 GiB; at least 64 KiB.
+	MaxBlobBytes int64
 }
 
 func (o *ClientOptions) withDefaults() ClientOptions {
@@ -93,6 +104,9 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if c.Share == 0 {
 		c.Share = 0.75
 	}
+	if c.MaxBlobBytes == 0 {
+		c.MaxBlobBytes = 1 << 30
+	}
 	return c
 }
 
@@ -112,6 +126,12 @@ func (o *ClientOptions) validate() (errs []error) {
 	if !(o.Share > 0 && o.Share <= 1) {
 		errs = append(errs, &ingest.FieldError{Field: "Share", Value: fmt.Sprint(o.Share), Rule: "must be over 0 and at most 1"})
 	}
+	if o.MaxBlobBytes < 64<<10 {
+		errs = append(errs, &ingest.FieldError{Field: "MaxBlobBytes", Value: fmt.Sprint(o.MaxBlobBytes), Rule: "must be at least 65536"})
+	}
+	if o.Async && o.Inline {
+		errs = append(errs, &ingest.FieldError{Field: "Async", Value: "true", Rule: "must not be set with Inline: the service runs inline commands at once only"})
+	}
 	return errs
 }
 
@@ -123,6 +143,7 @@ type Client struct {
 	ingestion *kusto.Ingestion
 	uploads   *staging.Uploader
 	gate      *gate
+	underWay  underWay
 }
 
 var (
@@ -152,6 +173,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
 	c.gate = newGate(c.opts.Share, c.capacity)
+	c.underWay.slots = make(map[ingest.BatchID]heldSlot)
 	return c, nil
 }
 

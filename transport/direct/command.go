@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kustospool/ingest"
 )
 
@@ -39,10 +41,18 @@ func literal(s string) string {
 // entity is the name of a table: the bracketed form takes any name.
 func entity(name string) string { return "[" + literal(name) + "]" }
 
-// ingestInto is the command that ingests one blob. blobURL holds a SAS; the h
-// keeps it out of the cluster's logs.
-func ingestInto(b *ingest.Batch, blobURL string) string {
-	return ".ingest into table " + entity(b.Properties.Table) + " (h" + literal(blobURL) + ") with (" + properties(b) + ")"
+// ingestInto is the command that ingests blobs, as one operation. Their
+// addresses hold a SAS; the h keeps it out of the cluster's logs.
+func ingestInto(b *ingest.Batch, async bool, blobURLs ...string) string {
+	verb := ".ingest into table "
+	if async {
+		verb = ".ingest async into table "
+	}
+	sources := make([]string, len(blobURLs))
+	for i, u := range blobURLs {
+		sources[i] = "h" + literal(u)
+	}
+	return verb + entity(b.Properties.Table) + " (" + strings.Join(sources, ", ") + ") with (" + properties(b) + ")"
 }
 
 // ingestInline is the command that carries the data. What follows "<|" is data
@@ -128,6 +138,16 @@ func showCommands(ids []string) string {
 		quoted[i] = literal(id)
 	}
 	return ".show commands | where ClientActivityId in (" + strings.Join(quoted, ", ") + ")"
+}
+
+// showOperations asks for operations by their ids. An id stands there as it
+// is, so it must be a [uuid.UUID]'s text.
+func showOperations(ids []uuid.UUID) string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = id.String()
+	}
+	return ".show operations (" + strings.Join(list, ", ") + ")"
 }
 
 // showTagged asks for the extents that a batch left in its table.

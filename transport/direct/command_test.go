@@ -71,7 +71,7 @@ func FuzzCommandCannotBeBrokenOutOf(f *testing.F) {
 		b := &ingest.Batch{ID: ingest.BatchID{1}, Guarantee: ingest.ExactlyOnce, Properties: ingest.Properties{
 			Table: table, Format: ingest.JSON, Mapping: "[" + mapping, Tags: []string{tag}, ZipPattern: "z" + table, Folder: "f" + tag}}
 		valid := func(s string) string { return strings.Map(func(r rune) rune { return r }, s) } // what is no UTF-8 becomes U+FFFD
-		skeleton, values := scan(t, ingestInto(b, uri))
+		skeleton, values := scan(t, ingestInto(b, false, uri))
 		const want = ".ingest into table [''] (h'') with (format='', ingestionMapping='', ingestionMappingType='', tags='', ingestIfNotExists='', zipPattern='', folder='')"
 		if skeleton != want {
 			t.Fatalf("the command is %q", skeleton)
@@ -80,6 +80,9 @@ func FuzzCommandCannotBeBrokenOutOf(f *testing.F) {
 			if values[i] != valid(v) {
 				t.Errorf("literal %d is %q, want %q", i, values[i], valid(v))
 			}
+		}
+		if skeleton, values := scan(t, ingestInto(b, true, uri, tag)); !strings.HasPrefix(skeleton, ".ingest async into table [''] (h'', h'') with (") || values[1] != valid(uri) || values[2] != valid(tag) {
+			t.Fatalf("two blobs: %q", skeleton)
 		}
 		head, data, _ := strings.Cut(ingestInline(b, uri), "<|\n")
 		if skeleton, _ := scan(t, head); !strings.Contains(head, "<|") && (data != uri || !strings.HasPrefix(skeleton, ".ingest inline into table [''] with (")) {
@@ -103,7 +106,7 @@ func TestPropertiesInACommand(t *testing.T) {
 	want := `.ingest into table ['T'] (h'https://a/c/b?sig=s') with (format='csv', ingestionMappingReference='M', ingestionMappingType='Csv', ` +
 		`tags='[\"drop-by:x\"]', ingestIfNotExists='[\"v\"]', creationTime='2026-01-02T03:04:05Z', ` +
 		`validationPolicy='{\"ValidationOptions\":1,\"ValidationImplications\":1}', policy_ingestiontime=true, ignoreFirstRecord=true)`
-	if got := ingestInto(b, "https://a/c/b?sig=s"); got != want {
+	if got := ingestInto(b, false, "https://a/c/b?sig=s"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -18,7 +19,8 @@ import (
 
 // Send makes one attempt, as [transport.Transport] says: upload, slot,
 // command. It runs at most one command, after Journal.Commit. Its Ack is
-// Succeeded, or Skipped where the batch was found in the table.
+// Succeeded, Skipped where the batch was found in the table, or, of an async
+// command, Accepted.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
@@ -31,8 +33,12 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		if err != nil {
 			return transport.Ack{}, err
 		}
-		if v.State.Ingested() {
+		c.underWay.ended(d.Batch.ID, seenVerdict(v))
+		switch {
+		case v.State.Ingested():
 			return transport.Ack{State: ingest.Skipped}, nil
+		case v.State == ingest.Accepted:
+			return transport.Ack{State: ingest.Accepted}, nil // its operation is under way still
 		}
 	}
 	var command string
@@ -47,12 +53,17 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		return transport.Ack{}, err
 	}
+	c.underWay.expire(time.Now())
 	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
 	if err != nil {
 		return transport.Ack{}, err
 	}
 	ack, err := c.run(ctx, d, &p, command)
-	s.release(seen(err))
+	if err == nil && ack.State == ingest.Accepted && d.Batch.Confirm == ingest.ConfirmIngested {
+		c.underWay.hold(d.Batch.ID, s, time.Now()) // Track will see it end
+	} else {
+		s.release(seen(err))
+	}
 	ack.WireBytes = wire
 	return ack, err
 }
@@ -72,7 +83,7 @@ func seen(err error) result {
 // run sends the command, in exactly one HTTP attempt.
 func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, command string) (transport.Ack, error) {
 	id := "KSP.ingest;" + uuid.NewString()
-	p.Requests = append(p.Requests, id)
+	p.Requests, p.Operation = append(p.Requests, id), ""
 	if err := d.Journal.Commit(ctx, p.encode()); err != nil {
 		return transport.Ack{}, fmt.Errorf("journal: %w", err)
 	}
@@ -89,6 +100,9 @@ func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, co
 			return transport.Ack{State: ingest.Skipped}, nil
 		}
 		return transport.Ack{}, err
+	}
+	if c.opts.Async {
+		return c.accepted(ctx, d, p, &tables[0], id)
 	}
 	return c.read(ctx, d.Batch, &tables[0], id)
 }
@@ -141,6 +155,11 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 	if err != nil {
 		return "", 0, err
 	}
+	if cuts, err := c.cuts(ctx, d); err != nil {
+		return "", 0, err
+	} else if len(cuts) > 1 {
+		return c.uploadParts(ctx, d, p, resources.Containers, cuts)
+	}
 	container, b, wire, err := c.uploads.Upload(ctx, d, resources.Containers, p.Blob, func(b staging.Blob) error {
 		p.Blob = b
 		if note := p.encode(); !bytes.Equal(note, d.Progress) {
@@ -159,7 +178,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}
 	}
-	return ingestInto(d.Batch, container.Join(b.Blob)), wire, nil
+	return ingestInto(d.Batch, c.opts.Async, container.Join(b.Blob)), wire, nil
 }
 
 // inline is the command that carries the batch's data.

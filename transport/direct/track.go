@@ -39,6 +39,9 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 		if err != nil && first == nil {
 			first = err
 		}
+		if err := c.operations(ctx, db, list, log); err != nil && first == nil {
+			first = err
+		}
 		for _, p := range list {
 			v, err := c.judge(ctx, p, log)
 			if err != nil {
@@ -47,6 +50,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 				}
 				break // an endpoint that does not answer is not asked about every batch in turn
 			}
+			c.underWay.ended(p.Batch.ID, seenVerdict(v))
 			if v.State != 0 {
 				verdicts = append(verdicts, v)
 			}
@@ -58,8 +62,9 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 // verdict looks for one batch; its State is 0 where nothing can be said.
 func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
 	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
+	err = errors.Join(err, c.operations(ctx, p.Batch.Properties.Database, []transport.Pending{p}, log))
 	v, jerr := c.judge(ctx, p, log)
-	if jerr == nil && (v.State.Ingested() || p.Batch.IngestBy() != "") {
+	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || p.Batch.IngestBy() != "") {
 		// Found, whatever else could not be asked; or not among the table's tags,
 		// and a repeat is under the same tag.
 		return v, nil
@@ -67,7 +72,8 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 	return v, errors.Join(err, jerr)
 }
 
-// logged is what the log of commands says of one.
+// logged is what the log of commands says of one, or the operation that it
+// began.
 type logged struct {
 	state  string
 	reason string
@@ -95,16 +101,20 @@ func (c *Client) log(ctx context.Context, db string, list []transport.Pending) (
 func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, error) {
 	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 	defer cancel()
-	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command})
+	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command, Role: kusto.RoleTrack})
 	if err != nil {
 		return nil, err
 	}
 	return &tables[0], nil
 }
 
-// tagged reports whether the table has an extent with the batch's tag.
+// tagged reports whether the table has an extent with the batch's tag. A table
+// that does not exist has none: that is the lane's trouble, not everybody's.
 func (c *Client) tagged(ctx context.Context, b *ingest.Batch) (bool, error) {
 	t, err := c.ask(ctx, b.Properties.Database, showTagged(b))
+	if kusto.EntityNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -128,7 +138,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 			return v, nil
 		}
 	}
-	if p.Batch.IngestBy() != "" {
+	if p.Batch.IngestBy() != "" && log[progress.latest()].state != "PartiallySucceeded" {
 		there, err := c.tagged(ctx, p.Batch)
 		if err != nil {
 			return v, err
@@ -145,9 +155,19 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 	code := kusto.CodeIn(last.reason)
 	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: kusto.Words(last.reason), RequestID: progress.latest()}
 	switch last.state {
+	case "InProgress", "Scheduled":
+		v.State = ingest.Accepted
+		return v, nil
+	case "Skipped":
+		v.State = ingest.Skipped
+		return v, nil
+	case "PartiallySucceeded":
+		// A repeat would be skipped by the tag, or double what is there: somebody
+		// has to compare the table with the dead letter.
+		failure.Class, failure.Code = transport.Permanent, last.state
 	case "Throttled":
 		failure.Class = transport.Throttled
-	case "Failed":
+	case "Failed", "BadInput":
 		o := kusto.FailureOutcome(code, "")
 		switch {
 		case code != "" && o.State == ingest.Skipped:
@@ -156,6 +176,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 		case code != "" && o.State == ingest.DeadLettered:
 			failure.Class = o.Class
 		}
+	case "Canceled", "Abandoned": // and no extent of it is there
 	default:
 		return v, nil // a state this client does not know is no verdict
 	}
