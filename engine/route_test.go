@@ -367,3 +367,16 @@ func TestRulesAgainstWhatWaits(t *testing.T) {
 		})
 	}
 }
+
+type gauged struct{ *transporttest.Fake }
+
+func (gauged) Figures() []transport.Figure { return []transport.Figure{{Name: "n", Value: 7}} }
+
+func TestStatsHaveTheTransportsFigures(t *testing.T) {
+	if f := open(t, t.TempDir(), gauged{transporttest.NewFake()}, soon()).Stats().Transport; len(f) != 1 || f[0].Value != 7 {
+		t.Errorf("%v", f)
+	}
+	if f := open(t, t.TempDir(), transporttest.NewFake(), soon()).Stats().Transport; f != nil {
+		t.Errorf("%v", f)
+	}
+}

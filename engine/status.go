@@ -8,6 +8,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
 )
 
 // Status tells what became of a record, in this process or in any that opened
@@ -67,6 +68,10 @@ type Stats struct {
 	Awaiting  int             // batches that are accepted, or may be, and await their outcome
 	Attempts  int64           // begun by this process
 	Unhealthy *ingest.Failure // what the destination last failed with; nil when it is well
+
+	// Transport is what the transport tells of itself ([transport.Gauged]): how
+	// much of a cluster's capacity is in use, say. Nil where it tells nothing.
+	Transport []transport.Figure
 }
 
 // Spooled is the number of records that are acknowledged and not yet final.
@@ -75,6 +80,9 @@ func (s Stats) Spooled() int64 { return s.Open + s.Sealed }
 // Stats takes a snapshot.
 func (s *Spool) Stats() Stats {
 	st := Stats{Stats: s.store.Stats()}
+	if g, ok := s.transport.(transport.Gauged); ok {
+		st.Transport = g.Figures()
+	}
 	s.tracking.mu.Lock()
 	st.Awaiting = len(s.tracking.batches)
 	st.Unhealthy = s.tracking.unhealthyLocked()

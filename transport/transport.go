@@ -116,3 +116,16 @@ type Verdict struct {
 	State   ingest.State
 	Failure *Error
 }
+
+// Gauged is the optional power to tell figures of now: how much of a capacity
+// is in use, how often something was refused. The engine asks for them in its
+// Stats. They come from memory, at once.
+type Gauged interface {
+	Figures() []Figure
+}
+
+// Figure is one of them.
+type Figure struct {
+	Name  string // lower case with underscores, "capacity_in_flight"; behind a router with the transport's name and a point before it
+	Value int64
+}

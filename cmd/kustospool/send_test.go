@@ -169,11 +169,14 @@ func TestSend_Modes(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
-			"--mode", mode, "--guarantee", guarantee, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+			"--mode", mode, "--guarantee", guarantee, "--spool", filepath.Join(t.TempDir(), "s"), "--json", "-")
 		s := sim.Stats()
 		streamed := mode == "streaming" || mode == "managed"
 		if got.code != exitOK || sim.Count("D", "T") != 1 || (s.MessagesPosted == 1) != (mode == "queued") || (s.Streamed == 1) != streamed {
 			t.Errorf("%s: %+v, %+v", mode, got, s)
+		}
+		if f := decode[report](t, got.out).Transport; (f["direct.capacity_total"] == kustosim.DefaultCapacity) != (mode == "direct") || (f["managed.streamed"] == 1) != (mode == "managed") {
+			t.Errorf("%s: figures %v", mode, f)
 		}
 		if err := sim.Close(); err != nil {
 			t.Error(err)

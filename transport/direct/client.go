@@ -63,6 +63,10 @@ type ClientOptions struct {
 	// client may use, over 0 to 1. Default 0.75; at least one command.
 	Share float64
 
+	// Limit is shared with other clients of the same cluster; Share is not used
+	// then. Nil is a limit of the client's own.
+	Limit *Limit
+
 	// SlotWait is how long a Send waits for a free slot before it returns
 	// Throttled. Default 30 seconds; at least 10 milliseconds.
 	SlotWait time.Duration
@@ -123,8 +127,8 @@ func (o *ClientOptions) validate() (errs []error) {
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
 	}
-	if !(o.Share > 0 && o.Share <= 1) {
-		errs = append(errs, &ingest.FieldError{Field: "Share", Value: fmt.Sprint(o.Share), Rule: "must be over 0 and at most 1"})
+	if err := checkShare(o.Share); err != nil {
+		errs = append(errs, err)
 	}
 	if o.MaxBlobBytes < 64<<10 {
 		errs = append(errs, &ingest.FieldError{Field: "MaxBlobBytes", Value: fmt.Sprint(o.MaxBlobBytes), Rule: "must be at least 65536"})
@@ -172,7 +176,11 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
-	c.gate = newGate(c.opts.Share, c.capacity)
+	if c.opts.Limit == nil {
+		c.opts.Limit = &Limit{newGate(c.opts.Share)}
+	}
+	c.gate = c.opts.Limit.gate
+	c.gate.askBy(c.capacity)
 	c.underWay.slots = make(map[ingest.BatchID]heldSlot)
 	return c, nil
 }

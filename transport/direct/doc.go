@@ -31,7 +31,8 @@
 // ingestions, which is asked for every minute. A refusal for want of capacity
 // halves the number, and every command that passes raises it slowly again up
 // to that share. [Client.Capacity] shows the figures. The limit is one
-// client's: two clients of a cluster have two.
+// client's, or one [Limit]'s that several clients of a cluster share; another
+// process has its own, and refusals make both give way.
 //
 // No name, mapping, tag or other property can break out of its place in a
 // command: each is one literal with everything that ends one escaped. The

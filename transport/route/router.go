@@ -36,6 +36,7 @@ type Router struct {
 var (
 	_ transport.Router  = (*Router)(nil)
 	_ transport.Tracker = (*Router)(nil)
+	_ transport.Gauged  = (*Router)(nil)
 	_ io.Closer         = (*Router)(nil)
 )
 
@@ -197,6 +198,21 @@ func (r *Router) Track(ctx context.Context, pending []transport.Pending) ([]tran
 
 // Cadence is the shortest pause and the smallest number among the transports.
 func (r *Router) Cadence() (every time.Duration, atMost int) { return r.every, r.atMost }
+
+// Figures are those of all transports, each with the transport's name and a
+// point before it.
+func (r *Router) Figures() []transport.Figure {
+	var all []transport.Figure
+	for _, name := range slices.Sorted(maps.Keys(r.opts.Transports)) {
+		if g, ok := r.opts.Transports[name].(transport.Gauged); ok {
+			for _, f := range g.Figures() {
+				f.Name = name + "." + f.Name
+				all = append(all, f)
+			}
+		}
+	}
+	return all
+}
 
 // Close closes every transport that can be closed.
 func (r *Router) Close() error {

@@ -196,10 +196,21 @@ func TestCapabilitiesAndClose(t *testing.T) {
 	if !r.CapabilitiesOf("first").ExactlyOnce || r.CapabilitiesOf("second").ExactlyOnce {
 		t.Error("the capabilities are not by destination")
 	}
+	g, err := New(Options{Transports: map[string]transport.Transport{"a": gauged{once}, "b": stream}, Default: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := g.Figures(); len(f) != 1 || f[0] != (transport.Figure{Name: "a.n", Value: 7}) {
+		t.Errorf("figures %v", f)
+	}
 	if err := r.Close(); err != nil || !once.Closed() || !stream.Closed() {
 		t.Errorf("Close: %v", err)
 	}
 }
+
+type gauged struct{ *transporttest.Fake }
+
+func (gauged) Figures() []transport.Figure { return []transport.Figure{{Name: "n", Value: 7}} }
 
 // A transport's progress that is too long is refused before it is written.
 func TestProgressTooLong(t *testing.T) {
