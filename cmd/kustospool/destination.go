@@ -106,6 +106,15 @@ func cluster(endpoint string, t target, s *deliverySettings) (transport.Transpor
 	return route.New(routes)
 }
 
+// abandon closes a destination that no spool has taken over.
+func (d *destination) abandon() error {
+	var err error
+	if c, ok := d.transport.(io.Closer); ok {
+		err = c.Close()
+	}
+	return errors.Join(err, d.close())
+}
+
 // spoolDir is the directory to spool in: the named one, a temporary one for
 // sim:, the target's default otherwise.
 func (d *destination) spoolDir(c *console, named string) (string, error) {

@@ -31,6 +31,7 @@
 //	                                 .show commands [| where ClientActivityId == '..' or in (..)],
 //	                                 .show operations [id], .show capacity ingestions,
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
+//	                                 .alter table T policy ingestionbatching '{..}'
 //	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
 //	POST /v1/rest/query, /v2/..      T, T | count, T | take n
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion

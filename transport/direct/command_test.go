@@ -1,62 +1,21 @@
 package direct
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/testutil/literals"
 )
 
-// scan cuts a command into its skeleton, with 'N' for each literal, and the
-// literals' values. It knows only the rule of the language: a literal begins
-// with a quote and ends with the next that no backslash precedes, and no raw
-// newline is in it.
 func scan(t *testing.T, command string) (skeleton string, values []string) {
-	var out, lit strings.Builder
-	inside := false
-	for i := 0; i < len(command); i++ {
-		c := command[i]
-		switch {
-		case !inside && c == '\'':
-			inside = true
-			lit.Reset()
-		case !inside:
-			out.WriteByte(c)
-		case c == '\'':
-			inside = false
-			out.WriteString("''")
-			values = append(values, lit.String())
-		case c == '\\' && i+1 < len(command):
-			i++
-			switch command[i] {
-			case 'n':
-				lit.WriteByte('\n')
-			case 'r':
-				lit.WriteByte('\r')
-			case 't':
-				lit.WriteByte('\t')
-			case 'u':
-				n, err := strconv.ParseUint(command[i+1:i+5], 16, 32)
-				if err != nil {
-					t.Fatalf("a bad escape in %q", command)
-				}
-				lit.WriteRune(rune(n))
-				i += 4
-			default:
-				lit.WriteByte(command[i])
-			}
-		case c < ' ':
-			t.Fatalf("a raw control character %q in a literal of %q", c, command)
-		default:
-			lit.WriteByte(c)
-		}
+	t.Helper()
+	skeleton, values, err := literals.Split(command)
+	if err != nil {
+		t.Fatalf("%v in %q", err, command)
 	}
-	if inside {
-		t.Fatalf("a literal of %q does not end", command)
-	}
-	return out.String(), values
+	return skeleton, values
 }
 
 // No name, mapping, tag or address can break out of its place in a command:
