@@ -52,10 +52,32 @@ func settle(t testing.TB, sim *kustosim.Sim) {
 
 // What the suite sends is exactly-once, so this is the way by the queue.
 func TestContract(t *testing.T) {
-	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, New: func(t *testing.T) *transporttest.Target {
+	suite(t, 5<<20, func(c *Client) transport.Transport { return c }, kustosim.Queue, "")
+}
+
+// streams is the client as one that keeps at-least-once only: what the suite
+// sends then is streamed.
+type streams struct{ *Client }
+
+func (streams) Capabilities() transport.Capabilities { return transport.Capabilities{} }
+
+func (s streams) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	if d.Batch.Guarantee == ingest.ExactlyOnce {
+		return transport.Ack{}, errors.New("these are streams")
+	}
+	return s.Client.Send(ctx, d)
+}
+
+func TestContractOfStreams(t *testing.T) {
+	suite(t, 3<<20, func(c *Client) transport.Transport { return streams{c} }, kustosim.Engine, "/rest/ingest/")
+}
+
+// suite runs the contract; lost is where a reply gets lost.
+func suite(t *testing.T, large int, as func(*Client) transport.Transport, lost kustosim.Host, path string) {
+	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, LargeBytes: large, New: func(t *testing.T) *transporttest.Target {
 		sim, client := open(t)
 		return &transporttest.Target{
-			Transport: client,
+			Transport: as(client),
 			Settle:    func(t testing.TB) { settle(t, sim) },
 			Prepare: func(t testing.TB, p ingest.Properties) {
 				if err := sim.CreateTable(p.Database, p.Table); err != nil {
@@ -79,7 +101,7 @@ func TestContract(t *testing.T) {
 			},
 			Secrets: []string{"sig=", "authorizationContext"},
 			LoseReply: func(testing.TB) {
-				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Times: 1})
+				sim.Fault(lost, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: path, Times: 1})
 			},
 		}
 	}})

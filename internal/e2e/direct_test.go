@@ -1,0 +1,135 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/ledger"
+	"kustospool/transport/direct"
+)
+
+func openDirect(t testing.TB, dir, endpoint string, c *direct.ClientOptions, o *engine.Options) *engine.Spool {
+	t.Helper()
+	client, err := direct.NewClient(endpoint, nil, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := engine.Open(dir, client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing the spool: %v", err)
+		}
+	})
+	return s
+}
+
+// Each ambiguous reply, to one command in three, through the whole engine:
+// exactly one copy of each record, with commands that answer at their end and
+// with async ones.
+func TestAmbiguousRepliesToCommands(t *testing.T) {
+	for name, fault := range map[string]kustosim.Fault{
+		"504 after":   {Kind: kustosim.RespondLate, Status: 504},
+		"520 after":   {Kind: kustosim.RespondLate, Status: 520},
+		"reset after": {Kind: kustosim.DropReply},
+		"504 instead": {Kind: kustosim.Respond, Status: 504},
+		"reset":       {Kind: kustosim.DropRequest},
+	} {
+		for _, async := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, async=%t", name, async), func(t *testing.T) {
+				t.Parallel()
+				sim := startSim(t, nil)
+				fault.PathContains, fault.Every = ".ingest", 3
+				sim.Fault(kustosim.Engine, fault)
+				o := quick()
+				o.Batch.MaxBytes = 2 << 10
+				s := openDirect(t, t.TempDir(), sim.Endpoint(), &direct.ClientOptions{Async: async, TrackInterval: 20 * time.Millisecond}, o)
+				books := &ledger.Ledger{}
+				for i := range 200 {
+					text := record(1, i)
+					r, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(text)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					books.Acked(r.ID.String(), text)
+				}
+				drain(t, s, time.Minute)
+				balanced(t, sim, books, ledger.ExactlyOnce)
+				conserved(t, s)
+				if sim.Stats().FaultsStruck == 0 {
+					t.Error("no reply was ambiguous")
+				}
+			})
+		}
+	}
+}
+
+// 64 lanes of an engine against a cluster that takes 6 commands of half
+// a second each: never more than 6 under way, none refused, and the time is
+// within a tenth of what the capacity needs. (On the clock of the machine,
+// because sockets do not wait on a virtual one; the gate alone is tested on
+// that.)
+func TestSixtyFourLanesWithinTheCapacity(t *testing.T) {
+	const lanes, capacity, each, takes = 64, 6, 3, 500 * time.Millisecond
+	sim := startSim(t, &kustosim.Options{IngestCapacity: capacity, IngestTime: takes, AutoCreate: true})
+	o := quick()
+	o.Batch.MaxRecords, o.Senders = 1, lanes
+	s := openDirect(t, t.TempDir(), sim.Endpoint(), &direct.ClientOptions{Share: 1, SlotWait: time.Minute, TrackInterval: time.Second}, o)
+	var producers sync.WaitGroup
+	begun := time.Now()
+	for lane := range lanes {
+		producers.Go(func() {
+			p := telemetry
+			p.Table = fmt.Sprint("T", lane)
+			for i := range each {
+				if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: p, Data: []byte(record(lane, i))}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	producers.Wait()
+	drain(t, s, 2*time.Minute)
+	took, optimum := time.Since(begun), lanes*each*takes/capacity
+	figures := map[string]int64{}
+	for _, f := range s.Stats().Transport {
+		figures[f.Name] = f.Value
+	}
+	t.Logf("%d commands in %v, optimum %v; peak %d, refused %d; %v", lanes*each, took.Round(time.Millisecond), optimum, sim.PeakIngestions(), sim.Stats().Throttled, figures)
+	if sim.PeakIngestions() > capacity || sim.Stats().Throttled != 0 || figures["capacity_throttled"] != 0 || figures["capacity_peak"] > capacity {
+		t.Errorf("peak %d, %d refused, figures %v", sim.PeakIngestions(), sim.Stats().Throttled, figures)
+	}
+	if took > optimum*11/10 {
+		t.Errorf("%v for an optimum of %v", took, optimum)
+	}
+	if st := s.Stats(); st.Ingested != lanes*each {
+		t.Errorf("%d ingested", st.Ingested)
+	}
+}
+
+// A stream keeps no exactly-once, and Open says so before anything is stored.
+func TestStreamingRefusesExactlyOnce(t *testing.T) {
+	client, err := direct.NewStreamingClient("http://127.0.0.1:1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	o := quick()
+	if _, err := engine.Open(t.TempDir(), client, o); !errors.Is(err, engine.ErrGuarantee) || !strings.Contains(err.Error(), "Options.Guarantee") {
+		t.Errorf("Open: %v", err)
+	}
+	o.Guarantee = ingest.AtLeastOnce
+	o.Tables = map[engine.TableName]engine.TableOptions{{Database: "D", Table: "T"}: {Guarantee: ingest.ExactlyOnce}}
+	if _, err := engine.Open(t.TempDir(), client, o); !errors.Is(err, engine.ErrGuarantee) || !strings.Contains(err.Error(), "D.T") {
+		t.Errorf("Open with one table: %v", err)
+	}
+}
