@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
 	"kustospool/transport/dir"
@@ -94,6 +95,9 @@ func cluster(endpoint string, t target, s *deliverySettings) (transport.Transpor
 	}
 	if modes[s.mode] == nil {
 		return nil, usagef("--mode %q: must be queued, direct, streaming or managed", s.mode)
+	}
+	if s.mode == "streaming" && s.guarantee != ingest.AtLeastOnce.String() {
+		return nil, usagef("--mode streaming: a stream has no tag by which the service could skip a repeat; give --guarantee at-least-once, or a mode that keeps exactly-once: queued, direct, managed")
 	}
 	// All of them, because what an earlier run began in another mode is settled
 	// in that mode. None opens a connection before it is used.
