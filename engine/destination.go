@@ -83,6 +83,7 @@ func (s *Spool) progressLimit() int {
 // way is what the sender knows of one destination. It is guarded by the
 // sender's lock.
 type way struct {
+	to       string
 	gate     breaker
 	inFlight int
 	failure  *ingest.Failure // what the destination last failed with; nil when well
@@ -92,40 +93,46 @@ type way struct {
 func (d *sender) wayLocked(destination string) *way {
 	w := d.ways[destination]
 	if w == nil {
-		w = &way{gate: newBreaker(d.s.opts.Senders)}
+		w = &way{to: destination, gate: newBreaker(d.s.opts.Senders)}
 		d.ways[destination] = w
 	}
 	return w
 }
 
-// allowed is how many more attempts may begin now. When there is none, pause is
-// how long until that may change by itself.
-func (w *way) allowed(now time.Time) (n int, pause time.Duration) {
-	n, pause = w.gate.allowed(now)
+// openLocked reports whether an attempt may begin on a way now; pause is how
+// long it is at most until that may change by itself. What is under way may end
+// up awaiting its outcome, so there must be room for that too.
+func (d *sender) openLocked(w *way, now time.Time) (ok bool, pause time.Duration) {
+	n, pause := w.gate.allowed(now)
 	if n == 0 {
-		return 0, pause
+		return false, pause
 	}
-	return max(0, n-w.inFlight), time.Hour
+	return w.inFlight < min(n, d.s.tracking.room(w.to)), time.Hour
 }
 
-// passableLocked reports whether an attempt may begin on any way now.
-func (d *sender) passableLocked(now time.Time) (ok bool, pause time.Duration) {
+// anyOpenLocked is openLocked of any way.
+func (d *sender) anyOpenLocked(now time.Time) (ok bool, pause time.Duration) {
 	pause = time.Hour
 	for _, w := range d.ways {
-		n, until := w.allowed(now)
-		ok = ok || n > 0
+		open, until := d.openLocked(w, now)
+		ok = ok || open
 		pause = min(pause, until)
 	}
 	return ok, pause
 }
 
 // unhealthyLocked is what a destination last failed with, the latest of all.
-func (d *sender) unhealthyLocked() *ingest.Failure {
-	var latest *ingest.Failure
+func (d *sender) unhealthyLocked() (latest *ingest.Failure) {
 	for _, w := range d.ways {
-		if w.failure != nil && (latest == nil || w.failure.At.After(latest.At)) {
-			latest = w.failure
-		}
+		latest = later(latest, w.failure)
 	}
 	return latest
+}
+
+// later is the later one of two failures; either may be nil.
+func later(a, b *ingest.Failure) *ingest.Failure {
+	if a == nil || b != nil && b.At.After(a.At) {
+		return b
+	}
+	return a
 }

@@ -38,8 +38,8 @@ type Options struct {
 	// Default 4, at most 256.
 	Senders int
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
-	// time; sending pauses at the bound, and for one table alone at half of it.
-	// Default 1000.
+	// time, with a router for each destination; sending pauses at the bound, and
+	// for one table alone at half of it. Default 1000.
 	MaxUnconfirmed int
 	// AttemptTimeout bounds one attempt. Default 10 minutes: a 100 MiB batch
 	// at 10:1 over a 200 kbit/s link.

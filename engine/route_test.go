@@ -281,6 +281,54 @@ func TestDestinationsDoNotDelayEachOther(t *testing.T) {
 	}
 }
 
+// Many batches that await an outcome which does not come, from a destination
+// that is silent or gone, leave the others all of their room.
+func TestSilentOutcomesLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, bad, good := t.TempDir(), transporttest.NewFake(), transporttest.NewFake()
+		never := make(chan struct{})
+		bad.Decide(func(*transport.Delivery) (transporttest.Step, bool) { return transporttest.Step{Verdicts: never}, true })
+		tr := func(names ...string) transport.Transport {
+			o := route.Options{Transports: map[string]transport.Transport{}, Default: names[0]}
+			for _, name := range names {
+				o.Transports[name] = lasting{map[string]*transporttest.Fake{"bad": bad, "good": good}[name].Tracking()}
+			}
+			r, err := route.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		o := soon()
+		o.Batch.MaxRecords, o.MaxUnconfirmed = 1, 10
+		s := open(t, dir, tr("bad", "good"), o)
+		for i := range 30 {
+			put(t, s, in("D", i%6), row(i))
+		}
+		time.Sleep(time.Minute)
+		if n := s.Stats().Awaiting; n < 9 || n > 10 {
+			t.Fatalf("%d batches await their outcome, want the bound of 10", n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, names := range [][]string{{"good", "bad"}, {"good"}} {
+			s := open(t, dir, tr(names...), o)
+			n := len(good.AllRows())
+			for i := range 20 {
+				put(t, s, in("D", i%6), row(100*len(names)+i))
+			}
+			time.Sleep(time.Minute)
+			if got := len(good.AllRows()) - n; got < 20 {
+				t.Errorf("with %v: %d of 20 records arrived by the other way", names, got)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // stuck does not answer questions either.
 type stuck struct{ *transporttest.TrackingFake }
 

@@ -187,12 +187,10 @@ func (d *sender) run(ctx context.Context) {
 // pick takes the next batch that may be attempted now. When there is none,
 // wait is how long it can be until there is, if nothing else happens.
 func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
-	room := d.s.tracking.room()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	passable, wait := d.passableLocked(now)
-	// What is under way may end up awaiting its outcome too.
-	if !passable || d.inFlight >= room {
+	open, wait := d.anyOpenLocked(now)
+	if !open {
 		return parcel{}, wait, false
 	}
 	for range d.turns {
@@ -201,17 +199,17 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 		if len(q.queue) == 0 || q.failures > 0 && (q.inFlight > 0 || d.s.tracking.awaits(q.probe)) {
 			continue
 		}
+		w := d.wayLocked(q.key.to)
 		// A lane may await as many outcomes as it leaves free for the others:
 		// one table of which nothing is heard must not stop them.
-		if d.s.tracking.inLane(q.key.lane)+q.inFlight >= room-d.inFlight {
+		if d.s.tracking.inLane(q.key)+q.inFlight >= d.s.tracking.room(w.to)-w.inFlight {
 			continue
 		}
 		if until := q.notBefore.Sub(now); until > 0 {
 			wait = min(wait, until)
 			continue
 		}
-		w := d.wayLocked(q.key.to)
-		if n, _ := w.allowed(now); n == 0 {
+		if open, _ := d.openLocked(w, now); !open {
 			continue // its pause is in wait
 		}
 		p = d.takeLocked(q)

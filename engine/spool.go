@@ -22,7 +22,8 @@ import (
 //
 //	sealer    one; cuts batches out of the lanes' open ranges
 //	sender    one dispatcher, and one goroutine for each attempt under way
-//	tracker   one; asks for outcomes and resolves unknown attempts
+//	tracker   one dispatcher, and one goroutine for each question under way, one
+//	          a destination; asks for outcomes and resolves unknown attempts
 //
 // Close joins them all. The store has goroutines of its own and joins them in
 // its Close.

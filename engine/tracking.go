@@ -31,6 +31,8 @@ type awaited struct {
 	asked    bool      // and answered, though not with an outcome
 }
 
+func (w *awaited) key() queueKey { return queueKey{w.lane, w.to} }
+
 // tracking asks the destination what became of batches, and resolves attempts
 // of unknown outcome: it looks for them for a while and then has them sent
 // again, under the same tag.
@@ -42,7 +44,7 @@ type tracking struct {
 
 	mu      sync.Mutex // guards everything below
 	batches map[ingest.BatchID]*awaited
-	byLane  map[uint32]int
+	byLane  map[queueKey]int
 	asked   map[string]*inquiry // by destination
 }
 
@@ -50,6 +52,7 @@ type tracking struct {
 // time, each destination's beside the others', so that one that does not
 // answer delays none.
 type inquiry struct {
+	awaited  int // batches
 	underWay bool
 	failures int             // in a row
 	until    time.Time       // when to ask again after a failure
@@ -58,7 +61,7 @@ type inquiry struct {
 
 func newTracking(s *Spool) *tracking {
 	t := &tracking{s: s, every: time.Hour, atMost: 1, wake: make(chan struct{}, 1),
-		batches: make(map[ingest.BatchID]*awaited), byLane: make(map[uint32]int), asked: make(map[string]*inquiry)}
+		batches: make(map[ingest.BatchID]*awaited), byLane: make(map[queueKey]int), asked: make(map[string]*inquiry)}
 	if s.tracker != nil {
 		t.every, t.atMost = s.tracker.Cadence()
 		t.every, t.atMost = max(t.every, time.Millisecond), max(t.atMost, 1)
@@ -66,11 +69,11 @@ func newTracking(s *Spool) *tracking {
 	return t
 }
 
-// room is how many more batches may await their outcome.
-func (t *tracking) room() int {
+// room is how many more batches of a destination may await their outcome.
+func (t *tracking) room(to string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.s.opts.MaxUnconfirmed - len(t.batches)
+	return t.s.opts.MaxUnconfirmed - t.inquiryLocked(to).awaited
 }
 
 // add awaits the outcome of an accepted or unknown batch.
@@ -87,9 +90,11 @@ func (t *tracking) add(e store.Entry) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.batches[w.id] == nil {
-		t.byLane[w.lane]++
+	if old := t.batches[w.id]; old != nil { // unknown before, accepted now
+		t.dropLocked(old)
 	}
+	t.byLane[w.key()]++
+	t.inquiryLocked(w.to).awaited++
 	t.batches[w.id] = w
 	signal(t.wake)
 }
@@ -101,32 +106,34 @@ func (t *tracking) awaits(id ingest.BatchID) bool {
 	return t.batches[id] != nil
 }
 
-// inLane is how many batches of the lane await their outcome.
-func (t *tracking) inLane(lane uint32) int {
+// inLane is how many batches of the lane await their outcome from a destination.
+func (t *tracking) inLane(key queueKey) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byLane[lane]
+	return t.byLane[key]
 }
 
 func (t *tracking) remove(id ingest.BatchID) {
 	t.mu.Lock()
 	if w := t.batches[id]; w != nil {
-		delete(t.batches, id)
-		if t.byLane[w.lane]--; t.byLane[w.lane] == 0 {
-			delete(t.byLane, w.lane)
-		}
+		t.dropLocked(w)
 	}
 	t.mu.Unlock()
 	signal(t.s.sender.wake) // there is room again
 }
 
+func (t *tracking) dropLocked(w *awaited) {
+	delete(t.batches, w.id)
+	t.inquiryLocked(w.to).awaited--
+	if t.byLane[w.key()]--; t.byLane[w.key()] == 0 {
+		delete(t.byLane, w.key())
+	}
+}
+
 // unhealthyLocked is the latest failure to ask.
-func (t *tracking) unhealthyLocked() *ingest.Failure {
-	var latest *ingest.Failure
+func (t *tracking) unhealthyLocked() (latest *ingest.Failure) {
 	for _, q := range t.asked {
-		if q.failure != nil && (latest == nil || q.failure.At.After(latest.At)) {
-			latest = q.failure
-		}
+		latest = later(latest, q.failure)
 	}
 	return latest
 }
