@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -104,9 +105,11 @@ func (r *report) writeText(w io.Writer) error {
 	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
 	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
-	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
 	for _, name := range slices.Sorted(maps.Keys(r.Transport)) {
-		line(name, r.Transport[name], "")
+		if strings.HasSuffix(name, "_throttled") {
+			rare("refused", r.Transport[name], "by the cluster for want of capacity, and sent again")
+		}
 	}
+	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
 	return t.Flush()
 }

@@ -116,6 +116,27 @@ func TestSixtyFourLanesWithinTheCapacity(t *testing.T) {
 	}
 }
 
+// Async commands hold their share of the capacity until they have ended, which
+// is long after Send has returned.
+func TestAsyncCommandsWithinTheCapacity(t *testing.T) {
+	const lanes, capacity = 48, 6
+	sim := startSim(t, &kustosim.Options{IngestCapacity: capacity, IngestTime: 100 * time.Millisecond, AutoCreate: true})
+	o := quick()
+	o.Batch.MaxRecords, o.Senders = 1, lanes
+	s := openDirect(t, t.TempDir(), sim.Endpoint(), &direct.ClientOptions{Async: true, Share: 1, SlotWait: time.Minute, TrackInterval: 20 * time.Millisecond}, o)
+	for lane := range lanes {
+		p := telemetry
+		p.Table = fmt.Sprint("T", lane)
+		if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: p, Data: []byte(record(lane, 0))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(t, s, time.Minute)
+	if sim.PeakIngestions() > capacity || sim.PeakIngestions() < capacity-1 || sim.Stats().Throttled != 0 || s.Stats().Ingested != lanes {
+		t.Errorf("peak %d, %d refused, %d ingested", sim.PeakIngestions(), sim.Stats().Throttled, s.Stats().Ingested)
+	}
+}
+
 // A stream keeps no exactly-once, and Open says so before anything is stored.
 func TestStreamingRefusesExactlyOnce(t *testing.T) {
 	client, err := direct.NewStreamingClient("http://127.0.0.1:1", nil, nil)

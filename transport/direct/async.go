@@ -39,15 +39,15 @@ func (c *Client) accepted(ctx context.Context, d *transport.Delivery, p *progres
 	return transport.Ack{State: ingest.Accepted}, nil
 }
 
-// operations adds to the log what the cluster says of the batches' operations,
-// under the request ids that began them. What the log knows already counts
-// more: the service keeps operations for six hours when asked by id.
-func (c *Client) operations(ctx context.Context, db string, list []transport.Pending, log map[string]logged) error {
+// operations adds to found what the cluster says of the batches' operations,
+// under the request ids that began them. It forgets an operation six hours
+// after its end; the log of commands knows it for a month.
+func (c *Client) operations(ctx context.Context, db string, list []transport.Pending, found map[string]logged) error {
 	var ids []uuid.UUID
 	request := make(map[uuid.UUID]string)
 	for _, p := range list {
 		progress := decodeProgress(p.Progress)
-		if id, ok := progress.operation(); ok && log[progress.latest()].state == "" {
+		if id, ok := progress.operation(); ok {
 			ids = append(ids, id)
 			request[id] = progress.latest()
 		}
@@ -60,7 +60,7 @@ func (c *Client) operations(ctx context.Context, db string, list []transport.Pen
 		for i := range t.Rows { // of an operation with several rows the last one holds
 			id, err := uuid.Parse(t.Text(i, "OperationId"))
 			if err == nil && request[id] != "" {
-				log[request[id]] = logged{t.Text(i, "State"), t.Text(i, "Status")}
+				found[request[id]] = logged{t.Text(i, "State"), t.Text(i, "Status")}
 			}
 		}
 	}

@@ -39,6 +39,8 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 			return transport.Ack{State: ingest.Skipped}, nil
 		case v.State == ingest.Accepted:
 			return transport.Ack{State: ingest.Accepted}, nil // its operation is under way still
+		case v.Failure != nil && v.Failure.Code == statePartial:
+			return transport.Ack{}, v.Failure
 		}
 	}
 	var command string
@@ -109,18 +111,27 @@ func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, co
 
 const noExtent = "00000000-0000-0000-0000-000000000000"
 
+// partial is why a batch that was ingested in part is not repeated: the service
+// would skip it by its tag, or double the part.
+const partial = "the command ended with errors and some of its rows are in the table; compare it with the dead letter"
+
 // read judges the command's reply: one row for each extent it made (protocol
 // reference section 8.1). None made means that a tag stopped it, or that the
 // data had no records; the table's extents tell which.
 func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id string) (transport.Ack, error) {
-	made := false
+	made, errs := false, false
 	for i := range t.Rows {
-		if errs := strings.ToLower(t.Text(i, "HasErrors")); errs == "true" || errs == "1" {
-			return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, Code: "HasErrors", RequestID: id,
-				Message: "the command ended with errors and may have ingested"}
-		}
+		flag := strings.ToLower(t.Text(i, "HasErrors"))
+		errs = errs || flag == "true" || flag == "1"
 		extent := t.Text(i, "ExtentId")
 		made = made || extent != "" && extent != noExtent
+	}
+	switch {
+	case made && errs:
+		return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Permanent, Code: statePartial, RequestID: id, Message: partial}
+	case errs:
+		return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, Code: "HasErrors", RequestID: id,
+			Message: "the command ended with errors and names no extent"}
 	}
 	if made {
 		return transport.Ack{State: ingest.Succeeded}, nil

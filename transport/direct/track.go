@@ -39,9 +39,6 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 		if err != nil && first == nil {
 			first = err
 		}
-		if err := c.operations(ctx, db, list, log); err != nil && first == nil {
-			first = err
-		}
 		for _, p := range list {
 			v, err := c.judge(ctx, p, log)
 			if err != nil {
@@ -62,7 +59,6 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 // verdict looks for one batch; its State is 0 where nothing can be said.
 func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
 	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
-	err = errors.Join(err, c.operations(ctx, p.Batch.Properties.Database, []transport.Pending{p}, log))
 	v, jerr := c.judge(ctx, p, log)
 	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || p.Batch.IngestBy() != "") {
 		// Found, whatever else could not be asked; or not among the table's tags,
@@ -72,6 +68,13 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 	return v, errors.Join(err, jerr)
 }
 
+// States that more than one place looks for.
+const (
+	stateInProgress = "InProgress"
+	stateScheduled  = "Scheduled"
+	statePartial    = "PartiallySucceeded"
+)
+
 // logged is what the log of commands says of one, or the operation that it
 // began.
 type logged struct {
@@ -79,23 +82,30 @@ type logged struct {
 	reason string
 }
 
-// log asks the log of commands about every command of these batches.
+// log asks about every command of these batches: about the operations of those
+// that are known to have begun one, and in the log of commands about the rest.
+// What was found before an error holds.
 func (c *Client) log(ctx context.Context, db string, list []transport.Pending) (map[string]logged, error) {
+	found := make(map[string]logged)
+	err := c.operations(ctx, db, list, found)
 	var ids []string
 	for _, p := range list {
-		ids = append(ids, decodeProgress(p.Progress).Requests...)
+		for _, id := range decodeProgress(p.Progress).Requests {
+			if found[id].state == "" {
+				ids = append(ids, id)
+			}
+		}
 	}
-	found := make(map[string]logged)
 	for chunk := range slices.Chunk(ids, logAtMost) {
-		t, err := c.ask(ctx, db, showCommands(chunk))
-		if err != nil {
-			return found, err
+		t, askErr := c.ask(ctx, db, showCommands(chunk))
+		if askErr != nil {
+			return found, errors.Join(err, askErr)
 		}
 		for i := range t.Rows {
 			found[t.Text(i, "ClientActivityId")] = logged{t.Text(i, "State"), t.Text(i, "FailureReason")}
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, error) {
@@ -138,7 +148,13 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 			return v, nil
 		}
 	}
-	if p.Batch.IngestBy() != "" && log[progress.latest()].state != "PartiallySucceeded" {
+	last, known := log[progress.latest()]
+	switch last.state {
+	case stateInProgress, stateScheduled:
+		v.State = ingest.Accepted
+		return v, nil
+	}
+	if p.Batch.IngestBy() != "" && last.state != statePartial {
 		there, err := c.tagged(ctx, p.Batch)
 		if err != nil {
 			return v, err
@@ -148,20 +164,16 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 			return v, nil
 		}
 	}
-	last, known := log[progress.latest()]
 	if !known {
 		return v, nil
 	}
 	code := kusto.CodeIn(last.reason)
 	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: kusto.Words(last.reason), RequestID: progress.latest()}
 	switch last.state {
-	case "InProgress", "Scheduled":
-		v.State = ingest.Accepted
-		return v, nil
 	case "Skipped":
 		v.State = ingest.Skipped
 		return v, nil
-	case "PartiallySucceeded":
+	case statePartial:
 		// A repeat would be skipped by the tag, or double what is there: somebody
 		// has to compare the table with the dead letter.
 		failure.Class, failure.Code = transport.Permanent, last.state
