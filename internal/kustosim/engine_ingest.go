@@ -107,6 +107,13 @@ func (s *Sim) carryOut(ctx context.Context, done *loggedCommand, in *ingestion, 
 		return nil, e
 	}
 	defer s.commands.leave()
+	s.change.notify()
+	if hold := s.ingestor.faults.strike(in, Hold); hold != nil {
+		select {
+		case <-hold.removed:
+		case <-s.done:
+		}
+	}
 	if s.opts.IngestTime > 0 {
 		timer := time.NewTimer(s.opts.IngestTime)
 		defer timer.Stop()

@@ -133,8 +133,9 @@ func TestIngestInline(t *testing.T) {
 // An async command answers with its operation at once and is carried out behind
 // that; what would be an error reply is the state of the operation.
 func TestIngestAsync(t *testing.T) {
-	c := start(t, &Options{IngestTime: 200 * time.Millisecond, IngestCapacity: 1})
+	c := start(t, &Options{IngestCapacity: 1})
 	c.create(Column{"a", "long"})
+	release := c.sim.IngestFault("db1", "t1", IngestFault{Kind: Hold})
 	good := c.upload("1.csv", "1\n")
 	begin := func(id, with string) string {
 		status, rows, text := c.run(id, ".ingest async into table t1 (h'"+good+"') with (format='csv'"+with+")")
@@ -162,6 +163,7 @@ func TestIngestAsync(t *testing.T) {
 	c.wait(func() bool { return c.sim.PeakIngestions() == 1 })
 	over := begin("r2", "")
 	c.wait(func() bool { return c.sim.Stats().Throttled == 1 })
+	release()
 	idle()
 	if s := state(first); s != "Completed" || c.logged("r1") != "Completed" || c.sim.Count("db1", "t1") != 1 {
 		t.Errorf("at its end: %s, in the log %q, %d rows", s, c.logged("r1"), c.sim.Count("db1", "t1"))
@@ -191,8 +193,9 @@ func TestIngestAsync(t *testing.T) {
 }
 
 func TestCapacityAndThrottling(t *testing.T) {
-	c := start(t, &Options{IngestTime: 300 * time.Millisecond, IngestCapacity: 2})
+	c := start(t, &Options{IngestCapacity: 2})
 	c.create(Column{"a", "long"})
+	release := c.sim.IngestFault("db1", "t1", IngestFault{Kind: Hold})
 	good := c.upload("1.csv", "1\n")
 	capacity := func() (total, consumed, remaining float64) {
 		rows := c.command("", ".show capacity ingestions")
@@ -218,6 +221,7 @@ func TestCapacityAndThrottling(t *testing.T) {
 	if status != 429 || !strings.Contains(text, "Throttled") || c.logged("b") != "Throttled" {
 		t.Errorf("a third: %d %s, in the log %q", status, text, c.logged("b"))
 	}
+	release()
 	c.wait(func() bool { return c.sim.CommandsUnderWay() == 0 })
 	if status, _, _ := c.run("b2", into); status != 200 || c.sim.Count("db1", "t1") != 3 {
 		t.Errorf("afterwards: %d, %d rows", status, c.sim.Count("db1", "t1"))

@@ -118,7 +118,8 @@ func TestAsyncLostInBetween(t *testing.T) {
 // While the operation is under way it holds its slot, Track says accepted, and
 // another attempt sends nothing. The next process finds it by its id.
 func TestAsyncUnderWay(t *testing.T) {
-	sim := startSim(t, &kustosim.Options{AutoCreate: true, IngestTime: time.Second})
+	sim := startSim(t, &kustosim.Options{AutoCreate: true})
+	release := sim.IngestFault("", "", kustosim.IngestFault{Kind: kustosim.Hold})
 	client := asyncClient(t, sim)
 	b, j := jsonBatch(ingest.AtLeastOnce), &transporttest.Journal{}
 	d := &transport.Delivery{Batch: b, Attempt: 1, Payload: transporttest.Bytes(lines), Journal: j}
@@ -143,6 +144,7 @@ func TestAsyncUnderWay(t *testing.T) {
 	if ack, err = next.Send(t.Context(), d); err != nil || ack.State != ingest.Accepted {
 		t.Errorf("again: %v, %v", ack, err)
 	}
+	release()
 	settled(t, sim)
 	vs, err := client.Track(t.Context(), []transport.Pending{{Batch: b, Progress: j.Last()}})
 	if err != nil || len(vs) != 1 || vs[0].State != ingest.Succeeded {
@@ -159,7 +161,8 @@ func TestAsyncUnderWay(t *testing.T) {
 // Over capacity the operation ends as throttled: the client is told late, takes
 // less, and the batch is sent again.
 func TestAsyncThrottled(t *testing.T) {
-	sim := startSim(t, &kustosim.Options{AutoCreate: true, IngestCapacity: 1, IngestTime: 500 * time.Millisecond})
+	sim := startSim(t, &kustosim.Options{AutoCreate: true, IngestCapacity: 1})
+	release := sim.IngestFault("", "", kustosim.IngestFault{Kind: kustosim.Hold})
 	other, client := asyncClient(t, sim), asyncClient(t, sim)
 	b1, b2 := jsonBatch(ingest.ExactlyOnce), jsonBatch(ingest.ExactlyOnce)
 	b2.ID[0]++
@@ -186,6 +189,7 @@ func TestAsyncThrottled(t *testing.T) {
 	if f := client.Capacity(); f.Throttled != 1 || f.InFlight != 0 {
 		t.Errorf("%+v", f)
 	}
+	release()
 	settled(t, sim)
 	d.Attempt, d.Progress = 2, j.Last()
 	if ack, err := client.Send(t.Context(), d); err != nil || ack.State != ingest.Accepted {
