@@ -116,14 +116,14 @@ func (c *Client) Stats() Stats {
 }
 
 // Figures are the counters of Stats: streamed, queued, fell_back and
-// managed_possible_duplicates. None before the first batch.
+// possible_duplicates. None before the first batch.
 func (c *Client) Figures() []transport.Figure {
 	s := c.Stats()
 	if s == (Stats{}) {
 		return nil
 	}
 	return []transport.Figure{{Name: "streamed", Value: s.Streamed}, {Name: "queued", Value: s.Queued}, {Name: "fell_back", Value: s.FellBack},
-		{Name: "managed_possible_duplicates", Value: s.PossibleDuplicates}}
+		{Name: "possible_duplicates", Value: s.PossibleDuplicates}}
 }
 
 var _ transport.Gauged = (*Client)(nil)

@@ -157,7 +157,9 @@ func TestWayOfABatch(t *testing.T) {
 	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
 	c.queueUntil = map[table]time.Time{}
 
-	// A permanent error is no reason to queue.
+	// A permanent error is no reason to queue. The fault is for the stream, so
+	// nothing queued may be left to meet it.
+	settle(t, sim)
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
 	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error
