@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/transport"
 	"kustospool/transport/direct"
 )
 
@@ -70,6 +72,51 @@ func TestAmbiguousRepliesToCommands(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// forgetful is a transport of commands that looks for nothing.
+type forgetful struct{ *direct.Client }
+
+func (f forgetful) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	again := *d
+	again.Progress = nil
+	return f.Client.Send(ctx, &again)
+}
+
+func (forgetful) Track(context.Context, []transport.Pending) ([]transport.Verdict, error) {
+	return nil, nil
+}
+
+// The control: without a tag and without looking, lost replies double rows; the
+// ledger sees it and the engine has counted them.
+func TestAmbiguousRepliesWithoutLooking(t *testing.T) {
+	sim := startSim(t, nil)
+	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.DropReply, PathContains: ".ingest", Every: 3})
+	client, err := direct.NewClient(sim.Endpoint(), nil, &direct.ClientOptions{TrackInterval: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quick()
+	o.Guarantee, o.Batch.MaxBytes = ingest.AtLeastOnce, 2<<10
+	s, err := engine.Open(t.TempDir(), forgetful{client}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	books := &ledger.Ledger{}
+	for i := range 200 {
+		text := record(1, i)
+		r, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		books.Acked(r.ID.String(), text)
+	}
+	drain(t, s, time.Minute)
+	report := balanced(t, sim, books, ledger.AtLeastOnce)
+	if st := s.Stats(); report.Extra == 0 || st.PossibleDuplicates < int64(report.Extra) {
+		t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.PossibleDuplicates)
 	}
 }
 
