@@ -66,10 +66,15 @@ func (s *Spool) kept(p *ingest.Properties) (transport.Capabilities, error) {
 	return caps, nil
 }
 
-// keepsOpen is kept of a lane that has records in no batch.
+// keepsOpen checks that a lane's records that are in no batch can be sent, and
+// as their table wants it.
 func (s *Spool) keepsOpen(lane uint32) error {
-	_, err := s.kept(&s.laneByID(lane).properties)
-	return err
+	p := &s.laneByID(lane).properties
+	caps, err := s.kept(p)
+	if err != nil {
+		return err
+	}
+	return canSend(p, caps)
 }
 
 // progressLimit bounds what a transport writes to its journal, in bytes.

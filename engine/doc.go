@@ -35,6 +35,9 @@
 // few megabytes, and become durable in one commit: [Spool.IngestReader] and
 // [Spool.IngestFile].
 //
+// A blob that is in storage already is ingested where it is: [Spool.IngestBlob]
+// makes the order durable, without the blob's secret.
+//
 // # What it does not do
 //
 // It does not look into records, apart from line ends. It does not deduplicate

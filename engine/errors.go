@@ -40,6 +40,10 @@ var (
 	// Table and by Ingest for a table that Options.Tables does not name. Nothing
 	// was stored.
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
+
+	// ErrNoBlobs is returned by Open when an earlier process took in a blob by
+	// reference that is not settled, and the transport takes data only.
+	ErrNoBlobs = errors.New("engine: the transport takes no blobs by reference")
 )
 
 // NotDrainedError is returned by Drain and Shutdown when their context ended

@@ -96,17 +96,19 @@ func (s *Spool) admit(ctx context.Context) error {
 // check refuses a bad record of valid properties, and gives what to store of a
 // good one. It changes nothing.
 func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, error) {
-	data, err := p.Record(data)
+	caps, err := s.kept(p)
 	if err != nil {
+		return nil, err
+	}
+	if p.ByReference && !caps.Blobs {
+		return nil, errDataOnly
+	}
+	if data, err = p.Record(data); err != nil {
 		return nil, err
 	}
 	if len(key) > ingest.MaxKeyBytes {
 		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
-	}
-	caps, err := s.kept(p)
-	if err != nil {
-		return nil, err
 	}
 	if limit := caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
 		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),

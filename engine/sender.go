@@ -16,6 +16,7 @@ import (
 // in the ledger.
 type parcel struct {
 	id       ingest.BatchID
+	rotates  bool // goes to the end of its lane
 	doubtful bool // an earlier attempt may have brought it in
 	lane     uint32
 	to       string // the destination
@@ -24,7 +25,8 @@ type parcel struct {
 }
 
 func (s *Spool) parcelOf(e store.Entry) parcel {
-	return parcel{id: e.Batch.ID, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, to: s.destination(&e), first: e.Batch.First, sealedAt: e.Batch.SealedAt}
+	return parcel{id: e.Batch.ID, rotates: e.Batch.Properties.ByReference, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, to: s.destination(&e),
+		first: e.Batch.First, sealedAt: e.Batch.SealedAt}
 }
 
 // queueKey names a queue: a lane and a destination. A lane has more than one
@@ -35,7 +37,8 @@ type queueKey struct {
 }
 
 // laneQueue holds what one lane has sealed and not yet sent to one destination,
-// oldest first.
+// oldest first. In a lane of references to blobs what failed goes to the end:
+// what is wrong with one blob says nothing of the next.
 type laneQueue struct {
 	key      queueKey
 	queue    []parcel
@@ -85,6 +88,10 @@ func (d *sender) add(e store.Entry) {
 
 func (d *sender) queueLocked(p parcel) {
 	q := d.laneLocked(queueKey{p.lane, p.to})
+	if p.rotates { // sealed in order, so that new ones are at their place there, too
+		q.queue = append(q.queue, p)
+		return
+	}
 	at, _ := slices.BinarySearchFunc(q.queue, p.first, func(p parcel, first uint64) int { return cmp.Compare(p.first, first) })
 	q.queue = slices.Insert(q.queue, at, p)
 }

@@ -49,6 +49,9 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if err := p.Validate(); err != nil {
 		return ingest.Receipt{}, err
 	}
+	if p.ByReference {
+		return ingest.Receipt{}, &ingest.FieldError{Field: "byReference", Rule: "is for IngestBlob; this call takes the data itself"}
+	}
 	if _, err := s.kept(&p); err != nil {
 		return ingest.Receipt{}, err
 	}

@@ -58,8 +58,8 @@ type Spool struct {
 // The spool owns tr from here on: if it is an [io.Closer], Close closes it.
 //
 // Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign]),
-// tr cannot keep the wanted guarantee ([ErrGuarantee]), another process has the
-// spool open ([store.LockedError]), the disk fails. tr is not closed then.
+// tr cannot keep the wanted guarantee ([ErrGuarantee]) or take the blobs that
+// wait ([ErrNoBlobs]), another process has the spool open ([store.LockedError]), the disk fails. tr is not closed then.
 func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if tr == nil {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
@@ -187,8 +187,12 @@ func (s *Spool) recover() error {
 		s.sealer.recovered(frame)
 	}
 	for _, e := range s.store.Live() {
-		if e.Batch.Guarantee == ingest.ExactlyOnce && !s.capabilitiesOf(s.destination(&e)).ExactlyOnce {
+		caps := s.capabilitiesOf(s.destination(&e))
+		if e.Batch.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce {
 			return fmt.Errorf("%w: batch %s of table %s waits to be sent exactly once", ErrGuarantee, e.Batch.ID, e.Batch.Properties.Table)
+		}
+		if err := canSend(&e.Batch.Properties, caps); err != nil {
+			return err
 		}
 		sealed, err := s.resume(e)
 		if err != nil {

@@ -5,7 +5,8 @@
 // # Life of a record
 //
 // A record is one row of a line format (a JSON line, a CSV record), or one
-// whole object of a format that cannot be concatenated (a Parquet file).
+// whole object of a format that cannot be concatenated (a Parquet file), or the
+// address of a [Blob] that the service is to fetch.
 // The engine makes it durable and answers with a [Receipt]. Records whose
 // [Properties] are equal share a lane, the first-in-first-out queue of one
 // set of properties. A contiguous range of a lane is sealed into a [Batch],

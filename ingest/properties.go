@@ -89,6 +89,11 @@ type Properties struct {
 	// ingestion [RetainBlobOnSuccess, reversed]. Off by default: a late repeat
 	// of a message then still finds its blob and ends as skipped, not failed.
 	DeleteBlobOnSuccess bool `json:"deleteBlobOnSuccess,omitempty"`
+
+	// ByReference: each request's data is not the data itself but the address
+	// of a blob that the service fetches ([Blob.Record]). Such a request is a
+	// batch of its own; Format, mapping and the rest are the blob's.
+	ByReference bool `json:"byReference,omitempty"`
 }
 
 // ValidationPolicy is the CSV validation of the service.
@@ -110,12 +115,21 @@ const (
 // Concatenates reports whether many records may share one batch. Where it is
 // false every request is one whole object and becomes a batch by itself.
 func (p *Properties) Concatenates() bool {
-	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == ""
+	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == "" && !p.ByReference
 }
 
 // Compressed reports whether the payload is gzipped on its way.
 func (p *Properties) Compressed() bool {
-	return p.Format.Compressible() && p.ZipPattern == "" && !p.TreatGzAsUncompressed
+	return p.Format.Compressible() && p.ZipPattern == "" && !p.TreatGzAsUncompressed && !p.ByReference
+}
+
+// Extension is what the name of a file with a payload ends in, uncompressed:
+// that of the format, or ".blob.json" for a blob's reference.
+func (p *Properties) Extension() string {
+	if p.ByReference {
+		return ".blob.json"
+	}
+	return p.Format.Extension()
 }
 
 // Key is equal for two valid Properties exactly when they are equal, that is

@@ -81,8 +81,16 @@ func ParseReceipt(s string) (Receipt, error) {
 //   - json, txt, tsv, tsve, psv and sohsv: no newline inside;
 //   - csv and scsv: a newline only inside double quotes.
 //
-// It does not parse the record. The properties are taken to be valid.
+// It does not parse the record, but for the reference to a blob, which must be
+// one that [ParseBlob] takes. The properties are taken to be valid.
 func (p *Properties) Record(data []byte) ([]byte, error) {
+	if p.ByReference {
+		b, err := ParseBlob(data)
+		if err != nil {
+			return nil, err
+		}
+		return b.Record()
+	}
 	if len(data) > MaxRecordBytes {
 		return nil, &FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("a record may have at most %d bytes", MaxRecordBytes)}

@@ -22,23 +22,22 @@ type waiter struct {
 	// must be waited for, 2 when its caller gave up first. Who moves it from 0
 	// says who may touch the waiter last.
 	joined atomic.Uint32
-	err    error
-	done   chan struct{}
+	err    error         // valid once done is closed
+	done   chan struct{} // its cohort's
 }
 
-// waiterPool keeps waiters for reuse. Each Store has its own: a channel made
-// in a testing/synctest bubble must not turn up outside of it.
+// waiterPool keeps waiters for reuse.
 type waiterPool struct{ pool sync.Pool }
 
 func (p *waiterPool) get() *waiter {
 	if w, ok := p.pool.Get().(*waiter); ok {
 		return w
 	}
-	return &waiter{done: make(chan struct{}, 1)}
+	return &waiter{}
 }
 
 func (p *waiterPool) put(w *waiter) {
-	w.recs, w.out, w.one[0], w.err = nil, nil, Record{}, nil
+	w.recs, w.out, w.one[0], w.err, w.done = nil, nil, Record{}, nil, nil
 	w.joined.Store(0)
 	p.pool.Put(w)
 }

@@ -90,7 +90,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{0, 0, 0, 2})
+		return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{0, 0, 0, 3})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	_, err = store.Open(dir, nil)
 	var version *store.VersionError
-	if !errors.As(err, &version) || version.Version != 2 || version.Known != 1 {
+	if !errors.As(err, &version) || version.Version != 3 || version.Known != 2 {
 		t.Errorf("%v", err)
 	}
 }

@@ -3,13 +3,16 @@ package store
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"kustospool/internal/crashpoint"
+	"kustospool/internal/datasync"
 )
 
 const (
@@ -18,11 +21,10 @@ const (
 	groupBytes   = 16 << 20
 	groupRecords = 1 << 14
 
-	// The committer lets other goroutines run a few times before it takes a
-	// small group: the producers of the last one are just coming back. With
-	// one producer it does not. No timer is involved.
-	gatherBelow  = 256
-	gatherYields = 4
+	// gatherIdle is how often in a row the committer lets others run without
+	// another producer coming before it takes a group. Measured with 64 and
+	// 1024 producers: 4 is 7% and 5% behind 8.
+	gatherIdle = 8
 
 	// Buffers kept for reuse: a few for large frames, and for commits of many
 	// lanes many for small ones; so many, and up to this size.
@@ -40,8 +42,11 @@ type committer struct {
 	// Owned by the goroutine, and by Open and Close while it does not run.
 	active   *segment
 	db       *bolt.DB
+	file     *os.File // the database's, for syncs of our own
+	tally    tally    // of what the active segment holds
 	fileSize int64
 	high     int64           // bytes of the file in use
+	staged   tally           // of what it will hold with the transaction under way
 	lastTxid uint64          // of the last commit
 	known    map[uint32]bool // lanes that the active segment has a snapshot of
 	group    []*waiter       // members of the commit under way
@@ -57,13 +62,20 @@ type committer struct {
 	idle     []*laneBuild
 
 	mu      sync.Mutex // guards all below
-	queue   []*waiter
-	records int // in queue
+	queue   []*cohort  // in the order of their commits; the last one takes more
 	drain   bool
 	stopped bool
 
 	wake chan struct{}
 	done sync.WaitGroup
+}
+
+// cohort is the calls whose records go into one commit.
+type cohort struct {
+	waiters []*waiter
+	bytes   int64
+	records int
+	done    chan struct{} // closed when each waiter has its outcome
 }
 
 // laneBuild is one lane in the group commit under way.
@@ -103,14 +115,37 @@ func (c *committer) enqueue(w *waiter) error {
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	c.queue = append(c.queue, w)
-	c.records += len(w.recs)
-	first := len(c.queue) == 1
+	var last *cohort
+	if n := len(c.queue); n > 0 {
+		last = c.queue[n-1]
+	}
+	if last == nil || last.bytes+w.bytes > groupBytes || last.records+len(w.recs) > groupRecords {
+		last = &cohort{done: make(chan struct{})}
+		c.queue = append(c.queue, last)
+	}
+	w.done = last.done
+	last.waiters = append(last.waiters, w)
+	last.bytes += w.bytes
+	last.records += len(w.recs)
+	first := len(c.queue) == 1 && len(last.waiters) == 1
 	c.mu.Unlock()
 	if first {
 		c.signal()
 	}
 	return nil
+}
+
+// take gives the next cohort, nil when nobody waits.
+func (c *committer) take() (next *cohort, drain, stopped bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	drain, stopped = c.drain, c.stopped
+	c.drain = false
+	if len(c.queue) > 0 {
+		next = c.queue[0]
+		c.queue = slices.Delete(c.queue, 0, 1)
+	}
+	return next, drain, stopped
 }
 
 // giveBack asks for a rotation because everything is settled.
@@ -122,16 +157,10 @@ func (c *committer) giveBack() {
 }
 
 func (c *committer) run() {
-	var todo, spare []*waiter
 	for {
 		c.gather()
-		c.mu.Lock()
-		drain, stopped := c.drain, c.stopped
-		c.drain = false
-		todo, c.queue, c.records = c.queue, spare[:0], 0
-		c.mu.Unlock()
-		if len(todo) == 0 {
-			spare = todo
+		next, drain, stopped := c.take()
+		if next == nil {
 			if stopped {
 				return
 			}
@@ -144,46 +173,45 @@ func (c *committer) run() {
 			<-c.wake
 			continue
 		}
-		for rest := todo; len(rest) > 0; {
-			n := oneGroup(rest)
-			c.last = n
-			c.commit(rest[:n])
-			rest = rest[n:]
-		}
-		clear(todo)
-		spare = todo
+		c.last = len(next.waiters)
+		c.commit(next.waiters)
+		close(next.done)
 	}
 }
 
-// gather lets producers run that are about to join a small group. It does
-// nothing when the last group and what waits are one producer at most.
+// gather lets producers run that are about to join the group: those of the
+// last one are just coming back, and one that finds the group gone waits for
+// two commits. It goes on for as long as any comes, until there are as many as
+// there were. With one producer it does nothing. No timer is involved.
 func (c *committer) gather() {
-	for range gatherYields {
-		c.mu.Lock()
-		waiting, records := len(c.queue), c.records
-		c.mu.Unlock()
-		if records >= gatherBelow || c.last+waiting <= 1 {
-			return
-		}
+	waiting := c.waiting()
+	expected := c.last + waiting
+	if expected <= 1 {
+		return
+	}
+	for idle := 0; idle < gatherIdle && waiting < expected; {
 		runtime.Gosched()
-	}
-}
-
-// oneGroup is how many of the waiters make the next commit.
-func oneGroup(rest []*waiter) int {
-	var bytes int64
-	records := 0
-	for i, w := range rest {
-		bytes += w.bytes
-		records += len(w.recs)
-		if i > 0 && (bytes > groupBytes || records > groupRecords) {
-			return i
+		before := waiting
+		if waiting = c.waiting(); waiting > before {
+			idle = 0
+		} else {
+			idle++
 		}
 	}
-	return len(rest)
 }
 
-// commit makes one transaction of the waiters' records and answers them.
+// waiting is how many calls are in the next cohort.
+func (c *committer) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		return 0
+	}
+	return len(c.queue[0].waiters)
+}
+
+// commit makes one transaction of the waiters' records and gives each of them
+// its outcome.
 func (c *committer) commit(ws []*waiter) {
 	c.rotateFull()
 	c.admit(ws)
@@ -206,7 +234,6 @@ func (c *committer) commit(ws []*waiter) {
 	}
 	for _, w := range c.group {
 		w.err = err
-		w.done <- struct{}{}
 	}
 	c.reset()
 }
@@ -223,9 +250,8 @@ func (c *committer) admit(ws []*waiter) {
 			continue
 		}
 		more := need + w.bytes + w.bytes/16 + int64(len(w.recs))*(frameHeaderLen+64)
-		if grow := c.high + more - c.fileSize; grow > 0 && !c.s.fits(grow+c.s.opts.segmentGrowth()) {
+		if grow := c.high + more - c.fileSize; grow > 0 && !c.s.fits(grow) {
 			w.err = ErrFull
-			w.done <- struct{}{}
 			continue
 		}
 		need = more
@@ -286,7 +312,11 @@ func (c *committer) write(open **bolt.Tx) error {
 	}
 	*open = tx
 	now := time.Now()
+	c.staged = c.tally
 	err = c.stage(tx, now)
+	if err == nil && len(c.frames) > 0 {
+		err = c.staged.put(tx)
+	}
 	if err != nil || len(c.frames) == 0 {
 		*open = nil
 		_ = tx.Rollback()
@@ -296,11 +326,15 @@ func (c *committer) write(open **bolt.Tx) error {
 	crashpoint.Reach("append.staged")
 	err = commitTx(tx, c.active.path)
 	*open = nil
+	if err == nil {
+		crashpoint.Reach("append.written")
+		err = c.sync()
+	}
 	crashpoint.Reach("append.committed")
 	var ce *commitError
 	switch {
 	case err == nil:
-		c.lastTxid = txid
+		c.lastTxid, c.tally = txid, c.staged
 		return nil
 	case errors.As(err, &ce) && ce.space:
 		c.measure()
@@ -340,7 +374,7 @@ func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
 					continue
 				}
 				c.keys[h] = b.next
-				if err := tx.Bucket(bktKeys).Put(h[:], keyValue(r.Lane, b.next, now.UnixNano())); err != nil {
+				if err := c.putKey(tx, h, keyValue(r.Lane, b.next, now.UnixNano())); err != nil {
 					return err
 				}
 			}
@@ -366,6 +400,16 @@ func (c *committer) stage(tx *bolt.Tx, now time.Time) error {
 		}
 	}
 	return c.putLoose(tx)
+}
+
+// putKey enters a key, in the place of one that has expired.
+func (c *committer) putKey(tx *bolt.Tx, h keyHash, value []byte) error {
+	keys := tx.Bucket(bktKeys)
+	if old := keys.Get(h[:]); old != nil {
+		c.staged.remove(ofKey, h[:], old)
+	}
+	c.staged.add(ofKey, h[:], value)
+	return keys.Put(h[:], value)
 }
 
 // build is a lane's part of the group; it is made at the lane's first record.
@@ -413,11 +457,11 @@ func (c *committer) refer(tx *bolt.Tx, b *laneBuild, o *Object, now time.Time) e
 // put puts a complete frame into the transaction; a small one waits for putLoose.
 func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
 	if !c.known[l.no] {
-		snap := laneSnapshot{Key: l.key, High: l.next - 1, Bytes: l.bytes}
-		if err := tx.Bucket(bktLanes).Put(u32(l.no), pack(&snap)); err != nil {
+		if err := c.putSnapshot(tx, l); err != nil {
 			return err
 		}
 	}
+	c.staged.addFrame(value)
 	c.lent = append(c.lent, value)
 	c.frames = append(c.frames, f)
 	// The lane's next frame is likely as large; the last of several is not.
@@ -427,6 +471,28 @@ func (c *committer) put(tx *bolt.Tx, l *lane, f Frame, value []byte) error {
 		return nil
 	}
 	return putFrame(tx, f.Lane, f.First, value)
+}
+
+// putSnapshot records where a lane stands.
+func (c *committer) putSnapshot(tx *bolt.Tx, l *lane) error {
+	lanes := tx.Bucket(bktLanes)
+	value := pack(&laneSnapshot{Key: l.key, High: l.next - 1, Bytes: l.bytes})
+	if old := lanes.Get(u32(l.no)); old != nil {
+		c.staged.remove(ofLane, u32(l.no), old) // a lane's second frame in one transaction
+	}
+	c.staged.add(ofLane, u32(l.no), value)
+	return lanes.Put(u32(l.no), value)
+}
+
+// sync makes a written transaction durable. See tally.go.
+func (c *committer) sync() error {
+	if c.s.opts.NoSync {
+		return nil
+	}
+	if err := datasync.File(c.file); err != nil {
+		return &commitError{stored: unknown, err: err}
+	}
+	return nil
 }
 
 // publish brings the mirror of the books up to a commit that is durable.

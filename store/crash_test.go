@@ -112,7 +112,7 @@ func checkAfterCrash(t *testing.T, dir string, acks []ack) {
 }
 
 var crashPoints = []string{
-	"create.written", "create.renamed", "rotate.taken", "rotate.activated", "commit.begin", "append.staged", "append.committed",
+	"create.written", "create.renamed", "rotate.taken", "rotate.activated", "commit.begin", "append.staged", "append.written", "append.committed",
 	"manifest.staged", "manifest.committed", "seal", "transition", "settle", "split", "unlink.forgotten", "unlink.removed",
 	"deadletter.payload", "deadletter.written", "object.written", "object.renamed", "object.forgotten",
 }

@@ -106,7 +106,7 @@ func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*
 		Version: 1, Batch: b.ID, Spool: s.id.String(), Lane: b.Lane, First: b.First, Last: b.Last, Properties: b.Properties,
 		Guarantee: b.Guarantee.String(), Confirm: b.Confirm.String(), RawBytes: b.RawBytes, SealedAt: b.SealedAt,
 		Attempts: e.Attempts, Unresolved: e.Unresolved, Failure: why, At: time.Now().UTC(),
-		Payload: b.ID.String() + ".data" + b.Properties.Format.Extension(),
+		Payload: b.ID.String() + ".data" + b.Properties.Extension(),
 	}
 	if why == nil {
 		doc.Failure = e.Failure

@@ -49,9 +49,10 @@
 //
 // Records go to the active segment, a bbolt file that is only added to. One
 // goroutine, the committer, writes it: whatever waits when a commit ends is
-// the next group, one transaction, one frame for each lane in it. Small frames
-// of many lanes are tied to one value, a sheaf, because what a commit costs is
-// the places in the file that it writes to. Full segments are rotated; the
+// the next group, one transaction, one frame for each lane in it, one fdatasync
+// (tally.go says why one is enough). Small frames of many lanes are tied to one
+// value, a sheaf, because what a commit costs is the places in the file that it
+// writes to. Full segments are rotated; the
 // next one was prepared by the keeper, a goroutine in the background. A
 // segment in which every record is settled is unlinked: nothing is deleted
 // record by record, so files neither fragment nor grow free lists, and space
@@ -84,6 +85,7 @@
 //	segment prepared, not yet active          a file that was never activated        newSegments puts it on the shelf
 //	activated, the old one not yet listed     two activated files beyond the list    newSegments lists the lower
 //	a commit of the active segment            the meta page before it rules          nothing: it was not acknowledged
+//	power cut in a commit, meta page kept     a tally that does not agree            settle goes back to the commit before
 //	committed, not yet acknowledged           the records                            nothing: they are delivered
 //	while an object is written                objects/*.tmp                          sweep removes it
 //	object complete, no frame refers to it    a file that nobody knows               countObjects removes it

@@ -64,16 +64,16 @@ func (e *ForeignError) Error() string {
 func (e *ForeignError) Is(target error) bool { return target == ErrForeign }
 
 // VersionError is returned by Open for a spool whose format is newer than
-// this program. Nothing in it was changed.
+// this program, or older than any that was released. Nothing in it was changed.
 type VersionError struct {
 	Dir     string
 	Version uint32 // what the spool has
-	Known   uint32 // the newest that this program reads
+	Known   uint32 // what this program reads
 }
 
 // Error names both versions.
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("spool %s has format version %d; this program reads up to %d", e.Dir, e.Version, e.Known)
+	return fmt.Sprintf("spool %s has format version %d; this program reads %d", e.Dir, e.Version, e.Known)
 }
 
 // TransitionError says which move of a batch the transition table forbids. It

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -23,7 +22,7 @@ type handles struct {
 	opts  *Options
 	limit int
 
-	mu     sync.Mutex // guards all below, and db, refs, used, broken of every segment
+	mu     sync.Mutex // guards all below, and db, cold, refs, used, broken of every segment
 	clock  uint64
 	open   map[*segment]struct{}
 	closed bool
@@ -62,31 +61,39 @@ func viewDB(db *bolt.DB, fn func(*bolt.Tx) error) error {
 func (h *handles) acquire(seg *segment) (*bolt.DB, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.openLocked(seg); err != nil {
+		return nil, err
+	}
+	seg.refs++
+	return seg.db, nil
+}
+
+// openLocked makes sure that a segment is open. It is done under
+// the lock: opening is rare, and two openers of one file would be twice the
+// work and not less waiting.
+func (h *handles) openLocked(seg *segment) error {
 	if h.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if seg.broken != nil {
-		return nil, seg.broken
+		return seg.broken
 	}
+	h.clock++
+	seg.used = h.clock
 	if seg.db == nil {
-		// Under the lock: opening is rare, and two openers of one file would
-		// be twice the work and not less waiting.
-		db, err := openCold(seg, h.spool, h.opts)
+		db, cold, err := openCold(seg, h.spool, h.opts)
 		if err != nil {
 			// What damage does is for good; a lack of file descriptors is not.
 			if errors.Is(err, errDamaged) || errors.Is(err, os.ErrNotExist) {
 				seg.broken = err
 			}
-			return nil, err
+			return err
 		}
-		seg.db = db
+		seg.db, seg.cold = db, cold
 		h.open[seg] = struct{}{}
 		h.evictLocked(seg)
 	}
-	h.clock++
-	seg.used = h.clock
-	seg.refs++
-	return seg.db, nil
+	return nil
 }
 
 func (h *handles) release(seg *segment) {
@@ -116,16 +123,17 @@ func (h *handles) evictLocked(keep *segment) {
 
 func (h *handles) closeLocked(seg *segment) error {
 	db := seg.db
-	seg.db = nil
+	seg.db, seg.cold = nil, nil
 	delete(h.open, seg)
 	return db.Close()
 }
 
-// lend makes the committer's handle of an active segment known.
-func (h *handles) lend(seg *segment, db *bolt.DB) {
+// lend makes the committer's handle of an active segment known; cold is nil
+// where it has no records but those that this process will write.
+func (h *handles) lend(seg *segment, db *bolt.DB, cold *coldFile) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seg.db = db
+	seg.db, seg.cold = db, cold
 }
 
 // adopt takes a handle over when its segment is rotated, after transaction txid.
@@ -189,44 +197,46 @@ func (h *handles) close(active *segment) error {
 	return errors.Join(errs...)
 }
 
-// warmFor is how long a file that was read front to back is taken to be in
-// the page cache. Walking many lanes through more segments than are kept open
-// would otherwise read each file once for each lane.
-const warmFor = 30 * time.Second
-
-// openCold opens a rotated segment for reading: preflight, then one pass to
-// warm the page cache, then bbolt without its free list.
-func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, error) {
-	if _, err := preflight(seg.path); err != nil {
-		return nil, err
-	}
-	if now := time.Now(); now.Sub(seg.warmed) >= warmFor {
-		if err := warm(seg.path); err != nil {
-			return nil, err
-		}
-		seg.warmed = now
-	}
-	db, err := openBolt(seg.path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+// openCold opens a rotated segment for reading: preflight, then bbolt without
+// its free list.
+func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, *coldFile, error) {
+	found, err := preflight(seg.path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	db, file, err := openBoltFile(seg.path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	var cold *coldFile
 	err = viewDB(db, func(tx *bolt.Tx) error {
 		// bbolt falls back to the meta page before when the newest is damaged.
 		if txid := uint64(tx.ID()); txid < seg.floor {
 			return fmt.Errorf("%w: the file is at transaction %d and was at %d", errDamaged, txid, seg.floor)
 		}
-		return checkSegment(tx, spool, seg.no)
+		if err := checkSegment(tx, spool, seg.no); err != nil {
+			return err
+		}
+		cold = newCold(tx, file, found.size)
+		return nil
 	})
 	if err != nil {
 		_ = db.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return db, nil
+	return db, cold, nil
 }
 
-// openBolt opens a bbolt file under guard. A panic inside of bbolt's Open
-// leaves its file open, so the file is caught by the hook and closed here.
+// openBolt opens a bbolt file under guard.
 func openBolt(path string, opts *bolt.Options) (*bolt.DB, error) {
+	db, _, err := openBoltFile(path, opts)
+	return db, err
+}
+
+// openBoltFile also gives the file, which is the database's to close. A panic
+// inside of bbolt's Open leaves it open, so it is caught by the hook and closed
+// here.
+func openBoltFile(path string, opts *bolt.Options) (*bolt.DB, *os.File, error) {
 	var file *os.File
 	opts.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
@@ -242,7 +252,7 @@ func openBolt(path string, opts *bolt.Options) (*bolt.DB, error) {
 		if errors.Is(err, errDamaged) && file != nil {
 			_ = file.Close()
 		}
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	return db, nil
+	return db, file, nil
 }

@@ -134,11 +134,7 @@ func (s *Store) readObject(l *lane, o *foundObject, from, last uint64, pos *obje
 	}
 	defer w.f.Close()
 	block := blocks.Get().(*[]byte)
-	defer func() {
-		if cap(*block) <= blockKept {
-			blocks.Put(block)
-		}
-	}()
+	defer putBlock(block)
 	for from <= last && len(buf) < runBytes {
 		if err := w.next(); err != nil {
 			return damaged(from, o.Last, notEOF(err))

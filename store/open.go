@@ -209,7 +209,7 @@ func (r *recovery) loadManifest() error {
 		if b.id, version, err = manifestHead(tx); err != nil {
 			return err
 		}
-		if version > formatVersion {
+		if version != formatVersion {
 			return &VersionError{Dir: s.dir, Version: version, Known: formatVersion}
 		}
 		return b.load(tx)

@@ -56,6 +56,13 @@ var blocks = sync.Pool{New: func() any { b := make([]byte, 0, runBytes+runBytes/
 // blockKept bounds what goes back into the pool.
 const blockKept = 4 << 20
 
+// putBlock gives a block back, if there is one.
+func putBlock(b *[]byte) {
+	if b != nil && cap(*b) <= blockKept {
+		blocks.Put(b)
+	}
+}
+
 func (r *payloadReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -92,9 +99,7 @@ func (r *payloadReader) Close() error {
 }
 
 func (r *payloadReader) drop() {
-	if r.block != nil && cap(*r.block) <= blockKept {
-		blocks.Put(r.block)
-	}
+	putBlock(r.block)
 	r.block, r.buf = nil, nil
 }
 

@@ -154,11 +154,15 @@ func preflight(path string) (findings, error) {
 	if err := checkRoot(f, m); err != nil {
 		return found, err
 	}
-	return found, checkFreelist(f, m)
+	_, _, err = readFreelist(f, m)
+	return found, err
 }
 
 func readPageHeader(f *os.File, m boltMeta, id uint64) (flags, count uint16, overflow uint32, err error) {
 	var p [pageHeaderLen]byte
+	if id < 2 || id >= m.high {
+		return 0, 0, 0, fmt.Errorf("%w: page %d of %d", errDamaged, id, m.high)
+	}
 	if _, err := f.ReadAt(p[:], int64(id)*m.pageSize); err != nil {
 		return 0, 0, 0, err
 	}
@@ -177,26 +181,27 @@ func checkRoot(f *os.File, m boltMeta) error {
 	return err
 }
 
-// checkFreelist reads the list of free pages as bbolt does when it opens a
-// file for writing, and requires it to be sorted and inside of the file.
-func checkFreelist(f *os.File, m boltMeta) error {
+// readFreelist reads the list of free pages as bbolt does when it opens a
+// file for writing, and requires it to be sorted and inside of the file. pages
+// is how many the list itself takes.
+func readFreelist(f *os.File, m boltMeta) (free []uint64, pages uint64, err error) {
 	flags, n, overflow, err := readPageHeader(f, m, m.freelist)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	bad := fmt.Errorf("%w: free list in page %d", errDamaged, m.freelist)
 	if flags != flagFreelist {
-		return bad
+		return nil, 0, bad
 	}
 	room := (int64(overflow)+1)*m.pageSize - pageHeaderLen
 	// A file has at most MaxSegmentBytes in our use, and the list is a small
 	// part of it; a larger one is damage.
 	if room > 64<<20 {
-		return bad
+		return nil, 0, bad
 	}
 	body := make([]byte, room)
 	if _, err := f.ReadAt(body, int64(m.freelist)*m.pageSize+pageHeaderLen); err != nil {
-		return err
+		return nil, 0, err
 	}
 	count := uint64(n)
 	if n == freelistBigTag {
@@ -204,15 +209,16 @@ func checkFreelist(f *os.File, m boltMeta) error {
 	}
 	const idLen = 8
 	if count > uint64(len(body))/idLen {
-		return bad
+		return nil, 0, bad
 	}
 	last := uint64(1)
 	for i := uint64(0); i < count; i++ {
 		id := native.Uint64(body[i*idLen:])
 		if id <= last || id >= m.high {
-			return bad
+			return nil, 0, bad
 		}
+		free = append(free, id)
 		last = id
 	}
-	return nil
+	return free, uint64(overflow) + 1, nil
 }

@@ -65,7 +65,11 @@ func (r *recovery) surveyAll() (surveys []*survey, damaged []uint64, err error) 
 	// Which objects are referred to is known only to the frames.
 	deep := len(objectFiles(r.s.dir)) > 0
 	for _, no := range numbers {
-		sv, err := surveySegment(files[no], &r.s.opts, deep)
+		_, err := settle(files[no], nil, r.s.opts.NoSync)
+		var sv *survey
+		if err == nil {
+			sv, err = surveySegment(files[no], &r.s.opts, deep)
+		}
 		if err == nil && sv.no != no {
 			err = errDamaged
 		}

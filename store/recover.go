@@ -29,6 +29,7 @@ type recovery struct {
 
 	active  *segment        // found activated and highest
 	known   map[uint32]bool // lanes with a snapshot in it
+	tally   tally           // of what it holds
 	ends    map[uint32]laneSurvey
 	listing []*segment // rotated, not in the manifest yet
 	objects map[objectID]objectRow
@@ -147,7 +148,11 @@ func (r *recovery) newSegments() error {
 
 func (r *recovery) newSegment(no uint64, path string) error {
 	s := r.s
-	sv, err := surveySegment(path, &s.opts, !r.clean)
+	err := r.settle(path)
+	var sv *survey
+	if err == nil {
+		sv, err = surveySegment(path, &s.opts, !r.clean)
+	}
 	if err == nil && (sv.spool != s.id || sv.no != no) {
 		err = fmt.Errorf("%w: segment of another spool or number", errDamaged)
 	}
@@ -188,6 +193,22 @@ func (r *recovery) newSegment(no uint64, path string) error {
 	return r.newActivated(no, path, sv)
 }
 
+// settle undoes a commit of an unlisted segment that a power cut has torn.
+func (r *recovery) settle(path string) error {
+	if r.clean {
+		return nil
+	}
+	known := map[uint32]uint64{}
+	for _, l := range r.s.lanes.sorted() {
+		known[l.no] = l.marks.High
+	}
+	undone, err := settle(path, known, r.s.opts.NoSync)
+	if undone {
+		r.s.log.Warn("the last commit was not complete when the power went, and not acknowledged; it is undone", "path", path)
+	}
+	return err
+}
+
 // soundSegment enters a segment file that is whole.
 func (r *recovery) soundSegment(no uint64, path string, sv *survey) error {
 	if sv.activated {
@@ -205,7 +226,7 @@ func (r *recovery) soundSegment(no uint64, path string, sv *survey) error {
 func (r *recovery) newActivated(no uint64, path string, sv *survey) error {
 	s := r.s
 	seg := &segment{no: no, path: path, lanes: map[uint32]span{}, keys: sv.hasKeys, txid: sv.txid}
-	r.known = map[uint32]bool{}
+	r.known, r.tally = map[uint32]bool{}, sv.tally
 	for id, row := range sv.objects {
 		r.objects[id] = row
 	}
@@ -361,12 +382,11 @@ func (r *recovery) account() error { return r.s.disk.scan(r.s.dir) }
 func (r *recovery) activeSegment() error {
 	s, c := r.s, r.s.commit
 	if r.active != nil {
-		db, err := openBolt(r.active.path, s.opts.segmentDB())
+		db, file, err := openBoltFile(r.active.path, s.opts.activeDB())
 		if err != nil {
 			return err
 		}
-		db.AllocSize = int(s.opts.segmentGrowth())
-		c.adoptActive(r.active, db, r.known)
+		c.adoptActive(r.active, db, file, r.known, r.tally)
 		c.lastTxid = r.active.txid
 		return nil
 	}

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -115,11 +117,11 @@ func (c *committer) activate(seg *segment) error {
 	if _, err := preflight(seg.path); err != nil {
 		return err
 	}
-	db, err := openBolt(seg.path, s.opts.segmentDB())
+	db, file, err := openBoltFile(seg.path, s.opts.activeDB())
 	if err != nil {
 		return err
 	}
-	db.AllocSize = int(s.opts.segmentGrowth())
+	next := committer{s: s, file: file}
 	known, txid := map[uint32]bool{}, uint64(0)
 	err = guard(func() error {
 		tx, err := db.Begin(true)
@@ -127,33 +129,39 @@ func (c *committer) activate(seg *segment) error {
 			return err
 		}
 		txid = uint64(tx.ID())
-		b := tx.Bucket(bktLanes)
 		for _, l := range s.lanes.sorted() {
-			if err := b.Put(u32(l.no), pack(&laneSnapshot{Key: l.key, High: l.next - 1, Bytes: l.bytes})); err != nil {
+			if err := next.putSnapshot(tx, l); err != nil {
 				_ = tx.Rollback()
 				return err
 			}
 			known[l.no] = true
 		}
-		if err := tx.Bucket(bktMeta).Put(keyActivated, []byte{1}); err != nil {
+		if err := errors.Join(tx.Bucket(bktMeta).Put(keyActivated, []byte{1}), next.staged.put(tx)); err != nil {
 			_ = tx.Rollback()
 			return err
 		}
-		return commitTx(tx, seg.path)
+		if err := commitTx(tx, seg.path); err != nil {
+			return err
+		}
+		return next.sync()
 	})
 	if err != nil {
 		_ = db.Close()
 		return err
 	}
-	c.adoptActive(seg, db, known)
+	c.adoptActive(seg, db, file, known, next.staged)
 	c.lastTxid = txid
 	return nil
 }
 
 // adoptActive makes an opened segment the active one.
-func (c *committer) adoptActive(seg *segment, db *bolt.DB, known map[uint32]bool) {
+func (c *committer) adoptActive(seg *segment, db *bolt.DB, file *os.File, known map[uint32]bool, holds tally) {
 	s := c.s
-	s.handles.lend(seg, db)
+	var cold *coldFile
+	if len(seg.lanes) > 0 {
+		cold = &coldFile{file: file, pageSize: int64(db.Info().PageSize)}
+	}
+	s.handles.lend(seg, db, cold)
 	s.mu.Lock()
 	if s.active != nil {
 		s.active.rotated, s.active.txid = true, c.lastTxid
@@ -167,7 +175,7 @@ func (c *committer) adoptActive(seg *segment, db *bolt.DB, known map[uint32]bool
 	s.active = seg
 	s.segments[seg.no] = seg
 	s.mu.Unlock()
-	c.active, c.db, c.known = seg, db, known
+	c.active, c.db, c.file, c.known, c.tally = seg, db, file, known, holds
 	c.fileSize, c.high = 0, 0
 	c.measure()
 }

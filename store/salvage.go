@@ -140,6 +140,7 @@ func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 }
 
 func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, opts *Options) error {
+	var holds tally
 	err := createFile(path, opts, func(tx *bolt.Tx) error {
 		meta, err := tx.CreateBucket(bktMeta)
 		if err != nil {
@@ -153,7 +154,9 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 			return err
 		}
 		for lane, snap := range snaps {
-			if err := lanes.Put(u32(lane), pack(&snap)); err != nil {
+			value := pack(&snap)
+			holds.add(ofLane, u32(lane), value)
+			if err := lanes.Put(u32(lane), value); err != nil {
 				return err
 			}
 		}
@@ -163,7 +166,9 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 	if err != nil {
 		return err
 	}
-	db, err := bolt.Open(path, 0o600, opts.segmentDB())
+	synced := opts.activeDB()
+	synced.NoSync, synced.NoGrowSync = opts.NoSync, opts.NoSync
+	db, err := bolt.Open(path, 0o600, synced)
 	if err != nil {
 		return err
 	}
@@ -176,6 +181,7 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 					return err
 				}
 				size += len(value)
+				holds.addFrame(value)
 				if err := putFrame(tx, r.h.lane, r.h.first, value); err != nil {
 					return err
 				}
@@ -184,14 +190,16 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 		})
 	}
 	if err == nil {
-		err = db.Update(func(tx *bolt.Tx) error { return salvageKeys(from.Name(), tx.Bucket(bktKeys), opts) })
+		err = db.Update(func(tx *bolt.Tx) error {
+			return errors.Join(salvageKeys(from.Name(), tx.Bucket(bktKeys), &holds, opts), holds.put(tx))
+		})
 	}
 	return errors.Join(err, db.Close())
 }
 
 // salvageKeys copies the keys of a damaged segment, up to the first page that
 // cannot be read. Only writing them can fail.
-func salvageKeys(path string, to *bolt.Bucket, opts *Options) (err error) {
+func salvageKeys(path string, to *bolt.Bucket, holds *tally, opts *Options) (err error) {
 	if _, perr := preflight(path); perr != nil {
 		return nil
 	}
@@ -207,6 +215,7 @@ func salvageKeys(path string, to *bolt.Bucket, opts *Options) (err error) {
 		}
 		return b.ForEach(func(k, v []byte) error {
 			if len(k) == len(keyHash{}) && len(v) == keyValueLen {
+				holds.add(ofKey, k, v)
 				err = to.Put(k, append([]byte(nil), v...))
 			}
 			return err

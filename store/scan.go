@@ -40,13 +40,15 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*foundFrame) bool) (
 	}
 	next, more = from, true
 	end := min(last, h.Last)
+	var scratch *[]byte
+	defer func() { putBlock(scratch) }()
 	read := func(tx *bolt.Tx) error {
 		tied := openSheaves(tx).from(l.no, next)
 		walkFrames(tx, l.no, tied, next, h.Last, func(p place) bool {
 			if p.First > end {
 				return false
 			}
-			for _, f := range s.inspect(l, h.seg.no, p) {
+			for _, f := range s.inspect(l, h.seg, p, &scratch) {
 				if f.Last < next {
 					continue
 				}
@@ -107,15 +109,17 @@ func missing(lane uint32, seg uint64, r span, err error) *foundFrame {
 
 // inspect reads and proves the frame at a place. A frame that ends before its
 // place does leaves a missing stretch behind it.
-func (s *Store) inspect(l *lane, seg uint64, p place) []*foundFrame {
+func (s *Store) inspect(l *lane, seg *segment, p place, scratch **[]byte) []*foundFrame {
 	if p.value == nil {
-		return []*foundFrame{missing(l.no, seg, p.span, errMissing)}
+		return []*foundFrame{missing(l.no, seg.no, p.span, errMissing)}
 	}
-	f := &foundFrame{span: p.span, segment: seg}
+	f := &foundFrame{span: p.span, segment: seg.no}
 	// Under a guard of its own: a page of this frame may be broken where the
 	// way to its neighbours is not.
 	err := guard(func() (err error) {
-		f.raw = p.value()
+		if f.raw, err = seg.bytesAt(p.slot, scratch); err != nil {
+			return err
+		}
 		f.h, f.body, err = parseFrame(s.id, f.raw)
 		return err
 	})
@@ -123,14 +127,34 @@ func (s *Store) inspect(l *lane, seg uint64, p place) []*foundFrame {
 		err = fmt.Errorf("the frame says lane %d, records %d..%d", f.h.lane, f.h.first, f.h.last())
 	}
 	if err != nil {
-		f.err = &CorruptionError{Segment: seg, Lane: l.no, First: p.First, Last: p.Last, Err: err}
+		f.err = &CorruptionError{Segment: seg.no, Lane: l.no, First: p.First, Last: p.Last, Err: err}
 		return []*foundFrame{f}
 	}
 	if f.h.last() == p.Last {
 		return []*foundFrame{f}
 	}
 	f.Last = f.h.last()
-	return []*foundFrame{f, missing(l.no, seg, span{f.Last + 1, p.Last}, errMissing)}
+	return []*foundFrame{f, missing(l.no, seg.no, span{f.Last + 1, p.Last}, errMissing)}
+}
+
+// bytesAt reads a frame's bytes: of a cold segment, where the frame stands alone,
+// from the file over scratch, else in the mapping. See cold.go.
+func (seg *segment) bytesAt(at slot, scratch **[]byte) (raw []byte, err error) {
+	if seg.cold == nil || at.page == nil {
+		return at.value(), nil
+	}
+	root := at.page()
+	if root == 0 {
+		return at.value(), nil
+	}
+	if *scratch == nil {
+		*scratch = blocks.Get().(*[]byte)
+	}
+	raw, err = seg.cold.frame(root, **scratch)
+	if cap(raw) > cap(**scratch) {
+		**scratch = raw
+	}
+	return raw, err
 }
 
 // Unsealed walks the records that are in no batch, lane by lane and in order,

@@ -11,7 +11,7 @@ import (
 )
 
 // formatVersion is the version of the directory's layout as a whole.
-const formatVersion = 1
+const formatVersion = 2
 
 // Names inside the directory.
 const (
@@ -51,22 +51,39 @@ var (
 
 var manifestBuckets = [][]byte{bktMeta, bktLanes, bktMarks, bktSegments, bktBatches, bktHistory, bktByTime, bktKeys, bktKeyTimes, bktObjects}
 
-// A segment has bktMeta, bktLanes (lane -> laneSnapshot, packed), bktKeys and
-// for each lane a bucket framePrefix+lane with first -> frame. A large frame
-// stands alone in a nested bucket under its key, as the value of keyFrame, so
-// that bbolt does not write it again when its neighbour arrives.
-var keyFrame = []byte("v")
+// A segment has bktMeta, bktLanes (lane -> laneSnapshot, packed), bktKeys and,
+// beside these in the root bucket, framePrefix+lane+first -> frame. A large
+// frame stands alone in a nested bucket under its key, as the value of
+// keyFrame, so that bbolt does not write it again when its neighbour arrives.
+//
+// What a commit costs is the places in the file that it writes to. A bucket for
+// each lane would be one more of them; and keyTally, which each commit changes,
+// is the one key behind the frames, so that it is in the page of the newest
+// one: where bbolt splits a page it leaves two keys to the second.
+var (
+	keyFrame = []byte("v")
+	keyTally = []byte("~") // what the last transaction says that the file holds
+)
 
 const (
-	framePrefix = 'L'
+	framePrefix = 'z'
 	nestedFrom  = 2 << 10
 )
 
 func u32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 func u64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-func laneBucket(lane uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{framePrefix}, lane)
+// frameKey is where a lane's frame stands, or would stand, in a segment.
+func frameKey(lane uint32, first uint64) []byte {
+	return append([]byte{framePrefix}, rowKey(lane, first)...)
+}
+
+// frameAt is the lane and the first record of a frame's key.
+func frameAt(key []byte) (lane uint32, first uint64, ok bool) {
+	if len(key) != 13 || key[0] != framePrefix {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:]), true
 }
 
 // rowKey orders the ledger by lane, then by first record.

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,11 +37,11 @@ type segment struct {
 
 	// Guarded by handles.mu.
 	db     *bolt.DB
+	cold   *coldFile // with db, of a segment that this process did not write, or not all
 	refs   int
-	used   uint64    // handles' clock at the last use
-	broken error     // why it cannot be opened, once that is known
-	floor  uint64    // the transaction that its file must have reached
-	warmed time.Time // when the file was last read into the page cache
+	used   uint64 // handles' clock at the last use
+	broken error  // why it cannot be opened, once that is known
+	floor  uint64 // the transaction that its file must have reached
 }
 
 func segmentPath(dir string, no uint64) string {
@@ -58,21 +58,15 @@ func segmentNumber(name string) (uint64, bool) {
 	return no, err == nil && no > 0 && fmt.Sprintf("%08d", no) == digits
 }
 
-// segmentDB are the options of a segment opened for writing. The free list is
+// activeDB are the options of the active segment. bbolt syncs nothing of it:
+// the committer does, once for each commit, see tally.go. The free list is
 // written with each commit: it stays small, because nothing is deleted, and
 // without it a damaged page can end the process when the file is opened.
-func (o *Options) segmentDB() *bolt.Options {
+func (o *Options) activeDB() *bolt.Options {
 	return &bolt.Options{
 		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, NoStatistics: true,
-		NoSync: o.NoSync, NoGrowSync: o.NoSync, InitialMmapSize: initialMap(o.SegmentBytes + o.SegmentBytes/4 + 4<<20),
+		NoSync: true, NoGrowSync: true, InitialMmapSize: initialMap(o.SegmentBytes + o.SegmentBytes/4 + 4<<20),
 	}
-}
-
-// segmentGrowth is how much a segment file grows at a time: each growth costs
-// a commit one more fsync, and with steps of 4 MiB that was every fourth commit
-// of 1024 producers. What is not used of the last one is lost to the quota.
-func (o *Options) segmentGrowth() int64 {
-	return min(max(o.SegmentBytes/4, 16<<10), 16<<20)
 }
 
 // createSegment makes an empty segment under its final name, durable.
@@ -162,15 +156,12 @@ func checkSegment(tx *bolt.Tx, spool ingest.SpoolID, no uint64) error {
 // putFrame writes a frame where it is cheapest: a large one alone in a nested
 // bucket, a small one among its neighbours.
 func putFrame(tx *bolt.Tx, lane uint32, first uint64, value []byte) error {
-	b, err := tx.CreateBucketIfNotExists(laneBucket(lane))
-	if err != nil {
-		return err
-	}
-	b.FillPercent = 0.95
+	root := tx.Cursor().Bucket()
+	root.FillPercent = 0.95
 	if len(value) < nestedFrom {
-		return b.Put(u64(first), value)
+		return root.Put(frameKey(lane, first), value)
 	}
-	nested, err := b.CreateBucket(u64(first))
+	nested, err := root.CreateBucket(frameKey(lane, first))
 	if err != nil {
 		return err
 	}
@@ -179,8 +170,8 @@ func putFrame(tx *bolt.Tx, lane uint32, first uint64, value []byte) error {
 
 // place is where a frame stands, or should stand.
 type place struct {
-	span                // as the neighbouring keys tell it, whatever the frame says
-	value func() []byte // reads the frame's bytes; nil where there is no frame. Call it under guard
+	span // as the neighbouring keys tell it, whatever the frame says
+	slot // its value is nil where there is no frame
 }
 
 // walkFrames calls fn for the places that cover from..to, in order, until it
@@ -199,7 +190,7 @@ func walkFrames(tx *bolt.Tx, lane uint32, tied frameSource, from, to uint64, fn 
 	}
 	for ok && cur.first <= to {
 		after, more := next()
-		p := place{span: span{cur.first, to}, value: cur.value}
+		p := place{span: span{cur.first, to}, slot: cur}
 		if more {
 			p.Last = after.first - 1
 		}
@@ -212,10 +203,12 @@ func walkFrames(tx *bolt.Tx, lane uint32, tied frameSource, from, to uint64, fn 
 	}
 }
 
-// slot is a frame as the way to it tells: its bytes are read when they are asked for.
+// slot is a frame as the way to it tells: its bytes are read when they are asked
+// for. Its functions read pages, so they must be called under guard.
 type slot struct {
 	first uint64
 	value func() []byte
+	page  func() uint64 // the root page of the bucket that it is alone in; nil, or 0, where it is not
 }
 
 // frameSource gives the frames of a lane one after another; false at the end.
@@ -243,80 +236,65 @@ func merged(a, b frameSource) frameSource {
 // alone gives the lane's frames that are in no sheaf, beginning with the last
 // one that starts at or before from, if there is one.
 func alone(tx *bolt.Tx, lane uint32, from uint64) frameSource {
-	b := tx.Bucket(laneBucket(lane))
-	if b == nil {
-		return func() (slot, bool) { return slot{}, false }
-	}
-	c := b.Cursor()
-	k, v := c.Seek(u64(from))
-	if k == nil {
-		k, v = c.Last()
-	} else if binary.BigEndian.Uint64(k) > from {
-		if pk, pv := c.Prev(); pk != nil {
+	c := tx.Cursor()
+	k, v := c.Seek(frameKey(lane, from))
+	if l, first, ok := frameAt(k); !ok || l != lane || first > from {
+		pk, pv := c.Prev()
+		if l, _, ok := frameAt(pk); ok && l == lane {
 			k, v = pk, pv
 		} else {
-			k, v = c.First()
+			k, v = c.Seek(frameKey(lane, from))
 		}
 	}
 	return func() (slot, bool) {
-		if k == nil {
+		l, first, ok := frameAt(k)
+		if !ok || l != lane {
 			return slot{}, false
 		}
 		key, value := k, v
 		k, v = c.Next()
-		return slot{binary.BigEndian.Uint64(key), func() []byte {
-			if value != nil {
-				return value
-			}
-			if nested := b.Bucket(key); nested != nil {
-				return nested.Get(keyFrame)
-			}
-			return nil
-		}}, true
+		if value != nil {
+			return slot{first: first, value: func() []byte { return value }}, true
+		}
+		return slot{
+			first: first,
+			value: func() []byte {
+				if nested := tx.Bucket(key); nested != nil {
+					return nested.Get(keyFrame)
+				}
+				return nil
+			},
+			page: func() uint64 {
+				if nested := tx.Bucket(key); nested != nil {
+					return uint64(nested.Root())
+				}
+				return 0
+			},
+		}, true
 	}
 }
 
 // ends are the first and the highest frame key of a lane in a segment; tied
 // are all of the lane's frames in sheaves. It must be called under guard.
-func ends(tx *bolt.Tx, lane uint32, tied []slot) (first, last uint64, ok bool, err error) {
-	if b := tx.Bucket(laneBucket(lane)); b != nil {
-		c := b.Cursor()
-		low, _ := c.First()
-		high, _ := c.Last()
-		if len(low) != 8 || len(high) != 8 {
-			return 0, 0, false, fmt.Errorf("%w: frame key of wrong length", errDamaged)
+func ends(tx *bolt.Tx, lane uint32, tied []slot) (first, last uint64, ok bool) {
+	c := tx.Cursor()
+	k, _ := c.Seek(frameKey(lane, 0))
+	if l, low, is := frameAt(k); is && l == lane {
+		k, _ = c.Seek(frameKey(lane, math.MaxUint64))
+		if l, _, is := frameAt(k); !is || l != lane {
+			k, _ = c.Prev()
 		}
-		first, last, ok = binary.BigEndian.Uint64(low), binary.BigEndian.Uint64(high), true
+		_, high, _ := frameAt(k)
+		first, last, ok = low, high, true
 	}
 	if n := len(tied); n > 0 {
 		low, high := tied[0].first, tied[n-1].first
 		if !ok {
-			return low, high, true, nil
+			return low, high, true
 		}
 		first, last = min(first, low), max(last, high)
 	}
-	return first, last, ok, nil
-}
-
-// warm reads a file front to back, so that it is in the page cache. bbolt
-// advises its mapping as random, and a cold one is then read page by page, at
-// a tenth of the disk's speed.
-func warm(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	block := blocks.Get().(*[]byte)
-	defer blocks.Put(block)
-	for {
-		if _, err := f.Read((*block)[:cap(*block)]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
-	}
+	return first, last, ok
 }
 
 // quarantineName is a free name for a file that is set aside.

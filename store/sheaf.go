@@ -180,7 +180,7 @@ func (s *sheaf) search(lane uint32) int {
 }
 
 func (s *sheaf) slot(i int) slot {
-	return slot{s.first(i), func() []byte { return s.value[s.offset(i):s.offset(i+1)] }}
+	return slot{first: s.first(i), value: func() []byte { return s.value[s.offset(i):s.offset(i+1)] }}
 }
 
 // sheaves reads the sheaves of a segment. Its methods must be called under

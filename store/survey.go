@@ -17,6 +17,7 @@ type survey struct {
 	hasKeys   bool
 	suspect   bool // an invalid meta page: a torn commit, or a damaged one
 	txid      uint64
+	tally     tally // of an activated one
 	size      int64
 	snaps     map[uint32]laneSnapshot
 	lanes     map[uint32]laneSurvey
@@ -51,7 +52,10 @@ func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
 	}
 	defer db.Close()
 	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
-	if err := viewDB(db, func(tx *bolt.Tx) error { return sv.read(tx, deep) }); err != nil {
+	if err := viewDB(db, func(tx *bolt.Tx) error {
+		_ = newCold(tx, nil, found.size) // for its advice
+		return sv.read(tx, deep)
+	}); err != nil {
 		return nil, err
 	}
 	return sv, nil
@@ -72,7 +76,12 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 	if err := checkSegment(tx, sv.spool, sv.no); err != nil {
 		return err
 	}
-	sv.activated = meta.Get(keyActivated) != nil
+	if sv.activated = meta.Get(keyActivated) != nil; sv.activated {
+		var err error
+		if sv.tally, err = parseTally(tx.Cursor().Bucket().Get(keyTally), sv.txid); err != nil {
+			return fmt.Errorf("%w: %v", errDamaged, err)
+		}
+	}
 	key, _ := tx.Bucket(bktKeys).Cursor().First()
 	sv.hasKeys = key != nil
 	err := tx.Bucket(bktLanes).ForEach(func(k, v []byte) error {
@@ -99,15 +108,16 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 }
 
 func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) error {
-	first, last, ok, err := ends(tx, lane, tied)
-	if err != nil || !ok {
-		return err
+	first, last, ok := ends(tx, lane, tied)
+	if !ok {
+		return nil
 	}
 	ls := laneSurvey{span: span{first, last}}
-	if h, err := sv.frame(tx, lane, tied, first); err == nil {
+	// A header is enough, and one page of a cold file, where nothing hangs on it.
+	if h, err := sv.frame(tx, lane, tied, first, deep); err == nil {
 		ls.before = h.before
 	}
-	h, err := sv.frame(tx, lane, tied, last)
+	h, err := sv.frame(tx, lane, tied, last, true)
 	ls.Last, ls.after, ls.doubtful = h.last(), h.before+h.bytes, err != nil
 	sv.lanes[lane] = ls
 	if !deep {
@@ -138,9 +148,9 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) err
 	return nil
 }
 
-// frame reads the header of the frame under a key. With an error it is as
-// much as the key and an unproven header tell.
-func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64) (h frameHeader, err error) {
+// frame reads the header of the frame under a key, and proves it where that is
+// wanted. With an error it is as much as the key and an unproven header tell.
+func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64, proven bool) (h frameHeader, err error) {
 	guess := frameHeader{lane: lane, first: first, count: 1}
 	err = guard(func() (err error) {
 		walkFrames(tx, lane, listed(tied), first, first, func(p place) bool {
@@ -152,7 +162,11 @@ func (sv *survey) frame(tx *bolt.Tx, lane uint32, tied []slot, first uint64) (h 
 			if hint, herr := parseHeader(sv.spool, raw); herr == nil && hint.lane == lane && hint.first == first {
 				guess = hint
 			}
-			h, _, err = parseFrame(sv.spool, raw)
+			if proven {
+				h, _, err = parseFrame(sv.spool, raw)
+			} else {
+				h, err = parseHeader(sv.spool, raw)
+			}
 			return false
 		})
 		return err

@@ -22,6 +22,12 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
+// adviseSequential says that a mapping is read from front to back.
+func adviseSequential(mapping []byte) error { return unix.Madvise(mapping, unix.MADV_SEQUENTIAL) }
+
+// adviseWanted says that a part of a mapping, from a page on, is about to be read.
+func adviseWanted(part []byte) error { return unix.Madvise(part, unix.MADV_WILLNEED) }
+
 // syncDir makes names created in, or removed from, a directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

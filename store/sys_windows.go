@@ -22,6 +22,12 @@ func tryLock(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
+// adviseSequential does nothing: nobody has advised otherwise.
+func adviseSequential([]byte) error { return nil }
+
+// adviseWanted does nothing: reading is slower, and no less right.
+func adviseWanted([]byte) error { return nil }
+
 // syncDir does nothing: Windows has no fsync of a directory, and NTFS
 // journals names.
 func syncDir(string) error { return nil }

@@ -25,6 +25,12 @@
 // where the destination allows it. With [ingest.ExactlyOnce] a transport must
 // make the destination skip a repeat, or refuse the batch (Capabilities).
 //
+// A batch of [ingest.Properties.ByReference] has the address of a blob as its
+// payload ([ingest.ParseBlob]) and no secret with it. A transport that can have
+// the blob ingested where it is says so (Capabilities.Blobs) and takes the
+// secret from its own caller; any other refuses such a batch as Permanent,
+// because the address is not the data.
+//
 // # What a transport must not do
 //
 // Start goroutines that outlive a call, log, keep a batch's payload, or

@@ -36,6 +36,9 @@ type Capabilities struct {
 	// MaxBatchBytes is the largest raw payload one Send can carry; 0 means no
 	// limit of the transport's own.
 	MaxBatchBytes int64
+	// Blobs: Send takes batches of [ingest.Properties.ByReference], whose
+	// payload is the address of a blob. When false the engine refuses them.
+	Blobs bool
 }
 
 // Delivery is one attempt at one batch.

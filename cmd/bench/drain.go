@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,13 +61,20 @@ func measureDrain(ctx context.Context, dir string, backlog int64, count int, std
 	}
 	heading(stdout)
 	rates := map[string][]float64{}
-	for range count {
+	cached := map[string]string{"plain": plain, "spool": filepath.Join(spool, "segments")}
+	for round := range count {
 		for _, cold := range []bool{true, false} {
-			for _, what := range []string{"plain", "spool"} {
+			order := []string{"plain", "spool"}
+			if round%2 == 1 {
+				slices.Reverse(order)
+			}
+			for _, what := range order {
 				name := what + "-warm"
 				if cold {
+					// Each right before it is read: memory that was given back
+					// for longer may be slower to come by.
 					name = what + "-cold"
-					if err := errors.Join(dropCached(plain), dropCached(filepath.Join(spool, "segments"))); err != nil {
+					if err := dropCached(cached[what]); err != nil {
 						fmt.Fprintf(stdout, "not measured: %s: %v\n", name, err)
 						continue
 					}

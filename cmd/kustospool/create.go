@@ -17,7 +17,7 @@ type creation struct {
 }
 
 // creation reads --create-table and --create-mapping.
-func (s *sendSettings) creation(t target, sources []input.Source) (creation, error) {
+func (s *sendSettings) creation(t target, sources []input.Source, blobs *blobInputs) (creation, error) {
 	var c creation
 	if (s.createTable != "" || s.createMapping) && t.kind == toDirectory {
 		return c, usagef("--create-table and --create-mapping want a cluster or sim:; a directory has no tables")
@@ -40,14 +40,26 @@ func (s *sendSettings) creation(t target, sources []input.Source) (creation, err
 		return c, err
 	}
 	c.mapping = &admin.Mapping{Name: s.mappingReference, JSON: text}
-	for _, src := range sources {
-		kind := src.Format.MappingKind()
+	for _, format := range formats(sources, blobs) {
+		kind := format.MappingKind()
 		if c.mapping.Kind != "" && c.mapping.Kind != kind {
 			return c, usagef("--create-mapping: the inputs want mappings of two kinds, %s and %s", c.mapping.Kind, kind)
 		}
 		c.mapping.Kind = kind
 	}
 	return c, nil
+}
+
+// formats are those of all inputs.
+func formats(sources []input.Source, blobs *blobInputs) []ingest.Format {
+	var list []ingest.Format
+	for _, src := range sources {
+		list = append(list, src.Format)
+	}
+	for _, in := range blobs.list {
+		list = append(list, in.format)
+	}
+	return list
 }
 
 // run creates what is asked for. Everything can be there already.

@@ -36,18 +36,20 @@ type destination struct {
 // reach makes the transport of t. Nothing is sent yet. The simulator of
 // --to sim: starts here, with the one table named, which has no schema; where
 // none is named, it creates tables as data arrives for them.
-func reach(t target, s *deliverySettings, database, table string) (*destination, error) {
+// blobs answers for the secrets of blobs; the simulator may fetch those of this
+// machine.
+func reach(t target, s *deliverySettings, database, table string, blobs *blobInputs) (*destination, error) {
 	d := &destination{target: t, database: database, table: table}
 	var err error
 	switch t.kind {
 	case toDirectory:
 		d.transport, err = dir.NewClient(t.dir, nil)
 	case toCluster:
-		d.transport, err = cluster(t.endpoint, t, s)
+		d.transport, err = cluster(t.endpoint, t, s, blobs)
 	case toSimulator:
 		// A malformed line is an error here and not passed over in silence as
 		// the service does: the point of the simulator is to show what is lost.
-		d.sim, err = kustosim.Start(&kustosim.Options{FailMalformedJSON: true, AutoCreate: table == ""})
+		d.sim, err = kustosim.Start(&kustosim.Options{FailMalformedJSON: true, AutoCreate: table == "", BlobHosts: blobs.localHosts()})
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +61,7 @@ func reach(t target, s *deliverySettings, database, table string) (*destination,
 				return nil, errors.Join(err, d.sim.Close())
 			}
 		}
-		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s)
+		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s, blobs)
 	}
 	if err != nil {
 		return nil, errors.Join(usagef("--to %q: %w", t.text, err), d.close())
@@ -70,7 +72,10 @@ func reach(t target, s *deliverySettings, database, table string) (*destination,
 // protocols are the values of --protocol.
 var protocols = map[string]queued.Protocol{"auto": queued.Auto, "queue": queued.Queue, "rest": queued.REST}
 
-func cluster(endpoint string, t target, s *deliverySettings) (transport.Transport, error) {
+// outcomeSources are the values of --outcomes.
+var outcomeSources = map[string]queued.Outcomes{"table": queued.StatusTable, "peek": queued.PeekReports, "take": queued.TakeReports}
+
+func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) (transport.Transport, error) {
 	cred, err := s.identity.credential(t)
 	if err != nil {
 		return nil, err
@@ -79,12 +84,16 @@ func cluster(endpoint string, t target, s *deliverySettings) (transport.Transpor
 	if !ok {
 		return nil, usagef("--protocol %q: must be auto, queue or rest", s.protocol)
 	}
-	opts := &queued.ClientOptions{App: "kustospool", AllowHosts: s.allowHosts, Protocol: protocol}
+	outcomes, ok := outcomeSources[s.outcomes]
+	if !ok {
+		return nil, usagef("--outcomes %q: must be table, peek or take", s.outcomes)
+	}
+	opts := &queued.ClientOptions{App: "kustospool", Outcomes: outcomes, AllowHosts: s.allowHosts, Protocol: protocol, BlobSecret: blobs.secret}
 	if t.loopback {
 		// A simulator does not take minutes, and is not worn out by questions.
 		opts.TrackInterval = 100 * time.Millisecond
 	}
-	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval}
+	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval, BlobSecret: blobs.secret}
 	modes := map[string]func() (transport.Transport, error){
 		"queued":    func() (transport.Transport, error) { return queued.NewClient(endpoint, cred, opts) },
 		"direct":    func() (transport.Transport, error) { return direct.NewClient(endpoint, cred, commands) },

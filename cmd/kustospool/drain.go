@@ -14,6 +14,9 @@ func drainCommand() *command {
 		help: `Opens a spool that an earlier send has left behind, delivers what it holds and
 waits for the outcome. Without --spool it is the target's default one.
 
+Blobs that an earlier send was given with a SAS are fetched with one in
+KUSTOSPOOL_BLOB_SAS, because none is stored: see kustospool help send.
+
 Examples:
   kustospool drain --to https://ingest-help.westeurope.kusto.windows.net
   kustospool drain --to dir:/media/usb --spool /var/spool/fleet --timeout 10m
@@ -55,7 +58,11 @@ func drain(ctx context.Context, c *console, s *deliverySettings, args []string) 
 	if err := mustBeSpool(dir); err != nil {
 		return 0, err
 	}
-	dest, err := reach(t, s, "", "")
+	blobs, err := newBlobInputs()
+	if err != nil {
+		return 0, err
+	}
+	dest, err := reach(t, s, "", "", blobs)
 	if err != nil {
 		return 0, err
 	}

@@ -20,6 +20,7 @@ type deliverySettings struct {
 	identity   identity
 	allowHosts []string
 	protocol   string
+	outcomes   string
 	mode       string
 	batchBytes byteSize
 	batchAge   time.Duration
@@ -43,6 +44,7 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&s.allowHosts, "allow-host", nil, "also send tokens to this https host, for clusters outside of the known clouds")
 	fs.StringVar(&s.mode, "mode", "queued", "how batches travel: queued; direct, as commands; streaming, at-least-once and at most 4 MiB; managed, streaming first and queued behind")
 	fs.StringVar(&s.protocol, "protocol", "auto", "how the service is asked to ingest: queue, rest, or auto, which is what it prefers")
+	fs.StringVar(&s.outcomes, "outcomes", "table", "where outcomes of batches sent by queue are learned: table; or peek or take, from the report queues, which all clients of the cluster share")
 	fs.Var(&s.batchBytes, "batch-bytes", "raw size at which a batch is sealed; default 100MiB")
 	fs.DurationVar(&s.batchAge, "batch-age", 0, "age at which a batch is sealed; default 1m")
 	fs.Int64Var(&s.batchCount, "batch-records", 0, "number of records at which a batch is sealed; default no limit")

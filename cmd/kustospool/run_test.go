@@ -97,6 +97,7 @@ func TestSend_BadInput(t *testing.T) {
 		{"http to elsewhere", []string{"--to", "http://c.kusto.windows.net", good}, "http is for this machine"},
 		{"password in URL", []string{"--to", "https://u:hunter2@c.kusto.windows.net", good}, "no user name or password"},
 		{"query in URL", []string{"--to", "https://c.kusto.windows.net?database=D", good}, "has no query"},
+		{"unknown source of outcomes", []string{"--to", "sim:", "--outcomes", "queue", good}, `--outcomes "queue": must be table, peek or take`},
 		{"unknown protocol", []string{"--to", "sim:", "--protocol", "v3", good}, `--protocol "v3": must be auto, queue or rest`},
 		{"sim with address", []string{"--to", "sim:8080", good}, "sim: takes nothing"},
 		{"dir without path", []string{"--to", "dir:", good}, "names no directory"},

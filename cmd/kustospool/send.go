@@ -31,12 +31,13 @@ type sendSettings struct {
 	skipHeader       bool
 	noWait           bool
 	rowsOut          string
+	blobs            []string
 }
 
 func sendCommand() *command {
 	return &command{
 		name:     "send",
-		synopsis: "--to TARGET --database DB --table TABLE [flags] [FILE...|-]",
+		synopsis: "--to TARGET --database DB --table TABLE [flags] [FILE|BLOB-URL...|-]",
 		summary:  "spool files or standard input, deliver, and report",
 		help: `Reads records from files, or from standard input, makes them durable in a spool
 directory, delivers them to the target and waits until the service has said of
@@ -46,10 +47,18 @@ Files of line formats (json, csv, tsv, psv, txt ...) hold one record a line; bla
 lines are passed over; csv fields may hold line ends inside double quotes. Files
 of other formats (parquet, avro, orc, singlejson ...) are one record as a whole, of
 up to 4 GiB.
-A name that ends in .gz is decompressed. The format follows from the file's
+A name that ends in .gz is decompressed, and an archive whose name ends in .zip is
+unpacked, all of its files or none. The format follows from the file's
 extension, .jsonl and .ndjson included; standard input is json unless --format
 says otherwise. Files are read once beforehand, so that a bad one is refused
 before anything is stored.
+
+An input that is a URL is a blob in storage, which the service fetches by itself:
+with the SAS in the URL's query, as ";impersonate" or ";managed_identity=system"
+behind it says, or with one in KUSTOSPOOL_BLOB_SAS: URLs of containers or accounts
+with their SAS, for the blobs below them. A SAS is held in memory and never
+stored: a later drain needs that variable. The arguments of a process are for
+others to see; the variable is not.
 
 Examples:
   kustospool send --to sim: --database Demo --table Telemetry testdata/telemetry.jsonl
@@ -58,6 +67,8 @@ Examples:
   journal-exporter | kustospool send --to https://... --database Ops --table Log --no-wait -
   kustospool send --to https://... --database Fleet --table Readings \
       --create-table 'ts:datetime,vessel:string,knots:real' readings.csv
+  kustospool send --to https://... --database Fleet --table Readings \
+      'https://ACCOUNT.blob.core.windows.net/in/log.csv.gz;managed_identity=system'
   kustospool send --to dir:/media/usb --database Fleet --table Readings *.csv --skip-header
 
 Exit codes: 0 all is ingested (with --no-wait: durable), 1 something was
@@ -76,6 +87,7 @@ stored, 3 durable but not delivered yet.`,
 			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, RFC 3339, for back-filling")
 			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first line of each input")
 			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
+			fs.StringArrayVar(&s.blobs, "blob", nil, "URL of a blob that the service is to fetch, as an argument; may be repeated")
 			s.register(fs)
 			fs.StringVar(&s.rowsOut, "rows-out", "", "with --to sim:, write the table's rows to this file (- for standard output) as JSON lines")
 			return s
@@ -100,9 +112,15 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	sources, err := s.sources(c, args)
+	args, blobs, err := s.references(t, args)
 	if err != nil {
 		return 0, err
+	}
+	var sources []input.Source
+	if len(args) > 0 || len(blobs.list) == 0 {
+		if sources, err = s.sources(c, args); err != nil {
+			return 0, err
+		}
 	}
 	properties, err := s.properties()
 	if err != nil {
@@ -111,15 +129,20 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err := validate(properties, sources); err != nil {
 		return 0, err
 	}
+	for _, in := range blobs.list {
+		if p := in.properties(properties, s.skipHeader); p.Validate() != nil {
+			return 0, usageError{p.Validate()}
+		}
+	}
 	expect, err := checkAll(sources)
 	if err != nil {
 		return 0, err
 	}
-	create, err := s.creation(t, sources)
+	create, err := s.creation(t, sources, blobs)
 	if err != nil {
 		return 0, err
 	}
-	dest, err := reach(t, &s.deliverySettings, s.database, s.table)
+	dest, err := reach(t, &s.deliverySettings, s.database, s.table, blobs)
 	if err != nil {
 		return 0, err
 	}
@@ -127,7 +150,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 		return 0, errors.Join(err, dest.abandon())
 	}
 	if err := dest.openRows(c, s.rowsOut); err != nil {
-		return 0, errors.Join(err, dest.close())
+		return 0, errors.Join(err, dest.abandon())
 	}
 	x, err := openSession(c, &s.deliverySettings, dest, opts)
 	if err != nil {
@@ -145,6 +168,9 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	}
 	x.progress.begin("spooled", expect)
 	err = spoolAll(ctx, tables, sources, &r, x.progress)
+	if err == nil {
+		err = blobs.ingest(ctx, x.spool, properties, s.skipHeader, &r)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		c.note("Input is left that was not read: %d records were.", r.Read)
@@ -155,10 +181,44 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 		}
 		return x.finish(r, outcome{err: err})
 	case s.noWait:
+		blobs.advise(c)
 		return x.finish(r, outcome{noWait: true})
 	}
 	why, err := deliver(ctx, &s.deliverySettings, x.spool, x.progress, x.begun)
+	if why != delivered {
+		blobs.advise(c)
+	}
 	return x.finish(r, outcome{why: why, err: err})
+}
+
+// references takes the blobs out of the arguments, and adds those of --blob.
+func (s *sendSettings) references(t target, args []string) (files []string, blobs *blobInputs, err error) {
+	if blobs, err = newBlobInputs(); err != nil {
+		return nil, nil, err
+	}
+	var format ingest.Format
+	if s.format != "" {
+		if format, err = ingest.ParseFormat(s.format); err != nil {
+			return nil, nil, usagef("--format: %w", err)
+		}
+	}
+	uris := s.blobs
+	for _, arg := range args {
+		if isBlob(arg) {
+			uris = append(uris, arg)
+		} else {
+			files = append(files, arg)
+		}
+	}
+	for _, uri := range uris {
+		if err := blobs.add(uri, format); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(uris) > 0 && (t.kind == toDirectory || s.mode == "streaming") {
+		return nil, nil, usagef("a blob is fetched by the service: it can be sent to a cluster or to sim:, with --mode queued, direct or managed")
+	}
+	return files, blobs, nil
 }
 
 // sources makes an input of each argument. No argument means standard input.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -154,6 +155,62 @@ func TestSend_Protocols(t *testing.T) {
 		}
 		if err := sim.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// An archive is its files, whatever their format, and one that is damaged is
+// refused with nothing stored.
+func TestSend_Archives(t *testing.T) {
+	temporaryDir(t)
+	archive := func(files ...string) string {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for i, text := range files {
+			w, err := z.Create(fmt.Sprintf("sub/%d", i))
+			if err == nil {
+				_, err = io.WriteString(w, text)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	good := archive("{\"a\":1}\n{\"a\":2}\n", "{\"a\":3}")
+	got := kustospool(t, "", "send", "--to", "sim:", "--database", "D", "--table", "T", "--rows-out", "-", write(t, "a.json.zip", good), write(t, "b.json", "{\"b\":1}\n"))
+	if got.code != exitOK || got.out != "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"b\":1}\n" {
+		t.Errorf("%+v", got)
+	}
+	got = kustospool(t, "", "send", "--to", "sim:", "--database", "D", "--table", "T", "--json", write(t, "a.json.zip", good))
+	if r := decode[report](t, got.out); got.code != exitOK || r.Read != 3 || r.Ingested != 3 {
+		t.Errorf("%+v", got)
+	}
+	for name, args := range map[string][]string{
+		"is not a zip archive": {write(t, "bad.json.zip", good[:len(good)/2])},
+		"holds no file":        {write(t, "empty.json.zip", archive())},
+		"header":               {write(t, "h.csv.zip", archive("h\n1\n")), "--skip-header"},
+		"at least one record":  {write(t, "blank.json.zip", archive("\n"))},
+	} {
+		spool := filepath.Join(t.TempDir(), "spool")
+		got := kustospool(t, "", append([]string{"send", "--to", "sim:", "--spool", spool, "--database", "D", "--table", "T"}, args...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, name) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// Each source of outcomes tells that the rows are in.
+func TestSend_Outcomes(t *testing.T) {
+	for outcomes, rows := range map[string]int64{"table": 1, "peek": 0, "take": 0} {
+		sim := simulator(t, &kustosim.Options{AutoCreate: true})
+		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
+			"--outcomes", outcomes, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+		if s := sim.Stats(); got.code != exitOK || sim.Count("D", "T") != 1 || s.EntitiesInserted != rows {
+			t.Errorf("%s: %+v, %+v", outcomes, got, s)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -20,6 +21,16 @@ type simSettings struct {
 	autoCreate bool
 	lenient    bool
 	preferREST bool
+	noREST     bool
+	blobHosts  []string
+	token      string
+	principals []string
+	batchTime  time.Duration
+	batchItems int
+	accounts   int
+	capacity   int
+	sas        time.Duration
+	tokens     time.Duration
 	verbose    bool
 }
 
@@ -35,6 +46,8 @@ rows back. It holds everything in memory and asks for no credential.
 A table is DB.TABLE, which keeps every document as it came, or has columns:
 DB.TABLE(column:type,...).
 
+It can be made to fail while it runs, by requests to it: docs/simulator.md.
+
 Examples:
   kustospool sim --listen 127.0.0.1:8080 --table Demo.Telemetry
   kustospool sim --table 'Demo.Readings(at:datetime,value:real,labels:dynamic)'`,
@@ -45,6 +58,16 @@ Examples:
 			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
 			fs.BoolVar(&s.lenient, "lenient-json", false, "pass over malformed JSON lines in silence, as the service does")
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
+			fs.BoolVar(&s.noREST, "no-rest", false, "be a service without the REST API for queued ingestion")
+			fs.StringVar(&s.token, "token", "", "bearer token that the cluster asks for; its holder is an Admin")
+			fs.StringArrayVar(&s.principals, "principal", nil, "TOKEN=ROLE, a further bearer token whose holder is Viewer, Ingestor, User or Admin; may be repeated")
+			fs.DurationVar(&s.batchTime, "batch-time", 0, "how long untagged blobs are aggregated; default 50ms, the service's is 5m")
+			fs.IntVar(&s.batchItems, "batch-items", 0, "blobs at which an aggregation is sealed; default 500")
+			fs.IntVar(&s.accounts, "accounts", 0, "storage accounts, 1 to 16; default 2")
+			fs.IntVar(&s.capacity, "capacity", 0, "ingestion commands under way at once; default 48")
+			fs.DurationVar(&s.sas, "sas-lifetime", 0, "how long signatures are valid; default 24h")
+			fs.DurationVar(&s.tokens, "token-lifetime", 0, "how long identity tokens are valid; default 24h")
+			fs.StringArrayVar(&s.blobHosts, "blob-host", nil, "web server of this machine, HOST:PORT, from which blobs may be fetched; may be repeated")
 			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
 			return s
 		},
@@ -70,6 +93,30 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		Listen:            s.listen,
 		AutoCreate:        s.autoCreate || len(tables) == 0,
 		FailMalformedJSON: !s.lenient,
+		BlobHosts:         s.blobHosts,
+		Token:             s.token,
+		BatchTime:         s.batchTime,
+		BatchItems:        s.batchItems,
+		Accounts:          s.accounts,
+		IngestCapacity:    s.capacity,
+		SASLifetime:       s.sas,
+		TokenLifetime:     s.tokens,
+	}
+	for _, text := range s.principals {
+		token, role, err := parsePrincipal(text)
+		if err != nil {
+			return 0, err
+		}
+		if opts.Principals == nil {
+			opts.Principals = make(map[string]kustosim.Role)
+		}
+		opts.Principals[token] = role
+	}
+	if s.noREST {
+		opts.PreferredIngestion = "-"
+	}
+	if s.preferREST && s.noREST {
+		return 0, usagef("--prefer-rest and --no-rest exclude each other")
 	}
 	if s.preferREST {
 		opts.PreferredIngestion = "Rest"
@@ -114,6 +161,17 @@ Counters:
 It keeps everything in memory and ends with an interrupt.
 `, endpoint, shellWord(database), shellWord(table), query)
 	return err
+}
+
+// parsePrincipal reads TOKEN=ROLE. A token may hold equals signs.
+func parsePrincipal(s string) (token string, role kustosim.Role, err error) {
+	at := strings.LastIndexByte(s, '=')
+	for r := kustosim.Viewer; at > 0 && r <= kustosim.Admin; r++ {
+		if strings.EqualFold(s[at+1:], r.String()) {
+			return s[:at], r, nil
+		}
+	}
+	return "", 0, usagef("--principal: must be TOKEN=ROLE, with the role Viewer, Ingestor, User or Admin")
 }
 
 // tableSpec is a parsed --table.

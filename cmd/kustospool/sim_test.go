@@ -80,3 +80,21 @@ func get(t *testing.T, url string) string {
 	}
 	return string(body)
 }
+
+func TestSim_BadFlags(t *testing.T) {
+	for want, args := range map[string][]string{
+		"exclude each other":  {"--prefer-rest", "--no-rest"},
+		"TOKEN=ROLE":          {"--principal", "secret"},
+		"must be TOKEN=ROLE":  {"--principal", "secret=Emperor"},
+		"Accounts 99":         {"--accounts", "99"},
+		"loopback address":    {"--blob-host", "example.org:80"},
+		"must not be negativ": {"--batch-time", "-1s"},
+	} {
+		if got := kustospool(t, "", append([]string{"sim"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) || strings.Contains(got.stderr, "secret") {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+	if token, role, err := parsePrincipal("a=b=ingestor"); err != nil || token != "a=b" || role.String() != "Ingestor" {
+		t.Errorf("%q, %v, %v", token, role, err)
+	}
+}

@@ -109,8 +109,20 @@ func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) 
 	return k.err
 }
 
-// ingestWhole makes an object durable, of whatever size.
+// ingestWhole makes an object durable, of whatever size, or all that an archive
+// holds.
 func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r *report) error {
+	if src.Archive() {
+		receipt, err := table.IngestFile(ctx, src.Name)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
+			return err // the spool's, not the file's
+		case err != nil:
+			return &input.Error{File: src.Name, Err: err}
+		}
+		r.Read += receipt.Records
+		return nil
+	}
 	b, err := src.Bytes()
 	if err != nil {
 		return err
@@ -125,7 +137,7 @@ func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r 
 // readChunks reads one input to its end, and reports whether to go on with
 // the next.
 func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
-	if src.Whole() {
+	if src.Whole() || src.Archive() {
 		select {
 		case <-free:
 			return give(ctx, chunks, &chunk{format: src.Format, whole: src})

@@ -86,6 +86,7 @@ type laneBacklog struct {
 	Database string          `json:"database"`
 	Table    string          `json:"table"`
 	Format   ingest.Format   `json:"format"`
+	Blobs    bool            `json:"blobs,omitempty"` // the records are addresses of blobs
 	Open     int64           `json:"open"`
 	Batches  int             `json:"batches"`
 	Records  int64           `json:"records"` // in those batches
@@ -176,7 +177,7 @@ func collect(st *store.Store, dir string, limit int) (*spoolStatus, error) {
 	at := func(id uint32) *laneBacklog {
 		if lanes[id] == nil {
 			p, _ := st.LaneProperties(id)
-			lanes[id] = &laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format}
+			lanes[id] = &laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format, Blobs: p.ByReference}
 		}
 		return lanes[id]
 	}
@@ -248,8 +249,12 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "disk\t%s\n", shortBytes(n.DiskBytes))
 	for _, l := range s.Lanes {
+		format := string(l.Format)
+		if l.Blobs {
+			format += ", blobs by reference"
+		}
 		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
-			l.Database, l.Table, l.Format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+			l.Database, l.Table, format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
 		if l.Failure != nil {
 			fmt.Fprintf(t, "last failure\t%s (%s)\n", l.Failure, l.Failure.At.Format(time.RFC3339))
 		}

@@ -48,28 +48,11 @@ func TestSecretsStayOut(t *testing.T) {
 	token, _, _ := strings.Cut(sim.IssueToken(), "identity-")
 	token += "identity-"
 	secrets := [][]byte{[]byte("sig="), []byte("sig%3D"), []byte("Bearer "), []byte(token)}
-	search := func(where string, data []byte) {
-		for _, secret := range secrets {
-			if i := bytes.Index(data, secret); i >= 0 {
-				t.Errorf("%s holds %q: %.120q", where, secret, data[max(i-40, 0):])
-			}
-		}
-	}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		search(path, data)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	search("the log", log.Bytes())
+	searchFiles(t, dir, secrets)
+	search(t, "the log", log.Bytes(), secrets)
 	for seq := uint64(1); seq <= uint64(st.Acked); seq++ {
 		if status, err := s.Status(t.Context(), ingest.NewID(s.ID(), 1, seq)); err == nil && status.Failure != nil {
-			search("a status", []byte(status.Failure.String()))
+			search(t, "a status", []byte(status.Failure.String()), secrets)
 		}
 	}
 	// Control: the search finds what it looks for.
@@ -79,6 +62,32 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	if !found {
 		t.Error("the search finds no signature")
+	}
+}
+
+// search complains of each secret that is in some data.
+func search(t testing.TB, where string, data []byte, secrets [][]byte) {
+	t.Helper()
+	for _, secret := range secrets {
+		if i := bytes.Index(data, secret); i >= 0 {
+			t.Errorf("%s holds %q: %.120q", where, secret, data[max(i-40, 0):])
+		}
+	}
+}
+
+// searchFiles is search in every file of a directory.
+func searchFiles(t testing.TB, dir string, secrets [][]byte) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		search(t, path, data, secrets)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

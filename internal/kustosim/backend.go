@@ -28,6 +28,12 @@ type storage interface {
 	// download opens a blob by the URI of a message; size is that of the blob
 	// as stored. Its error has the code of the ingestion's failure.
 	download(ctx context.Context, uri *url.URL) (body io.ReadCloser, size int64, bad *ingestError)
+	// put stores a blob as somebody else would, beside what clients upload, and
+	// returns its URI without a signature.
+	put(ctx context.Context, name string, data []byte) (*url.URL, error)
+	// signed is the URI of a blob with a signature of the service's own that
+	// reads it; as it is where the blob is not of this storage.
+	signed(uri *url.URL) (*url.URL, error)
 	// remove deletes an ingested blob. A blob that cannot be deleted stays.
 	remove(ctx context.Context, uri *url.URL) error
 	// setStatus merges properties into the status entity of a message.

@@ -84,6 +84,21 @@ func (a *blobAccount) names() []string {
 	return names
 }
 
+// place stores a blob without a request, in a container that it makes.
+func (a *blobAccount) place(containerName, name string, data []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.mu.containers[containerName]
+	if c == nil {
+		c = &container{blobs: make(map[string]*blob), staged: make(map[string]map[string][]byte)}
+		a.mu.containers[containerName] = c
+	}
+	a.mu.etags++
+	now := time.Now().UTC()
+	c.blobs[name] = &blob{blocks: []block{{data: data}}, size: int64(len(data)), etag: `"0x` + strconv.FormatInt(0x8DC000000000000+a.mu.etags, 16) + `"`,
+		modified: now, created: now, content: "application/octet-stream", metadata: map[string]string{}}
+}
+
 // find returns a committed blob.
 func (a *blobAccount) find(containerName, name string) (*blob, *storageError) {
 	a.mu.Lock()

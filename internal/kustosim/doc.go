@@ -42,6 +42,9 @@
 //	                                                   with its code, for the service's form is unknown
 //	GET  /sim/rows?db=&table=        the rows as JSON lines; never faulted, no token needed
 //	GET  /sim/stats                  the counters as JSON
+//	POST /sim/faults?host=&kind=..   a fault on requests; with db= and table= instead of host= one on ingestions
+//	DELETE /sim/faults               removes those
+//	POST /sim/age/{what}             makes sas, tokens or resources old
 //
 // With [Options].Token or Principals the endpoint wants a bearer token, 401,
 // and the [Role] that a request needs, 403; protocol reference section 1.4.
@@ -54,6 +57,10 @@
 // are real: signature, start and end and permissions are checked. With
 // [Options].Storage the same ports pass everything on to an existing account,
 // such as Azurite.
+//
+// A blob that a client names by reference is read with the SAS in its URI, with
+// an access that stands behind a semicolon and is one of Options.BlobAccess, or,
+// from a web server of Options.BlobHosts, as it is.
 //
 // # Faults
 //
@@ -92,6 +99,7 @@
 //	Download_SourceNotFound                     no such blob or container
 //	Download_Forbidden                          the blob's SAS is bad, expired or does not allow reading
 //	Download_BadRequest                         external storage refused the request otherwise
+//	BadRequest_InvalidManagedIdentity           the URI names a managed identity that is none of Options.BlobAccess
 //	BadRequest_EmptyBlob                        no bytes
 //	BadRequest_InvalidBlob                      named .gz and not whole gzip
 //	BadRequest_InvalidArchive                   named .zip and no archive
@@ -107,9 +115,8 @@
 // # What it does not do
 //
 // It keeps everything in memory and loses it on Close. It listens on loopback
-// only. An async .ingest has ended when its reply comes. There are no queued
-// REST API, no update policies, no extent merges, and no query language beyond the
-// forms above. Avro, Parquet, ORC and the like become one row each with the
+// only. An async .ingest has ended when its reply comes. There are no update
+// policies, no extent merges, and no query language beyond the forms above. Avro, Parquet, ORC and the like become one row each with the
 // digest of the blob. Of Azure storage there are no leases, snapshots, tiers,
 // listings or table transactions. Batches seal after 50 ms and not after 5
 // minutes, and transient failures are repeated after 20 ms without end.

@@ -74,6 +74,10 @@ func (s *Sim) kustoHandler() http.Handler {
 	mux.HandleFunc("POST /v1/rest/ingest/{db}/{table}", s.serveStream)
 	mux.HandleFunc("GET /sim/rows", s.serveRows)
 	mux.HandleFunc("GET /sim/stats", s.serveStats)
+	c := &control{sim: s}
+	mux.HandleFunc("POST /sim/faults", c.serveFaults)
+	mux.HandleFunc("DELETE /sim/faults", c.serveFaults)
+	mux.HandleFunc("POST /sim/age/{what}", c.serveAge)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
 		drain(r)

@@ -124,8 +124,17 @@ func (e *externalStorage) proxy(base *url.URL) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = base.Scheme, base.Host, base.Host
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		ModifyResponse: e.posted,
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
+}
+
+// posted counts the messages that a queue has taken, before anybody hears of it.
+func (e *externalStorage) posted(reply *http.Response) error {
+	if reply.StatusCode == http.StatusCreated && reply.Request.Method == http.MethodPost && strings.HasSuffix(reply.Request.URL.Path, "/messages") {
+		e.stats.add(func(s *Stats) { s.MessagesPosted++ })
+	}
+	return nil
 }
 
 func (e *externalStorage) options() azcore.ClientOptions {
@@ -270,7 +279,36 @@ func (e *externalStorage) direct(svc service, uri *url.URL) string {
 	return u.String()
 }
 
+func (e *externalStorage) put(ctx context.Context, name string, data []byte) (*url.URL, error) {
+	e.mu.Lock()
+	container := e.container(0)
+	e.mu.Unlock()
+	if _, err := e.blobs.UploadBuffer(ctx, container, name, data, nil); err != nil {
+		return nil, fmt.Errorf("kustosim: Storage: storing a blob: %w", err)
+	}
+	return e.proxied[blobService].JoinPath(container, name), nil
+}
+
+func (e *externalStorage) signed(uri *url.URL) (*url.URL, error) {
+	u := *uri
+	if u.Host != e.proxied[blobService].Host {
+		return &u, nil
+	}
+	key, err := azblob.NewSharedKeyCredential(e.account, e.key)
+	if err != nil {
+		return nil, fmt.Errorf("kustosim: Storage: %w", err)
+	}
+	container, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(u.Path, e.proxied[blobService].Path), "/"), "/")
+	q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: time.Now().Add(-5 * time.Minute).UTC(),
+		ExpiryTime: time.Now().Add(e.issuer.sasLifetime).UTC(), Permissions: "r", ContainerName: container}.SignWithSharedKey(key)
+	u.RawQuery = q.Encode()
+	return &u, err
+}
+
 func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, *ingestError) {
+	if uri.Host != e.proxied[blobService].Host && uri.Host != e.base[blobService].Host {
+		return nil, 0, downloadError(http.StatusNotFound, "AccountNotFound")
+	}
 	client, err := blockblob.NewClientWithNoCredential(e.direct(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
 		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
@@ -366,7 +404,6 @@ func (e *externalStorage) take(ctx context.Context, name string) int {
 			continue
 		}
 		if !e.taken[*m.MessageID] {
-			e.stats.add(func(s *Stats) { s.MessagesPosted++ })
 			e.deliver(*m.MessageText)
 			e.taken[*m.MessageID] = true
 		}

@@ -3,6 +3,7 @@ package kustosim
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -18,6 +19,7 @@ type ingestor struct {
 	log     *slog.Logger
 	storage storage
 	faults  ingestFaultSet
+	web     *http.Client // for Options.BlobHosts
 
 	wake chan struct{} // holds a token when mu has news for run
 
@@ -57,7 +59,7 @@ type batch struct {
 }
 
 func newIngestor(s *Sim) *ingestor {
-	return &ingestor{opts: &s.opts, catalog: s.catalog, issuer: s.issuer, stats: s.stats, change: &s.change, log: s.opts.Logger,
+	return &ingestor{opts: &s.opts, catalog: s.catalog, issuer: s.issuer, stats: s.stats, change: &s.change, log: s.opts.Logger, web: newWeb(),
 		wake: make(chan struct{}, 1), open: make(map[string]*batch)}
 }
 

@@ -21,7 +21,7 @@ const presize = 64 << 20
 
 // load downloads the blob of an ingestion and parses it into rows.
 func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *ingestError) {
-	body, size, bad := g.storage.download(ctx, in.blob)
+	body, size, bad := g.fetch(ctx, in)
 	if bad != nil {
 		return nil, bad
 	}

@@ -172,7 +172,8 @@ func (m *message) property(names ...string) string {
 // ingestion is a message with its properties understood.
 type ingestion struct {
 	*message
-	blob        *url.URL
+	blob        *url.URL // without what stands behind a semicolon
+	access      string   // that: how the service is to get at the blob
 	format      ingest.Format
 	kind        string // mapping kind, lower case
 	mappingName string
@@ -196,7 +197,9 @@ type ingestion struct {
 func understand(m *message) (*ingestion, *ingestError) {
 	in := &ingestion{message: m, operation: newGUID()}
 	var err error
-	if in.blob, err = url.Parse(m.BlobPath); err != nil || in.blob.Host == "" {
+	address, access, _ := strings.Cut(m.BlobPath, ";")
+	in.access = access
+	if in.blob, err = url.Parse(address); err != nil || in.blob.Host == "" {
 		return in, permanent("BadRequest_InvalidBlobUri", "BlobPath is not a URI")
 	}
 	if bad := in.readFormat(); bad != nil {

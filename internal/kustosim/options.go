@@ -49,6 +49,15 @@ type Options struct {
 	// report queues. With Storage it is the number of containers and queues.
 	Accounts int
 
+	// BlobAccess are the suffixes of a blob's URI, without the semicolon, with
+	// which the service gets at blobs in its own storage without a SAS. Default
+	// "impersonate" and "managed_identity=system"; "token=.." works alike.
+	BlobAccess []string
+	// BlobHosts are web servers of this machine, as host:port, from which blobs
+	// are fetched by a plain GET, whatever stands in their query. Blobs of any
+	// other host are Download_AccountNotFound. Default none.
+	BlobHosts []string
+
 	// Databases exist from the start. [Sim.CreateTable] adds its own.
 	Databases []string
 
@@ -128,6 +137,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.PreferredIngestion == "" {
 		opts.PreferredIngestion = "Queue"
 	}
+	if opts.BlobAccess == nil {
+		opts.BlobAccess = []string{"impersonate", "managed_identity=system"}
+	}
 	setDefault(&opts.BatchTime, DefaultBatchTime)
 	setDefault(&opts.BatchItems, DefaultBatchItems)
 	setDefault(&opts.BatchBytes, DefaultBatchBytes)
@@ -157,6 +169,12 @@ func (o *Options) validate() error {
 		errs = append(errs, fmt.Errorf("kustosim: Listen %q: %w", o.Listen, err))
 	case !addr.IP.IsLoopback():
 		errs = append(errs, fmt.Errorf("kustosim: Listen %q must be a loopback address", o.Listen))
+	}
+	for _, host := range o.BlobHosts {
+		name, _, err := net.SplitHostPort(host)
+		if ip := net.ParseIP(name); err != nil || name != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			errs = append(errs, fmt.Errorf("kustosim: BlobHosts: %q must be the host:port of a loopback address", host))
+		}
 	}
 	if o.Accounts < 1 || o.Accounts > maxAccounts {
 		errs = append(errs, fmt.Errorf("kustosim: Accounts %d must be between 1 and %d", o.Accounts, maxAccounts))

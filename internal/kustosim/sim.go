@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -160,6 +161,30 @@ func (s *Sim) Blobs() []string {
 		return nil
 	}
 	return slices.Sorted(slices.Values(b.blobNames()))
+}
+
+// PutBlob stores a blob that no client of the simulator uploaded, under a name
+// without a leading slash, and returns its URI without a signature. A client
+// can then have it ingested where it is. Data must not be changed afterwards.
+func (s *Sim) PutBlob(ctx context.Context, name string, data []byte) (uri string, err error) {
+	u, err := s.storage.put(ctx, name, data)
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
+}
+
+// BlobSAS returns the query that reads the blob at a URI, without its question
+// mark. The error is about the URI.
+func (s *Sim) BlobSAS(uri string) (string, error) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", errors.New("kustosim: not the URI of a blob")
+	}
+	if u, err = s.storage.signed(u); err != nil {
+		return "", err
+	}
+	return u.RawQuery, nil
 }
 
 // Rotate replaces the containers and queues by new ones: the old URIs answer

@@ -70,6 +70,10 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		return transport.Ack{}, err
 	}
 	b := d.Batch
+	if b.Properties.ByReference {
+		return transport.Ack{}, &transport.Error{Op: "write payload", Class: transport.Permanent, Code: "Reference",
+			Message: "a directory takes the data itself, not the address of a blob"}
+	}
 	table, err := c.tableDir(b.Properties)
 	if err != nil {
 		return transport.Ack{}, err

@@ -13,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/staging"
 )
 
@@ -38,6 +39,10 @@ type ClientOptions struct {
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
 	// Kusto domains to which a token may be sent.
 	AllowHosts []string
+
+	// BlobSecret gives access to blobs that were ingested by reference; see the
+	// option of the queued client.
+	BlobSecret func(ctx context.Context, blob string) (string, error)
 
 	// UploadTimeout bounds one request of an upload, which carries at most
 	// 4 MiB. Default 10 minutes; at least a second.
@@ -146,6 +151,7 @@ type Client struct {
 	service   *kusto.Service
 	ingestion *kusto.Ingestion
 	uploads   *staging.Uploader
+	blobs     *reference.Resolver
 	gate      *gate
 	underWay  underWay
 }
@@ -176,6 +182,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
+	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
 	if c.opts.Limit == nil {
 		c.opts.Limit = &Limit{newGate(c.opts.Share)}
 	}
@@ -186,12 +193,12 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 }
 
 // Capabilities: the service skips a repeat of a tagged batch; a batch has at
-// most 4 GiB, or 4 MiB inline.
+// most 4 GiB, or 4 MiB inline; blobs are taken by reference.
 func (c *Client) Capabilities() transport.Capabilities {
 	if c.opts.Inline {
-		return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxInlineBytes}
+		return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxInlineBytes, Blobs: true}
 	}
-	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBlobBytes}
+	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBlobBytes, Blobs: true}
 }
 
 // Close closes idle connections. The client has no goroutine to stop.

@@ -46,7 +46,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	var command string
 	var wire int64
 	var err error
-	if c.opts.Inline {
+	if d.Batch.Properties.ByReference {
+		command, err = c.refer(ctx, d)
+	} else if c.opts.Inline {
 		command, err = c.inline(d)
 		wire = d.Payload.Size()
 	} else {
@@ -101,7 +103,7 @@ func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, co
 		if errors.As(err, &re) && kusto.FailureOutcome(re.Code, "Permanent").State == ingest.Skipped {
 			return transport.Ack{State: ingest.Skipped}, nil
 		}
-		return transport.Ack{}, err
+		return transport.Ack{}, ofReference(d.Batch, err)
 	}
 	if c.opts.Async {
 		return c.accepted(ctx, d, p, &tables[0], id)

@@ -67,6 +67,8 @@ func CanStream(b *ingest.Batch, size int64) *transport.Error {
 	p := &b.Properties
 	why := ""
 	switch {
+	case p.ByReference:
+		why = "streaming ingestion takes the data itself, not the address of a blob; queued and direct ingestion take that"
 	case b.Guarantee == ingest.ExactlyOnce:
 		why = "streaming ingestion is at-least-once; the table wants exactly-once, which queued or direct ingestion keeps"
 	case streamFormats[p.Format] == "":

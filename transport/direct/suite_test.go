@@ -83,6 +83,13 @@ func target(t *testing.T, effects string, opts *kustosim.Options, open func(sim 
 			return out
 		},
 		Secrets: errorBodies,
+		PutBlob: func(t testing.TB, extension string, data []byte) string {
+			uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return uri + ";impersonate"
+		},
 		Down: func(_ testing.TB, down bool) {
 			up()
 			up = func() {}

@@ -188,6 +188,9 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 		case code != "" && o.State == ingest.DeadLettered:
 			failure.Class = o.Class
 		}
+		if p.Batch.Properties.ByReference {
+			failure.Class = kusto.ReferenceClass(code, failure.Class)
+		}
 	case "Canceled", "Abandoned": // and no extent of it is there
 	default:
 		return v, nil // a state this client does not know is no verdict

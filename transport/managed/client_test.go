@@ -59,7 +59,7 @@ func TestContract(t *testing.T) {
 // sends then is streamed.
 type streams struct{ *Client }
 
-func (streams) Capabilities() transport.Capabilities { return transport.Capabilities{} }
+func (streams) Capabilities() transport.Capabilities { return transport.Capabilities{Blobs: true} }
 
 func (s streams) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Batch.Guarantee == ingest.ExactlyOnce {
@@ -100,6 +100,13 @@ func suite(t *testing.T, large int, as func(*Client) transport.Transport, lost k
 				return out
 			},
 			Secrets: []string{"sig=", "authorizationContext"},
+			PutBlob: func(t testing.TB, extension string, data []byte) string {
+				uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return uri + ";managed_identity=system"
+			},
 			LoseReply: func(testing.TB) {
 				sim.Fault(lost, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: path, Times: 1})
 			},

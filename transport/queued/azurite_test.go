@@ -82,7 +82,7 @@ func TestAgainstAzurite(t *testing.T) {
 			t.Errorf("repeat: %+v, %v", ack, err)
 		}
 		m = receive(t, queue)
-		report(t, m, map[string]any{"Status": "Failed", "FailureStatus": "Permanent", "ErrorCode": "BadRequest_TableNotExist"})
+		writeOutcome(t, m, map[string]any{"Status": "Failed", "FailureStatus": "Permanent", "ErrorCode": "BadRequest_TableNotExist"})
 		pending[0].Progress = d.Journal.(*transporttest.Journal).Last()
 		if v, err := client.Track(t.Context(), pending); err != nil || len(v) != 1 || v[0].State != ingest.DeadLettered || v[0].Failure.Class != transport.Held {
 			t.Errorf("after the outcome: %+v, %v", v, err)
@@ -92,7 +92,7 @@ func TestAgainstAzurite(t *testing.T) {
 		if _, err = client.Send(t.Context(), d); err != nil {
 			t.Error(err)
 		}
-		report(t, receive(t, queue), map[string]any{"Status": "Succeeded"})
+		writeOutcome(t, receive(t, queue), map[string]any{"Status": "Succeeded"})
 		d.Attempt, d.Progress = 3, pending[0].Progress
 		if ack, err = client.Send(t.Context(), d); err != nil || ack.State != ingest.Skipped {
 			t.Errorf("after success: %+v, %v", ack, err)
@@ -176,8 +176,8 @@ func download(t *testing.T, path string) []byte {
 	return data
 }
 
-// report writes to the status row as the service does: by what the message says.
-func report(t *testing.T, m map[string]any, values map[string]any) {
+// writeOutcome writes to the status row as the service does: by what the message says.
+func writeOutcome(t *testing.T, m map[string]any, values map[string]any) {
 	t.Helper()
 	where := m["IngestionStatusInTable"].(map[string]any)
 	client, err := aztables.NewClientWithNoCredential(where["TableConnectionString"].(string), &aztables.ClientOptions{ClientOptions: closing(t)})

@@ -1,6 +1,7 @@
 package queued
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/staging"
 )
 
@@ -52,18 +54,51 @@ type ClientOptions struct {
 	// Protocol is Auto by default.
 	Protocol Protocol
 
+	// Outcomes is where outcomes of batches sent by queue are learned; StatusTable
+	// by default. The report queues are shared by all clients of a cluster: read
+	// what PeekReports and TakeReports mean for the others.
+	Outcomes Outcomes
+
 	// Storage is where blobs go; nil means the containers that the service lends.
 	Storage *Storage
+
+	// BlobSecret returns what gives the service access to the blob at an address
+	// that was ingested by reference and says nothing of it ([ingest.Blob]): a
+	// SAS, or whatever its storage wants for a query, with or without the
+	// question mark; or a suffix that begins with a semicolon, ";token=..."
+	// say, as [StorageToken] makes one. Empty is for a blob that everybody may
+	// read, and so is nil for all of them. It is called for each attempt, so
+	// that what has expired is replaced; the result goes into the message and
+	// nowhere else. It should be valid until the service has read the blob. It
+	// has RequestTimeout for its answer. An error holds the blob back, not
+	// others, and its text is not repeated.
+	BlobSecret func(ctx context.Context, blob string) (string, error)
+
+	// SkipBlobProbe: do not ask storage for the size of a blob by reference
+	// whose raw size is not known. The service then finds out, and ingests the
+	// blob by itself.
+	SkipBlobProbe bool
 
 	// UploadTimeout bounds one request of an upload, which carries at most
 	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
 	UploadTimeout time.Duration
 
+	// The timeouts of the stages of one request, whatever it is. A Transport of
+	// your own bounds all but the last by itself. Each is at least a second.
+	//
+	// ConnectTimeout bounds the connection to one address, default 30 seconds;
+	// TLSTimeout the handshake, default 15 seconds. A request that these end
+	// never left.
+	//
+	// HeaderTimeout bounds the time from a request's last byte to its reply's
+	// first, default RequestTimeout; an enqueue that it ends is Unknown.
+	//
 	// StallTimeout is how long a request or a reply may stand still, with bytes
-	// left to move, before it is given up. Default 1 minute; at least a second.
-	// To connect may take 30 seconds and the TLS handshake 15; a Transport of
-	// your own has its own.
-	StallTimeout time.Duration
+	// left to move. Default 1 minute.
+	ConnectTimeout time.Duration
+	TLSTimeout     time.Duration
+	HeaderTimeout  time.Duration
+	StallTimeout   time.Duration
 
 	// RequestTimeout bounds every other request. Default 1 minute; at least a
 	// second. An enqueue that takes longer is Unknown, so be generous.
@@ -85,6 +120,9 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	}
 	setDefault(&c.UploadTimeout, 10*time.Minute)
 	setDefault(&c.RequestTimeout, time.Minute)
+	setDefault(&c.ConnectTimeout, kusto.DefaultConnect)
+	setDefault(&c.TLSTimeout, kusto.DefaultTLS)
+	setDefault(&c.HeaderTimeout, c.RequestTimeout)
 	setDefault(&c.StallTimeout, kusto.DefaultStall)
 	setDefault(&c.TrackInterval, 5*time.Second)
 	if c.CompressionLevel == 0 {
@@ -107,6 +145,9 @@ func (o *ClientOptions) validate() (errs []error) {
 	}
 	atLeast("UploadTimeout", o.UploadTimeout, time.Second)
 	atLeast("RequestTimeout", o.RequestTimeout, time.Second)
+	atLeast("ConnectTimeout", o.ConnectTimeout, time.Second)
+	atLeast("TLSTimeout", o.TLSTimeout, time.Second)
+	atLeast("HeaderTimeout", o.HeaderTimeout, time.Second)
 	atLeast("StallTimeout", o.StallTimeout, time.Second)
 	atLeast("TrackInterval", o.TrackInterval, 10*time.Millisecond)
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
@@ -115,18 +156,25 @@ func (o *ClientOptions) validate() (errs []error) {
 	if o.Protocol > REST {
 		errs = append(errs, &ingest.FieldError{Field: "Protocol", Value: fmt.Sprint(o.Protocol), Rule: "must be Auto, Queue or REST"})
 	}
+	if o.Outcomes > TakeReports {
+		errs = append(errs, &ingest.FieldError{Field: "Outcomes", Value: fmt.Sprint(o.Outcomes), Rule: "must be StatusTable, PeekReports or TakeReports"})
+	}
 	return errs
 }
 
 // Client is the queued transport for one cluster. It is safe for concurrent
 // use, as [transport.Transport] says.
 type Client struct {
-	opts      ClientOptions
-	service   *kusto.Service
-	ingestion *kusto.Ingestion
-	uploads   *staging.Uploader
-	own       *ownStorage
-	now       func() time.Time
+	opts       ClientOptions
+	service    *kusto.Service
+	ingestion  *kusto.Ingestion
+	uploads    *staging.Uploader
+	references *reference.Resolver
+	reports    *reports // nil: outcomes are learned from the status table
+	own        *ownStorage
+	now        func() time.Time
+
+	together together
 
 	// restAgain is when Auto asks over REST again, in Unix nanoseconds.
 	restAgain atomic.Int64
@@ -152,7 +200,8 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c := &Client{opts: opts.withDefaults(), now: now}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
-		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts, Stall: c.opts.StallTimeout,
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		Timeouts: kusto.Timeouts{Connect: c.opts.ConnectTimeout, TLS: c.opts.TLSTimeout, Headers: c.opts.HeaderTimeout, Stall: c.opts.StallTimeout},
 	})
 	if err != nil {
 		errs = append(errs, err)
@@ -173,13 +222,17 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		so.Credential = c.own.cred
 	}
 	c.uploads = staging.New(service.Wire(), c.ingestion, so)
+	if c.opts.Outcomes != StatusTable {
+		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
+	}
+	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }
 
 // Capabilities: the service skips a repeat of a tagged batch; a batch has at
-// most 4 GiB.
+// most 4 GiB; blobs are taken by reference.
 func (c *Client) Capabilities() transport.Capabilities {
-	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBatchBytes}
+	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBatchBytes, Blobs: true}
 }
 
 // Close closes idle connections. The client has no goroutine to stop.

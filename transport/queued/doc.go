@@ -10,7 +10,7 @@
 //
 // # Promise
 //
-// One Send posts at most one message or request. The post is one HTTP attempt,
+// One Send has at most one message or request posted that can be taken. The post is one HTTP attempt,
 // without redirects: a reply of success is Accepted; no connection, or a refusal,
 // means that the batch was not accepted; everything else (a lost reply, a
 // 5xx, a timeout) is Unknown. With [ingest.ExactlyOnce] the message carries
@@ -36,6 +36,16 @@
 // unknown one reads them first, and posts nothing if the batch is in. The rows
 // stay in the table, as those of every client do.
 //
+// [ClientOptions].Outcomes can name the cluster's report queues instead of the
+// table: all clients of a cluster share them, so it is a choice between looking
+// at their heads only, which may miss a report ([PeekReports]), and taking all
+// of them, which nobody else then sees ([TakeReports]). The message then asks
+// for both outcomes there. A report names the batch and not the attempt: a
+// success is the batch's, and a failure counts if it was reported after the
+// latest message was posted. An attempt after an unknown one does not look
+// there first: the tag decides about it. A batch whose outcome was asked for in
+// one place is not found in the other, after the choice was changed.
+//
 // A batch that was submitted over REST is one tracked operation, whose id is
 // noted as soon as the reply is there; Track asks for its state. An attempt
 // whose reply was lost has no id and stays unknown: the tag decides about its
@@ -44,18 +54,33 @@
 // To ask for an operation takes the role User of the database, which sending
 // does not.
 //
+// Batches without tags, of one table and equal properties, that are on their way
+// over REST at the same time go in one request, up to 20 of them, as the API
+// allows; each is a blob with an outcome of its own. A tag of its own is a
+// request's and not a blob's, so exactly-once batches go alone. So does what was
+// sent before, and what was refused in company.
+//
 // A batch of [ingest.ConfirmAccepted] has no row, and neither has any batch
 // on a queue where the cluster names no status table: they are answered with
 // [ingest.HandedOver], for nobody will ever tell. A status table out of reach
 // holds deliveries up, because an outcome that cannot be learned would
 // have to be guessed.
 //
+// # Blobs by reference
+//
+// A batch of [ingest.Properties.ByReference] is not uploaded: the message names
+// the blob where it is, with what [ClientOptions].BlobSecret gives for it on
+// this attempt, or with the access that its URI names. The secret is in the
+// message and nowhere else. Where the raw size is not known storage is asked
+// once an attempt (HEAD): the size in the blob's metadata, or its length,
+// eleven times that where the name says compressed, as the official clients
+// guess; [ClientOptions].SkipBlobProbe leaves it out. A blob that the service
+// does not find is Permanent; one that it may not read is Held.
+//
 // # What it does not do
 //
-// One request over REST carries one blob, as one Send carries one batch; the
-// API's lake folders are not used.
+// It does not use the lake folders of the REST API.
 //
 // It retries nothing but the parts of an upload, briefly. It starts no
-// goroutine that outlives a call. It reads none of the report queues, which
-// all clients of a cluster share. It does not create tables or mappings.
+// goroutine that outlives a call. It does not create tables or mappings.
 package queued

@@ -29,7 +29,7 @@ const (
 type message struct {
 	ID                        string `json:"Id"`
 	BlobPath                  string // holds a SAS
-	RawDataSize               int64  // before compression
+	RawDataSize               int64  `json:",omitempty"` // before compression; absent: the service finds out
 	DatabaseName              string
 	TableName                 string
 	RetainBlobOnSuccess       bool
@@ -57,7 +57,8 @@ type envelope struct {
 	size    int64
 	token   string
 	created time.Time
-	row     *statusRow // nil: outcomes are not tracked
+	row     *statusRow // nil: outcomes are not tracked by it
+	report  bool       // by the report queues instead
 	app     string
 	version string
 }
@@ -74,6 +75,9 @@ func newMessage(b *ingest.Batch, e envelope) *message {
 		AdditionalProperties:      additionalProperties(b, e.token),
 		IngestionStatusInTable:    e.row,
 		ApplicationForTracing:     e.app, ClientVersionForTracing: e.version,
+	}
+	if e.report {
+		m.ReportLevel = reportAll
 	}
 	if e.row != nil {
 		m.ReportLevel, m.ReportMethod = reportAll, reportByTable

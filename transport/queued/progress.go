@@ -3,6 +3,7 @@ package queued
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"kustospool/transport"
 )
@@ -36,6 +37,11 @@ type progress struct {
 	Wire int64  `json:"wire,omitempty"`
 	// Attempts that passed Commit, ascending: their messages may be posted.
 	Attempts []int `json:"attempts,omitempty"`
+	// Reports: the latest message asks for its outcome in the report queues.
+	Reports bool `json:"reports,omitempty"`
+	// Posted is when that message was taken, in Unix seconds by the clock of
+	// storage; 0 where its reply is not there.
+	Posted int64 `json:"posted,omitempty"`
 	// Submits are the attempts over REST that passed Commit, ascending.
 	Submits []submitted `json:"submits,omitempty"`
 }
@@ -109,6 +115,14 @@ func (p progress) submit(s submitted) progress {
 	p.Submits = append(p.Submits, s)
 	slices.SortFunc(p.Submits, func(a, b submitted) int { return a.Attempt - b.Attempt })
 	return p
+}
+
+// posted is Posted as a time, zero where it is not known.
+func (p progress) posted() time.Time {
+	if p.Posted <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(p.Posted, 0)
 }
 
 // latest is the last attempt that passed Commit, 0 for none.

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
+	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/staging"
 )
 
@@ -26,12 +27,13 @@ type attempt struct {
 	*Client
 	d          *transport.Delivery
 	progress   progress
-	rest       bool             // over REST; otherwise by queue
-	containers []kusto.Resource // to upload to
-	resources  *kusto.Resources // nil: not needed over REST, and not to be had
-	token      string           // by queue only
-	queue      kusto.Resource   // by queue only
-	table      *kusto.Resource  // by queue only; nil: outcomes are not tracked
+	rest       bool              // over REST; otherwise by queue
+	containers []kusto.Resource  // to upload to
+	resources  *kusto.Resources  // nil: not needed over REST, and not to be had
+	token      string            // by queue only
+	queue      kusto.Resource    // by queue only
+	table      *kusto.Resource   // by queue only; nil: outcomes are not tracked
+	source     *reference.Source // of a batch by reference; nil for others
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
@@ -40,6 +42,11 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	}
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
+	}
+	submit := a.submit
+	if a.goesTogether() {
+		submit = a.submitTogether
+		defer a.together.begin()()
 	}
 	if a.progress.latest() > 0 {
 		// An earlier message or request may have been posted. What the service
@@ -52,12 +59,16 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 			return transport.Ack{State: ingest.Skipped}, nil
 		}
 	}
-	container, wire, err := a.upload(ctx)
-	if err != nil {
-		return transport.Ack{}, err
+	var container kusto.Resource
+	var wire int64
+	if a.source == nil {
+		var err error
+		if container, wire, err = a.upload(ctx); err != nil {
+			return transport.Ack{}, err
+		}
 	}
 	if a.rest {
-		tracked, err := a.submit(ctx, container)
+		tracked, err := submit(ctx, container)
 		if err != nil {
 			return transport.Ack{}, err
 		}
@@ -69,7 +80,7 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	var row *statusRow
 	if a.table != nil {
 		row = a.statusRow()
-		in, err := a.insertRow(ctx, *a.table, row, container.String()+"/"+a.progress.Blob)
+		in, err := a.insertRow(ctx, *a.table, row, a.plainURL(container))
 		if err != nil {
 			return transport.Ack{}, err
 		}
@@ -83,11 +94,22 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	}
 	a.progress.Stage = stageEnqueue
 	a.progress = a.progress.with(a.d.Attempt)
+	a.progress.Reports, a.progress.Posted = a.byReport(), 0
 	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
 		return transport.Ack{}, fmt.Errorf("journal: %w", err)
 	}
-	if err := a.enqueue(ctx, text); err != nil {
+	taken, err := a.enqueue(ctx, text)
+	if err != nil {
 		return transport.Ack{}, err
+	}
+	if a.byReport() {
+		if !taken.IsZero() {
+			a.progress.Posted = taken.Unix()
+			if err := a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode()); err != nil {
+				return transport.Ack{}, fmt.Errorf("journal: %w", err)
+			}
+		}
+		return transport.Ack{State: ingest.Accepted, WireBytes: wire}, nil
 	}
 	if a.table == nil { // not wanted, or the cluster has none: nothing more will be heard
 		return transport.Ack{State: ingest.HandedOver, WireBytes: wire}, nil
@@ -98,9 +120,12 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 // prepare gets what the attempt needs of the service, and refuses a message
 // that would be too long before anything is uploaded for it.
 func (a *attempt) prepare(ctx context.Context) error {
+	if err := a.refer(ctx); err != nil {
+		return err
+	}
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
-	if a.progress.Blob == "" {
+	if a.progress.Blob == "" && a.source == nil {
 		a.progress.Blob = staging.Name(a.d.Batch)
 	}
 	lent, err := a.choose(rctx)
@@ -115,11 +140,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 			lent = a.resources.Containers
 		}
 	}
-	if err != nil && (!a.rest || len(lent) == 0 || a.resources == nil && len(a.progress.Attempts) > 0) {
+	if err != nil && (!a.rest || len(lent) == 0 && a.source == nil || a.resources == nil && len(a.progress.Attempts) > 0) {
 		return err
 	}
 	a.containers = lent
-	if a.own != nil {
+	if a.own != nil && a.source == nil {
 		if a.containers, err = a.own.containers(rctx); err != nil {
 			return err
 		}
@@ -127,7 +152,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 	if a.rest {
 		return nil
 	}
-	if a.d.Batch.Confirm != ingest.ConfirmAccepted && len(a.resources.StatusTables) > 0 {
+	switch {
+	case a.d.Batch.Confirm == ingest.ConfirmAccepted:
+	case a.reports != nil && (len(a.resources.Successes) == 0 || len(a.resources.Failures) == 0):
+		return &transport.Error{Op: opReports, Class: transport.Transient, Code: "NoReportQueue", Message: "the cluster names no report queues; use Outcomes StatusTable"}
+	case a.reports == nil && len(a.resources.StatusTables) > 0:
 		a.table = &a.resources.StatusTables[0]
 	}
 	a.queue = a.ingestion.Ranking.Order(a.resources.Queues)[0]
@@ -135,7 +164,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 	if a.table != nil {
 		row = a.statusRow()
 	}
-	_, err = a.message(a.containers[0], row).encode()
+	var container kusto.Resource
+	if a.source == nil {
+		container = a.containers[0]
+	}
+	_, err = a.message(container, row).encode()
 	return err
 }
 
@@ -169,19 +202,27 @@ func (a *attempt) choose(ctx context.Context) ([]kusto.Resource, error) {
 	return conf.Containers, nil
 }
 
+// byReport reports whether the outcome is to be had from the report queues.
+func (a *attempt) byReport() bool {
+	return a.reports != nil && !a.rest && a.d.Batch.Confirm != ingest.ConfirmAccepted
+}
+
 func (a *attempt) statusRow() *statusRow {
 	return &statusRow{TableConnectionString: a.table.URL(), PartitionKey: a.d.Batch.ID.String(), RowKey: rowKey(a.d.Attempt)}
 }
 
 func (a *attempt) message(container kusto.Resource, row *statusRow) *message {
 	return newMessage(a.d.Batch, envelope{
-		blobURL: a.blobURL(container), size: a.d.Payload.Size(), token: a.token, created: time.Now(),
-		row: row, app: a.service.App(), version: a.service.ClientVersion(),
+		blobURL: a.blobURL(container), size: a.rawSize(), token: a.token, created: time.Now(),
+		row: row, report: a.byReport(), app: a.service.App(), version: a.service.ClientVersion(),
 	})
 }
 
 // blobURL is the blob's address as the service is told it: a secret.
 func (a *attempt) blobURL(container kusto.Resource) string {
+	if a.source != nil {
+		return a.source.URL
+	}
 	u := container.Join(a.progress.Blob)
 	if a.own != nil {
 		u += a.own.suffix

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/azurite"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
@@ -62,18 +64,45 @@ func simText(t testing.TB, row kustosim.Row) string {
 	return string(row)
 }
 
-func TestTransportContractOnSimulator(t *testing.T) {
-	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue) })
-	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST) })
+// secretOf signs blobs of the simulator.
+func secretOf(sim *kustosim.Sim) func(context.Context, string) (string, error) {
+	return func(_ context.Context, blob string) (string, error) { return sim.BlobSAS(blob) }
 }
 
-func contractOnSimulator(t *testing.T, protocol Protocol) {
+// putBlob stores blobs that a client then refers to.
+func putBlob(sim *kustosim.Sim) func(testing.TB, string, []byte) string {
+	var n atomic.Int64
+	return func(t testing.TB, extension string, data []byte) string {
+		uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/put %d%s", n.Add(1), extension), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uri
+	}
+}
+
+func TestTransportContractOnSimulator(t *testing.T) {
+	t.Run("queue", func(t *testing.T) { contractOnSimulator(t, Queue, StatusTable, nil) })
+	t.Run("rest", func(t *testing.T) { contractOnSimulator(t, REST, StatusTable, nil) })
+	t.Run("queue and peeked reports", func(t *testing.T) { contractOnSimulator(t, Queue, PeekReports, nil) })
+	t.Run("queue and taken reports", func(t *testing.T) { contractOnSimulator(t, Queue, TakeReports, nil) })
+}
+
+// The same with real blobs, queues and tables.
+func TestTransportContractOnAzurite(t *testing.T) {
+	az := azurite.Start(t)
+	storage := &kustosim.ExternalStorage{BlobURL: az.BlobURL, QueueURL: az.QueueURL, TableURL: az.TableURL, Account: az.Account, Key: az.Key}
+	t.Run("status table", func(t *testing.T) { contractOnSimulator(t, Queue, StatusTable, storage) })
+	t.Run("taken reports", func(t *testing.T) { contractOnSimulator(t, Queue, TakeReports, storage) })
+}
+
+func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, storage *kustosim.ExternalStorage) {
 	transporttest.Run(t, transporttest.Harness{
 		// The simulator keeps only the hash of a format it cannot read.
 		Formats: []ingest.Format{ingest.JSON, ingest.CSV},
 		New: func(t *testing.T) *transporttest.Target {
-			sim := startSim(t, &kustosim.Options{UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
-			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol})
+			sim := startSim(t, &kustosim.Options{Storage: storage, UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
+			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol, Outcomes: outcomes, BlobSecret: secretOf(sim)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,6 +138,7 @@ func contractOnSimulator(t *testing.T, protocol Protocol) {
 					return out
 				},
 				Secrets: []string{"sig=", "authorizationContext"},
+				PutBlob: putBlob(sim),
 				Down: func(_ testing.TB, down bool) {
 					for _, remove := range up {
 						remove()

@@ -48,18 +48,22 @@ func decodeRow(b []byte) (row, error) {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return row{}, errors.New("an entity of the status table is not JSON")
 	}
-	text := func(key string) string {
-		switch v := in[key].(type) {
-		case nil:
-			return ""
-		case string:
-			return v
-		default:
-			return fmt.Sprint(v)
-		}
-	}
+	text := func(key string) string { return textOf(in[key]) }
 	return row{Key: text("RowKey"), Status: text("Status"), Code: text("ErrorCode"),
 		FailureStatus: text("FailureStatus"), Details: text("Details"), Operation: text("OperationId")}, nil
+}
+
+// textOf is a JSON value as text: the service's clients do not agree on which
+// values are strings.
+func textOf(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		return fmt.Sprint(v)
+	}
 }
 
 // outcome is what the row means for its batch. A pending row that names an
@@ -137,10 +141,10 @@ func (c *Client) rows(ctx context.Context, table kusto.Resource, id ingest.Batch
 // earlier reports whether earlier attempts brought the batch in.
 func (a *attempt) earlier(ctx context.Context) (bool, error) {
 	var tables []kusto.Resource
-	if a.resources != nil && a.d.Batch.Confirm != ingest.ConfirmAccepted {
+	if a.resources != nil && a.d.Batch.Confirm != ingest.ConfirmAccepted && !(a.reports != nil && a.progress.Reports) {
 		tables = a.resources.StatusTables
 	}
-	rows, err := a.found(ctx, tables, a.d.Batch, a.progress)
+	rows, err := a.found(ctx, tables, nil, a.d.Batch, a.progress)
 	if err != nil {
 		return false, err
 	}
@@ -148,10 +152,14 @@ func (a *attempt) earlier(ctx context.Context) (bool, error) {
 	return o.State.Ingested(), nil
 }
 
-// found is what is to be learned of a batch: the rows of the first status
-// table that has any, and the operations of its requests over REST as rows.
-func (c *Client) found(ctx context.Context, tables []kusto.Resource, b *ingest.Batch, p progress) ([]row, error) {
+// found is what is to be learned of a batch: what the report queues said, the
+// rows of the first status table that has any, and the operations of its
+// requests over REST as rows.
+func (c *Client) found(ctx context.Context, tables []kusto.Resource, reported []*report, b *ingest.Batch, p progress) ([]row, error) {
 	var out []row
+	if len(reported) > 0 {
+		out = c.reports.rows(reported, p.latest(), p.posted())
+	}
 	if len(p.Attempts) > 0 || len(p.Submits) == 0 {
 		for _, table := range tables {
 			rows, err := c.rows(ctx, table, b.ID)
@@ -159,7 +167,7 @@ func (c *Client) found(ctx context.Context, tables []kusto.Resource, b *ingest.B
 				return nil, err
 			}
 			if len(rows) > 0 {
-				out = rows
+				out = append(out, rows...)
 				break
 			}
 		}

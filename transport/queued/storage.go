@@ -93,20 +93,12 @@ func newOwnStorage(s *Storage, loopback bool) (*ownStorage, error) {
 		bad("SAS", "", "or Credential must be set, and only one")
 	case s.Credential == nil && s.Access != "":
 		bad("Access", s.Access, "goes with Credential; with SAS the service reads by the signature")
-	case s.Credential != nil && s.Access != "impersonate" && !identityAccess(s.Access):
+	case s.Credential != nil && !ingest.IsAccess(s.Access):
 		bad("Access", "", `must be "impersonate", "managed_identity=system" or "managed_identity=<object id>"`)
 	case s.Credential != nil:
 		o.suffix = ";" + s.Access
 	}
 	return o, errors.Join(errs...)
-}
-
-// identityAccess reports whether a text names a managed identity.
-func identityAccess(s string) bool {
-	id, ok := strings.CutPrefix(s, "managed_identity=")
-	return ok && id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
-	})
 }
 
 // containers are the containers to upload to, each with a fresh signature

@@ -28,17 +28,34 @@ func (a *attempt) submit(ctx context.Context, container kusto.Resource) (tracked
 	if err := ctx.Err(); err != nil {
 		return false, &transport.Error{Op: opSubmit, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
 	}
+	return a.post(ctx, container, s)
+}
+
+// post is the one HTTP attempt for one blob.
+func (a *attempt) post(ctx context.Context, container kusto.Resource, s submitted) (tracked bool, err error) {
+	operation, err := a.request(ctx, []kusto.SubmittedBlob{{URL: a.blobURL(container), SourceID: a.d.Batch.ID.String(), RawSize: a.rawSize()}},
+		submitProperties(a.d.Batch), s.Request)
+	if err != nil {
+		return false, err
+	}
+	return a.submittedAs(ctx, s, operation)
+}
+
+// request posts blobs of the batch's table.
+func (a *attempt) request(ctx context.Context, blobs []kusto.SubmittedBlob, properties map[string]any, id string) (operation string, err error) {
 	p := &a.d.Batch.Properties
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
-	operation, err := a.ingestion.Submit(rctx, &kusto.Submission{
-		Database: p.Database, Table: p.Table, BlobURL: a.blobURL(container), SourceID: a.d.Batch.ID.String(), RawSize: a.d.Payload.Size(),
-		Created: time.Now().UTC().Format(time.RFC3339Nano), Properties: submitProperties(a.d.Batch),
-	}, s.Request)
+	operation, err = a.ingestion.Submit(rctx, &kusto.Submission{Database: p.Database, Table: p.Table, Blobs: blobs,
+		Created: time.Now().UTC().Format(time.RFC3339Nano), Properties: properties}, id)
 	if err != nil {
 		a.submitFailed(ctx, err)
-		return false, err
 	}
+	return operation, err
+}
+
+// submittedAs notes the operation of an attempt.
+func (a *attempt) submittedAs(ctx context.Context, s submitted, operation string) (tracked bool, err error) {
 	if len(operation) > maxText {
 		return false, &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the operation's id is too long to keep", RequestID: s.Request}
 	}

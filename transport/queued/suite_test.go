@@ -28,7 +28,8 @@ func TestTransportContract(t *testing.T) {
 	transporttest.Run(t, transporttest.Harness{New: func(t *testing.T) *transporttest.Target {
 		c := newCloud(t)
 		return &transporttest.Target{
-			Transport: c.client(&ClientOptions{TrackInterval: 10 * time.Millisecond}),
+			Transport: c.client(&ClientOptions{TrackInterval: 10 * time.Millisecond, BlobSecret: c.secret}),
+			PutBlob:   c.putBlob,
 			Secrets:   []string{secretSig, secretToken},
 			Settle:    func(testing.TB) { c.settle() },
 			Rows: func(t testing.TB, p ingest.Properties) []string {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
 	"golang.org/x/sync/errgroup"
 
 	"kustospool/ingest"
@@ -37,6 +38,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 	if err != nil {
 		return nil, err
 	}
+	reported, reportErr := c.reported(ctx, pending)
 	var (
 		failures atomic.Int32
 		mu       sync.Mutex
@@ -53,7 +55,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			if failures.Load() >= trackFailures {
 				return nil
 			}
-			v, err := c.verdict(ctx, tables, p)
+			v, err := c.verdict(ctx, tables, reported[p.Batch.ID], p)
 			if err != nil {
 				failures.Add(1)
 				return err
@@ -67,15 +69,48 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			return nil
 		})
 	}
-	err = group.Wait()
+	if err = group.Wait(); err == nil {
+		err = reportErr
+	}
+	for _, v := range verdicts {
+		if v.State != ingest.Accepted && len(reported[v.Batch]) > 0 {
+			c.reports.handedOut(reported[v.Batch])
+		}
+	}
 	return verdicts, err
+}
+
+// reported is what the report queues say, where this client reads them and one
+// of the batches was sent for it.
+func (c *Client) reported(ctx context.Context, pending []transport.Pending) (map[ingest.BatchID][]*report, error) {
+	if c.reports == nil {
+		return nil, nil
+	}
+	asked := make(map[ingest.BatchID]bool)
+	for _, p := range pending {
+		if p.Batch.Confirm != ingest.ConfirmAccepted && decodeProgress(p.Progress).Reports {
+			asked[p.Batch.ID] = true
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
+	resources, err := c.ingestion.Resources(rctx)
+	cancel()
+	if err != nil {
+		return nil, err
+	}
+	return c.reports.read(ctx, slices.Concat(resources.Successes, resources.Failures), asked, func(q kusto.Resource, err error) *transport.Error {
+		return c.uploads.Failed(ctx, opReports, q, err, kusto.NoEffect, nil)
+	})
 }
 
 // statusTables are the status tables, where one of the batches needs them.
 func (c *Client) statusTables(ctx context.Context, pending []transport.Pending) ([]kusto.Resource, error) {
 	needed := func(p transport.Pending) bool {
 		pr := decodeProgress(p.Progress)
-		return p.Batch.Confirm != ingest.ConfirmAccepted && (len(pr.Attempts) > 0 || len(pr.Submits) == 0)
+		return p.Batch.Confirm != ingest.ConfirmAccepted && (len(pr.Attempts) > 0 || len(pr.Submits) == 0) && !(c.reports != nil && pr.Reports)
 	}
 	if !slices.ContainsFunc(pending, needed) {
 		return nil, nil
@@ -89,11 +124,19 @@ func (c *Client) statusTables(ctx context.Context, pending []transport.Pending) 
 	return resources.StatusTables, nil
 }
 
+// reportQueue opens a report queue.
+func (c *Client) reportQueue(q kusto.Resource) (*azqueue.QueueClient, error) {
+	return azqueue.NewQueueClientWithNoCredential(q.URL(), &azqueue.ClientOptions{ClientOptions: c.uploads.Storage(1, c.opts.RequestTimeout)})
+}
+
 // verdict asks about one batch; its State is 0 where nothing can be said.
-func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, p transport.Pending) (transport.Verdict, error) {
+func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, reported []*report, p transport.Pending) (transport.Verdict, error) {
 	v := transport.Verdict{Batch: p.Batch.ID}
 	pr := decodeProgress(p.Progress)
-	rows, err := c.found(ctx, tables, p.Batch, pr)
+	if c.reports != nil && pr.Reports {
+		tables = nil
+	}
+	rows, err := c.found(ctx, tables, reported, p.Batch, pr)
 	if err != nil {
 		return v, err
 	}
@@ -107,7 +150,11 @@ func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, p transpo
 		if code == "" {
 			code = r.Status
 		}
-		v.Failure = &transport.Error{Op: "ingestion", Class: o.Class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
+		class := o.Class
+		if p.Batch.Properties.ByReference {
+			class = kusto.ReferenceClass(r.Code, class)
+		}
+		v.Failure = &transport.Error{Op: "ingestion", Class: class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
 	}
 	return v, nil
 }

@@ -106,20 +106,21 @@ func (r *Router) Destination(p *ingest.Properties, g ingest.Guarantee, progress 
 }
 
 // CapabilitiesOf are those of one transport. One that is not configured takes
-// nothing, and so breaks nothing.
+// nothing, and so breaks nothing: what it began waits, with that as the reason.
 func (r *Router) CapabilitiesOf(name string) transport.Capabilities {
 	if t, ok := r.opts.Transports[name]; ok {
 		return t.Capabilities()
 	}
-	return transport.Capabilities{ExactlyOnce: true}
+	return transport.Capabilities{ExactlyOnce: true, Blobs: true}
 }
 
 // Capabilities are what all of the transports can keep.
 func (r *Router) Capabilities() transport.Capabilities {
-	all := transport.Capabilities{ExactlyOnce: true}
+	all := transport.Capabilities{ExactlyOnce: true, Blobs: true}
 	for _, t := range r.opts.Transports {
 		c := t.Capabilities()
 		all.ExactlyOnce = all.ExactlyOnce && c.ExactlyOnce
+		all.Blobs = all.Blobs && c.Blobs
 		if c.MaxBatchBytes > 0 && (all.MaxBatchBytes == 0 || c.MaxBatchBytes < all.MaxBatchBytes) {
 			all.MaxBatchBytes = c.MaxBatchBytes
 		}

@@ -208,6 +208,9 @@ func (f *Fake) attempt(ctx context.Context, d *transport.Delivery, s *Send, step
 	if d.Batch.Guarantee == ingest.ExactlyOnce && !f.caps.ExactlyOnce {
 		return transport.Ack{}, &transport.Error{Op: "fake send", Class: transport.Permanent, Message: "exactly-once is not to be had here"}
 	}
+	if d.Batch.Properties.ByReference && !f.caps.Blobs {
+		return transport.Ack{}, &transport.Error{Op: "fake send", Class: transport.Permanent, Message: "blobs by reference are not taken here"}
+	}
 	if err := d.Journal.Note(ctx, []byte("upload")); err != nil {
 		return transport.Ack{}, err
 	}

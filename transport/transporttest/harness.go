@@ -36,6 +36,11 @@ type Target struct {
 	// Prepare makes a destination ready for these properties, a table say. It
 	// is called before the first Send to it.
 	Prepare func(t testing.TB, p ingest.Properties)
+	// PutBlob stores data where the destination can fetch it from, under a name
+	// that ends in extension, and gives its URI for [ingest.Blob]. It is for
+	// transports with Capabilities.Blobs. What gives access to it must be among
+	// Secrets.
+	PutBlob func(t testing.TB, extension string, data []byte) string
 	// Secrets must never show in progress or in an error.
 	Secrets []string
 
@@ -103,6 +108,7 @@ var cases = []struct {
 	{"ResumeFromEveryIntent", testResume},
 	{"ForeignProgress", testForeignProgress},
 	{"ExactlyOnceOrRefused", testExactlyOnceOrRefused},
+	{"Blob", testBlob},
 	{"PayloadError", testPayloadError},
 	{"ContextEnded", testContextEnded},
 	{"ContextEndsInPayload", testContextEndsInPayload},

@@ -191,7 +191,9 @@ func (r *run) deliver(t testing.TB, p *parcel, d delivery) *attempt {
 func (r *run) copies(t testing.TB, p *parcel) int {
 	t.Helper()
 	count := make(map[string]int, len(p.records))
-	for _, row := range r.Rows(t, p.batch.Properties) {
+	props := p.batch.Properties
+	props.ByReference = false // the rows are the blob's
+	for _, row := range r.Rows(t, props) {
 		count[row]++
 	}
 	n := count[p.records[0]]

@@ -172,6 +172,13 @@ var sabotage = map[string]struct {
 		d.Batch.Properties.Tags = []string{"mine"}
 		return f.Send(ctx, d)
 	}, "Arrives"},
+	"takes an address for the data": {func(f *transporttest.Fake, ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+		b := *d.Batch
+		b.Properties.ByReference = false
+		d2 := *d
+		d2.Batch = &b
+		return f.Send(ctx, &d2)
+	}, "Blob"},
 	"ignores its context": {func(f *transporttest.Fake, _ context.Context, d *transport.Delivery) (transport.Ack, error) {
 		return f.Send(context.Background(), d)
 	}, "ContextEnded"},

@@ -28,7 +28,7 @@ type layer struct {
 var layers = []layer{
 	{path: "ingest"},
 	{path: "batching", may: []string{"ingest"}},
-	{path: "store", may: []string{"ingest", "internal/crashpoint", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "golang.org/x/sys/", "golang.org/x/sync/"}},
+	{path: "store", may: []string{"ingest", "internal/crashpoint", "internal/datasync", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "golang.org/x/sys/", "golang.org/x/sync/"}},
 	{path: "transport", may: []string{"ingest"}},
 	{path: "transport/dir", may: []string{"transport", "ingest", "github.com/klauspost/compress/gzip"}},
 	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},
@@ -38,6 +38,7 @@ var layers = []layer{
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
 	{path: "engine", may: []string{"ingest", "batching", "store", "transport", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
 	{path: "internal/crashpoint"},
+	{path: "internal/datasync", may: []string{"golang.org/x/sys/"}},
 	{path: "internal/kustosim", tree: true, free: true, infrastructure: true},
 	{path: "internal/testutil", tree: true, free: true, infrastructure: true},
 	{path: "internal/e2e", tree: true, free: true, infrastructure: true},

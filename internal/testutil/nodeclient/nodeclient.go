@@ -37,6 +37,7 @@ type Item struct {
 	Format  string `json:"format"`            // csv, json, multijson
 	File    string `json:"file,omitempty"`    // a path
 	Data    string `json:"data,omitempty"`    // or the bytes, as a stream
+	Blob    string `json:"blob,omitempty"`    // or a blob's URI, with its SAS
 	Mapping string `json:"mapping,omitempty"` // a mapping reference
 	// Streaming sends Data by streaming ingestion, which is not reported.
 	Streaming bool `json:"streaming,omitempty"`

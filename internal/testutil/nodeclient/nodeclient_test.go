@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The official client ingests csv and json, queued as files and as streams, and
-// by streaming ingestion, into the simulator: every row is there, and every queued ingestion is
+// The official client ingests csv and json, queued as files, as streams and as
+// a blob where it is, and by streaming ingestion, into the simulator: every row is there, and every queued ingestion is
 // reported, also those that must fail.
 func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	sim, err := kustosim.Start(&kustosim.Options{Token: "token"})
@@ -26,7 +26,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	}
 	defer sim.Close()
 	columns := []kustosim.Column{{Name: "a", Type: "long"}, {Name: "b", Type: "string"}}
-	for _, table := range []string{"CsvFile", "CsvStream", "JsonFile", "JsonStream", "Mapped", "CsvStreamed", "JsonStreamed"} {
+	for _, table := range []string{"CsvFile", "CsvStream", "CsvBlob", "JsonFile", "JsonStream", "Mapped", "CsvStreamed", "JsonStreamed"} {
 		if err := sim.CreateTable("db", table, columns...); err != nil {
 			t.Fatal(err)
 		}
@@ -51,9 +51,18 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 		}
 		return path
 	}
+	blob, err := sim.PutBlob(t.Context(), "in/rows.csv", []byte(csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sas, err := sim.BlobSAS(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
 	reports := Run(t, Task{Endpoint: sim.Endpoint(), Token: "token", Database: "db", Items: []Item{
 		{Table: "CsvFile", Format: "csv", File: file("rows.csv", csv)},
 		{Table: "CsvStream", Format: "csv", Data: csv},
+		{Table: "CsvBlob", Format: "csv", Blob: blob + "?" + sas},
 		{Table: "JsonFile", Format: "json", File: file("rows.json", json)},
 		{Table: "JsonStream", Format: "json", Data: json},
 		{Table: "Mapped", Format: "json", Data: `{"x":7,"y":"seven"}`, Mapping: "M"},
@@ -63,7 +72,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 		{Table: "JsonStreamed", Format: "json", Data: json, Mapping: "M", Streaming: true},
 	}})
 	rows := `{"a":1,"b":"one"} {"a":2,"b":"two, ü"} {"a":3,"b":"three"}`
-	for table, want := range map[string]string{"CsvFile": rows, "CsvStream": rows, "JsonFile": rows, "JsonStream": rows, "CsvStreamed": rows, "JsonStreamed": rows, "Mapped": `{"a":7,"b":"seven"}`} {
+	for table, want := range map[string]string{"CsvFile": rows, "CsvStream": rows, "CsvBlob": rows, "JsonFile": rows, "JsonStream": rows, "CsvStreamed": rows, "JsonStreamed": rows, "Mapped": `{"a":7,"b":"seven"}`} {
 		var got []string
 		for _, r := range sim.Rows("db", table) {
 			got = append(got, string(r))
@@ -74,7 +83,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	}
 	var got []string
 	for _, r := range reports {
-		if r.SourceID == "" || !strings.Contains(r.Path, "/ingestdata-") || strings.Contains(r.Path, "sig=") {
+		if r.SourceID == "" || !strings.Contains(r.Path, "/ingestdata-") && !strings.HasSuffix(r.Path, "/in/rows.csv") || strings.Contains(r.Path, "sig=") {
 			t.Errorf("report %+v", r)
 		}
 		got = append(got, fmt.Sprintf("%s %s.%s %s %s", r.Queue, r.Database, r.Table, r.ErrorCode, r.FailureStatus))
@@ -83,7 +92,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	want := []string{
 		"failure db.Absent BadRequest_TableNotExist Permanent",
 		"failure db.Mapped BadRequest_MappingReferenceWasNotFound Permanent",
-		"success db.CsvFile  ", "success db.CsvStream  ", "success db.JsonFile  ", "success db.JsonStream  ", "success db.Mapped  ",
+		"success db.CsvBlob  ", "success db.CsvFile  ", "success db.CsvStream  ", "success db.JsonFile  ", "success db.JsonStream  ", "success db.Mapped  ",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("reports\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -36,9 +36,8 @@ type Options struct {
 	// AllowHosts are hosts (or, with a leading dot, domains) outside the known
 	// Kusto domains to which a token may be sent.
 	AllowHosts []string
-	// Stall is how long the body of a request or of a reply may stand still;
-	// 0 means DefaultStall.
-	Stall time.Duration
+	// Timeouts are of the stages of a request.
+	Timeouts Timeouts
 }
 
 // Service is one cluster's REST endpoints. It is safe for concurrent use.
@@ -64,10 +63,7 @@ func NewService(endpoint string, cred azcore.TokenCredential, opts *Options) (*S
 	if cred == nil && !c.Loopback {
 		return nil, &ingest.FieldError{Field: "credential", Rule: "must be given for a cluster that is not on this machine"}
 	}
-	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport)}
-	if opts.Stall > 0 {
-		s.wire.stall = opts.Stall
-	}
+	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport, opts.Timeouts)}
 	if s.app == "" {
 		s.app = "kustospool"
 	}

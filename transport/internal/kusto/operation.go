@@ -12,14 +12,19 @@ import (
 )
 
 // Submission is one queued ingestion request over REST (protocol reference
-// section 7.2) for one blob.
+// section 7.2), for at most 20 blobs.
 type Submission struct {
 	Database, Table string
-	BlobURL         string // a secret
-	SourceID        string // GUID
-	RawSize         int64
+	Blobs           []SubmittedBlob
 	Created         string         // ISO time
-	Properties      map[string]any // with "format"
+	Properties      map[string]any // with "format"; of all the blobs
+}
+
+// SubmittedBlob is one of them.
+type SubmittedBlob struct {
+	URL      string `json:"url"`               // a secret
+	SourceID string `json:"sourceId"`          // GUID
+	RawSize  int64  `json:"rawSize,omitempty"` // 0: unknown
 }
 
 const opSubmit, opOperation = "submit", "operation"
@@ -28,7 +33,7 @@ const opSubmit, opOperation = "submit", "operation"
 func (s *Submission) Body() ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"timestamp":  s.Created,
-		"blobs":      []any{map[string]any{"url": s.BlobURL, "sourceId": s.SourceID, "rawSize": s.RawSize}},
+		"blobs":      s.Blobs,
 		"properties": s.Properties,
 	})
 }
@@ -103,8 +108,12 @@ func parseOperation(reply []byte, sourceID string) (BlobReport, error) {
 			return reported(d.Status, d.ErrorCode, text(d.FailureStatus), d.Details), nil
 		}
 	}
+	total := int64(0)
+	for _, n := range in.Status {
+		total += n
+	}
 	for name, n := range in.Status {
-		if n > 0 && len(in.Details) == 0 {
+		if n > 0 && total == 1 && len(in.Details) == 0 {
 			return reported(name, "", "", ""), nil
 		}
 	}

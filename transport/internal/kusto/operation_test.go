@@ -89,7 +89,7 @@ func TestSubmitClasses(t *testing.T) {
 			w.Write([]byte(tc.body))
 		}))
 		in := NewIngestion(service(t, server.URL, nil, nil))
-		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t/x", BlobURL: "https://a/b?sig=s", SourceID: "1"}, "KSP.execute;1")
+		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t/x", Blobs: []SubmittedBlob{{URL: "https://a/b?sig=s", SourceID: "1"}}}, "KSP.execute;1")
 		server.Close()
 		var class transport.Class
 		if err != nil {

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// DefaultStall is how long a request or a reply may stand still.
-const DefaultStall = time.Minute
-
 // errStalled is a body of which nothing moved for the stall time.
 var errStalled = errors.New("the connection stands still: no data moved for too long")
 

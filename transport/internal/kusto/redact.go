@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"kustospool/ingest"
 )
 
 // maxMessage bounds how much of a service's words an error keeps, in bytes.
@@ -17,6 +19,9 @@ var (
 	urlQuery = regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://[^\s"'<>?#]*)[?#][^\s"'<>]*`)
 	// Credential suffixes of a storage URI (protocol reference section 4.5).
 	uriSuffix = regexp.MustCompile(`(?i)(;\s*(?:token|sharedkey|awscredentials)=)[^\s"'<>]+`)
+	// Whatever else stands behind a semicolon of a URI, an account key say; the
+	// two forms of access that are no secret stay.
+	keySuffix = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://[^\s"'<>;?#]*;[^\s"'<>]+`)
 	// Parameters of a SAS or a connection string that lost their URL.
 	parameter = regexp.MustCompile(`(?i)((?:^|[^a-z])(?:sig|signature|accountkey|sharedaccesssignature|sharedaccesskey|password|client_secret|access_token|refresh_token)["']?\s*[=:]\s*["']?)[^\s"'&;,<>]+`)
 	bearer    = regexp.MustCompile(`(?i)(\bbearer\s+)[a-z0-9._~+/=-]+`)
@@ -35,6 +40,13 @@ func Redact(text string, known ...string) string {
 	}
 	text = urlQuery.ReplaceAllString(text, "${1}?"+removed)
 	text = uriSuffix.ReplaceAllString(text, "${1}"+removed)
+	text = keySuffix.ReplaceAllStringFunc(text, func(uri string) string {
+		at := strings.IndexByte(uri, ';') + 1
+		if ingest.IsAccess(strings.TrimRight(uri[at:], ".,:;)")) || strings.HasSuffix(uri, "="+removed) {
+			return uri
+		}
+		return uri[:at] + removed
+	})
 	text = parameter.ReplaceAllString(text, "${1}"+removed)
 	text = bearer.ReplaceAllString(text, "${1}"+removed)
 	text = context64.ReplaceAllString(text, "${1}"+removed)

@@ -44,6 +44,8 @@ type Resources struct {
 	Containers   []Resource
 	Queues       []Resource
 	StatusTables []Resource // may be empty: outcomes then cannot be tracked
+	Successes    []Resource // queues of reports, shared by all clients; may be empty
+	Failures     []Resource
 }
 
 // The resource types this client uses (protocol reference section 3.1). All
@@ -52,6 +54,8 @@ const (
 	typeContainer = "TempStorage"
 	typeQueue     = "SecuredReadyForAggregationQueue"
 	typeStatus    = "IngestionsStatusTable"
+	typeSuccess   = "SuccessfulIngestionsQueue"
+	typeFailure   = "FailedIngestionsQueue"
 )
 
 // Ingestion is what a queued ingestion needs from the data management
@@ -139,6 +143,10 @@ func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
 			list = &r.Queues
 		case typeStatus:
 			list = &r.StatusTables
+		case typeSuccess:
+			list = &r.Successes
+		case typeFailure:
+			list = &r.Failures
 		default:
 			continue
 		}

@@ -1,6 +1,7 @@
 package kusto
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -28,12 +29,31 @@ type Wire struct {
 	stall time.Duration
 }
 
-// NewWire wraps next; nil means an HTTP client of its own.
-func NewWire(next policy.Transporter) *Wire {
+// Timeouts bound the stages of a request. A zero one is the default.
+type Timeouts struct {
+	Connect time.Duration // to one address; DefaultConnect
+	TLS     time.Duration // the handshake; DefaultTLS
+	// Headers is from the request's last byte to the reply's first; no bound by
+	// default, for a command may work for as long as its own timeout allows.
+	Headers time.Duration
+	Stall   time.Duration // how long a body may stand still; DefaultStall
+}
+
+// The defaults of [Timeouts].
+const (
+	DefaultConnect = 30 * time.Second
+	DefaultTLS     = 15 * time.Second
+	DefaultStall   = time.Minute
+)
+
+// NewWire wraps next; nil means an HTTP client of its own. A carrier that was
+// brought bounds the stages before the reply by itself: of t only Stall counts.
+func NewWire(next policy.Transporter, t Timeouts) *Wire {
+	stall := cmp.Or(t.Stall, DefaultStall)
 	if next != nil {
-		return &Wire{next: next, stall: DefaultStall}
+		return &Wire{next: next, stall: stall}
 	}
-	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: cmp.Or(t.Connect, DefaultConnect), KeepAlive: 30 * time.Second}
 	c := &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
@@ -42,14 +62,15 @@ func NewWire(next policy.Transporter) *Wire {
 			MaxIdleConns:           64,
 			MaxIdleConnsPerHost:    16,
 			IdleConnTimeout:        90 * time.Second,
-			TLSHandshakeTimeout:    15 * time.Second,
+			TLSHandshakeTimeout:    cmp.Or(t.TLS, DefaultTLS),
+			ResponseHeaderTimeout:  t.Headers,
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 256 << 10,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Wire{next: c, own: c, stall: DefaultStall}
+	return &Wire{next: c, own: c, stall: stall}
 }
 
 // Do sends one request.

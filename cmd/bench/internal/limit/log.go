@@ -8,6 +8,8 @@ import (
 	"os"
 	"runtime"
 	"sync"
+
+	"kustospool/internal/datasync"
 )
 
 // ErrClosed is returned by an Append that comes after Close.
@@ -256,7 +258,7 @@ func (l *Log) sync(g *group) error {
 	if l.opts.Syncs == 0 {
 		return nil
 	}
-	if err := syncData(l.file); err != nil {
+	if err := datasync.File(l.file); err != nil {
 		return err
 	}
 	if l.opts.Syncs == 1 {
@@ -268,7 +270,7 @@ func (l *Log) sync(g *group) error {
 	if _, err := l.file.WriteAt(head[:], 0); err != nil {
 		return err
 	}
-	return syncData(l.file)
+	return datasync.File(l.file)
 }
 
 // Close joins the committers and closes the file, which stays. Appends that

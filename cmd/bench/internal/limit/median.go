@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"kustospool/internal/datasync"
 )
 
 // MedianSync appends n pages of 4 KiB to a new file in dir, syncs after each,
@@ -28,7 +30,7 @@ func MedianSync(dir string, n int) (median time.Duration, err error) {
 			return 0, err
 		}
 		begun := time.Now()
-		if err := syncData(f); err != nil {
+		if err := datasync.File(f); err != nil {
 			return 0, err
 		}
 		took = append(took, time.Since(begun))

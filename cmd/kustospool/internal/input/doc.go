@@ -19,5 +19,5 @@
 // # What it does not do
 //
 // It does not parse records beyond finding their end, does not convert
-// character sets, and does not read zip archives.
+// character sets, and leaves zip archives to the engine.
 package input

@@ -137,7 +137,7 @@ func TestSource_Check(t *testing.T) {
 		{name: "gzip", path: write("a.json.gz", zipped.Bytes()), want: input.Extent{Records: 2, Bytes: 9, Blank: 1}},
 		{name: "torn gzip", path: write("b.json.gz", zipped.Bytes()[:zipped.Len()-6]), err: "unexpected EOF"},
 		{name: "no gzip", path: write("c.json.gz", []byte("{}")), err: "c.json.gz: is not gzip data"},
-		{name: "zip", path: write("d.json.zip", []byte("PK")), err: "zip archives are not read"},
+		{name: "zip", path: write("d.json.zip", []byte("PK")), err: "is not a zip archive"},
 		{name: "missing", path: filepath.Join(dir, "none.json"), err: "none.json: "},
 		{name: "directory", path: dir, err: "is a directory"},
 		{name: "object", path: write("f.parquet", []byte("PAR1\n\n\x00")), want: input.Extent{Records: 1, Bytes: 7}},

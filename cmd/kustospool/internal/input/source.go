@@ -1,6 +1,7 @@
 package input
 
 import (
+	"archive/zip"
 	"bufio"
 	"errors"
 	"fmt"
@@ -63,7 +64,8 @@ type Extent struct {
 	Records int64
 	Bytes   int64 // of the records, without line endings
 	Blank   int64 // lines that hold nothing
-	// Streamed: the input can be read only once, so nothing is known of it.
+	// Streamed: nothing is known of the input, which can be read only once, or
+	// is an archive.
 	Streamed bool
 }
 
@@ -84,6 +86,9 @@ func (s *Source) Check() (Extent, error) {
 	if !info.Mode().IsRegular() {
 		s.piped = true
 		return Extent{Streamed: true}, nil
+	}
+	if s.Archive() {
+		return s.checkArchive()
 	}
 	if s.Whole() {
 		return s.checkWhole()
@@ -106,6 +111,31 @@ func (s *Source) Check() (Extent, error) {
 	}
 	x.Blank = r.Blank()
 	return x, r.Close()
+}
+
+// Archive reports whether the input is a zip archive. It is not read here but
+// for its directory: the engine takes in all of its files or none.
+func (s *Source) Archive() bool {
+	return s.Name != Stdin && strings.HasSuffix(strings.ToLower(s.Name), ".zip")
+}
+
+// checkArchive is Check of an archive: it has files, and that is all that is
+// known of it.
+func (s *Source) checkArchive() (Extent, error) {
+	if s.SkipHeader {
+		return Extent{}, &Error{File: s.Name, Err: errors.New("no header line can be dropped from the files of an archive; unpack it first")}
+	}
+	z, err := zip.OpenReader(s.Name)
+	if err != nil {
+		return Extent{}, &Error{File: s.Name, Err: fmt.Errorf("is not a zip archive: %w", cause(err))}
+	}
+	if err := z.Close(); err != nil {
+		return Extent{}, &Error{File: s.Name, Err: cause(err)}
+	}
+	if len(z.File) == 0 {
+		return Extent{}, &Error{File: s.Name, Err: errors.New("holds no file")}
+	}
+	return Extent{Streamed: true}, nil
 }
 
 // Whole reports whether the input is one object, to be read with Bytes, and
@@ -167,8 +197,6 @@ func (s *Source) contents() (*contents, error) {
 			return nil, errors.Join(&Error{File: s.Name, Err: fmt.Errorf("is not gzip data: %w", err)}, b.Close())
 		}
 		b.closers, b.r = append(b.closers, z), z
-	} else if strings.HasSuffix(lower, ".zip") {
-		return nil, errors.Join(&Error{File: s.Name, Err: errors.New("zip archives are not read; unpack it first")}, b.Close())
 	}
 	return b, nil
 }

@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
 import { KustoConnectionStringBuilder } from "azure-kusto-data";
-import { IngestClient, IngestStatusQueues, IngestionProperties, ReportLevel, ReportMethod, StreamDescriptor, StreamingIngestClient } from "azure-kusto-ingest";
+import { BlobDescriptor, IngestClient, IngestStatusQueues, IngestionProperties, ReportLevel, ReportMethod, StreamDescriptor, StreamingIngestClient } from "azure-kusto-ingest";
 
 const task = JSON.parse(await text(process.stdin));
 const client = new IngestClient(
@@ -33,7 +33,9 @@ for (const item of task.items) {
     continue;
   }
   queued++;
-  if (item.file) {
+  if (item.blob) {
+    await client.ingestFromBlob(new BlobDescriptor(item.blob), props);
+  } else if (item.file) {
     await client.ingestFromFile(item.file, props);
   } else {
     await client.ingestFromStream(new StreamDescriptor(Readable.from([Buffer.from(item.data)])), props);

@@ -1,4 +1,4 @@
-package limit
+package datasync
 
 import (
 	"os"
@@ -6,9 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData makes a file's data durable, and of its metadata what reading it
-// back takes: fdatasync(2).
-func syncData(f *os.File) error {
+// File makes a file's data durable: fdatasync(2).
+func File(f *os.File) error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
 			return os.NewSyscallError("fdatasync", err)

@@ -1,0 +1,161 @@
+package kustosim
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// control is what a test in another process can do to the simulator, over
+// HTTP. The paths are for loopback and a test: they ask for no token.
+type control struct {
+	sim *Sim
+
+	mu      sync.Mutex
+	removes []func() // guarded by mu: of the faults that were set this way
+}
+
+// The names of faults over HTTP.
+var (
+	faultNames = map[string]FaultKind{"down": Down, "drop-request": DropRequest, "drop-reply": DropReply, "respond": Respond,
+		"respond-late": RespondLate, "slow": Slow, "slow-reply": SlowReply, "stall": Stall, "refuse": Refuse}
+	ingestFaultNames = map[string]IngestFaultKind{"fail-transient": FailTransient, "fail-exhausted": FailExhausted, "fail-permanent": FailPermanent,
+		"leave-pending": LeavePending, "hold": Hold, "duplicate": Duplicate, "lose-report": LoseReport}
+)
+
+// serveFaults sets a fault (POST) or removes those that were set (DELETE).
+func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodDelete {
+		c.mu.Lock()
+		removes := c.removes
+		c.removes = nil
+		c.mu.Unlock()
+		for _, remove := range removes {
+			remove()
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	q := query{Values: r.URL.Query()}
+	var set func() func()
+	if q.Get("host") == "" {
+		f := IngestFault{Kind: choose(&q, "kind", ingestFaultNames), Code: q.Get("code"), Details: q.Get("details"), Report: q.flag("report"),
+			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
+		if q.Get("db") == "" || q.Get("table") == "" {
+			q.refuse("host, or db and table, must be given")
+		}
+		set = func() func() { return c.sim.IngestFault(q.Get("db"), q.Get("table"), f) }
+	} else {
+		f := Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
+			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
+			Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
+		host := Host(q.Get("host"))
+		role, account, numbered := strings.Cut(q.Get("host"), "/")
+		if !slices.Contains([]Host{DM, Engine, Blob, Queue, Table}, Host(role)) {
+			q.refuse("host %q must be dm, engine, blob, queue or table, the last three with /N for one account", q.Get("host"))
+		}
+		if n, err := strconv.Atoi(account); numbered && (err != nil || n < 0 || n >= maxAccounts) {
+			q.refuse("host %q: no such account", q.Get("host"))
+		}
+		if f.Kind == Refuse && (host == DM || host == Engine) {
+			q.refuse("kind refuse would close the port that this request came by, and could not be taken back; use down")
+		}
+		if (f.Kind == Respond || f.Kind == RespondLate) && (f.Status < 200 || f.Status > 599) {
+			q.refuse("status must be 200 to 599")
+		}
+		set = func() func() { return c.sim.Fault(host, f) }
+	}
+	if q.bad != "" {
+		http.Error(w, q.bad, http.StatusBadRequest)
+		return
+	}
+	remove := set()
+	c.mu.Lock()
+	c.removes = append(c.removes, remove)
+	c.mu.Unlock()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// serveAge makes what clients hold old: their signatures, their identity
+// tokens, or the containers and queues themselves.
+func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
+	switch what := r.PathValue("what"); what {
+	case "sas":
+		c.sim.ExpireSAS()
+	case "tokens":
+		c.sim.ExpireTokens()
+	case "resources":
+		if err := c.sim.Rotate(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+	default:
+		http.Error(w, "sas, tokens or resources can be made old", http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// query reads parameters and remembers the first bad one.
+type query struct {
+	url.Values
+	bad string
+}
+
+func (q *query) refuse(format string, args ...any) {
+	if q.bad == "" {
+		q.bad = fmt.Sprintf(format, args...)
+	}
+}
+
+func (q *query) number(name string) int {
+	if q.Get(name) == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(q.Get(name))
+	if err != nil || n < 0 {
+		q.refuse("%s must be a number, not negative", name)
+	}
+	return n
+}
+
+func (q *query) duration(name string) time.Duration {
+	if q.Get(name) == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(q.Get(name))
+	if err != nil || d < 0 {
+		q.refuse("%s must be a duration such as 1.5s", name)
+	}
+	return d
+}
+
+func (q *query) flag(name string) bool {
+	if q.Get(name) == "" {
+		return false
+	}
+	v, err := strconv.ParseBool(q.Get(name))
+	if err != nil {
+		q.refuse("%s must be true or false", name)
+	}
+	return v
+}
+
+// choose is the value that a parameter names.
+func choose[T any](q *query, name string, values map[string]T) T {
+	v, ok := values[q.Get(name)]
+	if !ok {
+		var names []string
+		for n := range values {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		q.refuse("%s must be one of %s", name, strings.Join(names, ", "))
+	}
+	return v
+}

@@ -1,0 +1,73 @@
+package kustosim
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// sourceTimeout bounds the download of a blob from a web server.
+const sourceTimeout = time.Minute
+
+// newWeb is a client that keeps no connection and follows no redirect.
+func newWeb() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// fetch opens the blob of an ingestion, wherever it is (protocol reference
+// section 4.5). size is -1 where it is not known.
+func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *ingestError) {
+	if slices.Contains(g.opts.BlobHosts, in.blob.Host) {
+		return g.get(ctx, in)
+	}
+	uri := in.blob
+	if in.access != "" {
+		if !slices.Contains(g.opts.BlobAccess, in.access) {
+			if strings.HasPrefix(in.access, "managed_identity=") {
+				return nil, 0, permanent("BadRequest_InvalidManagedIdentity", "the managed identity is unknown")
+			}
+			return nil, 0, permanent("Download_Forbidden", "the access that the blob's URI names is refused")
+		}
+		var err error
+		if uri, err = g.storage.signed(in.blob); err != nil {
+			return nil, 0, transient("General_InternalServerError", "a signature cannot be made")
+		}
+	}
+	return g.storage.download(ctx, uri)
+}
+
+// get downloads from a web server of the options.
+func (g *ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *ingestError) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.blob.String(), nil)
+	if err != nil {
+		cancel()
+		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is no URI that can be fetched")
+	}
+	resp, err := g.web.Do(req)
+	if err != nil {
+		cancel()
+		return nil, 0, transient("Download_UnknownError", "the web server did not answer")
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		cancel()
+		return nil, 0, downloadError(resp.StatusCode, resp.Status)
+	}
+	return &webBody{resp.Body, cancel}, resp.ContentLength, nil
+}
+
+// webBody ends its request's context when it is closed.
+type webBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *webBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
