@@ -83,7 +83,9 @@ type Journal interface {
 type Ack struct {
 	// State is Accepted when a Tracker will tell the outcome, Succeeded or
 	// Skipped when the destination has already given it, and HandedOver when
-	// it has the batch and nobody will ever tell.
+	// it has the batch and nobody will ever tell. An attempt that finds an
+	// earlier one's effect begins none of its own: Skipped when it is done,
+	// Accepted, without a Commit, while it is under way.
 	State ingest.State
 	// WireBytes is what the payload took on the wire, for statistics; 0 where
 	// it was not sent again.
