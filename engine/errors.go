@@ -42,7 +42,8 @@ var (
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
 
 	// ErrNoBlobs is returned by Open when an earlier process took in a blob by
-	// reference that is not settled, and the transport takes data only.
+	// reference that is not settled, and the transport takes data only: behind a
+	// router, the one that has the batch or that its table goes by.
 	ErrNoBlobs = errors.New("engine: the transport takes no blobs by reference")
 )
 

@@ -416,6 +416,101 @@ func TestRulesAgainstWhatWaits(t *testing.T) {
 	}
 }
 
+// A blob by reference goes where its table goes, if that takes blobs. What
+// waits keeps a spool from opening only where its own destination would send
+// the address as data.
+func TestBlobsByTable(t *testing.T) {
+	data := func() transport.Transport { return transporttest.NewFake() }
+	for name, age := range map[string]time.Duration{"sealed": 10 * time.Millisecond, "open": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			dir, blobs := t.TempDir(), takesBlobs()
+			blobs.Down(transporttest.Fail(transport.Transient))
+			o := soon()
+			o.Batch.MaxAge = age
+			tr := func(to string) transport.Transport {
+				r, err := route.New(route.Options{Default: to, Databases: map[string]string{"Other": "data"},
+					Transports: map[string]transport.Transport{"blobs": lasting{blobs.Tracking()}, "data": data()}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			s := open(t, dir, tr("blobs"), o)
+			_, err := s.IngestBlob(t.Context(), in("Other", 1), blobAt("a.json"))
+			isInvalid(t, err, "the transport takes the data itself only")
+			r, err := s.IngestBlob(t.Context(), telemetry, blobAt("a.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if age < time.Hour {
+				if err := s.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := engine.Open(dir, tr("data"), o); !errors.Is(err, engine.ErrNoBlobs) {
+				t.Fatalf("Open: %v", err)
+			}
+			blobs.Down(nil)
+			s = open(t, dir, tr("blobs"), o)
+			drain(t, s)
+			state(t, s, r, ingest.Succeeded)
+			kept(t, blobs)
+		})
+	}
+}
+
+// A blob that its transport may have begun to ingest stays with that, whatever
+// the rules say and even if it is not there.
+func TestBlobThatWasBegun(t *testing.T) {
+	dir, blobs, verdicts := t.TempDir(), takesBlobs(), make(chan struct{})
+	blobs.Script(transporttest.Step{LoseReply: true, Verdicts: verdicts})
+	o := soon()
+	o.UnknownGrace = time.Hour
+	tr := func(to string, blobsThere bool) transport.Transport {
+		all := map[string]transport.Transport{"data": transporttest.NewFake()}
+		if blobsThere {
+			all["blobs"] = lasting{blobs.Tracking()}
+		}
+		r, err := route.New(route.Options{Default: to, Transports: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	s := open(t, dir, tr("blobs", true), o)
+	r, err := s.IngestBlob(t.Context(), telemetry, blobAt("a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := blobs.WaitEnded(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, tr("data", false), o)
+	state(t, s, r, ingest.Unknown)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(verdicts)
+	s = open(t, dir, tr("data", true), o)
+	drain(t, s)
+	state(t, s, r, ingest.Succeeded)
+	if n := len(blobs.Kept()); n != 1 {
+		t.Errorf("%d copies by the transport that began it", n)
+	}
+	kept(t, blobs)
+}
+
 type gauged struct{ *transporttest.Fake }
 
 func (gauged) Figures() []transport.Figure { return []transport.Figure{{Name: "n", Value: 7}} }

@@ -27,8 +27,8 @@
 // With [ClientOptions].Inline the data travels in the command itself, for
 // clusters without storage of their own (a free cluster, the container).
 //
-// A batch by reference is not uploaded: the command names the blob where it is,
-// with what [ClientOptions].BlobSecret gives for it.
+// A batch by reference is not uploaded: the command, async or not, names the
+// blob where it is, with what [ClientOptions].BlobSecret gives for it.
 //
 // No more commands are under way than a share of the cluster's capacity for
 // ingestions, which is asked for every minute. A refusal for want of capacity

@@ -16,9 +16,26 @@ import (
 	"kustospool/transport/transporttest"
 )
 
-// The contract over the real transports: one database by commands, the others
-// by the queue.
+// The contract over the real transports: the suite's own database by the one,
+// the others by the other.
 func TestContractOverKusto(t *testing.T) {
+	for by, lost := range map[string]struct {
+		host    kustosim.Host
+		request kustosim.Fault
+		others  string
+	}{
+		"direct": {kustosim.Engine, kustosim.Fault{PathContains: ".ingest async"}, "queued"},
+		"queued": {kustosim.Queue, kustosim.Fault{Method: "POST"}, "direct"},
+	} {
+		t.Run(by, func(t *testing.T) {
+			lost.request.Kind, lost.request.Times = kustosim.DropReply, 1
+			overKusto(t, by, lost.others, func(sim *kustosim.Sim) { sim.Fault(lost.host, lost.request) })
+		})
+	}
+}
+
+// overKusto runs the suite; lose loses the reply after which rows appear.
+func overKusto(t *testing.T, by, others string, lose func(*kustosim.Sim)) {
 	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, New: func(t *testing.T) *transporttest.Target {
 		sim, err := kustosim.Start(nil)
 		if err != nil {
@@ -32,8 +49,8 @@ func TestContractOverKusto(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := New(Options{Transports: map[string]transport.Transport{"direct": commands, "queued": queue}, Default: "queued",
-			Databases: map[string]string{"Telemetry": "direct"}})
+		r, err := New(Options{Transports: map[string]transport.Transport{"direct": commands, "queued": queue}, Default: others,
+			Databases: map[string]string{"Telemetry": by}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,9 +85,14 @@ func TestContractOverKusto(t *testing.T) {
 				return out
 			},
 			Secrets: []string{"sig=", "authorizationContext"},
-			LoseReply: func(testing.TB) {
-				sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.DropReply, PathContains: ".ingest async", Times: 1})
+			PutBlob: func(t testing.TB, extension string, data []byte) string {
+				uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return uri + ";impersonate"
 			},
+			LoseReply: func(testing.TB) { lose(sim) },
 			Refuse: map[transport.Class]func(testing.TB){
 				transport.Held: func(testing.TB) {
 					sim.IngestFault("Telemetry", "Events", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_TableNotExist", Times: 1})

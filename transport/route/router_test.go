@@ -162,7 +162,7 @@ func TestTransportNotConfigured(t *testing.T) {
 	if len(vs) != 0 || err == nil || !strings.Contains(err.Error(), `"gone"`) {
 		t.Errorf("Track: %v, %v", vs, err)
 	}
-	if !r.CapabilitiesOf("gone").ExactlyOnce {
+	if c := r.CapabilitiesOf("gone"); !c.ExactlyOnce || !c.Blobs {
 		t.Error("a batch of a transport that is gone would keep the spool from opening")
 	}
 }
@@ -188,13 +188,16 @@ func TestTrackAsksEach(t *testing.T) {
 }
 
 func TestCapabilitiesAndClose(t *testing.T) {
-	once, stream := transporttest.NewFake(), transporttest.NewFakeWith(transport.Capabilities{MaxBatchBytes: 4})
+	once, stream := transporttest.NewFakeWith(transport.Capabilities{ExactlyOnce: true, Blobs: true}), transporttest.NewFakeWith(transport.Capabilities{MaxBatchBytes: 4})
 	r := both(t, once, stream)
-	if c := r.Capabilities(); c.ExactlyOnce || c.MaxBatchBytes != 4 {
+	if c := r.Capabilities(); c != (transport.Capabilities{MaxBatchBytes: 4}) {
 		t.Errorf("all: %+v", c)
 	}
-	if !r.CapabilitiesOf("first").ExactlyOnce || r.CapabilitiesOf("second").ExactlyOnce {
+	if r.CapabilitiesOf("first") != once.Capabilities() || r.CapabilitiesOf("second") != stream.Capabilities() {
 		t.Error("the capabilities are not by destination")
+	}
+	if c := both(t, once, once).Capabilities(); c != once.Capabilities() {
+		t.Errorf("all take blobs, and together %+v", c)
 	}
 	g, err := New(Options{Transports: map[string]transport.Transport{"a": gauged{once}, "b": stream}, Default: "a"})
 	if err != nil {
