@@ -28,6 +28,32 @@ func TestSend_CreateTable(t *testing.T) {
 	}
 }
 
+// The mapping's kind is that of the inputs, be they blobs.
+func TestSend_CreateMappingForBlobs(t *testing.T) {
+	sim := simulator(t, &kustosim.Options{Databases: []string{"D"}})
+	for _, name := range []string{"a.json", "b.csv"} {
+		uri, err := sim.PutBlob(t.Context(), name, []byte("{\"x\":1}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inputs := []string{uri + ";impersonate"}
+		code := exitOK
+		if name == "b.csv" {
+			inputs, code = append(inputs, write(t, "f.jsonl", "{}\n")), exitUsage // of two kinds
+		}
+		for _, mode := range []string{"queued", "direct"} {
+			got := kustospool(t, "", append([]string{"send", "--to", sim.Endpoint(), "--database", "D", "--table", "T", "--mode", mode, "--spool", filepath.Join(t.TempDir(), "s"),
+				"--create-table", "a:long", "--create-mapping", "--mapping", `[{"column":"a","Properties":{"path":"$.x"}}]`, "--mapping-reference", "m"}, inputs...)...)
+			if got.code != code {
+				t.Errorf("%s by %s: %+v", name, mode, got)
+			}
+		}
+	}
+	if rows := sim.Rows("D", "T"); len(rows) != 2 || !strings.Contains(string(rows[0]), `"a":1`) {
+		t.Errorf("rows %s", rows)
+	}
+}
+
 func TestSend_CreateTableInSimulator(t *testing.T) {
 	temporaryDir(t)
 	out := filepath.Join(t.TempDir(), "rows")
