@@ -56,7 +56,9 @@
 // next one was prepared by the keeper, a goroutine in the background. A
 // segment in which every record is settled is unlinked: nothing is deleted
 // record by record, so files neither fragment nor grow free lists, and space
-// comes back without a pause.
+// comes back without a pause. One in which little is left is written again
+// without the rest, so that a lane that is not delivered keeps its own records
+// on the disk and not those of others.
 //
 // The manifest is a second kind of bbolt file, with the lanes, the ledger and
 // its history, the list of segments and the deduplication keys. It has a
@@ -96,6 +98,7 @@
 //	forgotten, not yet unlinked               a file below the list's end            newSegments removes it
 //	keys copied in part                       the segment's row still says keys      keeper.copyKeys copies again
 //	dead letter written, batch still live     files in dead/ of a live batch         undoneDeadLetters removes them
+//	segment written again, not exchanged      *.salvage beside its original          finishSalvage removes it
 //	salvaged file complete, old one moved     *.salvage without its original         finishSalvage renames it
 //	salvage interrupted before that           *.salvage beside its original          finishSalvage removes it
 //

@@ -12,7 +12,7 @@ import (
 
 // keeper is the goroutine for what must not stand in the way of an ack:
 // preparing the next segment, copying keys, giving settled segments back,
-// pruning. It works when it is told that there may be something to do.
+// writing sparse ones again, pruning. It works when it is told that there may be something to do.
 type keeper struct {
 	s *Store
 
@@ -81,7 +81,7 @@ func (k *keeper) step() bool {
 		k.ballasts = time.Now()
 		k.s.takeBallast()
 	}
-	copy, reclaim, spent := k.pick()
+	copy, reclaim, sparse, spent := k.pick()
 	var err error
 	switch {
 	case len(spent) > 0:
@@ -92,6 +92,9 @@ func (k *keeper) step() bool {
 		k.ballasts = time.Time{} // there may be room for it again
 	case copy != nil:
 		err = k.copyKeys(copy)
+	case sparse != nil:
+		err = k.compact(sparse)
+		k.ballasts = time.Time{}
 	case time.Since(k.pruned) >= pruneEvery:
 		var more bool
 		if more, err = k.pruneKeys(); !more {
@@ -110,11 +113,11 @@ func (k *keeper) step() bool {
 	return true
 }
 
-// pick finds a segment whose keys are to be copied, one to be given back, and
-// settled objects.
-func (k *keeper) pick() (copy, reclaim *segment, spent []*object) {
-	k.s.mu.RLock()
-	defer k.s.mu.RUnlock()
+// pick finds a segment whose keys are to be copied, one to be given back, one
+// to be written again, and settled objects.
+func (k *keeper) pick() (copy, reclaim, sparse *segment, spent []*object) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
 	for _, seg := range k.s.segments {
 		switch {
 		case !seg.rotated || !seg.listed || seg.leaving:
@@ -124,7 +127,7 @@ func (k *keeper) pick() (copy, reclaim *segment, spent []*object) {
 			reclaim = seg
 		}
 	}
-	return copy, reclaim, k.s.spent[:min(len(k.s.spent), objectsAtOnce)]
+	return copy, reclaim, k.s.sparseLocked(time.Now()), k.s.spent[:min(len(k.s.spent), objectsAtOnce)]
 }
 
 func (k *keeper) change(stage func(*group) error) error {

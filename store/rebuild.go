@@ -208,6 +208,7 @@ func rebuiltMarks(no uint32, surveys []*survey) laneMarks {
 		if i > 0 && ls.First > m.High+1 {
 			m.Gaps = append(m.Gaps, span{m.High + 1, ls.First - 1})
 		}
+		m.Gaps = append(m.Gaps, ls.holes...)
 		m.High, m.Bytes = ls.Last, ls.after
 	}
 	if snap.High > m.High {

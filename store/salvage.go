@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 
@@ -129,7 +130,17 @@ func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 		return false, err
 	}
 	fresh := path + salvageSuffix
-	if err := writeSalvaged(fresh, f, relics, spool, no, snaps, opts); err != nil {
+	frames := func(yield func(frameAtRest, error) bool) {
+		for _, r := range relics {
+			value := make([]byte, frameHeaderLen+r.h.body)
+			_, err := f.ReadAt(value, r.pos)
+			if !yield(frameAtRest{r.h.lane, r.h.first, r.h.last(), value}, err) || err != nil {
+				return
+			}
+		}
+	}
+	keys := func(tx *bolt.Tx, holds *tally) error { return salvageKeys(path, tx.Bucket(bktKeys), holds, opts) }
+	if err := writeSegment(fresh, spool, no, snaps, frames, keys, opts); err != nil {
 		return false, err
 	}
 	_ = f.Close()
@@ -139,7 +150,18 @@ func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 	return true, renameDurably(fresh, path)
 }
 
-func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, opts *Options) error {
+// frameAtRest is a frame on its way from one file to another.
+type frameAtRest struct {
+	lane        uint32
+	first, last uint64
+	value       []byte
+}
+
+// writeSegment writes a rotated segment as a new file, durable under the name
+// that it is given: the frames, and what rest enters. A frame that comes with an
+// error ends it.
+func writeSegment(path string, spool ingest.SpoolID, no uint64, snaps map[uint32]laneSnapshot, frames iter.Seq2[frameAtRest, error],
+	rest func(*bolt.Tx, *tally) error, opts *Options) error {
 	var holds tally
 	err := createFile(path, opts, func(tx *bolt.Tx) error {
 		meta, err := tx.CreateBucket(bktMeta)
@@ -172,17 +194,18 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 	if err != nil {
 		return err
 	}
-	for len(relics) > 0 && err == nil {
+	next, stop := iter.Pull2(frames)
+	defer stop()
+	for more := true; more && err == nil; {
 		err = db.Update(func(tx *bolt.Tx) error {
-			for size := 0; len(relics) > 0 && size < groupBytes; relics = relics[1:] {
-				r := relics[0]
-				value := make([]byte, frameHeaderLen+r.h.body)
-				if _, err := from.ReadAt(value, r.pos); err != nil {
-					return err
+			for size := 0; size < groupBytes; {
+				f, ferr, ok := next()
+				if more = ok; !ok || ferr != nil {
+					return ferr
 				}
-				size += len(value)
-				holds.addFrame(value)
-				if err := putFrame(tx, r.h.lane, r.h.first, value); err != nil {
+				size += len(f.value)
+				holds.addFrame(f.value)
+				if err := putFrame(tx, f.lane, f.first, f.value); err != nil {
 					return err
 				}
 			}
@@ -190,9 +213,7 @@ func writeSalvaged(path string, from *os.File, relics []relic, spool ingest.Spoo
 		})
 	}
 	if err == nil {
-		err = db.Update(func(tx *bolt.Tx) error {
-			return errors.Join(salvageKeys(from.Name(), tx.Bucket(bktKeys), &holds, opts), holds.put(tx))
-		})
+		err = db.Update(func(tx *bolt.Tx) error { return errors.Join(rest(tx, &holds), holds.put(tx)) })
 	}
 	return errors.Join(err, db.Close())
 }
@@ -224,14 +245,17 @@ func salvageKeys(path string, to *bolt.Bucket, holds *tally, opts *Options) (err
 	return err
 }
 
-// errRepair is met by readers of a segment that is being salvaged.
-var errRepair = errors.New("the segment is being repaired")
+// errRepair is met by readers of a segment whose file is being exchanged.
+var errRepair = errors.New("the segment is being exchanged")
 
 // repair salvages a segment whose pages turned out to be broken while it was
 // read, so that what is damaged costs itself alone. It is done once for each
 // segment; again says whether reading once more may help. An error is a
 // repair that could not be made for now, and nothing about the records.
-func (s *Store) repair(seg *segment) (again bool, err error) {
+//
+// Who comes because of errRepair has found the file being exchanged, and waits
+// for the end of that.
+func (s *Store) repair(seg *segment, met error) (again bool, err error) {
 	s.repairs.Lock()
 	defer s.repairs.Unlock()
 	s.mu.RLock()
@@ -242,6 +266,8 @@ func (s *Store) repair(seg *segment) (again bool, err error) {
 	}
 	s.mu.RUnlock()
 	switch {
+	case errors.Is(met, errRepair):
+		return !leaving, nil
 	case done || leaving:
 		return done && !leaving, nil
 	case !rotated || s.unclosable.Load():

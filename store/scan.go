@@ -68,7 +68,7 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*foundFrame) bool) (
 	}
 	err = s.handles.view(h.seg, read)
 	if errors.Is(err, errDamaged) || errors.Is(err, errRepair) {
-		again, rerr := s.repair(h.seg)
+		again, rerr := s.repair(h.seg, err)
 		if rerr != nil {
 			return next, false, rerr
 		}

@@ -45,6 +45,7 @@ var (
 	keyVersion   = []byte("version")   // 4 bytes
 	keyNumber    = []byte("number")    // 8 bytes; segments only
 	keyActivated = []byte("activated") // segments only: there once it became the active one
+	keyCompacted = []byte("compacted") // segments only: there once it was written again without what was settled
 	keyState     = []byte("state")     // manifestState, packed
 	keyCounters  = []byte("counters")  // counters, packed
 )

@@ -28,11 +28,14 @@ type segment struct {
 	lanes    map[uint32]span // the records it holds, of each lane
 	live     int64           // how many of them are not settled
 	rotated  bool
-	listed   bool // rotated, and the manifest knows
-	keys     bool // holds keys that the manifest does not
-	leaving  bool // its removal has begun
-	repaired bool // salvaged by this process, or lost; not to be tried again
-	lost     bool // the file is gone
+	listed   bool      // rotated, and the manifest knows
+	keys     bool      // holds keys that the manifest does not
+	leaving  bool      // its removal has begun
+	repaired bool      // salvaged by this process, or lost; not to be tried again
+	lost     bool      // the file is gone
+	solid    bool      // not worth to be written again
+	kept     int64     // records in the file, once that was asked; see compact.go
+	sparse   time.Time // since when few of them are live
 	txid     uint64
 
 	// Guarded by handles.mu.

@@ -15,6 +15,7 @@ type survey struct {
 	no        uint64
 	activated bool
 	hasKeys   bool
+	compacted bool // between its frames there may be settled ones that are gone
 	suspect   bool // an invalid meta page: a torn commit, or a damaged one
 	txid      uint64
 	tally     tally // of an activated one
@@ -28,9 +29,10 @@ type survey struct {
 // laneSurvey is where a lane begins and ends in a segment.
 type laneSurvey struct {
 	span
-	before   int64 // payload bytes of the lane before First
-	after    int64 // and up to Last
-	doubtful bool  // the last frame is damaged: Last and after are a guess
+	before   int64  // payload bytes of the lane before First
+	after    int64  // and up to Last
+	doubtful bool   // the last frame is damaged: Last and after are a guess
+	holes    []span // of a compacted segment: records that are in no frame of it
 }
 
 // surveySegment reads a segment file without changing it. It costs a few
@@ -82,6 +84,7 @@ func (sv *survey) read(tx *bolt.Tx, deep bool) error {
 			return fmt.Errorf("%w: %v", errDamaged, err)
 		}
 	}
+	sv.compacted = meta.Get(keyCompacted) != nil
 	key, _ := tx.Bucket(bktKeys).Cursor().First()
 	sv.hasKeys = key != nil
 	err := tx.Bucket(bktLanes).ForEach(func(k, v []byte) error {
@@ -119,6 +122,9 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) err
 	}
 	h, err := sv.frame(tx, lane, tied, last, true)
 	ls.Last, ls.after, ls.doubtful = h.last(), h.before+h.bytes, err != nil
+	if sv.compacted {
+		ls.holes = sv.holes(tx, lane, tied, ls.span)
+	}
 	sv.lanes[lane] = ls
 	if !deep {
 		return nil
@@ -146,6 +152,18 @@ func (sv *survey) readLane(tx *bolt.Tx, lane uint32, tied []slot, deep bool) err
 		return true
 	})
 	return nil
+}
+
+// holes lists the records of a lane between its frames.
+func (sv *survey) holes(tx *bolt.Tx, lane uint32, tied []slot, of span) (out []span) {
+	walkFrames(tx, lane, listed(tied), of.First, of.Last, func(p place) bool {
+		h, err := sv.frame(tx, lane, tied, p.First, false)
+		if err == nil && h.last() < p.Last {
+			out = append(out, span{h.last() + 1, p.Last})
+		}
+		return true
+	})
+	return out
 }
 
 // frame reads the header of the frame under a key, and proves it where that is
