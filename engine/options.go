@@ -30,6 +30,15 @@ type Options struct {
 	MaxDiskBytes int64
 	// SegmentBytes is the size at which a segment file is rotated. Default 64 MiB.
 	SegmentBytes int64
+	// CompressOnDisk stores records compressed (S2): more backlog for each
+	// gigabyte and fewer bytes written, for processor time in the way of an
+	// acknowledgement. It can be changed with each Open. Default false.
+	CompressOnDisk bool
+	// CommitInterval is how long a commit waits for more records, at most 1
+	// minute: fewer, larger commits wear flash memory less, and every
+	// acknowledgement takes so much longer. It means fsynced all the same.
+	// Default 0: a commit waits for nothing but the one before it.
+	CommitInterval time.Duration
 	// StatusRetention is how long Status answers for settled records. Default 7 days.
 	StatusRetention time.Duration
 

@@ -78,8 +78,14 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.sender = newSender(s)
 	s.tracking = newTracking(s)
 
+	compression := store.NoCompression
+	if o.CompressOnDisk {
+		compression = store.S2
+	}
 	st, err := store.Open(dir, &store.Options{
 		SegmentBytes:     o.SegmentBytes,
+		CommitInterval:   o.CommitInterval,
+		Compression:      compression,
 		MaxBytes:         o.MaxDiskBytes,
 		HistoryRetention: o.StatusRetention,
 		Committed:        s.sealer.committed,

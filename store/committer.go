@@ -127,9 +127,10 @@ func (c *committer) enqueue(w *waiter) error {
 	last.waiters = append(last.waiters, w)
 	last.bytes += w.bytes
 	last.records += len(w.recs)
-	first := len(c.queue) == 1 && len(last.waiters) == 1
+	// The first call is waited for, and one that did not fit says that a pause is over.
+	news := len(last.waiters) == 1 && len(c.queue) <= 2
 	c.mu.Unlock()
-	if first {
+	if news {
 		c.signal()
 	}
 	return nil
@@ -158,6 +159,7 @@ func (c *committer) giveBack() {
 
 func (c *committer) run() {
 	for {
+		c.pause()
 		c.gather()
 		next, drain, stopped := c.take()
 		if next == nil {
@@ -176,6 +178,30 @@ func (c *committer) run() {
 		c.last = len(next.waiters)
 		c.commit(next.waiters)
 		close(next.done)
+	}
+}
+
+// pause waits, once somebody waits, for as long as the options say, unless
+// the group is full or the store closes.
+func (c *committer) pause() {
+	interval := c.s.opts.CommitInterval
+	if interval <= 0 || c.waiting() == 0 {
+		return
+	}
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		full, stopped := len(c.queue) > 1, c.stopped
+		c.mu.Unlock()
+		if full || stopped {
+			return
+		}
+		select {
+		case <-timer.C:
+			return
+		case <-c.wake:
+		}
 	}
 }
 
@@ -434,6 +460,11 @@ func (c *committer) build(no uint32) *laneBuild {
 
 // finish completes the frame under way.
 func (c *committer) finish(tx *bolt.Tx, b *laneBuild, now time.Time) error {
+	if c.s.opts.Compression == S2 {
+		var free []byte
+		b.builder.buf, free = b.builder.compress(c.buffer(len(b.builder.buf)))
+		c.keep(free)
+	}
 	value := b.builder.finish(c.s.id, now.UnixNano())
 	f := b.builder.h.frame()
 	b.builder = frameBuilder{}

@@ -8,13 +8,15 @@ import (
 	"hash/crc32"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"kustospool/ingest"
 )
 
 // A frame's value, all numbers big endian:
 //
 //	 0  magic "kspF"
-//	 4  version 1, codec (0: stored as is, 1: in an object), 2 bytes zero
+//	 4  version 1, codec (0: stored as is, 1: in an object, 2: S2), 2 bytes zero
 //	 8  spool identity, 8 bytes
 //	16  lane, 4 bytes
 //	20  record count, 4 bytes
@@ -25,7 +27,8 @@ import (
 //	56  length of the body, 4 bytes
 //	60  CRC32C of bytes 0..59 and of the body, 4 bytes
 //	64  body: for each record a uvarint length and its bytes; with codec 1 the
-//	    object's id, 16 bytes, and the size of its file, 8 bytes
+//	    object's id, 16 bytes, and the size of its file, 8 bytes; with codec 2
+//	    an S2 block of what it would be with codec 0
 //
 // The identity and the magic let a frame be found in a file whose pages no
 // longer lead to it; see salvage.go.
@@ -34,6 +37,7 @@ const (
 	frameVersion   = 1
 	codecPlain     = 0
 	codecObject    = 1
+	codecS2        = 2
 	frameHeaderLen = 64
 
 	// DefaultFrameBytes is the default, and the largest, FrameLimit.Bytes.
@@ -121,7 +125,7 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 	if len(p) < frameHeaderLen || string(p[:4]) != frameMagic {
 		return frameHeader{}, errFrame
 	}
-	if p[4] != frameVersion || p[5] > codecObject {
+	if p[4] != frameVersion || p[5] > codecS2 {
 		return frameHeader{}, fmt.Errorf("frame of unknown version %d, codec %d", p[4], p[5])
 	}
 	if !bytes.Equal(p[8:16], spool[:]) {
@@ -139,9 +143,14 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 	}
 	// Payload bytes are at most the body's: what a record's length takes there
 	// is at least its separator.
-	fits := body <= maxFrameBody && h.count <= maxFrameRecords && h.count <= body && h.bytes <= int64(body)
-	if h.codec == codecObject {
+	fits := body <= maxFrameBody && h.count <= maxFrameRecords
+	switch h.codec {
+	case codecPlain:
+		fits = fits && h.count <= body && h.bytes <= int64(body)
+	case codecObject:
 		fits = body == objectRefLen && h.count <= maxObjectRecords
+	case codecS2:
+		fits = fits && h.bytes <= maxFrameBody
 	}
 	if !fits || h.count == 0 || h.lane == 0 || h.first == 0 || h.first+uint64(h.count) < h.first || h.before < 0 || h.bytes < 0 {
 		return frameHeader{}, errors.New("frame header holds impossible numbers")
@@ -151,7 +160,7 @@ func parseHeader(spool ingest.SpoolID, p []byte) (frameHeader, error) {
 }
 
 // parseFrame reads a whole frame and proves it by its checksum. The body
-// shares memory with p.
+// shares memory with p, unless it was compressed.
 func parseFrame(spool ingest.SpoolID, p []byte) (frameHeader, []byte, error) {
 	h, err := parseHeader(spool, p)
 	if err != nil {
@@ -163,7 +172,48 @@ func parseFrame(spool ingest.SpoolID, p []byte) (frameHeader, []byte, error) {
 	if sum := binary.BigEndian.Uint32(p[60:]); sum != frameSum(p) {
 		return h, nil, errors.New("frame checksum mismatch")
 	}
+	if h.codec == codecS2 {
+		body, err := h.expand(p[frameHeaderLen:])
+		return h, body, err
+	}
 	return h, p[frameHeaderLen:], nil
+}
+
+// compressFrom is the size of a body that is worth to be compressed.
+const compressFrom = 256
+
+// compress makes the frame under way one of codec S2, if that makes it smaller.
+// into is a buffer that may be used for it; one of the two comes back as the
+// frame, and the other, if there is one, as free to be used again.
+func (b *frameBuilder) compress(into []byte) (frame, free []byte) {
+	body := b.buf[frameHeaderLen:]
+	if len(body) < compressFrom {
+		return b.buf, into
+	}
+	if need := frameHeaderLen + s2.MaxEncodedLen(len(body)); cap(into) < need {
+		into = make([]byte, need)
+	}
+	into = into[:cap(into)]
+	clear(into[:frameHeaderLen])
+	packed := s2.Encode(into[frameHeaderLen:], body)
+	if len(packed) >= len(body) {
+		return b.buf, into
+	}
+	b.h.codec = codecS2
+	return into[:frameHeaderLen+len(packed)], b.buf
+}
+
+// expand gives the plain body of a compressed one.
+func (h *frameHeader) expand(packed []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(packed)
+	if err != nil || n > maxFrameBody || int64(n) < h.bytes || n < int(h.count) {
+		return nil, fmt.Errorf("compressed frame of impossible size (%d bytes, %v)", n, err)
+	}
+	body, err := s2.Decode(nil, packed)
+	if err != nil {
+		return nil, fmt.Errorf("compressed frame: %w", err)
+	}
+	return body, nil
 }
 
 // eachRecord calls fn for every record of a body until fn returns false. The

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"kustospool/ingest"
@@ -19,10 +20,22 @@ func fuzzFrame() []byte {
 	return b.finish(fuzzSpool, 123)
 }
 
+// fuzzPackedFrame is a frame that was compressed.
+func fuzzPackedFrame() []byte {
+	var b frameBuilder
+	b.start(nil, 3, 7, 100)
+	for range 20 {
+		b.add([]byte(strings.Repeat("the same ", 9)), 1)
+	}
+	b.buf, _ = b.compress(nil)
+	return b.finish(fuzzSpool, 12345)
+}
+
 // FuzzFrame: no input may be read past its end, or be taken for a frame
 // unless it proves itself.
 func FuzzFrame(f *testing.F) {
 	f.Add(fuzzFrame())
+	f.Add(fuzzPackedFrame())
 	f.Add([]byte(frameMagic))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		// Magic, identity and checksum are made right, so that what is behind
@@ -60,17 +73,18 @@ func FuzzFrame(f *testing.F) {
 
 // TestFrameBitFlips: a frame with any one bit changed is not taken for one.
 func TestFrameBitFlips(t *testing.T) {
-	p := fuzzFrame()
-	if _, _, err := parseFrame(fuzzSpool, p); err != nil {
-		t.Fatal(err)
-	}
-	for i := range p {
-		for bit := range 8 {
-			p[i] ^= 1 << bit
-			if _, _, err := parseFrame(fuzzSpool, p); err == nil && i != 6 && i != 7 {
-				t.Errorf("bit %d of byte %d changed, and nobody noticed", bit, i)
+	for _, p := range [][]byte{fuzzFrame(), fuzzPackedFrame()} {
+		if _, _, err := parseFrame(fuzzSpool, p); err != nil {
+			t.Fatal(err)
+		}
+		for i := range p {
+			for bit := range 8 {
+				p[i] ^= 1 << bit
+				if _, _, err := parseFrame(fuzzSpool, p); err == nil && i != 6 && i != 7 {
+					t.Errorf("bit %d of byte %d changed, and nobody noticed", bit, i)
+				}
+				p[i] ^= 1 << bit
 			}
-			p[i] ^= 1 << bit
 		}
 	}
 }

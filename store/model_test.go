@@ -307,7 +307,8 @@ func TestModel(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		m := &model{
-			dir: dir, opts: &store.Options{SegmentBytes: store.MinSegmentBytes, OpenSegments: 2, NoSync: true},
+			dir: dir, opts: &store.Options{SegmentBytes: store.MinSegmentBytes, OpenSegments: 2, NoSync: true,
+				Compression: rapid.SampledFrom([]store.Compression{store.NoCompression, store.S2}).Draw(t, "compression")},
 			records: map[uint32][]string{}, mark: map[uint32]uint64{}, live: map[ingest.BatchID]*modelBatch{},
 			settled: map[uint32]map[uint64]ingest.State{}, keys: map[string]uint64{},
 		}

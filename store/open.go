@@ -230,6 +230,16 @@ func (r *recovery) loadManifest() error {
 		_ = db.Close()
 		return err
 	}
+	if !r.shrunk && worthShrinking(found, s.manifest.path) {
+		r.shrunk = true
+		if err := db.Close(); err != nil {
+			return err
+		}
+		if err := r.shrink(s.manifest.path); err != nil {
+			s.log.Warn("the manifest could not be made smaller", "dir", s.dir, "cause", err)
+		}
+		return r.loadManifest()
+	}
 	s.manifest.db = db
 	r.adopt(b)
 	if found.suspect {

@@ -24,6 +24,19 @@ const (
 	MaxSegmentBytes = 1 << 30
 )
 
+// Compression says how frames are stored. It can be changed with each Open:
+// every frame says of itself how it is to be read.
+type Compression uint8
+
+const (
+	// NoCompression stores records as they are.
+	NoCompression Compression = iota
+	// S2 compresses each frame by S2, a fast form of Snappy, where that makes it
+	// smaller: more records for each gigabyte of disk, fewer bytes written, and
+	// processor time in the way of an acknowledgement.
+	S2
+)
+
 // Options tune a Store. Nil and the zero value mean the documented defaults.
 type Options struct {
 	// SegmentBytes is the payload size at which the active segment file is
@@ -54,6 +67,15 @@ type Options struct {
 	// OpenSegments is how many segments below the active one are kept open
 	// for reading. Default 8.
 	OpenSegments int
+
+	// CommitInterval is how long a commit waits for more records, at most: fewer
+	// and larger commits write less beside the records, which flash memory
+	// thanks, and each acknowledgement takes so much longer. It means fsynced all
+	// the same. A group that is full does not wait. Default 0, none; at most 1 minute.
+	CommitInterval time.Duration
+
+	// Compression of frames on disk. Default NoCompression.
+	Compression Compression
 
 	// Committed, when set, is called after each group commit with the frames
 	// it wrote, in commit order and before the appends return. It runs on the
@@ -134,6 +156,12 @@ func (o *Options) validate() error {
 		if d.value < 0 {
 			bad(d.field, d.value, "must not be negative")
 		}
+	}
+	if o.CommitInterval < 0 || o.CommitInterval > time.Minute {
+		bad("CommitInterval", o.CommitInterval, "must be from 0 to 1m")
+	}
+	if o.Compression > S2 {
+		bad("Compression", o.Compression, "must be NoCompression or S2")
 	}
 	if o.HistoryRows < 0 {
 		bad("HistoryRows", o.HistoryRows, "must not be negative")

@@ -22,6 +22,7 @@ const skipAhead = 1 << 40
 type recovery struct {
 	s       *Store
 	clean   bool // the last Close finished
+	shrunk  bool // the manifest was written again, or could not be
 	doubt   bool // records may have been acknowledged that no file tells of
 	damaged int64
 	suspect int64

@@ -258,7 +258,7 @@ func (s *Store) offsets(l *lane, seq uint64) (before, after int64, ok bool) {
 			object, before, ok = o, f.h.before, true
 			return false
 		}
-		if ok = f.err == nil && f.h.codec == codecPlain; ok {
+		if ok = f.err == nil && f.h.codec != codecObject; ok {
 			if seq > f.h.first {
 				before = f.h.bytesOf(f.body, f.h.first, seq-1, l.separator)
 			}
