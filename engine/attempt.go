@@ -69,7 +69,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	j := &journal{store: s.store, batch: p.id}
+	j := &journal{store: s.store, batch: p.id, limit: s.progressLimit()}
 	sendCtx, cancel := context.WithTimeout(ctx, s.opts.AttemptTimeout)
 	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
 		Batch:    &e.Batch,
@@ -226,6 +226,7 @@ func (s *Spool) split(ctx context.Context, e store.Entry, cuts []uint64, why *in
 type journal struct {
 	store     *store.Store
 	batch     ingest.BatchID
+	limit     int  // of a progress, in bytes
 	committed bool // owned by the goroutine that runs the attempt
 }
 
@@ -249,8 +250,8 @@ func (j *journal) Commit(ctx context.Context, progress []byte) error {
 }
 
 func (j *journal) write(ctx context.Context, progress []byte, commit bool) error {
-	if len(progress) > transport.MaxProgressBytes {
-		return fmt.Errorf("engine: the transport's progress has %d bytes; the limit is %d", len(progress), transport.MaxProgressBytes)
+	if limit := j.limit; len(progress) > limit {
+		return fmt.Errorf("engine: the transport's progress has %d bytes; the limit is %d", len(progress), limit)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kustospool/ingest"
+	"kustospool/transport"
 )
 
 // IngestBlob makes the order to ingest a blob durable. The blob stays where it
@@ -28,7 +29,7 @@ import (
 // Properties.ByReference.
 //
 // Errors are those of Ingest. A transport that takes data only
-// (Capabilities.Blobs) is one, and matches [ingest.ErrInvalid]. The network is
+// (Capabilities.Blobs), behind a router that of p's table, is one, and matches [ingest.ErrInvalid]. The network is
 // not asked.
 func (s *Spool) IngestBlob(ctx context.Context, p ingest.Properties, b ingest.Blob) (ingest.Receipt, error) {
 	data, err := b.Record()
@@ -64,10 +65,10 @@ func blobName(uri string) string {
 
 var errDataOnly = &ingest.FieldError{Field: "byReference", Rule: "cannot be had: the transport takes the data itself only; queued, direct and managed ingestion take blobs"}
 
-// canSend refuses what an earlier process took in and this one's transport
-// would send as if it were the data.
-func (s *Spool) canSend(p *ingest.Properties) error {
-	if p.ByReference && !s.caps.Blobs {
+// canSend refuses what an earlier process took in and this one's transport,
+// which can do what caps says, would send as if it were the data.
+func canSend(p *ingest.Properties, caps transport.Capabilities) error {
+	if p.ByReference && !caps.Blobs {
 		return fmt.Errorf("%w: one waits for table %s", ErrNoBlobs, p.Table)
 	}
 	return nil

@@ -2,7 +2,7 @@ package engine
 
 import "time"
 
-// breaker is what the sender knows of its destination: how many attempts it
+// breaker is what the sender knows of a destination: how many attempts it
 // may have under way. It is plain state, guarded by the sender's lock.
 //
 // A failure of the destination closes the way until a pause has passed; then

@@ -25,6 +25,9 @@
 // attempts whose outcome is unknown. Every step is in the batch ledger before
 // the next is taken, so any of them may be the last of this process.
 //
+// Behind a router ([transport.Router]; package transport/route has one) all of
+// this is by destination: one that is in trouble delays none of the others.
+//
 // Within a lane batches are first attempted in the order of acceptance. The
 // order in which they become visible at the destination is its own affair.
 //

@@ -36,10 +36,14 @@ var (
 
 	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
 	// was sealed for it by an earlier process, and the transport cannot keep it.
+	// Where a router leads tables to different transports it is also returned by
+	// Table and by Ingest for a table that Options.Tables does not name. Nothing
+	// was stored.
 	ErrGuarantee = errors.New("engine: the transport cannot keep exactly-once")
 
 	// ErrNoBlobs is returned by Open when an earlier process took in a blob by
-	// reference that is not settled, and the transport takes data only.
+	// reference that is not settled, and the transport takes data only: behind a
+	// router, the one that has the batch or that its table goes by.
 	ErrNoBlobs = errors.New("engine: the transport takes no blobs by reference")
 )
 

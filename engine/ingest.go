@@ -96,18 +96,21 @@ func (s *Spool) admit(ctx context.Context) error {
 // check refuses a bad record of valid properties, and gives what to store of a
 // good one. It changes nothing.
 func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, error) {
-	if p.ByReference && !s.caps.Blobs {
+	caps, err := s.kept(p)
+	if err != nil {
+		return nil, err
+	}
+	if p.ByReference && !caps.Blobs {
 		return nil, errDataOnly
 	}
-	data, err := p.Record(data)
-	if err != nil {
+	if data, err = p.Record(data); err != nil {
 		return nil, err
 	}
 	if len(key) > ingest.MaxKeyBytes {
 		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
 	}
-	if limit := s.caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
+	if limit := caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
 		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
 	}

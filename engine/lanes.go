@@ -114,7 +114,7 @@ func (x *laneIndex) has(key string) bool {
 // tableOptions are the options of p's table, within what the transport takes.
 func (s *Spool) tableOptions(p *ingest.Properties) TableOptions {
 	o := s.opts.table(TableName{p.Database, p.Table})
-	if limit := s.caps.MaxBatchBytes; limit > 0 {
+	if limit := s.capabilities(p, o.Guarantee).MaxBatchBytes; limit > 0 {
 		o.Batch.MaxBytes = min(o.Batch.MaxBytes, limit)
 	}
 	if !p.Concatenates() {

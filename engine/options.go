@@ -42,12 +42,13 @@ type Options struct {
 	// StatusRetention is how long Status answers for settled records. Default 7 days.
 	StatusRetention time.Duration
 
-	// Senders is how many attempts run at the same time, all lanes together.
-	// Each holds the transport's upload buffers. Default 4, at most 256.
+	// Senders is how many attempts run at the same time, all lanes together; with
+	// a router, for each destination. Each holds the transport's upload buffers.
+	// Default 4, at most 256.
 	Senders int
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
-	// time; sending pauses at the bound, and for one table alone at half of it.
-	// Default 1000.
+	// time, with a router for each destination; sending pauses at the bound, and
+	// for one table alone at half of it. Default 1000.
 	MaxUnconfirmed int
 	// AttemptTimeout bounds one attempt. Default 10 minutes: a 100 MiB batch
 	// at 10:1 over a 200 kbit/s link.
@@ -150,7 +151,7 @@ func (o *Options) table(name TableName) TableOptions {
 
 // validate checks defaulted options and reports all violations at once. Store
 // limits are the store's to check.
-func (o *Options) validate(caps transport.Capabilities) error {
+func (o *Options) validate(caps func(TableName, ingest.Guarantee) transport.Capabilities) error {
 	var errs []error
 	bad := func(field string, value any, rule string) {
 		errs = append(errs, &ingest.FieldError{Field: "Options." + field, Value: fmt.Sprint(value), Rule: rule})
@@ -177,26 +178,26 @@ func (o *Options) validate(caps transport.Capabilities) error {
 	if o.Full < BlockCaller || o.Full > DropOldest {
 		bad("Full", o.Full, "must be BlockCaller, RejectNew or DropOldest")
 	}
-	check := func(where string, t TableOptions) {
+	check := func(where string, name TableName, t TableOptions) {
 		if err := t.Batch.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Options.%sBatch: %w", where, err))
 		}
 		switch {
 		case t.Guarantee != ingest.ExactlyOnce && t.Guarantee != ingest.AtLeastOnce:
 			bad(where+"Guarantee", t.Guarantee, "must be ExactlyOnce or AtLeastOnce")
-		case t.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce:
+		case t.Guarantee == ingest.ExactlyOnce && !caps(name, t.Guarantee).ExactlyOnce:
 			errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
 		}
 		if t.Confirm != ingest.ConfirmIngested && t.Confirm != ingest.ConfirmAccepted {
 			bad(where+"Confirm", t.Confirm, "must be ConfirmIngested or ConfirmAccepted")
 		}
 	}
-	check("", TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm})
+	check("", TableName{}, TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm})
 	for name := range o.Tables {
 		if name.Database == "" || name.Table == "" {
 			bad("Tables", name, "must name a database and a table")
 		}
-		check(fmt.Sprintf("Tables[%s.%s].", name.Database, name.Table), o.table(name))
+		check(fmt.Sprintf("Tables[%s.%s].", name.Database, name.Table), name, o.table(name))
 	}
 	return errors.Join(errs...)
 }

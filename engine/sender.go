@@ -19,20 +19,28 @@ type parcel struct {
 	rotates  bool // goes to the end of its lane
 	doubtful bool // an earlier attempt may have brought it in
 	lane     uint32
+	to       string // the destination
 	first    uint64
 	sealedAt time.Time
 }
 
-func parcelOf(e store.Entry) parcel {
-	return parcel{id: e.Batch.ID, rotates: e.Batch.Properties.ByReference, doubtful: e.Unresolved > 0, lane: e.Batch.Lane,
+func (s *Spool) parcelOf(e store.Entry) parcel {
+	return parcel{id: e.Batch.ID, rotates: e.Batch.Properties.ByReference, doubtful: e.Unresolved > 0, lane: e.Batch.Lane, to: s.destination(&e),
 		first: e.Batch.First, sealedAt: e.Batch.SealedAt}
 }
 
-// laneQueue holds what one lane has sealed and not yet sent, oldest first. In
-// a lane of references to blobs what failed goes to the end: what is wrong with
-// one blob says nothing of the next.
+// queueKey names a queue: a lane and a destination. A lane has more than one
+// only while a router has batches of it that were begun another way.
+type queueKey struct {
+	lane uint32
+	to   string
+}
+
+// laneQueue holds what one lane has sealed and not yet sent to one destination,
+// oldest first. In a lane of references to blobs what failed goes to the end:
+// what is wrong with one blob says nothing of the next.
 type laneQueue struct {
-	id       uint32
+	key      queueKey
 	queue    []parcel
 	inFlight int
 	probe    ingest.BatchID // the batch taken last
@@ -46,19 +54,18 @@ type laneQueue struct {
 }
 
 // sender decides which batch is attempted next and runs the attempts. Lanes
-// take turns. At most as many attempts run as the breaker allows, and none is
-// begun while too many outcomes are awaited.
+// take turns. At most as many attempts run as the destination's breaker allows,
+// and none is begun while too many outcomes are awaited.
 type sender struct {
 	s    *Spool
 	wake chan struct{} // holds at most one token
 
 	mu       sync.Mutex // guards everything below; tracking.mu may be taken under it
-	lanes    map[uint32]*laneQueue
+	lanes    map[queueKey]*laneQueue
 	turns    []*laneQueue // every lane, in turn
 	turn     int
-	inFlight int
-	gate     breaker
-	failure  *ingest.Failure // what the destination last failed with; nil when well
+	ways     map[string]*way // by destination
+	inFlight int             // on all ways
 	begun    int64           // attempts
 }
 
@@ -66,8 +73,8 @@ func newSender(s *Spool) *sender {
 	return &sender{
 		s:     s,
 		wake:  make(chan struct{}, 1),
-		lanes: make(map[uint32]*laneQueue),
-		gate:  newBreaker(s.opts.Senders),
+		lanes: make(map[queueKey]*laneQueue),
+		ways:  make(map[string]*way),
 	}
 }
 
@@ -75,12 +82,12 @@ func newSender(s *Spool) *sender {
 func (d *sender) add(e store.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.queueLocked(parcelOf(e))
+	d.queueLocked(d.s.parcelOf(e))
 	signal(d.wake)
 }
 
 func (d *sender) queueLocked(p parcel) {
-	q := d.laneLocked(p.lane)
+	q := d.laneLocked(queueKey{p.lane, p.to})
 	if p.rotates { // sealed in order, so that new ones are at their place there, too
 		q.queue = append(q.queue, p)
 		return
@@ -89,12 +96,13 @@ func (d *sender) queueLocked(p parcel) {
 	q.queue = slices.Insert(q.queue, at, p)
 }
 
-func (d *sender) laneLocked(id uint32) *laneQueue {
-	q := d.lanes[id]
+func (d *sender) laneLocked(key queueKey) *laneQueue {
+	q := d.lanes[key]
 	if q == nil {
-		q = &laneQueue{id: id}
-		d.lanes[id] = q
+		q = &laneQueue{key: key}
+		d.lanes[key] = q
 		d.turns = append(d.turns, q)
+		d.wayLocked(key.to)
 	}
 	return q
 }
@@ -103,8 +111,12 @@ func (d *sender) laneLocked(id uint32) *laneQueue {
 func (d *sender) waiting(lane uint32) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q := d.lanes[lane]
-	return q != nil && len(q.queue) > 0
+	for to := range d.ways {
+		if q := d.lanes[queueKey{lane, to}]; q != nil && len(q.queue) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // takeOldest removes the oldest waiting batch of all lanes, so that no attempt
@@ -182,16 +194,10 @@ func (d *sender) run(ctx context.Context) {
 // pick takes the next batch that may be attempted now. When there is none,
 // wait is how long it can be until there is, if nothing else happens.
 func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
-	room := d.s.tracking.room()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	wait = time.Hour
-	allowed, pause := d.gate.allowed(now)
-	if allowed == 0 {
-		return parcel{}, pause, false
-	}
-	// What is under way may end up awaiting its outcome too.
-	if d.inFlight >= min(allowed, room) {
+	open, wait := d.anyOpenLocked(now)
+	if !open {
 		return parcel{}, wait, false
 	}
 	for range d.turns {
@@ -200,18 +206,23 @@ func (d *sender) pick(now time.Time) (p parcel, wait time.Duration, ok bool) {
 		if len(q.queue) == 0 || q.failures > 0 && (q.inFlight > 0 || d.s.tracking.awaits(q.probe)) {
 			continue
 		}
+		w := d.wayLocked(q.key.to)
 		// A lane may await as many outcomes as it leaves free for the others:
 		// one table of which nothing is heard must not stop them.
-		if d.s.tracking.inLane(q.id)+q.inFlight >= room-d.inFlight {
+		if d.s.tracking.inLane(q.key)+q.inFlight >= d.s.tracking.room(w.to)-w.inFlight {
 			continue
 		}
 		if until := q.notBefore.Sub(now); until > 0 {
 			wait = min(wait, until)
 			continue
 		}
+		if open, _ := d.openLocked(w, now); !open {
+			continue // its pause is in wait
+		}
 		p = d.takeLocked(q)
 		q.inFlight++
 		q.probe = p.id
+		w.inFlight++
 		d.inFlight++
 		d.begun++
 		return p, 0, true
@@ -233,51 +244,52 @@ func (d *sender) finished(p parcel, started time.Time, r result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.inFlight--
-	q := d.laneLocked(p.lane)
+	q, w := d.laneLocked(queueKey{p.lane, p.to}), d.wayLocked(p.to)
 	q.inFlight--
-	d.resultLocked(q, started, now, r)
+	w.inFlight--
+	d.resultLocked(q, w, started, now, r)
 	signal(d.wake)
 }
 
-// verdict takes a late outcome into account. It says nothing about whether the
+// verdict takes the late outcome of a batch into account. It says nothing about whether the
 // destination can be reached now.
-func (d *sender) verdict(lane uint32, r result) {
+func (d *sender) verdict(p parcel, r result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.laneResultLocked(d.laneLocked(lane), time.Now(), r)
+	d.laneResultLocked(d.laneLocked(queueKey{p.lane, p.to}), time.Now(), r)
 	signal(d.wake)
 }
 
 // resultLocked applies the result of an attempt.
-func (d *sender) resultLocked(q *laneQueue, started, now time.Time, r result) {
+func (d *sender) resultLocked(q *laneQueue, w *way, started, now time.Time, r result) {
 	switch {
 	case r.err != nil && r.err.Class.Destination():
-		if d.gate.failed(started, now) {
-			d.pauseLocked(now, r.err)
+		if w.gate.failed(started, now) {
+			d.pauseLocked(w, now, r.err)
 		}
 		if r.err.RetryAfter > 0 { // a wish counts also beside another failure
-			d.gate.pause(now.Add(r.err.RetryAfter))
+			w.gate.pause(now.Add(r.err.RetryAfter))
 		}
-		d.failure = r.err.Failure(now)
+		w.failure = r.err.Failure(now)
 		r.err = nil // not the lane's fault
 	case r.err != nil && r.err.Class == transport.Unknown:
-		if d.gate.doubted(started, now) {
-			d.pauseLocked(now, r.err)
+		if w.gate.doubted(started, now) {
+			d.pauseLocked(w, now, r.err)
 		}
-		d.failure = r.err.Failure(now)
+		w.failure = r.err.Failure(now)
 		r.err = nil
 	default:
-		d.gate.answered()
-		d.failure = nil
+		w.gate.answered()
+		w.failure = nil
 	}
 	d.laneResultLocked(q, now, r)
 }
 
-// pauseLocked keeps all lanes back after a failure of the destination.
-func (d *sender) pauseLocked(now time.Time, err *transport.Error) {
-	pause := retryDelay(d.gate.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
-	d.gate.pause(now.Add(max(pause, err.RetryAfter)))
-	if d.gate.failures == 1 {
+// pauseLocked keeps all lanes of a destination back after a failure of it.
+func (d *sender) pauseLocked(w *way, now time.Time, err *transport.Error) {
+	pause := retryDelay(w.gate.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
+	w.gate.pause(now.Add(max(pause, err.RetryAfter)))
+	if w.gate.failures == 1 {
 		d.s.log.Warn("the destination is in trouble; batches wait", "err", err)
 	}
 }
@@ -287,7 +299,7 @@ func (d *sender) pauseLocked(now time.Time, err *transport.Error) {
 // batch of it is settled.
 func (d *sender) laneResultLocked(q *laneQueue, now time.Time, r result) {
 	for _, e := range r.again {
-		d.queueLocked(parcelOf(e))
+		d.queueLocked(d.s.parcelOf(e))
 	}
 	switch {
 	case r.settled:
@@ -304,6 +316,6 @@ func (d *sender) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
 	pause := retryDelay(q.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
 	q.notBefore = now.Add(max(pause, err.RetryAfter))
 	if q.held && q.failures == 1 {
-		d.s.log.Warn("a table waits for an operator", "lane", q.id, "err", err)
+		d.s.log.Warn("a table waits for an operator", "lane", q.key.lane, "err", err)
 	}
 }

@@ -52,6 +52,9 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if p.ByReference {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "byReference", Rule: "is for IngestBlob; this call takes the data itself"}
 	}
+	if _, err := s.kept(&p); err != nil {
+		return ingest.Receipt{}, err
+	}
 	in := &intake{s: s, ctx: ctx, p: &p, options: s.tableOptions(&p)}
 	err := feed(in)
 	var rcpt ingest.Receipt
@@ -234,7 +237,7 @@ func (in *intake) takeWhole(r io.Reader) error {
 // write adds to the one record of an object.
 func (in *intake) write(o *store.Object, p []byte) error {
 	in.bytes += int64(len(p))
-	if limit := in.s.caps.MaxBatchBytes; limit > 0 && o.Bytes()+int64(len(p)) > limit {
+	if limit := in.s.capabilities(in.p, in.options.Guarantee).MaxBatchBytes; limit > 0 && o.Bytes()+int64(len(p)) > limit {
 		return &ingest.FieldError{Field: "source", Rule: fmt.Sprintf("one object of format %s must have at most %d bytes, which the transport takes in one batch", in.p.Format, limit)}
 	}
 	return in.wait(func() error {

@@ -22,7 +22,8 @@ import (
 //
 //	sealer    one; cuts batches out of the lanes' open ranges
 //	sender    one dispatcher, and one goroutine for each attempt under way
-//	tracker   one; asks for outcomes and resolves unknown attempts
+//	tracker   one dispatcher, and one goroutine for each question under way, one
+//	          a destination; asks for outcomes and resolves unknown attempts
 //
 // Close joins them all. The store has goroutines of its own and joins them in
 // its Close.
@@ -32,6 +33,7 @@ type Spool struct {
 	transport transport.Transport
 	caps      transport.Capabilities
 	tracker   transport.Tracker // nil where the transport has none
+	router    transport.Router  // nil where the transport is no router
 	opts      Options
 	log       *slog.Logger
 
@@ -63,12 +65,13 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
 	}
 	o := opts.withDefaults()
-	if err := o.validate(tr.Capabilities()); err != nil {
+	if err := o.validate(capabilitiesBy(tr)); err != nil {
 		return nil, err
 	}
 	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger,
 		dropping: make(chan struct{}, 1)}
 	s.tracker, _ = tr.(transport.Tracker)
+	s.router, _ = tr.(transport.Router)
 	s.lanes.init()
 	s.changes.init()
 	s.sealer = newSealer(s)
@@ -184,16 +187,17 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		if err := s.canSend(&s.laneByID(frame.Lane).properties); err != nil {
+		if err := s.keepsOpen(frame.Lane); err != nil {
 			return err
 		}
 		s.sealer.recovered(frame)
 	}
 	for _, e := range s.store.Live() {
-		if e.Batch.Guarantee == ingest.ExactlyOnce && !s.caps.ExactlyOnce {
+		caps := s.capabilitiesOf(s.destination(&e))
+		if e.Batch.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce {
 			return fmt.Errorf("%w: batch %s of table %s waits to be sent exactly once", ErrGuarantee, e.Batch.ID, e.Batch.Properties.Table)
 		}
-		if err := s.canSend(&e.Batch.Properties); err != nil {
+		if err := canSend(&e.Batch.Properties, caps); err != nil {
 			return err
 		}
 		sealed, err := s.resume(e)

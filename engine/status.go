@@ -8,6 +8,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
 )
 
 // Status tells what became of a record, in this process or in any that opened
@@ -67,6 +68,10 @@ type Stats struct {
 	Awaiting  int             // batches that are accepted, or may be, and await their outcome
 	Attempts  int64           // begun by this process
 	Unhealthy *ingest.Failure // what the destination last failed with; nil when it is well
+
+	// Transport is what the transport tells of itself ([transport.Gauged]): how
+	// much of a cluster's capacity is in use, say. Nil where it tells nothing.
+	Transport []transport.Figure
 }
 
 // Spooled is the number of records that are acknowledged and not yet final.
@@ -75,16 +80,19 @@ func (s Stats) Spooled() int64 { return s.Open + s.Sealed }
 // Stats takes a snapshot.
 func (s *Spool) Stats() Stats {
 	st := Stats{Stats: s.store.Stats()}
+	if g, ok := s.transport.(transport.Gauged); ok {
+		st.Transport = g.Figures()
+	}
 	s.tracking.mu.Lock()
 	st.Awaiting = len(s.tracking.batches)
-	st.Unhealthy = s.tracking.failure
+	st.Unhealthy = s.tracking.unhealthyLocked()
 	s.tracking.mu.Unlock()
 	s.sender.mu.Lock()
 	defer s.sender.mu.Unlock()
 	st.Sending = s.sender.inFlight
 	st.Attempts = s.sender.begun
-	if s.sender.failure != nil {
-		st.Unhealthy = s.sender.failure
+	if f := s.sender.unhealthyLocked(); f != nil {
+		st.Unhealthy = f
 	}
 	return st
 }
@@ -118,13 +126,26 @@ func (s *Spool) Lanes() []LaneStatus {
 		}
 	}
 	s.sender.mu.Lock()
-	for id, q := range s.sender.lanes {
-		if l := byLane[id]; l != nil {
-			l.Held, l.Next = q.held, q.notBefore
-			if q.failure != nil {
+	moving := make(map[uint32]bool) // by another way than the one that holds back
+	for key, q := range s.sender.lanes {
+		l := byLane[key.lane]
+		switch {
+		case l == nil:
+		case !q.held && len(q.queue) > 0:
+			moving[key.lane] = true
+			fallthrough
+		default:
+			l.Held = l.Held || q.held
+			if q.notBefore.After(l.Next) {
+				l.Next = q.notBefore
+			}
+			if q.failure != nil && (l.Failure == nil || !q.failure.At.Before(l.Failure.At)) {
 				l.Failure = q.failure
 			}
 		}
+	}
+	for lane := range moving {
+		byLane[lane].Held = false
 	}
 	s.sender.mu.Unlock()
 

@@ -33,9 +33,13 @@ func (t *Table) found(ctx context.Context) (*lane, error) {
 }
 
 // Table checks p and gives its view of the spool. Nothing is stored until the
-// first record.
+// first record. The error is [ErrGuarantee] where the table wants exactly-once
+// and the transport that it goes by cannot keep it.
 func (s *Spool) Table(p ingest.Properties) (*Table, error) {
 	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := s.kept(&p); err != nil {
 		return nil, err
 	}
 	return &Table{s: s, p: p}, nil

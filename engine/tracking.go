@@ -24,11 +24,14 @@ const (
 type awaited struct {
 	id       ingest.BatchID
 	lane     uint32
+	to       string    // whom to ask
 	since    time.Time // of the acceptance, or of this process
 	next     time.Time // when to ask
 	deadline time.Time // when to send it again if nothing is heard
 	asked    bool      // and answered, though not with an outcome
 }
+
+func (w *awaited) key() queueKey { return queueKey{w.lane, w.to} }
 
 // tracking asks the destination what became of batches, and resolves attempts
 // of unknown outcome: it looks for them for a while and then has them sent
@@ -41,13 +44,24 @@ type tracking struct {
 
 	mu      sync.Mutex // guards everything below
 	batches map[ingest.BatchID]*awaited
-	byLane  map[uint32]int
-	failure *ingest.Failure // of the last question; nil when it was answered
+	byLane  map[queueKey]int
+	asked   map[string]*inquiry // by destination
+}
+
+// inquiry is how the questions to one destination go. They are put one at a
+// time, each destination's beside the others', so that one that does not
+// answer delays none.
+type inquiry struct {
+	awaited  int // batches
+	underWay bool
+	failures int             // in a row
+	until    time.Time       // when to ask again after a failure
+	failure  *ingest.Failure // of the last question; nil when it was answered
 }
 
 func newTracking(s *Spool) *tracking {
 	t := &tracking{s: s, every: time.Hour, atMost: 1, wake: make(chan struct{}, 1),
-		batches: make(map[ingest.BatchID]*awaited), byLane: make(map[uint32]int)}
+		batches: make(map[ingest.BatchID]*awaited), byLane: make(map[queueKey]int), asked: make(map[string]*inquiry)}
 	if s.tracker != nil {
 		t.every, t.atMost = s.tracker.Cadence()
 		t.every, t.atMost = max(t.every, time.Millisecond), max(t.atMost, 1)
@@ -55,17 +69,17 @@ func newTracking(s *Spool) *tracking {
 	return t
 }
 
-// room is how many more batches may await their outcome.
-func (t *tracking) room() int {
+// room is how many more batches of a destination may await their outcome.
+func (t *tracking) room(to string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.s.opts.MaxUnconfirmed - len(t.batches)
+	return t.s.opts.MaxUnconfirmed - t.inquiryLocked(to).awaited
 }
 
 // add awaits the outcome of an accepted or unknown batch.
 func (t *tracking) add(e store.Entry) {
 	now := time.Now()
-	w := &awaited{id: e.Batch.ID, lane: e.Batch.Lane, since: now, next: now.Add(t.every), deadline: now.Add(t.s.opts.VerdictTimeout)}
+	w := &awaited{id: e.Batch.ID, lane: e.Batch.Lane, to: t.s.destination(&e), since: now, next: now.Add(t.every), deadline: now.Add(t.s.opts.VerdictTimeout)}
 	switch grace := now.Add(t.s.unknownGrace(e.Attempts)); {
 	case e.State == ingest.Unknown && e.NextAttempt.Before(grace):
 		w.deadline = e.NextAttempt
@@ -76,9 +90,11 @@ func (t *tracking) add(e store.Entry) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.batches[w.id] == nil {
-		t.byLane[w.lane]++
+	if old := t.batches[w.id]; old != nil { // unknown before, accepted now
+		t.dropLocked(old)
 	}
+	t.byLane[w.key()]++
+	t.inquiryLocked(w.to).awaited++
 	t.batches[w.id] = w
 	signal(t.wake)
 }
@@ -90,70 +106,89 @@ func (t *tracking) awaits(id ingest.BatchID) bool {
 	return t.batches[id] != nil
 }
 
-// inLane is how many batches of the lane await their outcome.
-func (t *tracking) inLane(lane uint32) int {
+// inLane is how many batches of the lane await their outcome from a destination.
+func (t *tracking) inLane(key queueKey) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byLane[lane]
+	return t.byLane[key]
 }
 
 func (t *tracking) remove(id ingest.BatchID) {
 	t.mu.Lock()
 	if w := t.batches[id]; w != nil {
-		delete(t.batches, id)
-		if t.byLane[w.lane]--; t.byLane[w.lane] == 0 {
-			delete(t.byLane, w.lane)
-		}
+		t.dropLocked(w)
 	}
 	t.mu.Unlock()
 	signal(t.s.sender.wake) // there is room again
 }
 
+func (t *tracking) dropLocked(w *awaited) {
+	delete(t.batches, w.id)
+	t.inquiryLocked(w.to).awaited--
+	if t.byLane[w.key()]--; t.byLane[w.key()] == 0 {
+		delete(t.byLane, w.key())
+	}
+}
+
+// unhealthyLocked is the latest failure to ask.
+func (t *tracking) unhealthyLocked() (latest *ingest.Failure) {
+	for _, q := range t.asked {
+		latest = later(latest, q.failure)
+	}
+	return latest
+}
+
+// run puts questions until ctx ends, and then waits for those under way, which
+// see the same ctx.
 func (t *tracking) run(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	failures := 0
 	for ctx.Err() == nil {
 		ask, overdue, wait := t.due(time.Now())
-		wake := t.wake
 		for _, id := range overdue {
 			t.sendAgain(ctx, id)
 		}
-		switch {
-		case len(ask) > 0:
-			if err := t.ask(ctx, ask); err == nil {
-				failures = 0
-				continue
-			}
-			failures++
-			wait = retryDelay(failures, t.s.opts.RetryMin, t.s.opts.RetryMax)
-			wake = nil // it is the asking that fails; new batches do not hurry it
-		case len(overdue) > 0:
+		for to, ids := range ask {
+			asking.Go(func() { t.ask(ctx, to, ids) })
+		}
+		if len(overdue) > 0 {
 			continue
 		}
 		timer.Reset(wait)
 		select {
-		case <-wake:
+		case <-t.wake:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
 	}
 }
 
-// due lists the batches to ask about now, the most overdue first and at most
-// as many as one question takes, and those whose time has run out.
-func (t *tracking) due(now time.Time) (ask, overdue []ingest.BatchID, wait time.Duration) {
+// due lists by destination the batches to ask about now, the most overdue
+// first and at most as many as one question takes, and those whose time has
+// run out. Whoever is asked is marked as being asked.
+func (t *tracking) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wait = time.Hour
-	var ready []*awaited
+	ready := make(map[string][]*awaited)
 	for _, w := range t.batches {
+		q := t.inquiryLocked(w.to)
+		if q.underWay {
+			continue // the answer wakes the tracker
+		}
 		late := !w.deadline.After(now)
 		switch {
 		case late && (w.asked || t.s.tracker == nil):
 			overdue = append(overdue, w.id)
+		case t.s.tracker != nil && now.Before(q.until):
+			wait = min(wait, q.until.Sub(now)) // it is the asking that fails; new batches do not hurry it
+			if w.asked {
+				wait = min(wait, w.deadline.Sub(now))
+			}
 		case t.s.tracker != nil && (late || !w.next.After(now)):
-			ready = append(ready, w) // never sent again without one answer
+			ready[w.to] = append(ready[w.to], w) // never sent again without one answer
 		default:
 			wait = min(wait, w.deadline.Sub(now))
 			if t.s.tracker != nil {
@@ -161,22 +196,35 @@ func (t *tracking) due(now time.Time) (ask, overdue []ingest.BatchID, wait time.
 			}
 		}
 	}
-	slices.SortFunc(ready, func(a, b *awaited) int {
-		if c := a.next.Compare(b.next); c != 0 {
-			return c
+	ask = make(map[string][]ingest.BatchID, len(ready))
+	for to, list := range ready {
+		slices.SortFunc(list, func(a, b *awaited) int {
+			if c := a.next.Compare(b.next); c != 0 {
+				return c
+			}
+			return cmp.Compare(a.id.String(), b.id.String())
+		})
+		for _, w := range list[:min(len(list), t.atMost)] {
+			ask[to] = append(ask[to], w.id)
+			w.next = now.Add(min(max(t.every, now.Sub(w.since)/10), max(slowestPoll, t.every)))
 		}
-		return cmp.Compare(a.id.String(), b.id.String())
-	})
-	for _, w := range ready[:min(len(ready), t.atMost)] {
-		ask = append(ask, w.id)
-		w.next = now.Add(min(max(t.every, now.Sub(w.since)/10), max(slowestPoll, t.every)))
+		t.inquiryLocked(to).underWay = true
 	}
 	return ask, overdue, wait
 }
 
-// ask puts one question and applies the answers. Its error is that of the
-// asking.
-func (t *tracking) ask(ctx context.Context, ids []ingest.BatchID) error {
+// inquiryLocked is that of a destination, made when it is new.
+func (t *tracking) inquiryLocked(to string) *inquiry {
+	q := t.asked[to]
+	if q == nil {
+		q = new(inquiry)
+		t.asked[to] = q
+	}
+	return q
+}
+
+// ask puts one question to a destination and applies the answers.
+func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	pending := make([]transport.Pending, 0, len(ids))
 	for _, id := range ids {
 		if e, ok := t.s.store.Entry(id); ok {
@@ -195,21 +243,26 @@ func (t *tracking) ask(ctx context.Context, ids []ingest.BatchID) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer signal(t.wake)
+	q := t.inquiryLocked(to)
+	q.underWay = false
 	switch {
 	case err == nil:
-		t.failure = nil
+		q.failures, q.failure = 0, nil
 		for _, id := range ids {
 			if w := t.batches[id]; w != nil {
 				w.asked = true
 			}
 		}
 	case ctx.Err() == nil:
-		if t.failure == nil {
+		if q.failure == nil {
 			t.s.log.Warn("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
 		}
-		t.failure = transport.Classify(err, false).Failure(time.Now())
+		now := time.Now()
+		q.failures++
+		q.until = now.Add(retryDelay(q.failures, t.s.opts.RetryMin, t.s.opts.RetryMax))
+		q.failure = transport.Classify(err, false).Failure(now)
 	}
-	return err
 }
 
 // apply records a verdict.
@@ -225,7 +278,7 @@ func (s *Spool) apply(ctx context.Context, v transport.Verdict) error {
 		}
 		s.tracking.remove(v.Batch)
 		s.changes.fire(e.Batch.Lane)
-		s.sender.verdict(e.Batch.Lane, result{settled: true})
+		s.sender.verdict(s.parcelOf(e), result{settled: true})
 		return nil
 	case v.State == ingest.Accepted && e.State == ingest.Accepted, v.Failure != nil && v.Failure.Class == transport.Unknown:
 		return nil // nothing new is said
@@ -235,7 +288,7 @@ func (s *Spool) apply(ctx context.Context, v transport.Verdict) error {
 		}
 		s.tracking.remove(v.Batch)
 		s.changes.fire(e.Batch.Lane)
-		s.sender.verdict(e.Batch.Lane, result{settled: true})
+		s.sender.verdict(s.parcelOf(e), result{settled: true})
 		return nil
 	}
 	if e.State == ingest.Unknown { // whatever it says, the destination has it
@@ -253,7 +306,7 @@ func (s *Spool) apply(ctx context.Context, v transport.Verdict) error {
 		return err
 	}
 	s.tracking.remove(v.Batch)
-	s.sender.verdict(e.Batch.Lane, r)
+	s.sender.verdict(s.parcelOf(e), r)
 	return nil
 }
 
@@ -279,7 +332,7 @@ func (t *tracking) sendAgain(ctx context.Context, id ingest.BatchID) {
 		return
 	}
 	t.remove(id)
-	t.s.sender.verdict(e.Batch.Lane, result{again: []store.Entry{e}})
+	t.s.sender.verdict(t.s.parcelOf(e), result{again: []store.Entry{e}})
 }
 
 // postpone tries sendAgain later, when the ledger could not be written.

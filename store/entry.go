@@ -6,8 +6,9 @@ import (
 	"kustospool/ingest"
 )
 
-// MaxProgressBytes bounds Entry.Progress.
-const MaxProgressBytes = 4 << 10
+// MaxProgressBytes bounds Entry.Progress: what a transport writes, and the
+// name that a router puts before it.
+const MaxProgressBytes = 4<<10 + 128
 
 // Frame is the records of one lane in one group commit.
 type Frame struct {

@@ -83,7 +83,9 @@ type Journal interface {
 type Ack struct {
 	// State is Accepted when a Tracker will tell the outcome, Succeeded or
 	// Skipped when the destination has already given it, and HandedOver when
-	// it has the batch and nobody will ever tell.
+	// it has the batch and nobody will ever tell. An attempt that finds an
+	// earlier one's effect begins none of its own: Skipped when it is done,
+	// Accepted, without a Commit, while it is under way.
 	State ingest.State
 	// WireBytes is what the payload took on the wire, for statistics; 0 where
 	// it was not sent again.
@@ -118,4 +120,17 @@ type Verdict struct {
 	// Permanent dead-letters, all others send the batch again in time.
 	State   ingest.State
 	Failure *Error
+}
+
+// Gauged is the optional power to tell figures of now: how much of a capacity
+// is in use, how often something was refused. The engine asks for them in its
+// Stats. They come from memory, at once.
+type Gauged interface {
+	Figures() []Figure
+}
+
+// Figure is one of them.
+type Figure struct {
+	Name  string // lower case with underscores, "capacity_in_flight"; behind a router with the transport's name and a point before it
+	Value int64
 }

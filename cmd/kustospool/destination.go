@@ -10,12 +10,14 @@ import (
 	"os"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
 	"kustospool/transport/dir"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
 	"kustospool/transport/queued"
+	"kustospool/transport/route"
 )
 
 // destination is a transport and, for --to sim:, the simulator behind it.
@@ -92,17 +94,38 @@ func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) 
 		opts.TrackInterval = 100 * time.Millisecond
 	}
 	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval, BlobSecret: blobs.secret}
-	switch s.mode {
-	case "queued":
-		return queued.NewClient(endpoint, cred, opts)
-	case "direct":
-		return direct.NewClient(endpoint, cred, commands)
-	case "streaming":
-		return direct.NewStreamingClient(endpoint, cred, commands)
-	case "managed":
-		return managed.NewClient(endpoint, cred, &managed.ClientOptions{Stream: commands, Queued: opts})
+	modes := map[string]func() (transport.Transport, error){
+		"queued":    func() (transport.Transport, error) { return queued.NewClient(endpoint, cred, opts) },
+		"direct":    func() (transport.Transport, error) { return direct.NewClient(endpoint, cred, commands) },
+		"streaming": func() (transport.Transport, error) { return direct.NewStreamingClient(endpoint, cred, commands) },
+		"managed": func() (transport.Transport, error) {
+			return managed.NewClient(endpoint, cred, &managed.ClientOptions{Stream: commands, Queued: opts})
+		},
 	}
-	return nil, usagef("--mode %q: must be queued, direct, streaming or managed", s.mode)
+	if modes[s.mode] == nil {
+		return nil, usagef("--mode %q: must be queued, direct, streaming or managed", s.mode)
+	}
+	if s.mode == "streaming" && s.guarantee != ingest.AtLeastOnce.String() {
+		return nil, usagef("--mode streaming: a stream has no tag by which the service could skip a repeat; give --guarantee at-least-once, or a mode that keeps exactly-once: queued, direct, managed")
+	}
+	// All of them, because what an earlier run began in another mode is settled
+	// in that mode. None opens a connection before it is used.
+	routes := route.Options{Transports: make(map[string]transport.Transport, len(modes)), Default: s.mode}
+	for mode, client := range modes {
+		if routes.Transports[mode], err = client(); err != nil {
+			return nil, err
+		}
+	}
+	return route.New(routes)
+}
+
+// abandon closes a destination that no spool has taken over.
+func (d *destination) abandon() error {
+	var err error
+	if c, ok := d.transport.(io.Closer); ok {
+		err = c.Close()
+	}
+	return errors.Join(err, d.close())
 }
 
 // spoolDir is the directory to spool in: the named one, a temporary one for

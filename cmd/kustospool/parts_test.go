@@ -135,7 +135,7 @@ func TestReport(t *testing.T) {
 	r.since(before, after, 1234567890*time.Nanosecond)
 	want := report{Read: 100, Acked: 100, Ingested: 85, DeadLettered: 2, Spooled: 10, Batches: 8, RawBytes: 5000, CompressedBytes: 500,
 		PossibleDuplicates: 3, Seconds: 1.235, Skipped: 10, HandedOver: 7, Dropped: 1, Blank: 8}
-	if r != want {
+	if !reflect.DeepEqual(r, want) {
 		t.Fatalf("got %+v\nwant %+v", r, want)
 	}
 

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,6 +36,9 @@ type report struct {
 	HandedOver int64 `json:"handed_over,omitempty"` // accepted; outcome not asked for
 	Dropped    int64 `json:"dropped,omitempty"`     // by the full policy
 	Blank      int64 `json:"blank_lines,omitempty"` // passed over in the input
+
+	// Transport is what the transport told of itself at the end, by name.
+	Transport map[string]int64 `json:"transport,omitempty"`
 }
 
 // since fills in what changed between two snapshots of the spool.
@@ -48,6 +54,12 @@ func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 	r.RawBytes = after.RawBytes - before.RawBytes
 	r.CompressedBytes = after.WireBytes - before.WireBytes
 	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
+	for _, f := range after.Transport {
+		if r.Transport == nil {
+			r.Transport = make(map[string]int64)
+		}
+		r.Transport[f.Name] = f.Value
+	}
 	r.Seconds = float64(elapsed.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
@@ -93,6 +105,11 @@ func (r *report) writeText(w io.Writer) error {
 	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
 	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
+	for _, name := range slices.Sorted(maps.Keys(r.Transport)) {
+		if strings.HasSuffix(name, "_throttled") {
+			rare("refused", r.Transport[name], "by the cluster for want of capacity, and sent again")
+		}
+	}
 	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
 	return t.Flush()
 }

@@ -14,6 +14,7 @@ import (
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/transport/admin"
 )
 
 type sendSettings struct {
@@ -25,6 +26,8 @@ type sendSettings struct {
 	mappingReference string
 	tags             []string
 	creationTime     string
+	createTable      string
+	createMapping    bool
 	skipHeader       bool
 	noWait           bool
 	rowsOut          string
@@ -63,6 +66,8 @@ Examples:
       --database Fleet --table Readings --mapping-reference readings log-*.jsonl.gz
   journal-exporter | kustospool send --to https://... --database Ops --table Log --no-wait -
   kustospool send --to https://... --database Fleet --table Readings \
+      --create-table 'ts:datetime,vessel:string,knots:real' readings.csv
+  kustospool send --to https://... --database Fleet --table Readings \
       'https://ACCOUNT.blob.core.windows.net/in/log.csv.gz;managed_identity=system'
   kustospool send --to dir:/media/usb --database Fleet --table Readings *.csv --skip-header
 
@@ -76,6 +81,8 @@ stored, 3 durable but not delivered yet.`,
 			fs.StringVar(&s.format, "format", "", "format of all inputs; default by each file's extension")
 			fs.StringVar(&s.mapping, "mapping", "", "ingestion mapping, as JSON or as @FILE")
 			fs.StringVar(&s.mappingReference, "mapping-reference", "", "name of an ingestion mapping of the table")
+			fs.StringVar(&s.createTable, "create-table", "", "create the table before, or add the columns it lacks: NAME:TYPE,...; needs the role Database User")
+			fs.BoolVar(&s.createMapping, "create-mapping", false, "create or replace the mapping --mapping before, under the name --mapping-reference")
 			fs.StringArrayVar(&s.tags, "tag", nil, "extent tag such as drop-by:2026-11; may be repeated")
 			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, RFC 3339, for back-filling")
 			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first line of each input")
@@ -131,12 +138,19 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
+	create, err := s.creation(t, sources, blobs)
+	if err != nil {
+		return 0, err
+	}
 	dest, err := reach(t, &s.deliverySettings, s.database, s.table, blobs)
 	if err != nil {
 		return 0, err
 	}
+	if err := create.run(ctx, c, dest, &s.deliverySettings, properties); err != nil {
+		return 0, errors.Join(err, dest.abandon())
+	}
 	if err := dest.openRows(c, s.rowsOut); err != nil {
-		return 0, errors.Join(err, dest.close())
+		return 0, errors.Join(err, dest.abandon())
 	}
 	x, err := openSession(c, &s.deliverySettings, dest, opts)
 	if err != nil {
@@ -258,22 +272,21 @@ func hasHeader(f ingest.Format) bool {
 
 // properties are those of all inputs but for the format.
 func (s *sendSettings) properties() (ingest.Properties, error) {
-	if s.mapping != "" && s.mappingReference != "" {
-		return ingest.Properties{}, usagef("--mapping and --mapping-reference exclude each other")
+	if s.mapping != "" && s.mappingReference != "" && !s.createMapping {
+		return ingest.Properties{}, usagef("--mapping and --mapping-reference exclude each other, but for --create-mapping")
 	}
 	p := ingest.Properties{
 		Database:         s.database,
 		Table:            s.table,
 		MappingReference: s.mappingReference,
-		Mapping:          s.mapping,
 		Tags:             s.tags,
 	}
-	if path, ok := strings.CutPrefix(s.mapping, "@"); ok {
-		text, err := readMapping(path)
-		if err != nil {
-			return ingest.Properties{}, usagef("--mapping: %w", err)
-		}
-		p.Mapping = text
+	var err error
+	if p.Mapping, err = s.mappingText(); err != nil {
+		return ingest.Properties{}, err
+	}
+	if s.createMapping {
+		p.Mapping = "" // it is named
 	}
 	if s.creationTime != "" {
 		at, err := time.Parse(time.RFC3339, s.creationTime)
@@ -285,15 +298,28 @@ func (s *sendSettings) properties() (ingest.Properties, error) {
 	return p, nil
 }
 
-// readMapping reads a mapping file; one byte more than the limit is enough
-// for the check of its size to notice.
+// mappingText is the mapping of --mapping, out of its file if it names one.
+func (s *sendSettings) mappingText() (string, error) {
+	path, ok := strings.CutPrefix(s.mapping, "@")
+	if !ok {
+		return s.mapping, nil
+	}
+	text, err := readMapping(path)
+	if err != nil {
+		return "", usagef("--mapping: %w", err)
+	}
+	return text, nil
+}
+
+// readMapping reads a mapping file; one byte more than the largest limit, that
+// of a mapping to be created, is enough for the check of its size to notice.
 func readMapping(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, ingest.MaxMappingBytes+1))
+	text, err := io.ReadAll(io.LimitReader(f, admin.MaxMappingBytes+1))
 	return string(text), err
 }
 

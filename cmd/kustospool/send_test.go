@@ -226,15 +226,49 @@ func TestSend_Modes(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T",
-			"--mode", mode, "--guarantee", guarantee, "--spool", filepath.Join(t.TempDir(), "s"), "-")
+			"--mode", mode, "--guarantee", guarantee, "--spool", filepath.Join(t.TempDir(), "s"), "--json", "-")
 		s := sim.Stats()
 		streamed := mode == "streaming" || mode == "managed"
 		if got.code != exitOK || sim.Count("D", "T") != 1 || (s.MessagesPosted == 1) != (mode == "queued") || (s.Streamed == 1) != streamed {
 			t.Errorf("%s: %+v, %+v", mode, got, s)
 		}
+		if f := decode[report](t, got.out).Transport; (f["direct.capacity_total"] == kustosim.DefaultCapacity) != (mode == "direct") || (f["managed.streamed"] == 1) != (mode == "managed") {
+			t.Errorf("%s: figures %v", mode, f)
+		}
 		if err := sim.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A stream keeps no exactly-once, and the command says what to give.
+func TestSend_StreamingIsAtLeastOnce(t *testing.T) {
+	spool := filepath.Join(t.TempDir(), "s")
+	got := kustospool(t, "{\"a\":1}\n", "send", "--to", "http://127.0.0.1:1", "--database", "D", "--table", "T", "--mode", "streaming", "--spool", spool, "-")
+	if _, err := os.Stat(spool); got.code != exitUsage || !strings.Contains(got.stderr, "--guarantee at-least-once") || !os.IsNotExist(err) {
+		t.Errorf("%+v; the spool: %v", got, err)
+	}
+}
+
+// A run in one mode leaves a batch that may have been ingested; the next one, in
+// another mode, settles it in the first one's and doubles nothing.
+func TestDrain_InAnotherMode(t *testing.T) {
+	sim := simulator(t, nil)
+	if err := sim.CreateTable("D", "T"); err != nil {
+		t.Fatal(err)
+	}
+	spool := filepath.Join(t.TempDir(), "s")
+	to := []string{"--to", sim.Endpoint(), "--spool", spool, "--guarantee", "at-least-once"}
+	quiet := sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: ".show"}) // nothing can be looked up
+	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.DropReply, PathContains: ".ingest into"})
+	got := kustospool(t, "{\"a\":1}\n", append([]string{"send", "--database", "D", "--table", "T", "--mode", "direct", "--timeout", "2s", "-"}, to...)...)
+	if got.code != exitPending || sim.Count("D", "T") != 1 {
+		t.Fatalf("%+v, %d rows", got, sim.Count("D", "T"))
+	}
+	quiet()
+	got = kustospool(t, "", append([]string{"drain", "--mode", "queued"}, to...)...)
+	if got.code != exitOK || sim.Count("D", "T") != 1 || sim.Stats().MessagesPosted != 0 {
+		t.Errorf("%+v, %d rows, %d messages", got, sim.Count("D", "T"), sim.Stats().MessagesPosted)
 	}
 }
 

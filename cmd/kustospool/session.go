@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -33,11 +32,7 @@ func openSession(c *console, s *deliverySettings, dest *destination, opts *engin
 		}
 	}
 	if err != nil {
-		errs := []error{err}
-		if closer, ok := dest.transport.(io.Closer); ok {
-			errs = append(errs, closer.Close())
-		}
-		return nil, errors.Join(append(errs, dest.close(), dest.removeTemporary())...)
+		return nil, errors.Join(err, dest.abandon(), dest.removeTemporary())
 	}
 	x.before = x.spool.Stats()
 	return x, nil

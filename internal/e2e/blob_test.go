@@ -20,6 +20,7 @@ import (
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
 	"kustospool/transport/queued"
+	"kustospool/transport/route"
 )
 
 // Blobs that are in storage already are ingested where they are, once, by
@@ -27,6 +28,18 @@ import (
 // comes late, another blob is not there, and no secret is in any file.
 func TestBlobsWhereTheyAre(t *testing.T) {
 	type secretFunc = func(context.Context, string) (string, error)
+	routed := func(endpoint string, secret secretFunc, by string) (transport.Transport, error) {
+		queue, err := queued.NewClient(endpoint, nil, &queued.ClientOptions{TrackInterval: 20 * time.Millisecond, BlobSecret: secret})
+		if err != nil {
+			return nil, err
+		}
+		commands, err := direct.NewClient(endpoint, nil, &direct.ClientOptions{Async: true, TrackInterval: 20 * time.Millisecond, BlobSecret: secret})
+		if err != nil {
+			return nil, err
+		}
+		return route.New(route.Options{Transports: map[string]transport.Transport{"queued": queue, "direct": commands}, Default: by})
+	}
+	moves := []string{"direct", "queued"}
 	for name, open := range map[string]func(endpoint string, secret secretFunc) (transport.Transport, error){
 		"queue": func(endpoint string, secret secretFunc) (transport.Transport, error) {
 			return queued.NewClient(endpoint, nil, &queued.ClientOptions{Protocol: queued.Queue, TrackInterval: 20 * time.Millisecond, BlobSecret: secret})
@@ -36,6 +49,17 @@ func TestBlobsWhereTheyAre(t *testing.T) {
 		},
 		"direct": func(endpoint string, secret secretFunc) (transport.Transport, error) {
 			return direct.NewClient(endpoint, nil, &direct.ClientOptions{TrackInterval: 20 * time.Millisecond, BlobSecret: secret})
+		},
+		"async": func(endpoint string, secret secretFunc) (transport.Transport, error) {
+			return direct.NewClient(endpoint, nil, &direct.ClientOptions{Async: true, TrackInterval: 20 * time.Millisecond, BlobSecret: secret})
+		},
+		"routed to the queue": func(endpoint string, secret secretFunc) (transport.Transport, error) {
+			return routed(endpoint, secret, "queued")
+		},
+		"routed to async commands, and to the queue after the restart": func(endpoint string, secret secretFunc) (transport.Transport, error) {
+			by := moves[0]
+			moves = moves[1:]
+			return routed(endpoint, secret, by)
 		},
 		"managed": func(endpoint string, secret secretFunc) (transport.Transport, error) {
 			return managed.NewClient(endpoint, nil, &managed.ClientOptions{

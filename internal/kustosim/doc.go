@@ -23,14 +23,17 @@
 //
 //	GET  /v1/rest/auth/metadata      404, or Options.Metadata
 //	POST /v1/rest/mgmt               .get|.show ingestion resources, .get kusto identity token,
-//	                                 .show version|tables|databases, .create[-merge] table T (..),
-//	                                 .create table T ingestion KIND mapping 'M' '[..]', .drop table T,
+//	                                 .show version|tables|databases,
+//	                                 .create[-merge] table T (..) [with (folder='', docstring='')],
+//	                                 .create[-or-alter] table T ingestion KIND mapping 'M' '[..]',
+//	                                 .drop table T,
 //	                                 .show table T extents [where tags has|contains '..'],
 //	                                 .ingest [async] into table T (h'uri', ..) [with (..)],
 //	                                 .ingest inline into table T [with (..)] <| data,
 //	                                 .show commands [| where ClientActivityId == '..' or in (..)],
-//	                                 .show operations [id], .show capacity ingestions,
+//	                                 .show operations [(id, ..)], .show capacity ingestions,
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
+//	                                 .alter table T policy ingestionbatching '{..}'
 //	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
 //	POST /v1/rest/query, /v2/..      T, T | count, T | take n
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion

@@ -14,7 +14,7 @@ const noExtent = "00000000-0000-0000-0000-000000000000"
 
 // ingestCommand runs `.ingest [async] into table T (h'uri', ..) [with (..)]`
 // and `.ingest inline into table T [with (..)] <| data` (protocol reference
-// section 8). An async command has ended when its reply comes.
+// section 8). An async command replies at once and is carried out behind that.
 func (s *Sim) ingestCommand(r *http.Request, c *command, m *reader, data string, inline bool) (*dataset, *kustoError) {
 	async := !inline && m.words("async")
 	syntax := badCommand("General_BadRequest", "Syntax error: the ingestion command is not understood.")
@@ -66,13 +66,38 @@ func (s *Sim) ingestCommand(r *http.Request, c *command, m *reader, data string,
 		return nil, syntax
 	}
 
-	done := loggedCommand{clientID: r.Header.Get("x-ms-client-request-id"), operation: newGUID(), db: c.DB, kind: "DataIngestPull", started: time.Now()}
+	done := &loggedCommand{clientID: r.Header.Get("x-ms-client-request-id"), operation: newGUID(), db: c.DB, kind: "DataIngestPull",
+		state: commandInProgress, started: time.Now()}
 	if inline {
 		done.kind = "DataIngestPush"
 	}
+	in := &ingestion{message: &message{Id: done.operation, DatabaseName: c.DB, TableName: name.text, RetainBlobOnSuccess: true, AdditionalProperties: props}}
+	// The effect comes for certain once the engine has begun, also for a client
+	// that has left.
+	ctx := context.WithoutCancel(r.Context())
+	s.commands.begin(*done)
+	if async {
+		s.running.Go(func() { s.carryOut(ctx, done, in, uris, data, inline) }) // the handler runs, so Close has not come to its wait
+		return &dataset{[]Column{{"OperationId", "guid"}}, [][]any{{done.operation}}}, nil
+	}
+	e, failure := s.carryOut(ctx, done, in, uris, data, inline)
+	if failure != nil {
+		return nil, failure
+	}
+	id := noExtent
+	if e != nil {
+		id = e.ID
+	}
+	return &dataset{[]Column{{"ExtentId", "guid"}, {"ItemLoaded", "string"}, {"Duration", "timespan"}, {"HasErrors", "bool"}, {"OperationId", "guid"}},
+		[][]any{{id, strings.Join(withoutQueries(uris), ","), "00:00:00", false, done.operation}}}, nil
+}
+
+// carryOut ingests what a command asks for, within the capacity, and books how
+// it ended.
+func (s *Sim) carryOut(ctx context.Context, done *loggedCommand, in *ingestion, uris []string, data string, inline bool) (*extent, *kustoError) {
 	defer func() {
 		done.ended = time.Now()
-		s.commands.add(done)
+		s.commands.end(*done)
 		s.change.notify()
 	}()
 	if !s.commands.enter(s.opts.IngestCapacity) {
@@ -82,6 +107,13 @@ func (s *Sim) ingestCommand(r *http.Request, c *command, m *reader, data string,
 		return nil, e
 	}
 	defer s.commands.leave()
+	s.change.notify()
+	if hold := s.ingestor.faults.strike(in, Hold); hold != nil {
+		select {
+		case <-hold.removed:
+		case <-s.done:
+		}
+	}
 	if s.opts.IngestTime > 0 {
 		timer := time.NewTimer(s.opts.IngestTime)
 		defer timer.Stop()
@@ -90,10 +122,7 @@ func (s *Sim) ingestCommand(r *http.Request, c *command, m *reader, data string,
 		case <-s.done:
 		}
 	}
-	in := &ingestion{message: &message{Id: done.operation, DatabaseName: c.DB, TableName: name.text, RetainBlobOnSuccess: true, AdditionalProperties: props}}
-	// The effect comes for certain once the engine has begun, also for a client
-	// that has left.
-	e, hit, bad := s.ingestor.direct(context.WithoutCancel(r.Context()), in, uris, data, inline)
+	e, hit, bad := s.ingestor.direct(ctx, in, uris, data, inline)
 	switch {
 	case bad != nil:
 		done.state, done.reason = commandFailed, bad.code+": "+bad.details
@@ -103,21 +132,13 @@ func (s *Sim) ingestCommand(r *http.Request, c *command, m *reader, data string,
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
 		s.stats.add(func(st *Stats) { st.SkippedByTag++ })
 		if s.opts.TagHitAsFailed {
-			done.state = commandFailed
+			done.state, done.reason = commandFailed, skippedByTag+": "+done.reason
 			return nil, commandError(permanent(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
 		}
 	default:
 		done.state = commandCompleted
 	}
-	if async {
-		return &dataset{[]Column{{"OperationId", "guid"}}, [][]any{{done.operation}}}, nil
-	}
-	id := noExtent
-	if e != nil {
-		id = e.ID
-	}
-	return &dataset{[]Column{{"ExtentId", "guid"}, {"ItemLoaded", "string"}, {"Duration", "timespan"}, {"HasErrors", "bool"}, {"OperationId", "guid"}},
-		[][]any{{id, strings.Join(withoutQueries(uris), ","), "00:00:00", false, done.operation}}}, nil
+	return e, nil
 }
 
 func withoutQueries(uris []string) []string {

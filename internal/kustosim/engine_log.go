@@ -11,13 +11,14 @@ const maxCommands = 100_000
 
 // States of a command, as `.show commands` and `.show operations` tell them.
 const (
-	commandCompleted = "Completed"
-	commandFailed    = "Failed"
-	commandThrottled = "Throttled"
-	commandSkipped   = "Skipped"
+	commandInProgress = "InProgress"
+	commandCompleted  = "Completed"
+	commandFailed     = "Failed"
+	commandThrottled  = "Throttled"
+	commandSkipped    = "Skipped"
 )
 
-// loggedCommand is one ingestion command that has ended.
+// loggedCommand is one ingestion command.
 type loggedCommand struct {
 	clientID  string // x-ms-client-request-id
 	operation string
@@ -34,6 +35,7 @@ type loggedCommand struct {
 type commandLog struct {
 	mu struct {
 		sync.Mutex
+		begun  []loggedCommand // and not ended
 		ended  []loggedCommand
 		active int
 		peak   int
@@ -64,30 +66,40 @@ func (l *commandLog) consumed() int {
 	return l.mu.active
 }
 
-func (l *commandLog) add(c loggedCommand) {
+func (l *commandLog) begin(c loggedCommand) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.mu.begun = append(l.mu.begun, c)
+}
+
+func (l *commandLog) end(c loggedCommand) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.begun = slices.DeleteFunc(l.mu.begun, func(b loggedCommand) bool { return b.operation == c.operation })
 	if len(l.mu.ended) >= maxCommands {
 		l.mu.ended = slices.Delete(l.mu.ended, 0, maxCommands/10)
 	}
 	l.mu.ended = append(l.mu.ended, c)
 }
 
-// find lists the commands that keep likes, oldest first.
+// find lists the commands that keep likes, oldest first: those that have
+// ended, and then those under way.
 func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []loggedCommand
-	for i := range l.mu.ended {
-		if keep(&l.mu.ended[i]) {
-			out = append(out, l.mu.ended[i])
+	for _, list := range [][]loggedCommand{l.mu.ended, l.mu.begun} {
+		for i := range list {
+			if keep(&list[i]) {
+				out = append(out, list[i])
+			}
 		}
 	}
 	return out
 }
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
-// `.. | where ClientActivityId in ('x', 'y')`.
+// `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
 func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
 	var ids []string
 	filtered := false
@@ -110,7 +122,9 @@ func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
 	}
 	set := &dataset{columns: []Column{{"ClientActivityId", "string"}, {"CommandType", "string"}, {"Database", "string"}, {"StartedOn", "datetime"},
 		{"LastUpdatedOn", "datetime"}, {"State", "string"}, {"FailureReason", "string"}}}
-	for _, c := range s.commands.find(func(c *loggedCommand) bool { return !filtered || slices.Contains(ids, c.clientID) }) {
+	for _, c := range s.commands.find(func(c *loggedCommand) bool {
+		return c.state != commandInProgress && (!filtered || slices.Contains(ids, c.clientID))
+	}) {
 		state := c.state
 		if state == commandSkipped {
 			state = commandCompleted // the log of commands knows no such state
@@ -120,15 +134,24 @@ func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
 	return set, nil
 }
 
-// showOperations runs `.show operations [id]`.
+// showOperations runs `.show operations [id, ..]`, with or without parentheses.
 func (s *Sim) showOperations(m *reader) (*dataset, *kustoError) {
-	id := m.next().text
+	var ids []string
+	m.words("(")
+	for !m.done() && !m.words(")") {
+		id := m.next()
+		if id.kind == symbolToken {
+			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		}
+		ids = append(ids, id.text)
+		m.words(",")
+	}
 	if !m.done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	set := &dataset{columns: []Column{{"OperationId", "guid"}, {"Operation", "string"}, {"NodeId", "string"}, {"StartedOn", "datetime"},
 		{"LastUpdatedOn", "datetime"}, {"Duration", "timespan"}, {"State", "string"}, {"Status", "string"}}}
-	for _, c := range s.commands.find(func(c *loggedCommand) bool { return id == "" || c.operation == id }) {
+	for _, c := range s.commands.find(func(c *loggedCommand) bool { return len(ids) == 0 || slices.Contains(ids, c.operation) }) {
 		set.rows = append(set.rows, []any{c.operation, c.kind, "", kustoTime(c.started), kustoTime(c.ended), "00:00:00", c.state, c.reason})
 	}
 	return set, nil
@@ -146,4 +169,11 @@ func (s *Sim) PeakIngestions() int {
 	s.commands.mu.Lock()
 	defer s.commands.mu.Unlock()
 	return s.commands.mu.peak
+}
+
+// CommandsUnderWay is how many ingestion commands have begun and not ended.
+func (s *Sim) CommandsUnderWay() int {
+	s.commands.mu.Lock()
+	defer s.commands.mu.Unlock()
+	return len(s.commands.mu.begun)
 }

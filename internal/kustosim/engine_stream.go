@@ -42,31 +42,6 @@ func (c *catalog) streams(db, name string) (exists, on bool) {
 	return t != nil, t != nil && t.streaming
 }
 
-// alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`.
-func (s *Sim) alterTable(db string, m *reader) (*dataset, *kustoError) {
-	name := m.next()
-	if name.kind != wordToken || !m.words("policy", "streamingingestion") {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
-	}
-	var on bool
-	switch value := m.next(); {
-	case value.is("enable"):
-		on = true
-	case value.is("disable"):
-	default:
-		var policy struct{ IsEnabled bool }
-		if value.kind != textToken || json.Unmarshal([]byte(value.text), &policy) != nil {
-			return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
-		}
-		on = policy.IsEnabled
-	}
-	if !s.catalog.setStreaming(db, name.text, on) {
-		return nil, entityNotFound("Table", name.text)
-	}
-	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
-		[][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name.text + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
-}
-
 // serveStream is POST /v1/rest/ingest/{db}/{table} (protocol reference section 9).
 func (s *Sim) serveStream(w http.ResponseWriter, r *http.Request) {
 	stampKusto(w, r)

@@ -21,7 +21,8 @@ const (
 	FailPermanent
 	// LeavePending loses the message: nothing is ingested or reported, ever.
 	LeavePending
-	// Hold keeps the ingestion until the fault is removed; then it goes on.
+	// Hold keeps the ingestion, or the command with its share of the capacity,
+	// until the fault is removed; then it goes on.
 	Hold
 	// Duplicate delivers the queue message Copies more times.
 	Duplicate
@@ -60,6 +61,7 @@ type activeIngestFault struct {
 	db, table string
 	matched   int
 	struck    int
+	removed   chan struct{} // closed when the fault is
 }
 
 // ingestFaultSet holds the ingestion faults in force.
@@ -82,6 +84,7 @@ func (f *ingestFaultSet) remove(a *activeIngestFault) {
 	for i, have := range f.mu.active {
 		if have == a {
 			f.mu.active = append(f.mu.active[:i:i], f.mu.active[i+1:]...)
+			close(a.removed)
 			return
 		}
 	}
@@ -132,7 +135,7 @@ func (a *activeIngestFault) failure() *ingestError {
 // IngestFault puts a fault on the ingestion into a table; an empty database or
 // table means any. The returned function ends it; ending it twice is allowed.
 func (s *Sim) IngestFault(db, table string, f IngestFault) (remove func()) {
-	a := &activeIngestFault{IngestFault: f, db: db, table: table}
+	a := &activeIngestFault{IngestFault: f, db: db, table: table, removed: make(chan struct{})}
 	s.ingestor.faults.add(a)
 	return func() {
 		s.ingestor.faults.remove(a)

@@ -214,10 +214,10 @@ func (g *ingestor) aggregate(in *ingestion) {
 		g.seal(&batch{items: []*ingestion{in}}, reason)
 		return
 	}
-	key := in.batchKey()
+	key, policy := in.batchKey(), g.batching(in.DatabaseName, in.TableName)
 	b := g.open[key]
 	if b == nil {
-		b = &batch{key: key, due: time.Now().Add(g.opts.BatchTime)}
+		b = &batch{key: key, due: time.Now().Add(policy.time)}
 		g.open[key] = b
 		g.order = append(g.order, b)
 	}
@@ -226,9 +226,9 @@ func (g *ingestor) aggregate(in *ingestion) {
 	switch {
 	case bool(in.FlushImmediately):
 		g.seal(b, "FlushImmediately")
-	case len(b.items) >= g.opts.BatchItems:
+	case len(b.items) >= policy.items:
 		g.seal(b, "Count")
-	case b.bytes >= g.opts.BatchBytes:
+	case b.bytes >= policy.bytes:
 		g.seal(b, "Size")
 	}
 }

@@ -145,6 +145,26 @@ func (s *Sim) createTable(db string, m *reader, merge bool) (*dataset, *kustoErr
 			m.words(",")
 		}
 	}
+	var folder, doc string
+	if m.words("with", "(") {
+		for !m.words(")") {
+			key, equals, value := m.next(), m.words("="), m.next()
+			switch {
+			case !equals || value.kind != textToken:
+				return nil, errTableSyntax
+			case key.is("folder"):
+				folder = value.text
+			case key.is("docstring"):
+				doc = value.text
+			default:
+				return nil, errTableSyntax
+			}
+			m.words(",")
+		}
+	}
+	if !m.done() {
+		return nil, errTableSyntax
+	}
 	if err := s.catalog.create(db, name.text, columns, merge); err != nil {
 		code := "General_BadRequest"
 		if errors.Is(err, ErrTableExists) {
@@ -158,7 +178,7 @@ func (s *Sim) createTable(db string, m *reader, merge bool) (*dataset, *kustoErr
 		schema = append(schema, c.Name+":"+c.Type)
 	}
 	return &dataset{[]Column{{"TableName", "string"}, {"Schema", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}},
-		[][]any{{name.text, strings.Join(schema, ","), db, "", ""}}}, nil
+		[][]any{{name.text, strings.Join(schema, ","), db, folder, doc}}}, nil
 }
 
 func (s *Sim) showTables(db string) (*dataset, *kustoError) {

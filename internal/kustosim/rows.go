@@ -69,7 +69,8 @@ type table struct {
 	tags     map[string]int // extents that carry the tag
 	count    int
 
-	streaming bool // the streaming ingestion policy
+	streaming bool      // the streaming ingestion policy
+	batching  *batching // the ingestion batching policy; nil is the simulator's
 }
 
 // catalog holds databases, tables and rows.

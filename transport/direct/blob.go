@@ -15,7 +15,7 @@ func (c *Client) refer(ctx context.Context, d *transport.Delivery) (string, erro
 	if err != nil {
 		return "", err
 	}
-	return ingestInto(d.Batch, source.URL), nil
+	return ingestInto(d.Batch, c.opts.Async, source.URL), nil
 }
 
 // ofReference gives the error of a command the class that it has where the

@@ -68,6 +68,10 @@ type ClientOptions struct {
 	// client may use, over 0 to 1. Default 0.75; at least one command.
 	Share float64
 
+	// Limit is shared with other clients of the same cluster; Share is not used
+	// then. Nil is a limit of the client's own.
+	Limit *Limit
+
 	// SlotWait is how long a Send waits for a free slot before it returns
 	// Throttled. Default 30 seconds; at least 10 milliseconds.
 	SlotWait time.Duration
@@ -76,6 +80,17 @@ type ClientOptions struct {
 	// without a data management service. A batch then has at most 4 MiB, of a
 	// line format, in UTF-8.
 	Inline bool
+
+	// Async has commands answer with an operation at once, and asks for its
+	// state: for batches that take longer than a connection lives. An outcome
+	// then comes with the next question, TrackInterval later at the latest. Not
+	// with Inline.
+	Async bool
+
+	// MaxBlobBytes is the raw size from which on a batch of a line format is
+	// uploaded as several blobs of about that size, which one command ingests
+	// in parallel: at most 16. Default 1 GiB; at least 64 KiB.
+	MaxBlobBytes int64
 }
 
 func (o *ClientOptions) withDefaults() ClientOptions {
@@ -98,6 +113,9 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if c.Share == 0 {
 		c.Share = 0.75
 	}
+	if c.MaxBlobBytes == 0 {
+		c.MaxBlobBytes = 1 << 30
+	}
 	return c
 }
 
@@ -114,8 +132,14 @@ func (o *ClientOptions) validate() (errs []error) {
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
 	}
-	if !(o.Share > 0 && o.Share <= 1) {
-		errs = append(errs, &ingest.FieldError{Field: "Share", Value: fmt.Sprint(o.Share), Rule: "must be over 0 and at most 1"})
+	if err := checkShare(o.Share); err != nil {
+		errs = append(errs, err)
+	}
+	if o.MaxBlobBytes < 64<<10 {
+		errs = append(errs, &ingest.FieldError{Field: "MaxBlobBytes", Value: fmt.Sprint(o.MaxBlobBytes), Rule: "must be at least 65536"})
+	}
+	if o.Async && o.Inline {
+		errs = append(errs, &ingest.FieldError{Field: "Async", Value: "true", Rule: "must not be set with Inline: the service runs inline commands at once only"})
 	}
 	return errs
 }
@@ -129,6 +153,7 @@ type Client struct {
 	uploads   *staging.Uploader
 	blobs     *reference.Resolver
 	gate      *gate
+	underWay  underWay
 }
 
 var (
@@ -158,7 +183,12 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
 	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
-	c.gate = newGate(c.opts.Share, c.capacity)
+	if c.opts.Limit == nil {
+		c.opts.Limit = &Limit{newGate(c.opts.Share)}
+	}
+	c.gate = c.opts.Limit.gate
+	c.gate.askBy(c.capacity)
+	c.underWay.slots = make(map[ingest.BatchID]heldSlot)
 	return c, nil
 }
 

@@ -6,49 +6,30 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kustospool/ingest"
+	"kustospool/transport/internal/kusto"
 )
 
-// literal is s as a Kusto string literal. Quote and backslash are escaped, and
-// so is every control character: a raw newline would end the literal.
-func literal(s string) string {
-	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte('\'')
-	for _, r := range s {
-		switch {
-		case r == '\\' || r == '\'' || r == '"':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0, r == 0x2028, r == 0x2029:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r) // an invalid byte becomes U+FFFD
-		}
+// ingestInto is the command that ingests blobs, as one operation. Their
+// addresses hold a SAS; the h keeps it out of the cluster's logs.
+func ingestInto(b *ingest.Batch, async bool, blobURLs ...string) string {
+	verb := ".ingest into table "
+	if async {
+		verb = ".ingest async into table "
 	}
-	b.WriteByte('\'')
-	return b.String()
-}
-
-// entity is the name of a table: the bracketed form takes any name.
-func entity(name string) string { return "[" + literal(name) + "]" }
-
-// ingestInto is the command that ingests one blob. blobURL holds a SAS; the h
-// keeps it out of the cluster's logs.
-func ingestInto(b *ingest.Batch, blobURL string) string {
-	return ".ingest into table " + entity(b.Properties.Table) + " (h" + literal(blobURL) + ") with (" + properties(b) + ")"
+	sources := make([]string, len(blobURLs))
+	for i, u := range blobURLs {
+		sources[i] = "h" + kusto.Literal(u)
+	}
+	return verb + kusto.Entity(b.Properties.Table) + " (" + strings.Join(sources, ", ") + ") with (" + properties(b) + ")"
 }
 
 // ingestInline is the command that carries the data. What follows "<|" is data
 // to the command's end: nothing in it can be a command.
 func ingestInline(b *ingest.Batch, data string) string {
-	return ".ingest inline into table " + entity(b.Properties.Table) + " with (" + properties(b) + ") <|\n" + data
+	return ".ingest inline into table " + kusto.Entity(b.Properties.Table) + " with (" + properties(b) + ") <|\n" + data
 }
 
 // properties is section 5.4 of the protocol reference in command syntax. What
@@ -56,7 +37,7 @@ func ingestInline(b *ingest.Batch, data string) string {
 func properties(b *ingest.Batch) string {
 	p := &b.Properties
 	var list []string
-	text := func(key, value string) { list = append(list, key+"="+literal(value)) }
+	text := func(key, value string) { list = append(list, key+"="+kusto.Literal(value)) }
 	text("format", string(p.Format))
 	switch {
 	case p.MappingReference != "":
@@ -125,12 +106,22 @@ func jsonList(list []string) string {
 func showCommands(ids []string) string {
 	quoted := make([]string, len(ids))
 	for i, id := range ids {
-		quoted[i] = literal(id)
+		quoted[i] = kusto.Literal(id)
 	}
 	return ".show commands | where ClientActivityId in (" + strings.Join(quoted, ", ") + ")"
 }
 
+// showOperations asks for operations by their ids. An id stands there as it
+// is, so it must be a [uuid.UUID]'s text.
+func showOperations(ids []uuid.UUID) string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = id.String()
+	}
+	return ".show operations (" + strings.Join(list, ", ") + ")"
+}
+
 // showTagged asks for the extents that a batch left in its table.
 func showTagged(b *ingest.Batch) string {
-	return ".show table " + entity(b.Properties.Table) + " extents where tags has " + literal(ingest.TagIngestBy+b.IngestBy())
+	return ".show table " + kusto.Entity(b.Properties.Table) + " extents where tags has " + kusto.Literal(ingest.TagIngestBy+b.IngestBy())
 }

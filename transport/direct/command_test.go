@@ -1,62 +1,21 @@
 package direct
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/testutil/literals"
 )
 
-// scan cuts a command into its skeleton, with 'N' for each literal, and the
-// literals' values. It knows only the rule of the language: a literal begins
-// with a quote and ends with the next that no backslash precedes, and no raw
-// newline is in it.
 func scan(t *testing.T, command string) (skeleton string, values []string) {
-	var out, lit strings.Builder
-	inside := false
-	for i := 0; i < len(command); i++ {
-		c := command[i]
-		switch {
-		case !inside && c == '\'':
-			inside = true
-			lit.Reset()
-		case !inside:
-			out.WriteByte(c)
-		case c == '\'':
-			inside = false
-			out.WriteString("''")
-			values = append(values, lit.String())
-		case c == '\\' && i+1 < len(command):
-			i++
-			switch command[i] {
-			case 'n':
-				lit.WriteByte('\n')
-			case 'r':
-				lit.WriteByte('\r')
-			case 't':
-				lit.WriteByte('\t')
-			case 'u':
-				n, err := strconv.ParseUint(command[i+1:i+5], 16, 32)
-				if err != nil {
-					t.Fatalf("a bad escape in %q", command)
-				}
-				lit.WriteRune(rune(n))
-				i += 4
-			default:
-				lit.WriteByte(command[i])
-			}
-		case c < ' ':
-			t.Fatalf("a raw control character %q in a literal of %q", c, command)
-		default:
-			lit.WriteByte(c)
-		}
+	t.Helper()
+	skeleton, values, err := literals.Split(command)
+	if err != nil {
+		t.Fatalf("%v in %q", err, command)
 	}
-	if inside {
-		t.Fatalf("a literal of %q does not end", command)
-	}
-	return out.String(), values
+	return skeleton, values
 }
 
 // No name, mapping, tag or address can break out of its place in a command:
@@ -71,7 +30,7 @@ func FuzzCommandCannotBeBrokenOutOf(f *testing.F) {
 		b := &ingest.Batch{ID: ingest.BatchID{1}, Guarantee: ingest.ExactlyOnce, Properties: ingest.Properties{
 			Table: table, Format: ingest.JSON, Mapping: "[" + mapping, Tags: []string{tag}, ZipPattern: "z" + table, Folder: "f" + tag}}
 		valid := func(s string) string { return strings.Map(func(r rune) rune { return r }, s) } // what is no UTF-8 becomes U+FFFD
-		skeleton, values := scan(t, ingestInto(b, uri))
+		skeleton, values := scan(t, ingestInto(b, false, uri))
 		const want = ".ingest into table [''] (h'') with (format='', ingestionMapping='', ingestionMappingType='', tags='', ingestIfNotExists='', zipPattern='', folder='')"
 		if skeleton != want {
 			t.Fatalf("the command is %q", skeleton)
@@ -80,6 +39,9 @@ func FuzzCommandCannotBeBrokenOutOf(f *testing.F) {
 			if values[i] != valid(v) {
 				t.Errorf("literal %d is %q, want %q", i, values[i], valid(v))
 			}
+		}
+		if skeleton, values := scan(t, ingestInto(b, true, uri, tag)); !strings.HasPrefix(skeleton, ".ingest async into table [''] (h'', h'') with (") || values[1] != valid(uri) || values[2] != valid(tag) {
+			t.Fatalf("two blobs: %q", skeleton)
 		}
 		head, data, _ := strings.Cut(ingestInline(b, uri), "<|\n")
 		if skeleton, _ := scan(t, head); !strings.Contains(head, "<|") && (data != uri || !strings.HasPrefix(skeleton, ".ingest inline into table [''] with (")) {
@@ -103,7 +65,7 @@ func TestPropertiesInACommand(t *testing.T) {
 	want := `.ingest into table ['T'] (h'https://a/c/b?sig=s') with (format='csv', ingestionMappingReference='M', ingestionMappingType='Csv', ` +
 		`tags='[\"drop-by:x\"]', ingestIfNotExists='[\"v\"]', creationTime='2026-01-02T03:04:05Z', ` +
 		`validationPolicy='{\"ValidationOptions\":1,\"ValidationImplications\":1}', policy_ingestiontime=true, ignoreFirstRecord=true)`
-	if got := ingestInto(b, "https://a/c/b?sig=s"); got != want {
+	if got := ingestInto(b, false, "https://a/c/b?sig=s"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

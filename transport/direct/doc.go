@@ -17,23 +17,34 @@
 // by tag. Nothing is sent where the batch is found. [Client.Track] asks the
 // same for the engine.
 //
+// With [ClientOptions].Async the command answers with an operation, whose id is
+// in the Journal before anything else is done, and Track asks for its state. A
+// reply that is lost names no operation; the request id finds the command in
+// the log once it has ended, and a tagged batch is found by its tag. A batch
+// larger than MaxBlobBytes goes as several blobs in one command, which is one
+// operation and one tag.
+//
 // With [ClientOptions].Inline the data travels in the command itself, for
 // clusters without storage of their own (a free cluster, the container).
 //
-// A batch by reference is not uploaded: the command names the blob where it is,
-// with what [ClientOptions].BlobSecret gives for it.
+// A batch by reference is not uploaded: the command, async or not, names the
+// blob where it is, with what [ClientOptions].BlobSecret gives for it.
 //
 // No more commands are under way than a share of the cluster's capacity for
 // ingestions, which is asked for every minute. A refusal for want of capacity
 // halves the number, and every command that passes raises it slowly again up
 // to that share. [Client.Capacity] shows the figures. The limit is one
-// client's: two clients of a cluster have two.
+// client's, or one [Limit]'s that several clients of a cluster share; another
+// process has its own, and refusals make both give way.
 //
 // No name, mapping, tag or other property can break out of its place in a
 // command: each is one literal with everything that ends one escaped. The
 // blob's address is an obfuscated literal, so that the cluster logs no SAS.
 //
-// [StreamingClient] posts a batch of at most 4 MiB as a stream. It is
+// [StreamingClient] posts a batch of at most 4 MiB, before compression, as a
+// stream. The service takes 6 requests per core at the same time (protocol
+// reference section 9.2) and counts the rows that update policies add towards
+// the 4 MB; engine.Options.Senders bounds how many this client has. It is
 // at-least-once: a stream has no tag and no id, so a repeat after a lost reply
 // may double its rows. It says so ([transport.Capabilities]) and refuses
 // batches of exactly-once tables.
@@ -41,14 +52,16 @@
 // # Failure
 //
 // A lost reply, a 504, a 520 or any other 5xx to a command is Unknown. A 429
-// is Throttled. What concerns a table, a mapping or a right is Held; only an
+// is Throttled. An operation that ends as throttled, failed, canceled or
+// abandoned is a failed verdict; one that succeeded in part is Permanent, since
+// a repeat would be skipped, or double the part. What concerns a table, a mapping or a right is Held; only an
 // error about the bytes or the batch's own properties is Malformed or
 // Permanent.
 //
 // # What it does not do
 //
 // It starts no goroutine that outlives a call, deletes no blob (the service
-// does, after its retention), creates no table, and runs no async commands:
-// the id of an operation would be lost with the reply that names it, the
-// request id is not.
+// does, after its retention), and creates no table. Two attempts at one batch
+// can be under way at the service at the same time only after the first was
+// looked for in vain for as long as the engine's UnknownGrace.
 package direct

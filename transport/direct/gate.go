@@ -2,9 +2,11 @@ package direct
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/transport"
 )
 
@@ -26,16 +28,42 @@ type CapacityStats struct {
 	Peak      int   // the most there were at once
 	Waiting   int   // attempts that wait for a slot
 	Throttled int64 // refusals for want of capacity
+
+	Refreshed time.Time // when the cluster last told its capacity; zero until it did
+	Failed    int64     // times that it did not, when asked
+}
+
+// Limit bounds the commands that are under way at one cluster. Clients of the
+// same cluster that are given the same Limit share it.
+type Limit struct{ gate *gate }
+
+// NewLimit makes a limit of a share of the cluster's capacity for ingestions,
+// over 0 to 1. The error matches [ingest.ErrInvalid].
+func NewLimit(share float64) (*Limit, error) {
+	if err := checkShare(share); err != nil {
+		return nil, err
+	}
+	return &Limit{newGate(share)}, nil
+}
+
+// Stats returns the figures of the limit.
+func (l *Limit) Stats() CapacityStats { return l.gate.figures() }
+
+func checkShare(share float64) error {
+	if share > 0 && share <= 1 {
+		return nil
+	}
+	return &ingest.FieldError{Field: "Share", Value: fmt.Sprint(share), Rule: "must be over 0 and at most 1"}
 }
 
 // gate limits the commands under way. It has no goroutine: whoever wants a
 // slot refreshes the capacity when that is due.
 type gate struct {
 	share float64
-	fetch func(context.Context) (total int, err error)
 
 	mu sync.Mutex
 	// mu guards the following.
+	fetch      func(context.Context) (total int, err error) // that of the first client
 	stats      CapacityStats
 	limit      float64
 	epoch      int // of the last decrease: one burst of refusals is one decrease
@@ -44,11 +72,20 @@ type gate struct {
 	waiters    []chan struct{} // first come, first served; closed with the slot taken
 }
 
-func newGate(share float64, fetch func(context.Context) (int, error)) *gate {
-	g := &gate{share: share, fetch: fetch}
+func newGate(share float64) *gate {
+	g := &gate{share: share}
 	g.setTotalLocked(defaultTotal)
 	g.limit = float64(g.stats.Share)
 	return g
+}
+
+// askBy says how to ask the cluster, where nobody has yet.
+func (g *gate) askBy(fetch func(context.Context) (int, error)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fetch == nil {
+		g.fetch = fetch
+	}
 }
 
 func (g *gate) setTotalLocked(total int) {
@@ -161,9 +198,10 @@ func (g *gate) refresh(ctx context.Context) {
 		return
 	}
 	g.refreshing = true
+	fetch := g.fetch
 	g.mu.Unlock()
 	rctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	total, err := g.fetch(rctx)
+	total, err := fetch(rctx)
 	cancel()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -171,9 +209,13 @@ func (g *gate) refresh(ctx context.Context) {
 	if ctx.Err() == nil {
 		g.due = time.Now().Add(refreshEvery)
 	}
-	if err == nil && total > 0 {
+	switch {
+	case err == nil && total > 0:
+		g.stats.Refreshed = time.Now()
 		g.setTotalLocked(total)
 		g.admitLocked()
+	case ctx.Err() == nil:
+		g.stats.Failed++
 	}
 }
 
@@ -184,3 +226,27 @@ func (g *gate) figures() CapacityStats {
 	s.Limit, s.Waiting = int(g.limit), len(g.waiters)
 	return s
 }
+
+// used reports whether anybody has wanted a slot.
+func (s CapacityStats) used() bool {
+	return s.Peak > 0 || s.Waiting > 0 || s.Failed > 0 || !s.Refreshed.IsZero()
+}
+
+// Figures are the capacity's, once it was used: capacity_total, _share, _limit,
+// _in_flight, _peak, _waiting, _throttled, and _age_seconds since the cluster
+// last told its capacity, -1 where it never did.
+func (c *Client) Figures() []transport.Figure {
+	s := c.gate.figures()
+	if !s.used() {
+		return nil
+	}
+	age := int64(-1)
+	if !s.Refreshed.IsZero() {
+		age = int64(time.Since(s.Refreshed) / time.Second)
+	}
+	return []transport.Figure{{Name: "capacity_total", Value: int64(s.Total)}, {Name: "capacity_share", Value: int64(s.Share)},
+		{Name: "capacity_limit", Value: int64(s.Limit)}, {Name: "capacity_in_flight", Value: int64(s.InFlight)}, {Name: "capacity_peak", Value: int64(s.Peak)},
+		{Name: "capacity_waiting", Value: int64(s.Waiting)}, {Name: "capacity_throttled", Value: s.Throttled}, {Name: "capacity_age_seconds", Value: age}}
+}
+
+var _ transport.Gauged = (*Client)(nil)

@@ -8,8 +8,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
 	"kustospool/transport"
 )
+
+func gateOf(fetch func(context.Context) (int, error)) *gate {
+	g := newGate(1)
+	g.askBy(fetch)
+	return g
+}
 
 // 64 lanes against a cluster that takes 6 commands of a second each: never
 // more than the share is under way, nothing is refused, and the work is done
@@ -23,7 +31,7 @@ func TestSixtyFourLanesOnACapacityOfSix(t *testing.T) {
 			late            int // refusals after the first minute
 		)
 		begun := time.Now()
-		g := newGate(1, func(context.Context) (int, error) { return capacity, nil })
+		g := gateOf(func(context.Context) (int, error) { return capacity, nil })
 		var all sync.WaitGroup
 		for range lanes {
 			all.Go(func() {
@@ -74,7 +82,7 @@ func TestSixtyFourLanesOnACapacityOfSix(t *testing.T) {
 // The cluster says 24 and takes 6, because others use the rest: refusals bring
 // the limit down, and commands that pass bring it up again.
 func TestRefusalsHalveTheLimit(t *testing.T) {
-	g := newGate(1, func(context.Context) (int, error) { return 24, nil })
+	g := gateOf(func(context.Context) (int, error) { return 24, nil })
 	ctx := t.Context()
 	var slots []slot
 	for range 24 {
@@ -106,7 +114,7 @@ func TestRefusalsHalveTheLimit(t *testing.T) {
 // whose context ends leaves no trace.
 func TestWaitingForASlotEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, func(context.Context) (int, error) { return 1, nil })
+		g := gateOf(func(context.Context) (int, error) { return 1, nil })
 		s, err := g.acquire(t.Context(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
@@ -126,4 +134,61 @@ func TestWaitingForASlotEnds(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	})
+}
+
+// Clients that share a Limit have one number of slots together, and its figures
+// tell when the cluster was asked and how that went.
+func TestSharedLimit(t *testing.T) {
+	if _, err := NewLimit(1.5); !errors.Is(err, ingest.ErrInvalid) {
+		t.Errorf("a share of 1.5: %v", err)
+	}
+	limit, err := NewLimit(0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := startSim(t, &kustosim.Options{AutoCreate: true, IngestCapacity: 4})
+	var clients []*Client
+	for range 2 {
+		c, err := NewClient(sim.Endpoint(), nil, &ClientOptions{Limit: limit, SlotWait: 20 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if f := c.Figures(); f != nil {
+			t.Errorf("figures before the first command: %v", f)
+		}
+		clients = append(clients, c)
+	}
+	for i, c := range []*Client{clients[0], clients[1]} {
+		if _, err := c.gate.acquire(t.Context(), time.Second); err != nil {
+			t.Fatalf("slot %d: %v", i, err)
+		}
+	}
+	var e *transport.Error
+	if _, err := clients[1].gate.acquire(t.Context(), 20*time.Millisecond); !errors.As(err, &e) || e.Class != transport.Throttled {
+		t.Errorf("a third slot of two: %v", err)
+	}
+	s := limit.Stats()
+	if s.Total != 4 || s.Share != 2 || s.InFlight != 2 || s.Refreshed.IsZero() || s.Failed != 0 {
+		t.Errorf("%+v", s)
+	}
+	figures := map[string]int64{}
+	for _, f := range clients[0].Figures() {
+		figures[f.Name] = f.Value
+	}
+	if figures["capacity_in_flight"] != 2 || figures["capacity_share"] != 2 || figures["capacity_age_seconds"] < 0 || len(figures) != 8 {
+		t.Errorf("%v", figures)
+	}
+}
+
+// A cluster that does not tell its capacity: six are assumed, and the figures
+// say that they are.
+func TestCapacityNotTold(t *testing.T) {
+	g := gateOf(func(context.Context) (int, error) { return 0, errors.New("no") })
+	if _, err := g.acquire(t.Context(), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.figures(); s.Total != 6 || !s.Refreshed.IsZero() || s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
 	"kustospool/transport/transporttest"
 )
 
@@ -99,5 +100,33 @@ func TestThrottledCommand(t *testing.T) {
 	d.Attempt = 2
 	if _, err := client.Send(t.Context(), d); err != nil {
 		t.Error(err)
+	}
+}
+
+// What the rows of a reply mean: an extent made is success, one made beside
+// errors is a batch ingested in part, which is not repeated.
+func TestRowsOfAReply(t *testing.T) {
+	const extent = "11111111-1111-1111-1111-111111111111"
+	for name, c := range map[string]struct {
+		rows  string
+		state ingest.State
+		class transport.Class
+	}{
+		"one extent":          {`["` + extent + `",false]`, ingest.Succeeded, 0},
+		"two extents":         {`["` + extent + `",false],["` + extent + `",0]`, ingest.Succeeded, 0},
+		"in part":             {`["` + extent + `",false],["` + noExtent + `",true]`, 0, transport.Permanent},
+		"in part, as numbers": {`["` + extent + `",1]`, 0, transport.Permanent},
+		"errors only":         {`["` + noExtent + `",true]`, 0, transport.Unknown},
+		"nothing":             {`["` + noExtent + `",false]`, 0, transport.Malformed},
+		"no row":              {``, 0, transport.Malformed},
+	} {
+		tables, err := kusto.DecodeDataset([]byte(`{"Tables":[{"TableName":"T","Columns":[{"ColumnName":"ExtentId","DataType":"Guid"},{"ColumnName":"HasErrors","DataType":"Boolean"}],"Rows":[` + c.rows + `]}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := new(Client).read(t.Context(), jsonBatch(ingest.AtLeastOnce), &tables[0], "r")
+		if ack.State != c.state || classOf(err) != c.class {
+			t.Errorf("%s: %v, %v", name, ack.State, err)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package direct
 import (
 	"encoding/json"
 
+	"github.com/google/uuid"
+
 	"kustospool/transport"
 	"kustospool/transport/internal/staging"
 )
@@ -26,6 +28,9 @@ type progress struct {
 	// Requests are the client request ids of the commands that may have been
 	// sent, oldest first.
 	Requests []string `json:"requests,omitempty"`
+	// Operation is what the latest of them answered with, when it was async;
+	// empty until the answer came.
+	Operation string `json:"operation,omitempty"`
 }
 
 // decodeProgress reads a progress. What it cannot read, and the progress of
@@ -42,7 +47,18 @@ func decodeProgress(b []byte) progress {
 		}
 	}
 	p.Requests = kept[max(0, len(kept)-maxRequests):]
+	if id, ok := p.operation(); ok {
+		p.Operation = id.String()
+	} else {
+		p.Operation = ""
+	}
 	return p
+}
+
+// operation is the id of the latest command's operation.
+func (p progress) operation() (uuid.UUID, bool) {
+	id, err := uuid.Parse(p.Operation)
+	return id, err == nil && id != uuid.Nil && len(p.Requests) > 0
 }
 
 // encode writes the progress within the Journal's limit.
@@ -55,7 +71,7 @@ func (p progress) encode() []byte {
 	}
 	if len(b) > transport.MaxProgressBytes {
 		// Names this long are not ours. Without them the batch is uploaded anew.
-		return progress{Requests: p.Requests}.encode()
+		return progress{Requests: p.Requests, Operation: p.Operation}.encode()
 	}
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -18,7 +19,8 @@ import (
 
 // Send makes one attempt, as [transport.Transport] says: upload, slot,
 // command. It runs at most one command, after Journal.Commit. Its Ack is
-// Succeeded, or Skipped where the batch was found in the table.
+// Succeeded, Skipped where the batch was found in the table, or, of an async
+// command, Accepted.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
@@ -31,8 +33,14 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		if err != nil {
 			return transport.Ack{}, err
 		}
-		if v.State.Ingested() {
+		c.underWay.ended(d.Batch.ID, seenVerdict(v))
+		switch {
+		case v.State.Ingested():
 			return transport.Ack{State: ingest.Skipped}, nil
+		case v.State == ingest.Accepted:
+			return transport.Ack{State: ingest.Accepted}, nil // its operation is under way still
+		case v.Failure != nil && v.Failure.Code == statePartial:
+			return transport.Ack{}, v.Failure
 		}
 	}
 	var command string
@@ -49,12 +57,17 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		return transport.Ack{}, err
 	}
+	c.underWay.expire(time.Now())
 	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
 	if err != nil {
 		return transport.Ack{}, err
 	}
 	ack, err := c.run(ctx, d, &p, command)
-	s.release(seen(err))
+	if err == nil && ack.State == ingest.Accepted && d.Batch.Confirm == ingest.ConfirmIngested {
+		c.underWay.hold(d.Batch.ID, s, time.Now()) // Track will see it end
+	} else {
+		s.release(seen(err))
+	}
 	ack.WireBytes = wire
 	return ack, err
 }
@@ -74,7 +87,7 @@ func seen(err error) result {
 // run sends the command, in exactly one HTTP attempt.
 func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, command string) (transport.Ack, error) {
 	id := "KSP.ingest;" + uuid.NewString()
-	p.Requests = append(p.Requests, id)
+	p.Requests, p.Operation = append(p.Requests, id), ""
 	if err := d.Journal.Commit(ctx, p.encode()); err != nil {
 		return transport.Ack{}, fmt.Errorf("journal: %w", err)
 	}
@@ -92,23 +105,35 @@ func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, co
 		}
 		return transport.Ack{}, ofReference(d.Batch, err)
 	}
+	if c.opts.Async {
+		return c.accepted(ctx, d, p, &tables[0], id)
+	}
 	return c.read(ctx, d.Batch, &tables[0], id)
 }
 
 const noExtent = "00000000-0000-0000-0000-000000000000"
 
+// partial is why a batch that was ingested in part is not repeated: the service
+// would skip it by its tag, or double the part.
+const partial = "the command ended with errors and some of its rows are in the table; compare it with the dead letter"
+
 // read judges the command's reply: one row for each extent it made (protocol
 // reference section 8.1). None made means that a tag stopped it, or that the
 // data had no records; the table's extents tell which.
 func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id string) (transport.Ack, error) {
-	made := false
+	made, errs := false, false
 	for i := range t.Rows {
-		if errs := strings.ToLower(t.Text(i, "HasErrors")); errs == "true" || errs == "1" {
-			return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, Code: "HasErrors", RequestID: id,
-				Message: "the command ended with errors and may have ingested"}
-		}
+		flag := strings.ToLower(t.Text(i, "HasErrors"))
+		errs = errs || flag == "true" || flag == "1"
 		extent := t.Text(i, "ExtentId")
 		made = made || extent != "" && extent != noExtent
+	}
+	switch {
+	case made && errs:
+		return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Permanent, Code: statePartial, RequestID: id, Message: partial}
+	case errs:
+		return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, Code: "HasErrors", RequestID: id,
+			Message: "the command ended with errors and names no extent"}
 	}
 	if made {
 		return transport.Ack{State: ingest.Succeeded}, nil
@@ -143,6 +168,11 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 	if err != nil {
 		return "", 0, err
 	}
+	if cuts, err := c.cuts(ctx, d); err != nil {
+		return "", 0, err
+	} else if len(cuts) > 1 {
+		return c.uploadParts(ctx, d, p, resources.Containers, cuts)
+	}
 	container, b, wire, err := c.uploads.Upload(ctx, d, resources.Containers, p.Blob, func(b staging.Blob) error {
 		p.Blob = b
 		if note := p.encode(); !bytes.Equal(note, d.Progress) {
@@ -161,7 +191,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}
 	}
-	return ingestInto(d.Batch, container.Join(b.Blob)), wire, nil
+	return ingestInto(d.Batch, c.opts.Async, container.Join(b.Blob)), wire, nil
 }
 
 // inline is the command that carries the batch's data.

@@ -40,9 +40,9 @@ var errorBodies = []string{"sig=", "authorizationContext"}
 
 // target is a client on a simulator of its own. effects is in the text of the
 // request that makes rows appear.
-func target(t *testing.T, effects string, opts *kustosim.Options, open func(endpoint string) (transport.Transport, error)) *transporttest.Target {
+func target(t *testing.T, effects string, opts *kustosim.Options, open func(sim *kustosim.Sim) (transport.Transport, error)) *transporttest.Target {
 	sim := startSim(t, opts)
-	client, err := open(sim.Endpoint())
+	client, err := open(sim)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +121,8 @@ func TestContractOfCommands(t *testing.T) {
 	for _, hitAsFailed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tag hit fails=%t", hitAsFailed), func(t *testing.T) {
 			transporttest.Run(t, transporttest.Harness{Formats: textFormats, New: func(t *testing.T) *transporttest.Target {
-				return target(t, ".ingest into", &kustosim.Options{TagHitAsFailed: hitAsFailed}, func(endpoint string) (transport.Transport, error) {
-					return NewClient(endpoint, nil, &ClientOptions{TrackInterval: 10 * time.Millisecond})
+				return target(t, ".ingest into", &kustosim.Options{TagHitAsFailed: hitAsFailed}, func(sim *kustosim.Sim) (transport.Transport, error) {
+					return NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond})
 				})
 			}})
 		})
@@ -131,16 +131,16 @@ func TestContractOfCommands(t *testing.T) {
 
 func TestContractOfInline(t *testing.T) {
 	transporttest.Run(t, transporttest.Harness{Formats: textFormats, LargeBytes: 900 << 10, New: func(t *testing.T) *transporttest.Target {
-		return target(t, ".ingest inline", nil, func(endpoint string) (transport.Transport, error) {
-			return NewClient(endpoint, nil, &ClientOptions{Inline: true, TrackInterval: 10 * time.Millisecond})
+		return target(t, ".ingest inline", nil, func(sim *kustosim.Sim) (transport.Transport, error) {
+			return NewClient(sim.Endpoint(), nil, &ClientOptions{Inline: true, TrackInterval: 10 * time.Millisecond})
 		})
 	}})
 }
 
 func TestContractOfStreaming(t *testing.T) {
 	transporttest.Run(t, transporttest.Harness{Formats: textFormats, LargeBytes: 3 << 20, New: func(t *testing.T) *transporttest.Target {
-		return target(t, "/v1/rest/ingest/", nil, func(endpoint string) (transport.Transport, error) {
-			return NewStreamingClient(endpoint, nil, nil)
+		return target(t, "/v1/rest/ingest/", nil, func(sim *kustosim.Sim) (transport.Transport, error) {
+			return NewStreamingClient(sim.Endpoint(), nil, nil)
 		})
 	}})
 }

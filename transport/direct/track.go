@@ -47,6 +47,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 				}
 				break // an endpoint that does not answer is not asked about every batch in turn
 			}
+			c.underWay.ended(p.Batch.ID, seenVerdict(v))
 			if v.State != 0 {
 				verdicts = append(verdicts, v)
 			}
@@ -59,7 +60,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
 	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
 	v, jerr := c.judge(ctx, p, log)
-	if jerr == nil && (v.State.Ingested() || p.Batch.IngestBy() != "") {
+	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || p.Batch.IngestBy() != "") {
 		// Found, whatever else could not be asked; or not among the table's tags,
 		// and a repeat is under the same tag.
 		return v, nil
@@ -67,44 +68,63 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 	return v, errors.Join(err, jerr)
 }
 
-// logged is what the log of commands says of one.
+// States that more than one place looks for.
+const (
+	stateInProgress = "InProgress"
+	stateScheduled  = "Scheduled"
+	statePartial    = "PartiallySucceeded"
+)
+
+// logged is what the log of commands says of one, or the operation that it
+// began.
 type logged struct {
 	state  string
 	reason string
 }
 
-// log asks the log of commands about every command of these batches.
+// log asks about every command of these batches: about the operations of those
+// that are known to have begun one, and in the log of commands about the rest.
+// What was found before an error holds.
 func (c *Client) log(ctx context.Context, db string, list []transport.Pending) (map[string]logged, error) {
+	found := make(map[string]logged)
+	err := c.operations(ctx, db, list, found)
 	var ids []string
 	for _, p := range list {
-		ids = append(ids, decodeProgress(p.Progress).Requests...)
+		for _, id := range decodeProgress(p.Progress).Requests {
+			if found[id].state == "" {
+				ids = append(ids, id)
+			}
+		}
 	}
-	found := make(map[string]logged)
 	for chunk := range slices.Chunk(ids, logAtMost) {
-		t, err := c.ask(ctx, db, showCommands(chunk))
-		if err != nil {
-			return found, err
+		t, askErr := c.ask(ctx, db, showCommands(chunk))
+		if askErr != nil {
+			return found, errors.Join(err, askErr)
 		}
 		for i := range t.Rows {
 			found[t.Text(i, "ClientActivityId")] = logged{t.Text(i, "State"), t.Text(i, "FailureReason")}
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, error) {
 	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 	defer cancel()
-	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command})
+	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command, Role: kusto.RoleTrack})
 	if err != nil {
 		return nil, err
 	}
 	return &tables[0], nil
 }
 
-// tagged reports whether the table has an extent with the batch's tag.
+// tagged reports whether the table has an extent with the batch's tag. A table
+// that does not exist has none: that is the lane's trouble, not everybody's.
 func (c *Client) tagged(ctx context.Context, b *ingest.Batch) (bool, error) {
 	t, err := c.ask(ctx, b.Properties.Database, showTagged(b))
+	if kusto.EntityNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -128,7 +148,13 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 			return v, nil
 		}
 	}
-	if p.Batch.IngestBy() != "" {
+	last, known := log[progress.latest()]
+	switch last.state {
+	case stateInProgress, stateScheduled:
+		v.State = ingest.Accepted
+		return v, nil
+	}
+	if p.Batch.IngestBy() != "" && last.state != statePartial {
 		there, err := c.tagged(ctx, p.Batch)
 		if err != nil {
 			return v, err
@@ -138,16 +164,22 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 			return v, nil
 		}
 	}
-	last, known := log[progress.latest()]
 	if !known {
 		return v, nil
 	}
 	code := kusto.CodeIn(last.reason)
 	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: kusto.Words(last.reason), RequestID: progress.latest()}
 	switch last.state {
+	case "Skipped":
+		v.State = ingest.Skipped
+		return v, nil
+	case statePartial:
+		// A repeat would be skipped by the tag, or double what is there: somebody
+		// has to compare the table with the dead letter.
+		failure.Class, failure.Code = transport.Permanent, last.state
 	case "Throttled":
 		failure.Class = transport.Throttled
-	case "Failed":
+	case "Failed", "BadInput":
 		o := kusto.FailureOutcome(code, "")
 		switch {
 		case code != "" && o.State == ingest.Skipped:
@@ -159,6 +191,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 		if p.Batch.Properties.ByReference {
 			failure.Class = kusto.ReferenceClass(code, failure.Class)
 		}
+	case "Canceled", "Abandoned": // and no extent of it is there
 	default:
 		return v, nil // a state this client does not know is no verdict
 	}

@@ -115,6 +115,19 @@ func (c *Client) Stats() Stats {
 	return c.stats
 }
 
+// Figures are the counters of Stats: streamed, queued, fell_back and
+// possible_duplicates. None before the first batch.
+func (c *Client) Figures() []transport.Figure {
+	s := c.Stats()
+	if s == (Stats{}) {
+		return nil
+	}
+	return []transport.Figure{{Name: "streamed", Value: s.Streamed}, {Name: "queued", Value: s.Queued}, {Name: "fell_back", Value: s.FellBack},
+		{Name: "possible_duplicates", Value: s.PossibleDuplicates}}
+}
+
+var _ transport.Gauged = (*Client)(nil)
+
 // Send makes one attempt: a stream, the queue, or a stream that is refused and
 // then the queue.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {

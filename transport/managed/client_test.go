@@ -52,10 +52,32 @@ func settle(t testing.TB, sim *kustosim.Sim) {
 
 // What the suite sends is exactly-once, so this is the way by the queue.
 func TestContract(t *testing.T) {
-	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, New: func(t *testing.T) *transporttest.Target {
+	suite(t, 5<<20, func(c *Client) transport.Transport { return c }, kustosim.Queue, "")
+}
+
+// streams is the client as one that keeps at-least-once only: what the suite
+// sends then is streamed.
+type streams struct{ *Client }
+
+func (streams) Capabilities() transport.Capabilities { return transport.Capabilities{Blobs: true} }
+
+func (s streams) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	if d.Batch.Guarantee == ingest.ExactlyOnce {
+		return transport.Ack{}, errors.New("these are streams")
+	}
+	return s.Client.Send(ctx, d)
+}
+
+func TestContractOfStreams(t *testing.T) {
+	suite(t, 3<<20, func(c *Client) transport.Transport { return streams{c} }, kustosim.Engine, "/rest/ingest/")
+}
+
+// suite runs the contract; lost is where a reply gets lost.
+func suite(t *testing.T, large int, as func(*Client) transport.Transport, lost kustosim.Host, path string) {
+	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, LargeBytes: large, New: func(t *testing.T) *transporttest.Target {
 		sim, client := open(t)
 		return &transporttest.Target{
-			Transport: client,
+			Transport: as(client),
 			Settle:    func(t testing.TB) { settle(t, sim) },
 			Prepare: func(t testing.TB, p ingest.Properties) {
 				if err := sim.CreateTable(p.Database, p.Table); err != nil {
@@ -86,7 +108,7 @@ func TestContract(t *testing.T) {
 				return uri + ";managed_identity=system"
 			},
 			LoseReply: func(testing.TB) {
-				sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", Times: 1})
+				sim.Fault(lost, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: path, Times: 1})
 			},
 		}
 	}})
@@ -142,7 +164,9 @@ func TestWayOfABatch(t *testing.T) {
 	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
 	c.queueUntil = map[table]time.Time{}
 
-	// A permanent error is no reason to queue.
+	// A permanent error is no reason to queue. The fault is for the stream, so
+	// nothing queued may be left to meet it.
+	settle(t, sim)
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
 	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error

@@ -33,6 +33,7 @@ var layers = []layer{
 	{path: "transport/dir", may: []string{"transport", "ingest", "github.com/klauspost/compress/gzip"}},
 	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},
 	{path: "transport/internal", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
+	{path: "transport/route", may: []string{"transport", "ingest"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
 	{path: "engine", may: []string{"ingest", "batching", "store", "transport", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
@@ -47,7 +48,7 @@ var layers = []layer{
 
 // withoutAzure are the packages that must not reach an Azure type even through
 // what they import.
-var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "engine"}
+var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "engine"}
 
 // pkg is what the go command says of a package.
 type pkg struct {

@@ -110,6 +110,13 @@ func commandClass(e *RESTError, effect Effect) transport.Class {
 	return transport.Permanent
 }
 
+// EntityNotFound reports whether the service said that a table, a database or
+// another entity that a command names does not exist.
+func EntityNotFound(err error) bool {
+	var re *RESTError
+	return errors.As(err, &re) && (re.Status == http.StatusBadRequest || re.Status == http.StatusNotFound) && strings.Contains(re.Type, "EntityNotFound")
+}
+
 // storageClass is what an error reply of Azure Storage means. SAS and account
 // are the cluster's, so nothing here is about the payload but its size; a
 // container or queue that is gone was rotated, and the next resources name

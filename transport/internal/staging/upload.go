@@ -110,6 +110,11 @@ type Blob struct {
 // sent. note is called before each container is tried, with what is then
 // intended; its error ends the upload and is returned as it is.
 func (u *Uploader) Upload(ctx context.Context, d *transport.Delivery, containers []kusto.Resource, last Blob, note func(Blob) error) (kusto.Resource, Blob, int64, error) {
+	return u.UploadAs(ctx, d, Name(d.Batch), containers, last, note)
+}
+
+// UploadAs is Upload of a blob that has another name than the batch's.
+func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name string, containers []kusto.Resource, last Blob, note func(Blob) error) (kusto.Resource, Blob, int64, error) {
 	containers = u.ingestion.Ranking.Order(containers)
 	if c, ok := kusto.Find(containers, last.Host, last.Container); ok {
 		if u.there(ctx, c, last) {
@@ -121,7 +126,7 @@ func (u *Uploader) Upload(ctx context.Context, d *transport.Delivery, containers
 	}
 	var failure error
 	for _, container := range containers[:min(len(containers), MaxContainers)] {
-		b := Blob{Host: container.Host, Container: container.Path, Blob: Name(d.Batch)}
+		b := Blob{Host: container.Host, Container: container.Path, Blob: name}
 		if err := note(b); err != nil {
 			return kusto.Resource{}, Blob{}, 0, err
 		}
@@ -218,9 +223,14 @@ const maxNamePart = 64
 // overwrites with the same content. Its end tells the service format and
 // compression (protocol reference section 4.3); what is before the batch id is
 // for people.
-func Name(b *ingest.Batch) string {
+func Name(b *ingest.Batch) string { return blobName(b, "") }
+
+// PartName is the name of one of several blobs of a batch, from 0 on.
+func PartName(b *ingest.Batch, part int) string { return blobName(b, fmt.Sprintf("-%02d", part)) }
+
+func blobName(b *ingest.Batch, part string) string {
 	p := &b.Properties
-	name := "kustospool__" + nameText(p.Database) + "__" + nameText(p.Table) + "__" + b.ID.String() + p.Format.Extension()
+	name := "kustospool__" + nameText(p.Database) + "__" + nameText(p.Table) + "__" + b.ID.String() + part + p.Format.Extension()
 	switch {
 	case p.Compressed():
 		name += ".gz"

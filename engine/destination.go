@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// What differs by destination. Most transports have one, whose name is empty;
+// a [transport.Router] has several.
+
+// destination names where the batch's next attempt goes, or who is asked
+// about it.
+func (s *Spool) destination(e *store.Entry) string {
+	if s.router == nil {
+		return ""
+	}
+	return s.router.Destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
+}
+
+// capabilitiesOf are those of one destination.
+func (s *Spool) capabilitiesOf(destination string) transport.Capabilities {
+	if s.router == nil {
+		return s.caps
+	}
+	return s.router.CapabilitiesOf(destination)
+}
+
+// capabilities are those of the destination of p's new batches.
+func (s *Spool) capabilities(p *ingest.Properties, g ingest.Guarantee) transport.Capabilities {
+	if s.router == nil {
+		return s.caps
+	}
+	return s.router.CapabilitiesOf(s.router.Destination(p, g, nil))
+}
+
+// capabilitiesBy is capabilities by table, before there is a spool. The zero
+// name stands for tables that nobody names.
+func capabilitiesBy(tr transport.Transport) func(TableName, ingest.Guarantee) transport.Capabilities {
+	router, ok := tr.(transport.Router)
+	if !ok {
+		caps := tr.Capabilities()
+		return func(TableName, ingest.Guarantee) transport.Capabilities { return caps }
+	}
+	return func(t TableName, g ingest.Guarantee) transport.Capabilities {
+		return router.CapabilitiesOf(router.Destination(&ingest.Properties{Database: t.Database, Table: t.Table}, g, nil))
+	}
+}
+
+// kept checks that the guarantee of p's table can be kept where its batches
+// go, and returns the capabilities of that destination. Without a router Open
+// has checked it for all tables.
+func (s *Spool) kept(p *ingest.Properties) (transport.Capabilities, error) {
+	if s.router == nil {
+		return s.caps, nil
+	}
+	o := s.opts.table(TableName{p.Database, p.Table})
+	to := s.router.Destination(p, o.Guarantee, nil)
+	caps := s.router.CapabilitiesOf(to)
+	if o.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce {
+		return caps, fmt.Errorf("%w: table %s of database %s goes by %s", ErrGuarantee, p.Table, p.Database, to)
+	}
+	return caps, nil
+}
+
+// keepsOpen checks that a lane's records that are in no batch can be sent, and
+// as their table wants it.
+func (s *Spool) keepsOpen(lane uint32) error {
+	p := &s.laneByID(lane).properties
+	caps, err := s.kept(p)
+	if err != nil {
+		return err
+	}
+	return canSend(p, caps)
+}
+
+// progressLimit bounds what a transport writes to its journal, in bytes.
+func (s *Spool) progressLimit() int {
+	if s.router == nil {
+		return transport.MaxProgressBytes
+	}
+	return transport.MaxProgressBytes + transport.MaxRouteBytes
+}
+
+// way is what the sender knows of one destination. It is guarded by the
+// sender's lock.
+type way struct {
+	to       string
+	gate     breaker
+	inFlight int
+	failure  *ingest.Failure // what the destination last failed with; nil when well
+}
+
+// wayLocked is the way to a destination, made when it is new.
+func (d *sender) wayLocked(destination string) *way {
+	w := d.ways[destination]
+	if w == nil {
+		w = &way{to: destination, gate: newBreaker(d.s.opts.Senders)}
+		d.ways[destination] = w
+	}
+	return w
+}
+
+// openLocked reports whether an attempt may begin on a way now; pause is how
+// long it is at most until that may change by itself. What is under way may end
+// up awaiting its outcome, so there must be room for that too.
+func (d *sender) openLocked(w *way, now time.Time) (ok bool, pause time.Duration) {
+	n, pause := w.gate.allowed(now)
+	if n == 0 {
+		return false, pause
+	}
+	return w.inFlight < min(n, d.s.tracking.room(w.to)), time.Hour
+}
+
+// anyOpenLocked is openLocked of any way.
+func (d *sender) anyOpenLocked(now time.Time) (ok bool, pause time.Duration) {
+	pause = time.Hour
+	for _, w := range d.ways {
+		open, until := d.openLocked(w, now)
+		ok = ok || open
+		pause = min(pause, until)
+	}
+	return ok, pause
+}
+
+// unhealthyLocked is what a destination last failed with, the latest of all.
+func (d *sender) unhealthyLocked() (latest *ingest.Failure) {
+	for _, w := range d.ways {
+		latest = later(latest, w.failure)
+	}
+	return latest
+}
+
+// later is the later one of two failures; either may be nil.
+func later(a, b *ingest.Failure) *ingest.Failure {
+	if a == nil || b != nil && b.At.After(a.At) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,94 @@
+package kustosim
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`
+// and `.alter table T policy ingestionbatching '{..}'`.
+func (s *Sim) alterTable(db string, m *reader) (*dataset, *kustoError) {
+	name := m.next()
+	switch {
+	case name.kind == wordToken && m.words("policy", "streamingingestion"):
+		return s.alterStreaming(db, name.text, m)
+	case name.kind == wordToken && m.words("policy", "ingestionbatching"):
+		return s.alterBatching(db, name.text, m)
+	}
+	return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
+}
+
+func (s *Sim) alterStreaming(db, name string, m *reader) (*dataset, *kustoError) {
+	var on bool
+	switch value := m.next(); {
+	case value.is("enable"):
+		on = true
+	case value.is("disable"):
+	default:
+		var policy struct{ IsEnabled bool }
+		if value.kind != textToken || json.Unmarshal([]byte(value.text), &policy) != nil {
+			return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
+		}
+		on = policy.IsEnabled
+	}
+	if !s.catalog.setStreaming(db, name, on) {
+		return nil, entityNotFound("Table", name)
+	}
+	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
+		[][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
+}
+
+// batching is when an aggregation of untagged blobs is sealed.
+type batching struct {
+	time  time.Duration
+	items int
+	bytes int64
+}
+
+// alterBatching sets a table's batching policy, within the service's bounds.
+func (s *Sim) alterBatching(db, name string, m *reader) (*dataset, *kustoError) {
+	value := m.next()
+	var policy struct {
+		MaximumBatchingTimeSpan string
+		MaximumNumberOfItems    int
+		MaximumRawDataSizeMB    int
+	}
+	var hours, minutes, seconds int
+	if value.kind != textToken || !m.done() || json.Unmarshal([]byte(value.text), &policy) != nil {
+		return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
+	}
+	if n, err := fmt.Sscanf(policy.MaximumBatchingTimeSpan, "%d:%d:%d", &hours, &minutes, &seconds); n != 3 || err != nil {
+		return nil, badCommand("General_BadRequest", "Syntax error: the policy's time is not understood.")
+	}
+	b := batching{time.Duration(hours*3600+minutes*60+seconds) * time.Second, policy.MaximumNumberOfItems, int64(policy.MaximumRawDataSizeMB) << 20}
+	if b.time < 10*time.Second || b.time > 30*time.Minute || b.items < 1 || b.items > 25_000 || policy.MaximumRawDataSizeMB < 100 || policy.MaximumRawDataSizeMB > 4096 {
+		return nil, badCommand("BadRequest_InvalidPolicy", "The policy's values are out of range.")
+	}
+	if !s.catalog.setBatching(db, name, &b) {
+		return nil, entityNotFound("Table", name)
+	}
+	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
+		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.text}}}, nil
+}
+
+func (c *catalog) setBatching(db, name string, b *batching) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return false
+	}
+	t.batching = b
+	return true
+}
+
+// batching is the table's policy, or the simulator's own numbers.
+func (g *ingestor) batching(db, name string) batching {
+	g.catalog.mu.Lock()
+	defer g.catalog.mu.Unlock()
+	if t := g.catalog.mu.databases[db][name]; t != nil && t.batching != nil {
+		return *t.batching
+	}
+	return batching{g.opts.BatchTime, g.opts.BatchItems, g.opts.BatchBytes}
+}

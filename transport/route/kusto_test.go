@@ -1,0 +1,137 @@
+package route
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/internal/kustosim"
+	"kustospool/transport"
+	"kustospool/transport/direct"
+	"kustospool/transport/queued"
+	"kustospool/transport/transporttest"
+)
+
+// The contract over the real transports: the suite's own database by the one,
+// the others by the other.
+func TestContractOverKusto(t *testing.T) {
+	for by, lost := range map[string]struct {
+		host    kustosim.Host
+		request kustosim.Fault
+		others  string
+	}{
+		"direct": {kustosim.Engine, kustosim.Fault{PathContains: ".ingest async"}, "queued"},
+		"queued": {kustosim.Queue, kustosim.Fault{Method: "POST"}, "direct"},
+	} {
+		t.Run(by, func(t *testing.T) {
+			lost.request.Kind, lost.request.Times = kustosim.DropReply, 1
+			overKusto(t, by, lost.others, func(sim *kustosim.Sim) { sim.Fault(lost.host, lost.request) })
+		})
+	}
+}
+
+// overKusto runs the suite; lose loses the reply after which rows appear.
+func overKusto(t *testing.T, by, others string, lose func(*kustosim.Sim)) {
+	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, New: func(t *testing.T) *transporttest.Target {
+		sim, err := kustosim.Start(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands, err := direct.NewClient(sim.Endpoint(), nil, &direct.ClientOptions{Async: true, TrackInterval: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		queue, err := queued.NewClient(sim.Endpoint(), nil, &queued.ClientOptions{TrackInterval: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := New(Options{Transports: map[string]transport.Transport{"direct": commands, "queued": queue}, Default: others,
+			Databases: map[string]string{"Telemetry": by}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close(); sim.Close() })
+		return &transporttest.Target{
+			Transport: r,
+			Settle: func(t testing.TB) {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				if err := sim.Wait(ctx, func() bool {
+					s := sim.Stats()
+					return sim.CommandsUnderWay() == 0 && s.ReportsWritten >= s.MessagesPosted
+				}); err != nil {
+					t.Fatalf("the simulator does not settle: %v", err)
+				}
+			},
+			Prepare: func(t testing.TB, p ingest.Properties) {
+				if err := sim.CreateTable(p.Database, p.Table); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Rows: func(_ testing.TB, p ingest.Properties) []string {
+				var out []string
+				for _, row := range sim.Rows(p.Database, p.Table) {
+					var csv struct{ C0, C1, C2 *string }
+					if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
+						out = append(out, fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2))
+						continue
+					}
+					out = append(out, string(row))
+				}
+				return out
+			},
+			Secrets: []string{"sig=", "authorizationContext"},
+			PutBlob: func(t testing.TB, extension string, data []byte) string {
+				uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return uri + ";impersonate"
+			},
+			LoseReply: func(testing.TB) { lose(sim) },
+			Refuse: map[transport.Class]func(testing.TB){
+				transport.Held: func(testing.TB) {
+					sim.IngestFault("Telemetry", "Events", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_TableNotExist", Times: 1})
+				},
+			},
+		}
+	}})
+}
+
+// A repeat by the other transport is skipped by the tag that both put on: what
+// makes a move safe for exactly-once tables even where a progress is lost.
+func TestBothWaysHaveOneTag(t *testing.T) {
+	sim, err := kustosim.Start(&kustosim.Options{AutoCreate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	commands, err := direct.NewClient(sim.Endpoint(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer commands.Close()
+	queue, err := queued.NewClient(sim.Endpoint(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer queue.Close()
+	for _, tr := range []transport.Transport{commands, queue, commands} {
+		if _, err := tr.Send(t.Context(), &transport.Delivery{Batch: batch(ingest.ExactlyOnce), Attempt: 1,
+			Payload: transporttest.Bytes([]byte("{}")), Journal: &transporttest.Journal{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := sim.Wait(ctx, func() bool { return sim.Stats().SkippedByTag == 2 }); err != nil {
+		t.Fatal(err)
+	}
+	if n := sim.Count("D", "T"); n != 1 || !strings.Contains(sim.Extents("D", "T")[0].Tags[0], batch(ingest.ExactlyOnce).ID.String()) {
+		t.Errorf("%d rows, %v", n, sim.Extents("D", "T"))
+	}
+}
