@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -106,7 +107,10 @@ func FuzzRow(f *testing.F) {
 		if e.Batch.Last < e.Batch.First || e.Batch.Records() < 1 || !e.State.Valid() {
 			t.Fatalf("%+v", e)
 		}
-		pack(rowOf(e))
+		again, err := decodeRow(fuzzSpool, key, pack(rowOf(e)), props)
+		if err != nil || !reflect.DeepEqual(again, e) {
+			t.Fatalf("%+v, then %+v, %v", e, again, err)
+		}
 		value[0] ^= 1
 		if _, err := decodeRow(fuzzSpool, key, value, props); err == nil {
 			t.Fatal("a wrong checksum went unnoticed")

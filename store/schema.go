@@ -99,8 +99,14 @@ func timeKey(t time.Time, tail []byte) []byte {
 
 var errRow = errors.New("row checksum mismatch")
 
-// pack is the stored form of a row: CRC32C, then JSON.
+// pack is the stored form of a row: CRC32C, then its binary form, if it has
+// one, or JSON.
 func pack(v any) []byte {
+	if row, ok := v.(compactRow); ok {
+		p := row.appendTo(make([]byte, 4, 128))
+		binary.BigEndian.PutUint32(p, crcOf(p[4:]))
+		return p
+	}
 	body, err := json.Marshal(v)
 	if err != nil {
 		// Stored rows are plain structs of numbers, strings and times in range.
@@ -115,6 +121,9 @@ func crcOf(p []byte) uint32 { return crc32.Checksum(p, crcTable) }
 func unpack(p []byte, v any) error {
 	if len(p) < 4 || binary.BigEndian.Uint32(p) != crcOf(p[4:]) {
 		return errRow
+	}
+	if row, ok := v.(compactRow); ok {
+		return row.parse(p[4:])
 	}
 	return json.Unmarshal(p[4:], v)
 }
@@ -168,11 +177,11 @@ type laneSnapshot struct {
 
 // segmentRow is a rotated segment.
 type segmentRow struct {
-	Size  int64           `json:"size"`
-	Txid  uint64          `json:"txid"`
-	Lanes map[uint32]span `json:"lanes"`
-	Keys  bool            `json:"keys,omitempty"` // holds keys that are not in the manifest yet
-	Lost  bool            `json:"lost,omitempty"` // the file is gone, and that was counted
+	Size  int64
+	Txid  uint64
+	Lanes map[uint32]span
+	Keys  bool // holds keys that are not in the manifest yet
+	Lost  bool // the file is gone, and that was counted
 }
 
 // objectRow is an object that a frame in a listed segment refers to.
@@ -185,21 +194,21 @@ type objectRow struct {
 // batchRow is a batch in the ledger or the history. What the key, the lane
 // and the spool's identity tell is left out.
 type batchRow struct {
-	Last       uint64           `json:"last"`
-	Raw        int64            `json:"raw"`
-	Guarantee  ingest.Guarantee `json:"guarantee"`
-	Confirm    ingest.Confirm   `json:"confirm"`
-	SealedAt   time.Time        `json:"sealedAt"`
-	State      ingest.State     `json:"state"`
-	Attempts   int              `json:"attempts,omitempty"`
-	Unresolved int              `json:"unresolved,omitempty"`
-	Duplicates int64            `json:"duplicates,omitempty"`
-	Committed  bool             `json:"committed,omitempty"`
-	Progress   []byte           `json:"progress,omitempty"`
-	Next       time.Time        `json:"next,omitzero"`
-	Failure    *ingest.Failure  `json:"failure,omitempty"`
-	Wire       int64            `json:"wire,omitempty"`
-	Updated    time.Time        `json:"updated"`
+	Last       uint64
+	Raw        int64
+	Guarantee  ingest.Guarantee
+	Confirm    ingest.Confirm
+	SealedAt   time.Time
+	State      ingest.State
+	Attempts   int
+	Unresolved int
+	Duplicates int64
+	Committed  bool
+	Progress   []byte
+	Next       time.Time
+	Failure    *ingest.Failure
+	Wire       int64
+	Updated    time.Time
 }
 
 func rowOf(e *Entry) *batchRow {
