@@ -172,6 +172,7 @@ func (k *keeper) compact(seg *segment) (err error) {
 	s.mu.Unlock()
 	s.disk.measure(seg.path)
 	s.disk.reclaimed()
+	s.relist(seg)
 	return nil
 }
 

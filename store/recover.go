@@ -33,12 +33,14 @@ type recovery struct {
 	tally   tally           // of what it holds
 	ends    map[uint32]laneSurvey
 	listing []*segment // rotated, not in the manifest yet
+	files   map[uint64]string // the segment files there are
+	sizes   map[uint64]int64  // of those listed, as the manifest knows them
 	objects map[objectID]objectRow
 	settled []objectID // in the manifest, and to be forgotten
 }
 
 func (s *Store) restore() error {
-	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
+	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}, sizes: map[uint64]int64{}, objects: map[objectID]objectRow{}}
 	for _, sub := range []string{segmentsName, objectsName, deadName, quarantined} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			return err
@@ -79,6 +81,7 @@ func (r *recovery) adopt(b *books) {
 	}
 	r.objects = b.objects
 	for no, row := range b.segments {
+		r.sizes[no] = row.Size
 		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, floor: row.Txid, lost: row.Lost, repaired: row.Lost}
 		if seg.lanes == nil {
 			seg.lanes = map[uint32]span{}
@@ -87,23 +90,16 @@ func (r *recovery) adopt(b *books) {
 	}
 }
 
-// listedSegments: a rotated segment whose file is gone, or shorter than it
-// was, is noticed now and counted once; its records are told as damaged when
-// they are read. Its pages are looked at when it is first read.
+// listedSegments: a rotated segment whose file is gone is noticed now and
+// counted once; its records are told as damaged when they are read. A file is
+// looked at when it is first read: there are as many as the backlog is large.
 func (r *recovery) listedSegments() error {
 	s := r.s
+	r.files = segmentFiles(s.dir)
 	for _, seg := range s.segments {
-		info, err := os.Stat(seg.path)
-		switch {
-		case err == nil && info.Size() > 0:
+		if path, ok := r.files[seg.no]; ok {
+			s.disk.set(path, r.sizes[seg.no])
 			continue
-		case err != nil && !errors.Is(err, os.ErrNotExist):
-			return err
-		case err == nil:
-			// bbolt would take an empty file for a new one.
-			if _, err := quarantine(s.dir, seg.path); err != nil {
-				return err
-			}
 		}
 		if seg.lost {
 			continue
@@ -122,7 +118,7 @@ func (r *recovery) listedSegments() error {
 // were rotated and not listed yet. One that was not activated was prepared.
 func (r *recovery) newSegments() error {
 	s := r.s
-	files := segmentFiles(s.dir)
+	files := r.files
 	s.shelf.next = s.manifest.state.Rotated + 1
 	var fresh []uint64
 	for no, path := range files {
@@ -381,8 +377,24 @@ func (r *recovery) undoneDeadLetters() error {
 	return nil
 }
 
-// account measures all files.
-func (r *recovery) account() error { return r.s.disk.scan(r.s.dir) }
+// account measures all files that are not accounted for.
+func (r *recovery) account() error {
+	s := r.s
+	for no, path := range r.files {
+		if seg := s.segments[no]; seg == nil || !seg.listed {
+			s.disk.measure(path)
+		}
+	}
+	for _, sub := range []string{objectsName, deadName, quarantined} {
+		if err := s.disk.scan(filepath.Join(s.dir, sub)); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{lockName, ballastName, manifestName} {
+		s.disk.measure(filepath.Join(s.dir, name))
+	}
+	return nil
+}
 
 // activeSegment opens the active segment, or activates a new one.
 func (r *recovery) activeSegment() error {

@@ -289,8 +289,15 @@ func (s *Store) repair(seg *segment, met error) (again bool, err error) {
 	s.mu.Lock()
 	seg.repaired, seg.lost, seg.txid = true, !survived, 0
 	s.mu.Unlock()
+	_, _ = s.manifest.post(func(g *group) error { g.counters.Damaged++; return nil })
+	s.relist(seg)
+	return true, nil
+}
+
+// relist brings a segment's row up to a file that was exchanged. It does not
+// wait: until then the row has another size, and no claim that does not hold.
+func (s *Store) relist(seg *segment) {
 	_, _ = s.manifest.post(func(g *group) error {
-		g.counters.Damaged++
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		if seg.listed && !seg.leaving {
@@ -299,5 +306,4 @@ func (s *Store) repair(seg *segment, met error) (again bool, err error) {
 		}
 		return nil
 	})
-	return true, nil
 }

@@ -9,13 +9,14 @@ import (
 	"kustospool/store"
 )
 
-// backlogBatch is the raw size of the batches that a backlog is sealed in.
-const backlogBatch = 8 << 20
+// drainBatch is the raw size of the batches that a backlog to be drained is
+// sealed in: enough of them for all processors.
+const drainBatch = 8 << 20
 
 // fillBacklog puts about size bytes of telemetry into a spool at dir, sealed
-// in batches, and gives their rows. Nothing is fsynced on the way: how fast
+// in batches of a raw size, and gives their rows. Nothing is fsynced on the way: how fast
 // records come in is not what is measured with it.
-func fillBacklog(ctx context.Context, dir string, size int64) (batches []store.Entry, err error) {
+func fillBacklog(ctx context.Context, dir string, size, batch int64) (batches []store.Entry, err error) {
 	var open, done []store.Seal
 	s, err := store.Open(dir, &store.Options{MaxBytes: 1 << 40, NoSync: true, Committed: func(frames []store.Frame) {
 		for _, f := range frames {
@@ -23,7 +24,7 @@ func fillBacklog(ctx context.Context, dir string, size int64) (batches []store.E
 				open = append(open, store.Seal{Lane: f.Lane, First: f.First, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmIngested})
 			}
 			open[0].Last = f.Last
-			if open[0].Bytes += f.Bytes; open[0].Bytes >= backlogBatch {
+			if open[0].Bytes += f.Bytes; open[0].Bytes >= batch {
 				done, open = append(done, open[0]), open[:0]
 			}
 		}

@@ -104,7 +104,7 @@ func TestRun_DrainReadsTheWholeBacklog(t *testing.T) {
 	if err := errors.Join(os.Mkdir(spool, 0o700), os.Mkdir(plain, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	batches, err := fillBacklog(t.Context(), spool, backlogBatch+1)
+	batches, err := fillBacklog(t.Context(), spool, drainBatch+1, drainBatch)
 	if err != nil || len(batches) != 2 {
 		t.Fatalf("%d batches, %v; want 2", len(batches), err)
 	}
@@ -112,7 +112,7 @@ func TestRun_DrainReadsTheWholeBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := drainSpool(spool, batches)
-	if err != nil || a <= backlogBatch {
+	if err != nil || a <= drainBatch {
 		t.Fatalf("%d bytes drained from the spool, %v", a, err)
 	}
 	if b, err := drainPlain(plain, len(batches)); b != a || err != nil {

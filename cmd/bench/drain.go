@@ -52,7 +52,7 @@ func measureDrain(ctx context.Context, dir string, backlog int64, count int, std
 	if err := errors.Join(os.Mkdir(spool, 0o700), os.Mkdir(plain, 0o700)); err != nil {
 		return err
 	}
-	batches, err := fillBacklog(ctx, spool, backlog)
+	batches, err := fillBacklog(ctx, spool, backlog, drainBatch)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"kustospool/batching"
 	"kustospool/cmd/bench/internal/load"
 	"kustospool/engine"
 )
@@ -42,7 +43,7 @@ func measureRecover(ctx context.Context, dir string, backlog int64, count int, s
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dirs[i])) }()
-		if _, err := fillBacklog(ctx, dirs[i], size); err != nil {
+		if _, err := fillBacklog(ctx, dirs[i], size, batching.DefaultMaxBytes); err != nil {
 			return err
 		}
 	}
