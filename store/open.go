@@ -110,10 +110,15 @@ func claimDir(dir string) error {
 // segmentFiles finds the segment files by number.
 func segmentFiles(dir string) map[uint64]string {
 	found := map[uint64]string{}
-	entries, _ := os.ReadDir(filepath.Join(dir, segmentsName))
+	f, err := os.Open(filepath.Join(dir, segmentsName))
+	if err != nil {
+		return found
+	}
+	defer f.Close()
+	entries, _ := f.ReadDir(-1) // os.ReadDir would sort them
 	for _, e := range entries {
 		if no, ok := segmentNumber(e.Name()); ok && e.Type().IsRegular() {
-			found[no] = filepath.Join(dir, segmentsName, e.Name())
+			found[no] = segmentPath(dir, no)
 		}
 	}
 	return found
@@ -124,18 +129,23 @@ func segmentFiles(dir string) map[uint64]string {
 func sweep(dir string) error {
 	for _, sub := range []string{".", segmentsName, objectsName, deadName, quarantined} {
 		folder := filepath.Join(dir, sub)
-		entries, err := os.ReadDir(folder)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		names, err := namesIn(folder)
+		if err != nil {
 			return err
 		}
-		for _, e := range entries {
-			path := filepath.Join(folder, e.Name())
-			switch {
-			case e.IsDir():
-			case strings.HasSuffix(e.Name(), tempSuffix):
-				err = os.Remove(path)
-			case sub == segmentsName && strings.HasSuffix(e.Name(), salvageSuffix):
+		for _, name := range names {
+			temporary, exchange := strings.HasSuffix(name, tempSuffix), sub == segmentsName && strings.HasSuffix(name, salvageSuffix)
+			if !temporary && !exchange {
+				continue
+			}
+			path := filepath.Join(folder, name)
+			if info, err := os.Lstat(path); err == nil && info.IsDir() {
+				continue // not one of ours
+			}
+			if exchange {
 				err = finishSalvage(path)
+			} else {
+				err = os.Remove(path)
 			}
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
@@ -143,6 +153,19 @@ func sweep(dir string) error {
 		}
 	}
 	return nil
+}
+
+// namesIn lists a folder in no order, and one that is missing as empty.
+func namesIn(folder string) ([]string, error) {
+	f, err := os.Open(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
 }
 
 // finishSalvage deals with the new file of a salvage that was cut off: while
