@@ -56,21 +56,44 @@ func (c *coldFile) frame(root uint64, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// newCold takes bbolt's advice about the mapping of tx's file back. The mapping
-// is found by a value that lies in it.
-func newCold(tx *bolt.Tx, file *os.File, size int64) *coldFile {
-	info := tx.DB().Info()
-	c := &coldFile{file: file, pageSize: int64(info.PageSize)}
-	inside := tx.Bucket(bktMeta).Get(keyIdentity)
-	if len(inside) == 0 {
-		return c
-	}
-	first := unsafe.Pointer(&inside[0])
-	if offset := int64(uintptr(first) - info.Data); offset >= 0 && offset < size {
-		c.mapping = unsafe.Slice((*byte)(unsafe.Add(first, -offset)), size)
+// newCold takes bbolt's advice about the mapping of tx's file back.
+func newCold(tx *bolt.Tx, file *os.File) *coldFile {
+	c := &coldFile{file: file, pageSize: int64(tx.DB().Info().PageSize)}
+	if c.mapping = mapped(tx, 0, tx.Size()); c.mapping != nil {
 		_ = adviseSequential(c.mapping)
 	}
 	return c
+}
+
+// mapped gives a part of the mapping of tx's file, found by a key that lies in
+// it; nil where there is none. It must be called under guard.
+func mapped(tx *bolt.Tx, from, size int64) []byte {
+	inside, _ := tx.Cursor().First()
+	if len(inside) == 0 || from < 0 || from+size > tx.Size() {
+		return nil
+	}
+	first := unsafe.Pointer(&inside[0])
+	offset := int64(uintptr(first) - tx.DB().Info().Data)
+	if offset < 0 || offset >= tx.Size() {
+		return nil // in memory: this transaction writes, and has changed its page
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(first, from-offset)), size)
+}
+
+// leafAt reports whether a page is a leaf, which is all that a frame's own bucket
+// has: bbolt would follow a branch there wherever it leads, in a circle as well.
+// It must be called under guard.
+func leafAt(tx *bolt.Tx, root uint64) bool {
+	header := mapped(tx, int64(root)*int64(tx.DB().Info().PageSize), pageHeaderLen)
+	return header != nil && native.Uint64(header) == root && native.Uint16(header[8:]) == flagLeaf
+}
+
+// nestedFrame is the value of a frame's own bucket; nil where there is none.
+func nestedFrame(tx *bolt.Tx, b *bolt.Bucket) []byte {
+	if b == nil || b.Root() != 0 && !leafAt(tx, uint64(b.Root())) {
+		return nil
+	}
+	return b.Get(keyFrame)
 }
 
 // warm reads a file front to back, so that it is in the page cache, for those

@@ -214,10 +214,13 @@ func openCold(seg *segment, spool ingest.SpoolID, opts *Options) (*bolt.DB, *col
 		if txid := uint64(tx.ID()); txid < seg.floor {
 			return fmt.Errorf("%w: the file is at transaction %d and was at %d", errDamaged, txid, seg.floor)
 		}
+		if err := checkWays(tx, file, found.meta, segmentBuckets...); err != nil {
+			return err
+		}
 		if err := checkSegment(tx, spool, seg.no); err != nil {
 			return err
 		}
-		cold = newCold(tx, file, found.size)
+		cold = newCold(tx, file)
 		return nil
 	})
 	if err != nil {

@@ -221,13 +221,16 @@ func (r *recovery) loadManifest() error {
 	if err != nil {
 		return err
 	}
-	db, err := openBolt(s.manifest.path, s.opts.manifestDB())
+	db, file, err := openBoltFile(s.manifest.path, s.opts.manifestDB())
 	if err != nil {
 		return err
 	}
 	db.AllocSize = manifestGrowth
 	b := newBooks()
 	err = viewDB(db, func(tx *bolt.Tx) error {
+		if err := checkWays(tx, file, found.meta, manifestBuckets...); err != nil {
+			return err
+		}
 		var version uint32
 		if b.id, version, err = manifestHead(tx); err != nil {
 			return err

@@ -32,7 +32,7 @@ type recovery struct {
 	known   map[uint32]bool // lanes with a snapshot in it
 	tally   tally           // of what it holds
 	ends    map[uint32]laneSurvey
-	listing []*segment // rotated, not in the manifest yet
+	listing []*segment        // rotated, not in the manifest yet
 	files   map[uint64]string // the segment files there are
 	sizes   map[uint64]int64  // of those listed, as the manifest knows them
 	objects map[objectID]objectRow

@@ -139,7 +139,7 @@ func salvage(dir, path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 			}
 		}
 	}
-	keys := func(tx *bolt.Tx, holds *tally) error { return salvageKeys(path, tx.Bucket(bktKeys), holds, opts) }
+	keys := func(tx *bolt.Tx, holds *tally) error { return salvageKeys(path, tx.Bucket(bktKeys), holds) }
 	if err := writeSegment(fresh, spool, no, snaps, frames, keys, opts); err != nil {
 		return false, err
 	}
@@ -219,31 +219,31 @@ func writeSegment(path string, spool ingest.SpoolID, no uint64, snaps map[uint32
 }
 
 // salvageKeys copies the keys of a damaged segment, up to the first page that
-// cannot be read. Only writing them can fail.
-func salvageKeys(path string, to *bolt.Bucket, holds *tally, opts *Options) (err error) {
-	if _, perr := preflight(path); perr != nil {
+// is not what it should be. Only writing them can fail.
+func salvageKeys(path string, to *bolt.Bucket, holds *tally) error {
+	f, err := os.Open(path)
+	if err != nil {
 		return nil
 	}
-	db, oerr := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
-	if oerr != nil {
+	defer f.Close()
+	found, err := preflight(path)
+	if err != nil {
 		return nil
 	}
-	defer db.Close()
-	_ = viewDB(db, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bktKeys)
-		if b == nil {
-			return nil
+	keys := map[keyHash][]byte{}
+	walk := pageWalk{f: f, m: found.meta, entry: func(buckets [][]byte, k, v []byte) {
+		if len(buckets) == 1 && string(buckets[0]) == string(bktKeys) && len(k) == len(keyHash{}) && len(v) == keyValueLen {
+			keys[keyHash(k)] = slices.Clone(v)
 		}
-		return b.ForEach(func(k, v []byte) error {
-			// Of damaged pages the way may lead to one twice.
-			if len(k) == len(keyHash{}) && len(v) == keyValueLen && to.Get(k) == nil {
-				holds.add(ofKey, k, v)
-				err = to.Put(k, append([]byte(nil), v...))
-			}
+	}}
+	_ = walk.run()
+	for k, v := range keys {
+		holds.add(ofKey, k[:], v)
+		if err := to.Put(k[:], v); err != nil {
 			return err
-		})
-	})
-	return err
+		}
+	}
+	return nil
 }
 
 // errRepair is met by readers of a segment whose file is being exchanged.

@@ -52,6 +52,9 @@ var (
 
 var manifestBuckets = [][]byte{bktMeta, bktLanes, bktMarks, bktSegments, bktBatches, bktHistory, bktByTime, bktKeys, bktKeyTimes, bktObjects}
 
+// segmentBuckets are those of a segment beside its frames.
+var segmentBuckets = [][]byte{bktMeta, bktLanes, bktKeys, bktSheaves}
+
 // A segment has bktMeta, bktLanes (lane -> laneSnapshot, packed), bktKeys and,
 // beside these in the root bucket, framePrefix+lane+first -> frame. A large
 // frame stands alone in a nested bucket under its key, as the value of

@@ -262,10 +262,7 @@ func alone(tx *bolt.Tx, lane uint32, from uint64) frameSource {
 		return slot{
 			first: first,
 			value: func() []byte {
-				if nested := tx.Bucket(key); nested != nil {
-					return nested.Get(keyFrame)
-				}
-				return nil
+				return nestedFrame(tx, tx.Bucket(key))
 			},
 			page: func() uint64 {
 				if nested := tx.Bucket(key); nested != nil {

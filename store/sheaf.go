@@ -187,20 +187,17 @@ func (s *sheaf) slot(i int) slot {
 // guard: they panic when a sheaf is damaged, because the way to other lanes'
 // frames is broken then, as it is with a damaged page.
 type sheaves struct {
+	tx     *bolt.Tx
 	spool  []byte
 	bucket *bolt.Bucket // nil: there are none
 }
 
 func openSheaves(tx *bolt.Tx) *sheaves {
-	return &sheaves{spool: tx.Bucket(bktMeta).Get(keyIdentity), bucket: tx.Bucket(bktSheaves)}
+	return &sheaves{tx: tx, spool: tx.Bucket(bktMeta).Get(keyIdentity), bucket: tx.Bucket(bktSheaves)}
 }
 
 func (r *sheaves) open(key []byte) *sheaf {
-	var value []byte
-	if nested := r.bucket.Bucket(key); nested != nil {
-		value = nested.Get(keyFrame)
-	}
-	s, err := parseSheaf(r.spool, value)
+	s, err := parseSheaf(r.spool, nestedFrame(r.tx, r.bucket.Bucket(key)))
 	if err != nil {
 		panic(err)
 	}

@@ -46,14 +46,17 @@ func surveySegment(path string, opts *Options, deep bool) (*survey, error) {
 	if deep {
 		warm(path)
 	}
-	db, err := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
+	db, file, err := openBoltFile(path, &bolt.Options{ReadOnly: true, Timeout: opts.LockTimeout, NoStatistics: true})
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
 	sv := &survey{suspect: found.suspect, size: found.size, snaps: map[uint32]laneSnapshot{}, lanes: map[uint32]laneSurvey{}, objects: map[objectID]objectRow{}}
 	if err := viewDB(db, func(tx *bolt.Tx) error {
-		_ = newCold(tx, nil, found.size) // for its advice
+		if err := checkWays(tx, file, found.meta, segmentBuckets...); err != nil {
+			return err
+		}
+		_ = newCold(tx, nil) // for its advice
 		return sv.read(tx, deep)
 	}); err != nil {
 		return nil, err
