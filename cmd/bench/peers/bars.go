@@ -32,6 +32,9 @@ var claims = slices.Concat([]claim{
 	{"of the limit, one fdatasync a group", ours, "append1", []int{1, 16}, nil, 0.45},
 	{"of the limit, one fdatasync a group", ours, "append1", []int{64}, nil, 0.6},
 	{"of the limit, one fdatasync a group", ours, "append1", []int{256, 1024}, nil, 0.8},
+	// What is lost to what the store does beside keeping bytes: checksums, tables,
+	// rotation, quota, the tally. bbolt itself is the limit of the rest.
+	{"of bare bbolt, one fdatasync a group", "kustospool-store", "bbolt1", []int{1, 16, 64, 256, 1024}, nil, 0.9},
 	// Calls are compared, and a call of the one is a hundred records: forty
 	// times the records a second.
 	{"IngestAll of 100, calls", "kustospool-all100", ours, []int{1}, nil, 0.4},

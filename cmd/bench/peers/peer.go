@@ -26,7 +26,7 @@ type engine struct {
 }
 
 // engines are all there are, in the order of the tables.
-var engines = slices.Concat(kustospoolEngines, floorEngines, otelEngines, walEngines, databaseEngines, natsEngines)
+var engines = slices.Concat(kustospoolEngines, floorEngines, bboltEngines, otelEngines, walEngines, databaseEngines, natsEngines)
 
 // choose finds engines by their names, with commas between. A name may end in
 // * for all that begin so.
