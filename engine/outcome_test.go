@@ -271,6 +271,47 @@ func TestLostRequestIsSentAgainAfterTheGrace(t *testing.T) {
 	})
 }
 
+// halfAsked can never be asked about all tables.
+type halfAsked struct {
+	transport.Transport
+	answers bool // and says of all but the table Closed that they were asked about
+}
+
+func (h *halfAsked) Cadence() (time.Duration, int) { return 5 * time.Second, 64 }
+
+func (h *halfAsked) Track(_ context.Context, pending []transport.Pending) (verdicts []transport.Verdict, err error) {
+	for _, p := range pending {
+		if h.answers && p.Batch.Properties.Table != "Closed" {
+			verdicts = append(verdicts, transport.Verdict{Batch: p.Batch.ID})
+		}
+	}
+	return verdicts, &transport.Error{Op: "track", Class: transport.Unauthorized, Message: "not the table Closed"}
+}
+
+// A table that nobody may ask about does not keep a lost batch of another from
+// being sent again. Without the word that it was asked about, that one waits.
+func TestATableThatCannotBeAskedAbout(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := transporttest.NewFake()
+			fake.Script(transporttest.Step{LoseRequest: true}, transporttest.Step{LoseRequest: true})
+			o := soon()
+			o.RetryMin, o.RetryMax = time.Second, time.Minute
+			s := open(t, t.TempDir(), &halfAsked{Transport: fake, answers: answers}, o)
+			closed := telemetry
+			closed.Table = "Closed"
+			waits, goes := put(t, s, closed, row(1))[0], put(t, s, telemetry, row(2))[0]
+			time.Sleep(time.Hour)
+			state(t, s, waits, ingest.Unknown)
+			if answers {
+				state(t, s, goes, ingest.Succeeded)
+			} else {
+				state(t, s, goes, ingest.Unknown)
+			}
+		})
+	}
+}
+
 func TestAVerdictThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := transporttest.NewFake()

@@ -236,7 +236,11 @@ func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
 	verdicts, err := t.s.tracker.Track(askCtx, pending)
+	answered := make(map[ingest.BatchID]bool)
 	for _, v := range verdicts {
+		if answered[v.Batch] = true; v.State == 0 {
+			continue
+		}
 		if applyErr := t.s.apply(context.WithoutCancel(ctx), v); applyErr != nil {
 			t.s.log.Error("cannot record an outcome; it is asked for again", "batch", v.Batch, "err", applyErr)
 		}
@@ -246,14 +250,14 @@ func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	defer signal(t.wake)
 	q := t.inquiryLocked(to)
 	q.underWay = false
+	for _, id := range ids { // what of them could be asked about does not wait for the rest
+		if w := t.batches[id]; w != nil && (err == nil || answered[id]) {
+			w.asked = true
+		}
+	}
 	switch {
 	case err == nil:
 		q.failures, q.failure = 0, nil
-		for _, id := range ids {
-			if w := t.batches[id]; w != nil {
-				w.asked = true
-			}
-		}
 	case ctx.Err() == nil:
 		if q.failure == nil {
 			t.s.log.Warn("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)

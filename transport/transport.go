@@ -97,8 +97,10 @@ type Ack struct {
 type Tracker interface {
 	// Track asks for the outcome of batches that are Accepted or Unknown. It
 	// returns a Verdict for each batch of which something can be said now, in
-	// any order, and leaves the others out. The error is for a failure to ask
-	// at all, and does not void the verdicts beside it.
+	// any order, and leaves the others out. The error is for a failure to ask,
+	// and does not void the verdicts beside it: where only some batches could
+	// not be asked about, those that could and of which nothing can be said
+	// have a Verdict without a State, so that they do not wait for the others.
 	Track(ctx context.Context, pending []Pending) ([]Verdict, error)
 	// Cadence is how long the engine should wait between two questions about
 	// the same batch, and how many batches it may ask about in one call.
@@ -115,7 +117,8 @@ type Pending struct {
 type Verdict struct {
 	Batch ingest.BatchID
 	// State is Succeeded, Skipped, Accepted (it has the batch; no outcome yet:
-	// this resolves an Unknown), or DeadLettered when it failed; Failure then
+	// this resolves an Unknown), 0 (it was asked, and says nothing; of use
+	// beside an error only), or DeadLettered when it failed; Failure then
 	// says how, and its Class what the engine does: Malformed splits,
 	// Permanent dead-letters, all others send the batch again in time.
 	State   ingest.State

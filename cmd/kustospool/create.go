@@ -47,6 +47,9 @@ func (s *sendSettings) creation(t target, sources []input.Source, blobs *blobInp
 		}
 		c.mapping.Kind = kind
 	}
+	if err := c.mapping.Validate(); err != nil { // before the table is created
+		return c, usagef("--create-mapping: %w", err)
+	}
 	return c, nil
 }
 

@@ -73,12 +73,13 @@ func TestSend_CreateRefused(t *testing.T) {
 		code int
 		says string
 	}{
-		"refused":     {[]string{"--to", sim.Endpoint(), "--create-table", "a:int"}, exitFailed, "User of the database"},
-		"database":    {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a"}]`, "--mapping-reference", "m"}, exitFailed, "'T' could not be found"},
-		"type":        {[]string{"--to", sim.Endpoint(), "--create-table", "a:varchar"}, exitUsage, "varchar"},
-		"mapping":     {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},
-		"no mapping":  {[]string{"--to", sim.Endpoint(), "--create-mapping"}, exitUsage, "--mapping-reference"},
-		"a directory": {[]string{"--to", "dir:" + t.TempDir(), "--create-table", "a:int"}, exitUsage, "a directory has no tables"},
+		"refused":                 {[]string{"--to", sim.Endpoint(), "--create-table", "a:int"}, exitFailed, "User of the database"},
+		"database":                {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a"}]`, "--mapping-reference", "m"}, exitFailed, "'T' could not be found"},
+		"type":                    {[]string{"--to", sim.Endpoint(), "--create-table", "a:varchar"}, exitUsage, "varchar"},
+		"mapping":                 {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},
+		"mapping, behind a table": {[]string{"--to", sim.Endpoint(), "--create-table", "a:int", "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},
+		"no mapping":              {[]string{"--to", sim.Endpoint(), "--create-mapping"}, exitUsage, "--mapping-reference"},
+		"a directory":             {[]string{"--to", "dir:" + t.TempDir(), "--create-table", "a:int"}, exitUsage, "a directory has no tables"},
 	} {
 		spool := filepath.Join(t.TempDir(), "s")
 		got := kustospool(t, "{\"a\":1}\n", append([]string{"send", "--database", "D", "--table", "T", "--spool", spool, "-"}, c.args...)...)

@@ -117,7 +117,16 @@ type Mapping struct {
 // CreateMapping creates the mapping or replaces the one of that name and kind.
 // It takes the role Table Ingestor or Database Ingestor.
 func (c *Client) CreateMapping(ctx context.Context, database, table string, m Mapping) error {
-	errs := []error{checkName("database", database), checkName("table", table), checkName("mapping", m.Name)}
+	if err := errors.Join(checkName("database", database), checkName("table", table), m.Validate()); err != nil {
+		return err
+	}
+	return c.run(ctx, "create mapping", database, createMapping(table, m), roleMapping)
+}
+
+// Validate reports every broken rule of the mapping; the error matches
+// [ingest.ErrInvalid].
+func (m Mapping) Validate() error {
+	errs := []error{checkName("mapping", m.Name)}
 	switch m.Kind {
 	case ingest.MappingCSV, ingest.MappingJSON, ingest.MappingAvro, ingest.MappingApacheAvro, ingest.MappingParquet, ingest.MappingORC,
 		ingest.MappingSStream, ingest.MappingW3CLogFile:
@@ -131,10 +140,7 @@ func (c *Client) CreateMapping(ctx context.Context, database, table string, m Ma
 	case json.Unmarshal([]byte(m.JSON), &columns) != nil || len(columns) == 0:
 		errs = append(errs, &ingest.FieldError{Field: "mapping", Value: fmt.Sprintf("%.60q", m.JSON), Rule: "must be a JSON array of column objects"})
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return c.run(ctx, "create mapping", database, createMapping(table, m), roleMapping)
+	return errors.Join(errs...)
 }
 
 // MaxMappingBytes bounds a mapping. It is more than the service takes in a message, since a mapping

@@ -31,7 +31,7 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		// of it counts more than another one.
 		v, err := c.verdict(ctx, transport.Pending{Batch: d.Batch, Progress: d.Progress})
 		if err != nil {
-			return transport.Ack{}, err
+			return transport.Ack{}, ofTable(err)
 		}
 		c.underWay.ended(d.Batch.ID, seenVerdict(v))
 		switch {
@@ -70,6 +70,18 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	}
 	ack.WireBytes = wire
 	return ack, err
+}
+
+// ofTable holds a batch back, and not all of the cluster's, when the cluster
+// refuses to say what became of its earlier command.
+func ofTable(err error) error {
+	var e *transport.Error
+	if !kusto.Refused(err) || !errors.As(err, &e) {
+		return err
+	}
+	held := *e
+	held.Class = transport.Held
+	return &held
 }
 
 // seen is what the end of a command says of the capacity.

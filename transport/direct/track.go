@@ -25,19 +25,20 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // commands by request id, in the table's extents by tag. The log lists
 // commands that have ended, so a batch that is in neither may be under way
 // still, and is left out. The error is a *[transport.Error], the first of
-// those met; the verdicts beside it hold.
+// those met; the verdicts beside it hold. A database or table about which the
+// cluster refuses to answer costs the others nothing.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	byDatabase := make(map[string][]transport.Pending)
 	for _, p := range pending {
 		db := p.Batch.Properties.Database
 		byDatabase[db] = append(byDatabase[db], p)
 	}
-	var verdicts []transport.Verdict
+	var verdicts, quiet []transport.Verdict // quiet: nothing can be said
 	var first error
 	for db, list := range byDatabase {
-		log, err := c.log(ctx, db, list)
-		if err != nil && first == nil {
-			first = err
+		log, logErr := c.log(ctx, db, list)
+		if logErr != nil && first == nil {
+			first = logErr
 		}
 		for _, p := range list {
 			v, err := c.judge(ctx, p, log)
@@ -45,28 +46,40 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 				if first == nil {
 					first = err
 				}
+				if kusto.Refused(err) {
+					continue // it is this table that it does not speak of
+				}
 				break // an endpoint that does not answer is not asked about every batch in turn
 			}
 			c.underWay.ended(p.Batch.ID, seenVerdict(v))
-			if v.State != 0 {
+			switch {
+			case v.State != 0:
 				verdicts = append(verdicts, v)
+			case askedEnough(p.Batch, logErr):
+				quiet = append(quiet, v)
 			}
 		}
 	}
-	return verdicts, first
+	if first == nil {
+		return verdicts, nil
+	}
+	return append(verdicts, quiet...), first
 }
 
 // verdict looks for one batch; its State is 0 where nothing can be said.
 func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
 	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
 	v, jerr := c.judge(ctx, p, log)
-	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || p.Batch.IngestBy() != "") {
-		// Found, whatever else could not be asked; or not among the table's tags,
-		// and a repeat is under the same tag.
-		return v, nil
+	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || askedEnough(p.Batch, err)) {
+		return v, nil // found, whatever else could not be asked
 	}
 	return v, errors.Join(err, jerr)
 }
+
+// askedEnough reports whether a batch that was looked for among the table's
+// extents, but not found, may be sent again although the log of commands
+// answered with err: a batch with a tag is repeated under the same tag.
+func askedEnough(b *ingest.Batch, err error) bool { return err == nil || b.IngestBy() != "" }
 
 // States that more than one place looks for.
 const (

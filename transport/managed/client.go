@@ -232,15 +232,22 @@ func (c *Client) fallsBack(d *transport.Delivery, err error) bool {
 // about a stream.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	var queue []transport.Pending
+	var streams []transport.Verdict
 	for _, p := range pending {
-		if !direct.Streamed(p.Progress) {
+		if direct.Streamed(p.Progress) {
+			streams = append(streams, transport.Verdict{Batch: p.Batch.ID})
+		} else {
 			queue = append(queue, p)
 		}
 	}
 	if len(queue) == 0 {
 		return nil, nil
 	}
-	return c.queue.Track(ctx, queue)
+	verdicts, err := c.queue.Track(ctx, queue)
+	if err != nil {
+		verdicts = append(verdicts, streams...) // they do not wait for the queue's answers
+	}
+	return verdicts, err
 }
 
 // journal lets an attempt that streams and then queues announce two effects:

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
 	"kustospool/transport/transporttest"
 )
 
@@ -210,5 +211,34 @@ func TestSubmitProperties(t *testing.T) {
 	b.Confirm = ingest.ConfirmAccepted
 	if submitProperties(b)["enableTracking"] != false {
 		t.Error("a batch that is settled at hand-over is tracked")
+	}
+}
+
+// A database whose operations the service refuses to show, however many they
+// are, keeps no outcome of another from being learned.
+func TestRefusedOperationsAreOneDatabases(t *testing.T) {
+	sim := startSim(t, &kustosim.Options{AutoCreate: true})
+	client := simClient(t, sim, &ClientOptions{Protocol: REST})
+	var pending []transport.Pending
+	for i := range 2*trackConcurrent + trackFailures {
+		b := jsonBatch()
+		b.ID = ingest.NewBatchID(ingest.SpoolID{1}, 1, uint64(i)+1, uint64(i)+1)
+		b.Properties.Database = "closed"
+		pending = append(pending, transport.Pending{Batch: b})
+	}
+	pending = append(pending, transport.Pending{Batch: jsonBatch()})
+	last := len(pending) - 1
+	for i := range pending {
+		d, j := delivery(pending[i].Batch, jsonLines)
+		if _, err := client.Send(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		pending[i].Progress = j.Last()
+	}
+	settleSim(t, sim)
+	sim.Fault(kustosim.DM, kustosim.Fault{Kind: kustosim.Respond, Status: 403, Method: "GET", PathContains: "/closed/"})
+	v, err := client.Track(t.Context(), pending)
+	if !kusto.Refused(err) || len(v) != 1 || v[0].Batch != pending[last].Batch.ID || v[0].State != ingest.Succeeded {
+		t.Errorf("%+v, %v", v, err)
 	}
 }

@@ -32,7 +32,8 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // and where it has none. Accepted is reported when a row shows that the service has the
 // message. The error is a *[transport.Error], the first of those met; the
 // verdicts beside it hold. After 8 errors the batches not yet asked about are
-// left for the next call.
+// left for the next call; a database whose operations the service refuses to
+// show costs the others nothing.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	tables, err := c.statusTables(ctx, pending)
 	if err != nil {
@@ -43,7 +44,7 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 		failures atomic.Int32
 		mu       sync.Mutex
 		// mu guards the following.
-		verdicts []transport.Verdict
+		verdicts, quiet []transport.Verdict // quiet: nothing can be said
 	)
 	var group errgroup.Group
 	group.SetLimit(trackConcurrent)
@@ -57,15 +58,19 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			}
 			v, err := c.verdict(ctx, tables, reported[p.Batch.ID], p)
 			if err != nil {
-				failures.Add(1)
+				if !kusto.Refused(err) {
+					failures.Add(1)
+				}
 				return err
-			}
-			if v.State == 0 {
-				return nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			verdicts = append(verdicts, v)
+			switch {
+			case v.State != 0:
+				verdicts = append(verdicts, v)
+			case reportErr == nil:
+				quiet = append(quiet, v)
+			}
 			return nil
 		})
 	}
@@ -76,6 +81,9 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 		if v.State != ingest.Accepted && len(reported[v.Batch]) > 0 {
 			c.reports.handedOut(reported[v.Batch])
 		}
+	}
+	if err != nil {
+		verdicts = append(verdicts, quiet...)
 	}
 	return verdicts, err
 }

@@ -92,3 +92,14 @@ func StatusOf(err error) int {
 	}
 	return 0
 }
+
+// Refused reports whether an endpoint answered a question with a refusal that
+// may be about what it names, a database or a table, and is not one of all
+// questions alike.
+func Refused(err error) bool {
+	switch StatusOf(err) {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
+		return true
+	}
+	return false
+}
