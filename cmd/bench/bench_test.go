@@ -51,7 +51,7 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestRun_Ingest(t *testing.T) {
-	code, out, stderr := bench(t, "ingest", "-n", "200", "-producers", "1,8", "-lanes", "1,3", "-record", "100", "-floor", "-dir", t.TempDir())
+	code, out, stderr := bench(t, "ingest", "-n", "200", "-producers", "1,8", "-lanes", "1,3", "-record", "100", "-floor", "-backlog", "1000", "-dir", t.TempDir())
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
@@ -67,7 +67,7 @@ func TestWear(t *testing.T) {
 	if diskWritten() == 0 {
 		t.Skip("not run: this system does not tell what was written, or nothing was")
 	}
-	wear := regexp.MustCompile(`(?m)^# record=100 .*: ([\d.]+) bytes written`)
+	wear := regexp.MustCompile(`(?m)^# record=100 .*, ([\d.]+) bytes written`)
 	var got [2]float64
 	for i, producers := range []string{"1", "16"} {
 		code, out, stderr := bench(t, "ingest", "-n", "320", "-producers", producers, "-record", "100", "-dir", t.TempDir())

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kustospool/batching"
 	"kustospool/cmd/bench/internal/limit"
 	"kustospool/cmd/bench/internal/load"
 	"kustospool/engine"
@@ -29,6 +30,7 @@ type ingestSettings struct {
 	count     int
 	dir       string
 	floor     bool
+	backlog   int64
 	options   engine.Options
 }
 
@@ -49,6 +51,7 @@ func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	fs.IntVar(&s.count, "count", 1, "how many times to measure each")
 	fs.StringVar(&s.dir, "dir", "", "directory on the disk to measure; default the temporary directory")
 	fs.BoolVar(&s.floor, "floor", false, "also measure the disk: a plain file with a group commit")
+	fs.Int64Var(&s.backlog, "backlog", 0, "raw bytes that wait in the spool before each result")
 	fs.BoolVar(&s.options.CompressOnDisk, "compress", false, "compress frames on disk")
 	fs.DurationVar(&s.options.CommitInterval, "commit-interval", 0, "how long a commit waits for more records")
 	if err := parse(fs, args); err != nil {
@@ -58,8 +61,8 @@ func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	s.records, errs[0] = numbers("record", *records, load.MinRecordBytes, 4<<20)
 	s.producers, errs[1] = numbers("producers", *producers, 1, 1<<14)
 	s.lanes, errs[2] = numbers("lanes", *lanes, 1, 10_000)
-	if s.n < 0 || s.count < 1 || s.duration <= 0 {
-		errs[3] = errors.New("-count and -duration must be positive, -n not negative")
+	if s.n < 0 || s.backlog < 0 || s.count < 1 || s.duration <= 0 {
+		errs[3] = errors.New("-count and -duration must be positive, -n and -backlog not negative")
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return usageError{err}
@@ -85,7 +88,9 @@ func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) err
 // measure makes the results of one load.
 func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, stdout io.Writer) error {
 	for _, lanes := range s.lanes {
-		r, written, err := measureSpool(ctx, s.dir, l, lanes, silent{}, s.options)
+		heap := watchHeap()
+		r, written, err := measureSpool(ctx, s.dir, l, lanes, s.backlog, silent{}, s.options)
+		peak := float64(heap.stop()) / (1 << 20)
 		if err != nil {
 			return err
 		}
@@ -93,9 +98,11 @@ func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, std
 		if err := r.Print(stdout, name...); err != nil {
 			return err
 		}
+		fmt.Fprintf(stdout, "# %s: peak heap %.1f MiB", strings.Join(name[1:], " "), peak)
 		if written > 0 {
-			fmt.Fprintf(stdout, "# %s: %.2f bytes written to disk for each payload byte\n", strings.Join(name[1:], " "), written)
+			fmt.Fprintf(stdout, ", %.2f bytes written to disk for each payload byte", written)
 		}
+		fmt.Fprintln(stdout)
 	}
 	if !s.floor {
 		return nil
@@ -119,16 +126,23 @@ func numbers(name, list string, least, most int) (out []int, err error) {
 	return out, nil
 }
 
-// measureSpool drives a load into a new spool that delivers to to. written is
+// measureSpool drives a load into a spool of its own, with a backlog, that
+// delivers to to. written is
 // how many bytes went to the disk for each of the payload, warm-up included;
 // 0 where the system does not tell.
-func measureSpool(ctx context.Context, dir string, l load.Load, lanes int, to transport.Transport, opts engine.Options) (r load.Result, written float64, err error) {
+func measureSpool(ctx context.Context, dir string, l load.Load, lanes int, backlog int64, to transport.Transport, opts engine.Options) (r load.Result, written float64, err error) {
 	temp, err := os.MkdirTemp(dir, "kustospool-bench-")
 	if err != nil {
 		return r, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	spool, err := engine.Open(filepath.Join(temp, "spool"), to, &opts)
+	path := filepath.Join(temp, "spool")
+	if backlog > 0 {
+		if _, err := fillBacklog(ctx, path, backlog, batching.DefaultMaxBytes); err != nil {
+			return r, 0, err
+		}
+	}
+	spool, err := engine.Open(path, to, &opts)
 	if err != nil {
 		return r, 0, err
 	}

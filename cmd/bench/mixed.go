@@ -53,7 +53,7 @@ func runMixed(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 				to = sink
 			}
 			opts := engine.Options{MaxDiskBytes: quota, Senders: senders, Batch: batching.Policy{MaxBytes: 8 << 20}}
-			r, _, err := measureSpool(ctx, dir, l, 1, to, opts)
+			r, _, err := measureSpool(ctx, dir, l, 1, 0, to, opts)
 			if err != nil {
 				return err
 			}
