@@ -58,9 +58,9 @@ func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		return err
 	}
 	var errs [4]error
-	s.records, errs[0] = numbers("record", *records, load.MinRecordBytes, 4<<20)
-	s.producers, errs[1] = numbers("producers", *producers, 1, 1<<14)
-	s.lanes, errs[2] = numbers("lanes", *lanes, 1, 10_000)
+	s.records, errs[0] = load.Numbers("record", *records, load.MinRecordBytes, 4<<20)
+	s.producers, errs[1] = load.Numbers("producers", *producers, 1, 1<<14)
+	s.lanes, errs[2] = load.Numbers("lanes", *lanes, 1, 10_000)
 	if s.n < 0 || s.backlog < 0 || s.count < 1 || s.duration <= 0 {
 		errs[3] = errors.New("-count and -duration must be positive, -n and -backlog not negative")
 	}
@@ -112,18 +112,6 @@ func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, std
 		return err
 	}
 	return r.Print(stdout, "Floor", fmt.Sprintf("record=%d", size), fmt.Sprintf("producers=%d", l.Producers))
-}
-
-// numbers reads a list with commas between, each from least to most.
-func numbers(name, list string, least, most int) (out []int, err error) {
-	for _, text := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < least || n > most {
-			return nil, fmt.Errorf("-%s %q: must be numbers from %d to %d, with commas between", name, list, least, most)
-		}
-		out = append(out, n)
-	}
-	return out, nil
 }
 
 // measureSpool drives a load into a spool of its own, with a backlog, that

@@ -45,7 +45,7 @@ func runLimit(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if record < load.MinRecordBytes || record > 4<<20 || duration <= 0 || count < 1 {
 		return usageError{fmt.Errorf("-record must be from %d to %d, -duration and -count positive", load.MinRecordBytes, 4<<20)}
 	}
-	counts, err := numbers("producers", producers, 1, 1<<14)
+	counts, err := load.Numbers("producers", producers, 1, 1<<14)
 	if err != nil {
 		return usageError{err}
 	}

@@ -114,24 +114,12 @@ func parse(args []string, stderr io.Writer) (s settings, err error) {
 	}
 	var errs [4]error
 	s.engines, errs[0] = choose(names)
-	s.records, errs[1] = numbers("record", records, load.MinRecordBytes, maxRecord)
-	s.producers, errs[2] = numbers("producers", producers, 1, maxProducers)
+	s.records, errs[1] = load.Numbers("record", records, load.MinRecordBytes, maxRecord)
+	s.producers, errs[2] = load.Numbers("producers", producers, 1, maxProducers)
 	if s.repeats < 1 || s.duration <= 0 || s.warmup < 0 || fs.NArg() > 0 {
 		errs[3] = fmt.Errorf("-repeats and -duration must be positive, -warmup not negative, and no arguments follow the flags (%q)", fs.Args())
 	}
 	return s, errors.Join(errs[:]...)
-}
-
-// numbers reads a list with commas between, each from least to most.
-func numbers(name, list string, least, most int) (out []int, err error) {
-	for _, text := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < least || n > most {
-			return nil, fmt.Errorf("-%s %q: must be numbers from %d to %d, with commas between", name, list, least, most)
-		}
-		out = append(out, n)
-	}
-	return out, nil
 }
 
 func compare(ctx context.Context, s settings, args []string, stdout, stderr io.Writer) error {
