@@ -82,13 +82,13 @@ func peers(args ...string) (code int, stdout, stderr string) {
 
 func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
 	dir := t.TempDir()
-	code, out, stderr := peers("-engines", "append1,kustospool*,append-nosync", "-producers", "1,64", "-record", "128,1024", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", dir)
+	code, out, stderr := peers("-engines", "append1,kustospool*,bbolt*,append-nosync", "-producers", "1,64", "-record", "128,1024", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", dir)
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
 	line := regexp.MustCompile(`(?m)^BenchmarkIngest/engine=[\w-]+/record=\d+/producers=\d+-\d+\s+\d+\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us\s+[\d.]+ p999-us\s+[\d.]+ max-us$`)
-	if n := len(line.FindAllString(out, -1)); n != 7*2*2 {
-		t.Errorf("%d result lines, want 28:\n%s", n, out)
+	if n := len(line.FindAllString(out, -1)); n != (len(kustospoolEngines)+len(bboltEngines)+2)*2*2 {
+		t.Errorf("%d result lines:\n%s", n, out)
 	}
 	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, record=1024, producers=64", "kustospool-nosync / kustospool-store, record=1024, producers=1", "p99 / median fdatasync"} {
 		if !strings.Contains(out, want) {
