@@ -1,6 +1,8 @@
 package store
 
 import (
+	"fmt"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -54,4 +56,19 @@ func FuzzSegmentRow(f *testing.F) {
 			t.Fatalf("%+v, then %+v, %v", row, again, err)
 		}
 	})
+}
+
+// TestSegmentNames: a number has one name, and no other name is taken for it.
+func TestSegmentNames(t *testing.T) {
+	for _, no := range []uint64{1, 9, 12345678, 99999999, 100000000, 1<<64 - 1} {
+		name := filepath.Base(segmentPath("dir", no))
+		if got, ok := segmentNumber(name); got != no || !ok || name != fmt.Sprintf("%08d.db", no) {
+			t.Errorf("%d: %s, %d, %v", no, name, got, ok)
+		}
+	}
+	for _, name := range []string{"00000000.db", "0000001.db", "000000001.db", "0100000000.db", "+0000001.db", "00000001", "00000001.db.tmp", "x0000001.db", "18446744073709551616.db"} {
+		if no, ok := segmentNumber(name); ok {
+			t.Errorf("%s is taken for %d", name, no)
+		}
+	}
 }

@@ -47,18 +47,24 @@ type segment struct {
 	floor  uint64 // the transaction that its file must have reached
 }
 
+// segmentDigits is how many digits a segment's file name has at least.
+const segmentDigits = 8
+
+// segmentPath is made by hand: Open makes one for every segment that waits.
 func segmentPath(dir string, no uint64) string {
-	return filepath.Join(dir, segmentsName, fmt.Sprintf("%08d%s", no, segmentSuffix))
+	const zeros = "00000000"
+	digits := strconv.FormatUint(no, 10)
+	return dir + string(filepath.Separator) + segmentsName + string(filepath.Separator) + zeros[:max(0, segmentDigits-len(digits))] + digits + segmentSuffix
 }
 
 // segmentNumber reads a segment's number from its file name.
 func segmentNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok || len(digits) < 8 {
+	if !ok || len(digits) < segmentDigits || len(digits) > segmentDigits && digits[0] == '0' {
 		return 0, false
 	}
 	no, err := strconv.ParseUint(digits, 10, 64)
-	return no, err == nil && no > 0 && fmt.Sprintf("%08d", no) == digits
+	return no, err == nil && no > 0
 }
 
 // activeDB are the options of the active segment. After the first commit bbolt
