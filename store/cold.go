@@ -16,6 +16,7 @@ import (
 // loaded spool, are read with plain reads, by the page that bbolt has them in,
 // and for the rest bbolt's advice is taken back.
 
+// coldFile is the file of such a segment.
 type coldFile struct {
 	file     *os.File // the database's to close
 	pageSize int64

@@ -34,7 +34,7 @@ const (
 func (s *Store) sparseLocked(now time.Time) (least *segment) {
 	pressed := s.disk.total() > (s.opts.MaxBytes-s.opts.reserve())/4*compactFull
 	for _, seg := range s.segments {
-		if !seg.rotated || !seg.listed || seg.leaving || seg.keys || seg.lost || seg.solid || seg.live == 0 {
+		if !seg.rotated || !seg.listed || seg.leaving || seg.keys || seg.lost || seg.live == 0 || seg.live > seg.solid/2 && seg.solid > 0 {
 			continue
 		}
 		if seg.kept == 0 {
@@ -138,7 +138,7 @@ func (k *keeper) compact(seg *segment) (err error) {
 	if err := writeSegment(fresh, s.id, seg.no, snaps, frames, mark, &s.opts); err != nil {
 		if errors.Is(err, errSolid) || errors.Is(err, errDamaged) {
 			s.mu.Lock()
-			seg.solid = true
+			seg.solid = seg.live
 			s.mu.Unlock()
 			err = nil
 		}
@@ -164,7 +164,7 @@ func (k *keeper) compact(seg *segment) (err error) {
 		s.log.Warn("closing a segment that was written again", "path", seg.path, "cause", err)
 	}
 	if err := renameDurably(fresh, seg.path); err != nil {
-		return err
+		return errors.Join(err, s.unlink(fresh))
 	}
 	crashpoint.Reach("compact.exchanged")
 	s.mu.Lock()

@@ -33,7 +33,7 @@ type segment struct {
 	leaving  bool      // its removal has begun
 	repaired bool      // salvaged by this process, or lost; not to be tried again
 	lost     bool      // the file is gone
-	solid    bool      // not worth to be written again
+	solid    int64     // live records when it was not worth to be written again; half of them is worth another look
 	kept     int64     // records in the file, once that was asked; see compact.go
 	sparse   time.Time // since when few of them are live
 	txid     uint64
