@@ -65,7 +65,7 @@
 // # Faults
 //
 // [Sim.Fault] strikes requests by host: connection refused, closed, request
-// or reply dropped, 4xx and 5xx with the service's body, slow, stalled.
+// or reply dropped, 4xx and 5xx with the service's body (also in the middle of a request), slow, stalled.
 // [Sim.IngestFault] strikes ingestions: transient, exhausted or permanent
 // failure, before or after the commit; pending for ever; held; delivered
 // twice; not reported. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
