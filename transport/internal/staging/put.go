@@ -20,12 +20,10 @@ import (
 	"kustospool/transport/internal/kusto"
 )
 
-// An upload's acknowledged blocks are noted durably every noteBlocks blocks, and
-// after noteEvery: on a link on which a block takes that long, each one.
-const (
-	noteBlocks = 8
-	noteEvery  = time.Second
-)
+// noteBlocks is how many acknowledged blocks a crash costs at most, beside those
+// under way. Where blocks take their time, each one is noted when it is
+// acknowledged: see landed.
+const noteBlocks = 8
 
 // put is the upload of one payload to one container.
 type put struct {
@@ -235,11 +233,11 @@ func (p *put) cut(f *flight, src *source) error {
 // next is the size of a block that was not acknowledged: that of the one that
 // storage has under the number, because it may well be the same.
 func (p *put) next(n, least int) int {
-	if _, ok := exponentOf(p.sizes[n]); ok {
-		return p.sizes[n]
+	size := p.pace.least
+	if p.sizes[n] == 0 {
+		size = p.pace.size()
 	}
-	size := p.pace.size()
-	for size < least {
+	for size < min(max(least, p.sizes[n]), BlockBytes) { // a last block is shorter than it was cut
 		size *= 2
 	}
 	return size
@@ -272,7 +270,7 @@ func (p *put) landed(ctx context.Context, l landing) error {
 			i = -1
 		}
 	}
-	if n := p.now.blocks() - p.noted; n >= noteBlocks || n > 0 && time.Since(p.notedAt) >= noteEvery {
+	if n := p.now.blocks() - p.noted; n >= noteBlocks || n > 0 && time.Since(p.notedAt) >= p.pace.time/2 {
 		return p.remember(ctx)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,11 @@ type Options struct {
 	MinRate          int64         // bytes a second, by which a block may be slower
 	RequestTimeout   time.Duration // of every other request
 	CompressionLevel int           // gzip's
+
+	// MinBlock is the smallest block, a power of two from 1 KiB on, and BlockTime
+	// how long a block should take. The defaults, for zero, are 64 KiB and 2 seconds.
+	MinBlock  int
+	BlockTime time.Duration
 }
 
 // Uploader uploads payloads. It is safe for concurrent use.
@@ -68,7 +74,9 @@ type Uploader struct {
 // New returns an uploader over what the service lends. A compression level
 // that gzip does not know is a programming error and panics on first use.
 func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
-	u := &Uploader{opts: opts, wire: wire, ingestion: ingestion, pace: pace{least: minBlock, first: firstBlock, time: blockTime}}
+	u := &Uploader{opts: opts, wire: wire, ingestion: ingestion}
+	u.pace.least, u.pace.time = cmp.Or(opts.MinBlock, minBlock), cmp.Or(opts.BlockTime, blockTime)
+	u.pace.first = min(u.pace.least*firstBlock/minBlock, BlockBytes)
 	u.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, opts.CompressionLevel)
 		if err != nil {
