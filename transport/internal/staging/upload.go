@@ -175,6 +175,9 @@ func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name str
 		if !errors.As(err, &e) || e.Class == transport.Permanent || ctx.Err() != nil {
 			break // the payload's own error, its size, or no time left
 		}
+		if e.Code == string(bloberror.InvalidBlockList) {
+			break // said; the next attempt begins again, in the same place
+		}
 		if i+1 < len(containers) && u.stays(ctx, d, e, parseHistory(b.Blocks), containers[i+1]) {
 			break
 		}
