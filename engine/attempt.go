@@ -70,13 +70,14 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 		return result{}, err
 	}
 	j := &journal{store: s.store, batch: p.id, limit: s.progressLimit()}
-	sendCtx, cancel := context.WithTimeout(ctx, s.opts.AttemptTimeout)
+	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
 	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
 		Batch:    &e.Batch,
 		Attempt:  e.Attempts,
 		Progress: e.Progress,
 		Payload:  s.store.Payload(&e.Batch),
 		Journal:  j,
+		Moved:    moved,
 	})
 	cancel()
 	if sendErr == nil {
@@ -85,7 +86,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	if damage, ok := errors.AsType[*store.CorruptionError](sendErr); ok && !j.committed {
 		return s.isolate(durable, e, damage)
 	}
-	terr := transport.Classify(sendErr, j.committed)
+	terr := timedOut(sendCtx, transport.Classify(sendErr, j.committed))
 	if terr.Class == transport.Unknown {
 		return s.doubt(durable, e, terr)
 	}

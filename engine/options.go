@@ -50,8 +50,10 @@ type Options struct {
 	// time, with a router for each destination; sending pauses at the bound, and
 	// for one table alone at half of it. Default 1000.
 	MaxUnconfirmed int
-	// AttemptTimeout bounds one attempt. Default 10 minutes: a 100 MiB batch
-	// at 10:1 over a 200 kbit/s link.
+	// AttemptTimeout bounds what of one attempt is not an upload: its time begins
+	// again whenever the transport says that another part of an upload has
+	// arrived ([transport.Delivery].Moved). How long an upload may stand still is
+	// the transport's to bound, and its size is nobody's. Default 10 minutes.
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
 	// the service before the batch is sent again. Default 2 minutes.

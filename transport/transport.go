@@ -51,6 +51,13 @@ type Delivery struct {
 	Progress []byte
 	Payload  Payload
 	Journal  Journal
+	// Moved, when not nil, tells the engine that an upload moves: that the
+	// destination has acknowledged another part of it, or has it already. The
+	// attempt's time (engine.Options.AttemptTimeout) then begins again: how long
+	// an upload takes is a matter of the link, and the transport alone bounds
+	// how long it may stand still. It may be called from any goroutine of the
+	// attempt. A transport that never calls it has one AttemptTimeout for all.
+	Moved func()
 }
 
 // Payload is the batch's bytes. They can be read again and again and are the

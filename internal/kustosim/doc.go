@@ -51,7 +51,7 @@
 //
 // Each storage account has a port for blobs, one for queues and one for
 // tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
-// serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get,
+// serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get Block List, Get,
 // Head and Delete with If-Match, If-None-Match and ranges; Put, Get, Peek and
 // Delete Messages; Insert, Merge, Replace, Get, Query and Delete Entity. SAS
 // are real: signature, start and end and permissions are checked. With
