@@ -56,7 +56,7 @@ type Error struct {
 	Class      Class         // what the engine does about it
 	Code       string        // the destination's error code, or an HTTP status; may be empty
 	Message    string        // the destination's own words, bounded
-	RetryAfter time.Duration // the destination's wish, 0 for none
+	RetryAfter time.Duration // the destination's wish, 0 for none; MaxRetryAfter at most is obeyed
 	RequestID  string        // the request's id at the service, for support; may be empty
 	Err        error         // the cause, for errors.Is; may be nil
 }
