@@ -160,6 +160,7 @@ func TestSendMisbehaves(t *testing.T) {
 				drain(t, s)
 				sameRows(t, fake.AllRows(), rows(3)[1:])
 				conserved(t, s)
+				kept(t, fake)
 				if st := s.Stats(); st.DeadLettered != 0 || st.Dropped != 0 || st.WireBytes > 1<<20 {
 					t.Errorf("%+v", st.Stats)
 				}
