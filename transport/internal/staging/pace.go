@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// The sizes of blocks. A link of which nothing is known yet begins in the
-// middle. What fits in one block is one request.
+// The sizes of blocks. A link of which nothing is known yet may be a slow one.
+// What fits in one block is one request.
 const (
 	minBlock   = 64 << 10
-	firstBlock = 256 << 10
+	firstBlock = 128 << 10
 	BlockBytes = 4 << 20 // the largest block
 )
 

@@ -122,12 +122,12 @@ func (p *put) pass(ctx context.Context) error {
 	defer src.Close()
 	f := newFlight(ctx, p)
 	err := p.cut(f, src)
-	for f.out > 0 { // also after an error: what storage took meanwhile is not sent again
-		if e := p.landed(ctx, f.wait()); err == nil {
-			err = e
-		}
+	for f.out > 0 {
 		if err != nil {
 			f.cancel()
+		}
+		if e := p.landed(ctx, f.wait()); err == nil { // after an error too: what storage took is not sent again
+			err = e
 		}
 	}
 	f.cancel()
