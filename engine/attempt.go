@@ -102,7 +102,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 func (s *Spool) acknowledged(ctx context.Context, e store.Entry, ack transport.Ack) (result, error) {
 	to := ack.State
 	switch {
-	case to == ingest.Accepted && (s.tracker == nil || e.Batch.Confirm == ingest.ConfirmAccepted):
+	case to == ingest.Accepted && (!s.transport.tracks() || e.Batch.Confirm == ingest.ConfirmAccepted):
 		to = ingest.HandedOver
 	case to == ingest.Accepted || to == ingest.HandedOver || to.Ingested():
 	default:
@@ -145,7 +145,7 @@ func (s *Spool) doubt(ctx context.Context, e store.Entry, terr *transport.Error)
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
 // be asked there is nothing to wait for but the usual pause.
 func (s *Spool) unknownGrace(attempts int) time.Duration {
-	if s.tracker == nil {
+	if !s.transport.tracks() {
 		return retryDelay(attempts, s.opts.RetryMin, s.opts.RetryMax)
 	}
 	return s.opts.UnknownGrace

@@ -66,7 +66,8 @@ type Options struct {
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
 
-	// Logger hears what no caller is told. Nil discards.
+	// Logger hears what no caller is told. Nil discards. Its handler may panic,
+	// at the price of the line, but must not call the spool.
 	Logger *slog.Logger
 }
 
@@ -127,9 +128,7 @@ func (o *Options) withDefaults() Options {
 	setDefault(&c.VerdictTimeout, 72*time.Hour)
 	setDefault(&c.RetryMin, time.Second)
 	setDefault(&c.RetryMax, time.Minute)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = guardLogger(c.Logger)
 	return c
 }
 
@@ -153,7 +152,7 @@ func (o *Options) table(name TableName) TableOptions {
 
 // validate checks defaulted options and reports all violations at once. Store
 // limits are the store's to check.
-func (o *Options) validate(caps func(TableName, ingest.Guarantee) transport.Capabilities) error {
+func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Capabilities, error)) error {
 	var errs []error
 	bad := func(field string, value any, rule string) {
 		errs = append(errs, &ingest.FieldError{Field: "Options." + field, Value: fmt.Sprint(value), Rule: rule})
@@ -184,11 +183,16 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) transport.Capa
 		if err := t.Batch.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Options.%sBatch: %w", where, err))
 		}
-		switch {
-		case t.Guarantee != ingest.ExactlyOnce && t.Guarantee != ingest.AtLeastOnce:
+		switch t.Guarantee {
+		case ingest.AtLeastOnce:
+		case ingest.ExactlyOnce:
+			if can, err := caps(name, t.Guarantee); err != nil {
+				bad(where+"Guarantee", t.Guarantee, "cannot be checked: "+err.Error())
+			} else if !can.ExactlyOnce {
+				errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
+			}
+		default:
 			bad(where+"Guarantee", t.Guarantee, "must be ExactlyOnce or AtLeastOnce")
-		case t.Guarantee == ingest.ExactlyOnce && !caps(name, t.Guarantee).ExactlyOnce:
-			errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
 		}
 		if t.Confirm != ingest.ConfirmIngested && t.Confirm != ingest.ConfirmAccepted {
 			bad(where+"Confirm", t.Confirm, "must be ConfirmIngested or ConfirmAccepted")

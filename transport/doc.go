@@ -45,5 +45,13 @@
 // return an error whose text holds a secret. The engine calls Send for
 // different batches at the same time, never twice at once for one batch.
 //
+// # What a transport may get wrong
+//
+// The engine survives a panic, runtime.Goexit and answers without sense in every
+// call that it makes, through [Guard] and [Classify]. It cannot guard goroutines
+// that a transport starts within a call: what those call of somebody else's (a
+// credential, an HTTP client) goes through Guard there. A Journal is good for its
+// own attempt and refuses what comes later.
+//
 // transporttest is the conformance suite; run it for your own transport.
 package transport

@@ -21,7 +21,8 @@ type Transport interface {
 	//   - the payload's own read error, wrapped: the engine recognises it.
 	//
 	// Send returns soon after ctx ends. An attempt cut off after
-	// Journal.Commit is Unknown.
+	// Journal.Commit is Unknown. A panic counts as an error without a class, and
+	// so does an *Error that is nil or has none.
 	Send(ctx context.Context, d *Delivery) (Ack, error)
 
 	// Capabilities are constant for the life of the transport.

@@ -62,7 +62,14 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		return transport.Ack{}, err
 	}
+	kept := false
+	defer func() {
+		if !kept { // the HTTP client is the caller's, and panicked
+			s.release(neither)
+		}
+	}()
 	ack, err := c.run(ctx, d, &p, command)
+	kept = true
 	if err == nil && ack.State == ingest.Accepted && d.Batch.Confirm == ingest.ConfirmIngested {
 		c.underWay.hold(d.Batch.ID, s, time.Now()) // Track will see it end
 	} else {
