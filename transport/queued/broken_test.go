@@ -18,6 +18,7 @@ import (
 // What happens to uploads, to all of an attempt's or to the first, and to
 // messages and requests, below the client.
 func TestBrokenRequests(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct {
 		name     string
 		protocol Protocol

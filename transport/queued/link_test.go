@@ -22,6 +22,7 @@ import (
 // high, and so a block has the same size and is the same part of what the link
 // carries between two breaks.
 func TestBatchOverASlowLink(t *testing.T) {
+	t.Parallel()
 	full := os.Getenv("LINK") == "full"
 	for _, tc := range []struct {
 		name     string

@@ -183,6 +183,7 @@ func storages(t *testing.T, run func(t *testing.T, storage *kustosim.ExternalSto
 // whether storage tells what it has or not, in the service's containers and in
 // one's own.
 func TestUploadGoesOnAfterAKill(t *testing.T) {
+	t.Parallel()
 	storages(t, func(t *testing.T, storage *kustosim.ExternalStorage) {
 		for _, tc := range []struct {
 			name          string
@@ -230,6 +231,7 @@ func TestUploadGoesOnAfterAKill(t *testing.T) {
 // container is not lent any more, or the compressor is another one. The upload
 // begins again and says so, and what arrives is right.
 func TestUploadBeginsAgain(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		o      ClientOptions
@@ -328,6 +330,7 @@ func TestLostReplyToTheBlockList(t *testing.T) {
 // An upload that has moved waits for the link within its attempt; nothing of it
 // is sent twice but the block that was under way.
 func TestUploadWaitsForTheLink(t *testing.T) {
+	t.Parallel()
 	l := newLinked(t, nil, &netfault.Options{BytesPerSecond: linkRate, Up: 500 * time.Millisecond, Down: 200 * time.Millisecond})
 	data, texts := lines(5, 8000)
 	d, j := delivery(jsonBatch(), data)
@@ -348,6 +351,7 @@ func TestUploadWaitsForTheLink(t *testing.T) {
 // What stands still ends after StallTimeout, with what it has; at MinRate it
 // goes on for longer than any timeout.
 func TestUploadStandsStill(t *testing.T) {
+	t.Parallel()
 	l := newLinked(t, nil, &netfault.Options{BytesPerSecond: linkRate, Stall: true})
 	data, texts := lines(6, 4000)
 	o := ClientOptions{StallTimeout: time.Second, MinRate: 64 << 10}
