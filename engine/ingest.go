@@ -194,6 +194,8 @@ const roomRecheck = 5 * time.Second
 // says. The signal is taken before the append is tried again, so that room
 // made in between is not missed.
 func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
+	s.waitingForRoom.Add(1)
+	defer s.waitingForRoom.Add(-1)
 	for {
 		if s.closing.Load() {
 			return ErrClosed
@@ -206,6 +208,8 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		var dropping chan<- struct{}
 		if s.opts.Full == DropOldest {
 			dropping = s.dropping
+		} else {
+			s.sealForRoom(ctx)
 		}
 		select {
 		case <-room:
@@ -221,6 +225,16 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// sealForRoom seals what is open where nothing is sealed: only what is
+// delivered makes room, and a spool smaller than a batch would wait for the
+// batch's age each time it is full. That the ledger cannot be written is the
+// sealer's to log; the caller goes on waiting.
+func (s *Spool) sealForRoom(ctx context.Context) {
+	if st := s.store.Stats(); st.Open > 0 && st.Sealed == 0 {
+		_ = s.Flush(ctx)
 	}
 }
 

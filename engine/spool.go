@@ -44,6 +44,8 @@ type Spool struct {
 	changes  changes
 	dropping chan struct{} // held by the one caller that drops batches for room
 
+	waitingForRoom atomic.Int64 // callers that found the spool full
+
 	closing   atomic.Bool // intake has ended
 	stop      context.CancelFunc
 	running   sync.WaitGroup
