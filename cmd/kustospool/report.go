@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +37,15 @@ type report struct {
 	HandedOver int64 `json:"handed_over,omitempty"` // accepted; outcome not asked for
 	Dropped    int64 `json:"dropped,omitempty"`     // by the full policy
 	Blank      int64 `json:"blank_lines,omitempty"` // passed over in the input
+	Damaged    int64 `json:"damaged,omitempty"`     // damage found while it ran: files and frames
+
+	// FoundAtStart is the damage that was found when the spool was opened.
+	FoundAtStart []string `json:"found_at_start,omitempty"`
+	// DeadLetters is how many batches are in the spool's dead letters, those of
+	// earlier runs included.
+	DeadLetters int64 `json:"dead_letters,omitempty"`
+	// Inputs say how much of each input is stored, in the order of the command.
+	Inputs []inputReport `json:"inputs,omitempty"`
 
 	// Transport is what the transport told of itself at the end, by name.
 	Transport map[string]int64 `json:"transport,omitempty"`
@@ -54,6 +64,7 @@ func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 	r.RawBytes = after.RawBytes - before.RawBytes
 	r.CompressedBytes = after.WireBytes - before.WireBytes
 	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
+	r.Damaged = after.Damaged - before.Damaged
 	for _, f := range after.Transport {
 		if r.Transport == nil {
 			r.Transport = make(map[string]int64)
@@ -67,12 +78,22 @@ func settledBatches(s engine.Stats) int64 {
 	return s.BatchesIngested + s.BatchesSkipped + s.BatchesHandedOver + s.BatchesDeadLettered + s.BatchesDropped
 }
 
-// code is the exit code that the report alone stands for.
-func (r *report) code() int {
+// code is the exit code of a run with this report. What was not stored counts
+// for more than what became of the rest.
+func (r *report) code(o outcome, err error) int {
+	// Whether the last records are stored is not known; that nothing is would be
+	// the wrong guess.
+	stored := r.Acked > 0 || errors.Is(err, engine.ErrOutcomeUnknown)
 	switch {
-	case r.DeadLettered > 0 || r.Dropped > 0:
+	case r.changed():
+		return exitChanged
+	case o.unread && stored:
+		return exitPart
+	case o.unread:
+		return exitUsage
+	case err != nil, r.DeadLettered > 0, r.Dropped > 0:
 		return exitFailed
-	case r.Spooled > 0:
+	case r.Spooled > 0 && !o.noWait:
 		return exitPending
 	}
 	return exitOK
@@ -105,11 +126,28 @@ func (r *report) writeText(w io.Writer) error {
 	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
 	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
+	rare("damage found", r.Damaged, "while it ran")
+	rare("found at start", int64(len(r.FoundAtStart)), "damage of the spool, see below")
+	rare("dead letters", r.DeadLetters, "batches in the spool, those of earlier runs included")
 	for _, name := range slices.Sorted(maps.Keys(r.Transport)) {
 		if strings.HasSuffix(name, "_throttled") {
 			rare("refused", r.Transport[name], "by the cluster for want of capacity, and sent again")
 		}
 	}
 	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return r.writeUnfinished(w)
+}
+
+// writeUnfinished writes a line about each input that is not whole or has
+// changed, and nothing where there is none.
+func (r *report) writeUnfinished(w io.Writer) error {
+	for _, line := range r.unfinished() {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -72,8 +72,10 @@ Examples:
   kustospool send --to dir:/media/usb --database Fleet --table Readings *.csv --skip-header
 
 Exit codes: 0 all is ingested (with --no-wait: durable), 1 something was
-dead-lettered or failed, 2 the command or its input is wrong and nothing was
-stored, 3 durable but not delivered yet.`,
+dead-lettered or failed, 2 the command or its input is wrong, or the spool cannot
+be had, and this run stored nothing, 3 durable but not delivered yet, 4 a part of
+the input is stored and the rest is not, 5 an input changed while it was read.
+With 4 and 5 the report says how many records of which input are stored.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(sendSettings)
 			fs.StringVar(&s.database, "database", "", "database to ingest into")
@@ -93,7 +95,11 @@ stored, 3 durable but not delivered yet.`,
 			return s
 		},
 		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
-			return send(ctx, c, settings.(*sendSettings), args)
+			code, err := send(ctx, c, settings.(*sendSettings), args)
+			if err != nil && code == 0 {
+				code = exitUsage // there was no spool yet
+			}
+			return code, err
 		},
 	}
 }
@@ -101,6 +107,7 @@ stored, 3 durable but not delivered yet.`,
 // send checks everything that can be checked without storing, then spools,
 // delivers and reports.
 func send(ctx context.Context, c *console, s *sendSettings, args []string) (int, error) {
+	c.quiet = s.quiet
 	t, err := parseTarget(s.to)
 	if err != nil {
 		return 0, err
@@ -152,43 +159,35 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err := dest.openRows(c, s.rowsOut); err != nil {
 		return 0, errors.Join(err, dest.abandon())
 	}
-	x, err := openSession(c, &s.deliverySettings, dest, opts)
+	x, err := openSession(ctx, c, &s.deliverySettings, dest, opts)
 	if err != nil {
 		return 0, err
 	}
-
-	var r report
-	tables := make(map[ingest.Format]*engine.Table)
+	in := &intake{sources: sources, tables: make(map[ingest.Format]*engine.Table), inputs: newInputReports(sources, blobs)}
 	for _, src := range sources {
 		p := properties
 		p.Format = src.Format
-		if tables[src.Format], err = x.spool.Table(p); err != nil {
-			return x.finish(r, outcome{err: err})
+		if in.tables[src.Format], err = x.spool.Table(p); err != nil {
+			return x.finish(in.report(), outcome{err: err, unread: true})
 		}
 	}
-	x.progress.begin("spooled", expect)
-	err = spoolAll(ctx, tables, sources, &r, x.progress)
-	if err == nil {
-		err = blobs.ingest(ctx, x.spool, properties, s.skipHeader, &r)
-	}
+	why, err := x.spoolAll(ctx, in, expect, func(ctx context.Context) error {
+		if err := in.spool(ctx); err != nil {
+			return err
+		}
+		return blobs.ingest(ctx, x.spool, properties, s.skipHeader, in, len(sources))
+	})
 	switch {
-	case err != nil && ctx.Err() != nil:
-		c.note("Input is left that was not read: %d records were.", r.Read)
-		return x.finish(r, outcome{why: interrupted, unread: true})
-	case err != nil:
-		if r.Read > 0 {
-			c.note("The records before the error are durable in %s; kustospool status --spool %[1]s shows them.", shellWord(x.dir))
-		}
-		return x.finish(r, outcome{err: err})
+	case why != done:
+		return x.finish(in.report(), outcome{why: why, err: err, unread: true})
 	case s.noWait:
 		blobs.advise(c)
-		return x.finish(r, outcome{noWait: true})
+		return x.finish(in.report(), outcome{noWait: true})
 	}
-	why, err := deliver(ctx, &s.deliverySettings, x.spool, x.progress, x.begun)
-	if why != delivered {
+	if why, err = x.deliver(ctx); why != done {
 		blobs.advise(c)
 	}
-	return x.finish(r, outcome{why: why, err: err})
+	return x.finish(in.report(), outcome{why: why, err: err})
 }
 
 // references takes the blobs out of the arguments, and adds those of --blob.
@@ -199,7 +198,7 @@ func (s *sendSettings) references(t target, args []string) (files []string, blob
 	var format ingest.Format
 	if s.format != "" {
 		if format, err = ingest.ParseFormat(s.format); err != nil {
-			return nil, nil, usagef("--format: %w", err)
+			return nil, nil, usageError{err}
 		}
 	}
 	uris := s.blobs
@@ -233,7 +232,7 @@ func (s *sendSettings) sources(c *console, args []string) ([]input.Source, error
 	if s.format != "" {
 		f, err := ingest.ParseFormat(s.format)
 		if err != nil {
-			return nil, usagef("--format: %w", err)
+			return nil, usageError{err}
 		}
 		format = f
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
@@ -21,12 +22,29 @@ const (
 // chunk is a run of records of one input, or a whole input that is one object.
 // The records lie one after the other in data and end at ends.
 type chunk struct {
-	whole  *input.Source
-	format ingest.Format
-	data   []byte
-	ends   []int
-	blank  int64
-	err    error // of the input, behind the records
+	input int // its place in the command
+	whole *input.Source
+	data  []byte
+	ends  []int
+	blank int64
+	last  bool  // of its input
+	err   error // of the input, behind the records
+}
+
+// intake is what is being stored in one run. It belongs to the goroutine that
+// stores, until that has ended; only stored is for others to look at.
+type intake struct {
+	sources []input.Source
+	tables  map[ingest.Format]*engine.Table
+	inputs  []inputReport // of the sources, and behind them those of blobs
+	blank   int64
+	stored  atomic.Int64 // records
+}
+
+// add counts records of an input.
+func (in *intake) add(i int, records int64) {
+	in.inputs[i].Records += records
+	in.stored.Add(records)
 }
 
 func (k *chunk) records() [][]byte {
@@ -39,13 +57,13 @@ func (k *chunk) records() [][]byte {
 	return out
 }
 
-// spoolAll makes the records of all inputs durable, in their order. One
+// spool makes the records of all sources durable, in their order. One
 // goroutine reads ahead of the one that stores, so that the disk is never
-// waited for twice. r.Read and r.Blank count as it goes.
+// waited for twice.
 //
 // The reading goroutine is joined, unless it may be waiting for a stream: a
 // read of standard input cannot be broken off, and the process ends next.
-func spoolAll(ctx context.Context, tables map[ingest.Format]*engine.Table, sources []input.Source, r *report, p *progress) error {
+func (in *intake) spool(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	chunks := make(chan *chunk)
 	free := make(chan *chunk, 2)
@@ -53,15 +71,15 @@ func spoolAll(ctx context.Context, tables map[ingest.Format]*engine.Table, sourc
 	free <- new(chunk)
 	go func() {
 		defer close(chunks)
-		for i := range sources {
-			if !readChunks(ctx, &sources[i], chunks, free) {
+		for i := range in.sources {
+			if !readChunks(ctx, i, &in.sources[i], chunks, free) {
 				return
 			}
 		}
 	}()
 	defer func() {
 		cancel()
-		if !slices.ContainsFunc(sources, func(s input.Source) bool { return s.Stream() }) {
+		if !slices.ContainsFunc(in.sources, func(s input.Source) bool { return s.Stream() }) {
 			for range chunks {
 				// Nothing of it was acknowledged or counted.
 			}
@@ -75,20 +93,29 @@ func spoolAll(ctx context.Context, tables map[ingest.Format]*engine.Table, sourc
 			if !ok {
 				return ctx.Err()
 			}
-			if err := ingestChunk(ctx, tables[k.format], k, r); err != nil {
+			if err := in.store(ctx, k); err != nil {
+				if ctx.Err() == nil {
+					in.inputs[k.input].Why = inFlagWords(err).Error()
+				}
 				return err
 			}
-			p.at(r.Read, "")
 			free <- k
 		}
 	}
 }
 
-// ingestChunk makes a chunk durable and counts it; then the input's error, if it
+// store makes a chunk durable and counts it; then the input's error, if it
 // had one, comes to light.
-func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) error {
+func (in *intake) store(ctx context.Context, k *chunk) error {
+	table := in.tables[in.sources[k.input].Format]
 	if k.whole != nil {
-		return ingestWhole(ctx, table, k.whole, r)
+		n, err := ingestWhole(ctx, table, k.whole)
+		if err != nil {
+			return err
+		}
+		in.add(k.input, n)
+		in.inputs[k.input].Whole = true
+		return nil
 	}
 	records := k.records()
 	if last := len(records) - 1; last > 0 && len(records[last]) > chunkBytes {
@@ -96,58 +123,57 @@ func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) 
 		if _, err := table.IngestAll(ctx, records[:last]); err != nil {
 			return err
 		}
-		r.Read += int64(last)
+		in.add(k.input, int64(last))
 		records = records[last:]
 	}
 	if len(records) > 0 {
 		if _, err := table.IngestAll(ctx, records); err != nil {
 			return err
 		}
-		r.Read += int64(len(records))
+		in.add(k.input, int64(len(records)))
 	}
-	r.Blank += k.blank
+	in.blank += k.blank
+	if k.err == nil && k.last {
+		in.inputs[k.input].Whole = true
+	}
 	return k.err
 }
 
 // ingestWhole makes an object durable, of whatever size, or all that an archive
 // holds.
-func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r *report) error {
+func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source) (records int64, err error) {
 	if src.Archive() {
 		receipt, err := table.IngestFile(ctx, src.Name)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
-			return err // the spool's, not the file's
+			return 0, err // the spool's, not the file's
 		case err != nil:
-			return &input.Error{File: src.Name, Err: err}
+			return 0, &input.Error{File: src.Name, Err: err}
 		}
-		r.Read += receipt.Records
-		return nil
+		return receipt.Records, nil
 	}
 	b, err := src.Bytes()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, err = table.IngestReader(ctx, b)
-	if err == nil {
-		r.Read++
-	}
-	return errors.Join(err, b.Close())
+	return 1, errors.Join(err, b.Close())
 }
 
 // readChunks reads one input to its end, and reports whether to go on with
 // the next.
-func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
+func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
 	if src.Whole() || src.Archive() {
 		select {
 		case <-free:
-			return give(ctx, chunks, &chunk{format: src.Format, whole: src})
+			return give(ctx, chunks, &chunk{input: place, whole: src})
 		case <-ctx.Done():
 			return false
 		}
 	}
 	r, err := src.Open()
 	if err != nil {
-		give(ctx, chunks, &chunk{format: src.Format, err: err})
+		give(ctx, chunks, &chunk{input: place, err: err})
 		return false
 	}
 	for {
@@ -157,7 +183,7 @@ func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, fr
 		case <-ctx.Done():
 			return false
 		}
-		*k = chunk{format: src.Format, data: k.data[:0], ends: k.ends[:0]}
+		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0]}
 		if cap(k.data) > 4*chunkBytes {
 			k.data = nil // one large record is no reason to keep its room
 		}
@@ -170,7 +196,7 @@ func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, fr
 		} else if err != nil {
 			err = errors.Join(err, r.Close())
 		}
-		k.err = err
+		k.err, k.last = err, ended
 		if !give(ctx, chunks, k) || err != nil {
 			return false
 		}
@@ -204,4 +230,30 @@ func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// report is what the report says of the inputs.
+func (in *intake) report() report {
+	return report{Read: in.stored.Load(), Blank: in.blank, Inputs: in.inputs}
+}
+
+// spoolAll runs work, which stores the input, to its end or to one of the
+// other endings: there is no room in the spool for as long as --timeout says,
+// or none can come because all that is in it waits for an operator.
+func (x *session) spoolAll(ctx context.Context, in *intake, expect int64, work func(context.Context) error) (ending, error) {
+	before := int64(-1)
+	return x.attend(ctx, "spooled", expect, work, func() view {
+		v := view{n: in.stored.Load()}
+		stats := x.spool.Stats()
+		if v.waiting = stats.WaitingForRoom > 0 && v.n == before; v.waiting {
+			lanes := x.spool.Lanes()
+			v.stuck = allHeld(lanes, x.begun, true)
+			v.note = "spool full, waiting for room"
+			if why := obstacle(stats, lanes); why != "" {
+				v.note += ": " + why
+			}
+		}
+		before = v.n
+		return v
+	})
 }
