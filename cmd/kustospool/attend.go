@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/engine"
 )
 
@@ -49,11 +50,10 @@ type view struct {
 	stuck   bool   // only an operator can make it move
 }
 
-// attend runs work, shows how far it is, and ends its context when the
-// patience has run out or the work is stuck. It returns when work has. The
-// error is work's own, and none that comes of its context's end.
-func (x *session) attend(ctx context.Context, what string, total int64, work func(context.Context) error, look func() view) (ending, error) {
-	phase := x.c.begin(what, "records", total)
+// attend runs work, shows in the phase how far it is, and ends its context
+// when the patience has run out or the work is stuck. It returns when work
+// has. The error is work's own, and none that comes of its context's end.
+func attend(ctx context.Context, phase *progress.Phase, limit *patience, work func(context.Context) error, look func() view) (ending, error) {
 	defer phase.End()
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -62,7 +62,7 @@ func (x *session) attend(ctx context.Context, what string, total int64, work fun
 
 	why := interrupted // where it is not this function that ends the context
 	last := time.Now()
-	timer := time.NewTimer(x.patience.next())
+	timer := time.NewTimer(limit.next())
 	defer timer.Stop()
 	for {
 		select {
@@ -79,19 +79,19 @@ func (x *session) attend(ctx context.Context, what string, total int64, work fun
 			v := look()
 			phase.Show(now, v.n, v.note)
 			if v.waiting {
-				x.patience.left -= now.Sub(last)
+				limit.left -= now.Sub(last)
 			}
 			last = now
 			switch {
 			case within.Err() != nil: // it is about to end
-			case v.waiting && x.patience.limited && x.patience.left <= 0:
+			case v.waiting && limit.limited && limit.left <= 0:
 				why = timedOut
 				cancel()
 			case v.stuck:
 				why = held
 				cancel()
 			}
-			timer.Reset(x.patience.next())
+			timer.Reset(limit.next())
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 // the other endings. The error is the engine's, and none of these.
 func (x *session) deliver(ctx context.Context) (ending, error) {
 	total := x.spool.Stats().Spooled()
-	return x.attend(ctx, "settled", total, x.spool.Drain, func() view {
+	return attend(ctx, x.c.begin("settled", "records", total), &x.patience, x.spool.Drain, func() view {
 		stats, lanes := x.spool.Stats(), x.spool.Lanes()
 		return view{n: max(0, total-stats.Spooled()), note: obstacle(stats, lanes), waiting: true, stuck: allHeld(lanes, x.begun, false)}
 	})

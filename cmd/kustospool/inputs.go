@@ -19,7 +19,7 @@ type inputReport struct {
 func (in *inputReport) String() string {
 	switch {
 	case in.Change != "" && in.Whole:
-		return fmt.Sprintf("%s: %s stored, and the input %s", in.Name, count(in.Records, "record"), in.Change)
+		return fmt.Sprintf("%s: %s stored, all that it held when it was checked; the input %s", in.Name, count(in.Records, "record"), in.Change)
 	case in.Change != "":
 		return fmt.Sprintf("%s: %s stored; the input %s", in.Name, count(in.Records, "record"), in.Change)
 	case in.Whole:

@@ -39,8 +39,8 @@ type report struct {
 	Blank      int64 `json:"blank_lines,omitempty"` // passed over in the input
 	Damaged    int64 `json:"damaged,omitempty"`     // damage found while it ran: files and frames
 
-	// FoundAtStart is the damage that was found when the spool was opened.
-	FoundAtStart []string `json:"found_at_start,omitempty"`
+	// AtStart is there where damage was found when the spool was opened.
+	AtStart *foundAtStart `json:"at_start,omitempty"`
 	// DeadLetters is how many batches are in the spool's dead letters, those of
 	// earlier runs included.
 	DeadLetters int64 `json:"dead_letters,omitempty"`
@@ -49,6 +49,14 @@ type report struct {
 
 	// Transport is what the transport told of itself at the end, by name.
 	Transport map[string]int64 `json:"transport,omitempty"`
+}
+
+// foundAtStart is what opening a damaged spool came to.
+type foundAtStart struct {
+	Damage []string `json:"damage"` // what was found, in the store's words
+	// PossibleDuplicates are those in the spool's books when it was open. Where
+	// the books were lost they begin anew with what may have been sent before.
+	PossibleDuplicates int64 `json:"possible_duplicates"`
 }
 
 // since fills in what changed between two snapshots of the spool.
@@ -127,7 +135,6 @@ func (r *report) writeText(w io.Writer) error {
 	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
 	rare("damage found", r.Damaged, "while it ran")
-	rare("found at start", int64(len(r.FoundAtStart)), "damage of the spool, see below")
 	rare("dead letters", r.DeadLetters, "batches in the spool, those of earlier runs included")
 	for _, name := range slices.Sorted(maps.Keys(r.Transport)) {
 		if strings.HasSuffix(name, "_throttled") {
@@ -138,16 +145,25 @@ func (r *report) writeText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return r.writeUnfinished(w)
-}
-
-// writeUnfinished writes a line about each input that is not whole or has
-// changed, and nothing where there is none.
-func (r *report) writeUnfinished(w io.Writer) error {
-	for _, line := range r.unfinished() {
+	for _, line := range r.remarks() {
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remarks are the lines behind the numbers: inputs that are not whole or have
+// changed, and damage.
+func (r *report) remarks() []string {
+	lines := r.unfinished()
+	if r.AtStart != nil {
+		for _, what := range r.AtStart.Damage {
+			lines = append(lines, "damage found when the spool was opened: "+what)
+		}
+		if n := r.AtStart.PossibleDuplicates; n > 0 {
+			lines = append(lines, fmt.Sprintf("possible duplicates in its books then: %d", n))
+		}
+	}
+	return lines
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kustospool/cmd/kustospool/internal/progress"
+	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/ingest"
 )
 
@@ -82,7 +83,11 @@ func codeOf(err error) int {
 	var (
 		usage   usageError
 		refused refusedError
+		change  *snapshot.ChangeError
 	)
+	if errors.As(err, &change) {
+		return exitChanged
+	}
 	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) {
 		return exitUsage
 	}

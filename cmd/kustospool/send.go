@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -97,7 +98,10 @@ With 4 and 5 the report says how many records of which input are stored.`,
 		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
 			code, err := send(ctx, c, settings.(*sendSettings), args)
 			if err != nil && code == 0 {
-				code = exitUsage // there was no spool yet
+				// There was no spool yet: whatever failed, nothing was stored.
+				if code = codeOf(err); code == exitFailed {
+					code = exitUsage
+				}
 			}
 			return code, err
 		},
@@ -141,7 +145,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 			return 0, usageError{p.Validate()}
 		}
 	}
-	expect, err := checkAll(sources)
+	expect, err := checkAll(ctx, c, sources)
 	if err != nil {
 		return 0, err
 	}
@@ -341,18 +345,35 @@ func validate(p ingest.Properties, sources []input.Source) error {
 // checkAll reads the inputs that can be read twice, and returns the number of
 // records in all of them, 0 where it cannot be known. All that is wrong with
 // any of them is reported at once, one error an input.
-func checkAll(sources []input.Source) (records int64, err error) {
-	var errs []error
-	streamed := false
-	for i := range sources {
-		x, err := sources[i].Check()
-		if err != nil {
-			errs = append(errs, err)
+func checkAll(ctx context.Context, c *console, sources []input.Source) (records int64, err error) {
+	var (
+		errs     []error
+		streamed bool
+		checked  atomic.Int64
+	)
+	check := func(ctx context.Context) error {
+		for i := range sources {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			x, err := sources[i].Check()
+			if err != nil {
+				errs = append(errs, err)
+			}
+			streamed = streamed || x.Streamed
+			records += x.Records
+			checked.Add(1)
 		}
-		streamed = streamed || x.Streamed
-		records += x.Records
+		return nil
 	}
-	if streamed {
+	phase := c.begin("checked", "inputs", int64(len(sources)))
+	why, err := attend(ctx, phase, new(patience), check, func() view { return view{n: checked.Load()} })
+	switch {
+	case err != nil:
+		return 0, err
+	case why != done:
+		return 0, errors.New("stopped while the input was checked; nothing was stored")
+	case streamed:
 		records = 0
 	}
 	return records, errors.Join(errs...)

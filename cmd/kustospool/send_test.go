@@ -159,27 +159,31 @@ func TestSend_Protocols(t *testing.T) {
 	}
 }
 
+// zipOf is an archive of files.
+func zipOf(t *testing.T, files ...string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for i, text := range files {
+		w, err := z.Create(fmt.Sprintf("sub/%d", i))
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 // An archive is its files, whatever their format, and one that is damaged is
 // refused with nothing stored.
 func TestSend_Archives(t *testing.T) {
 	temporaryDir(t)
-	archive := func(files ...string) string {
-		var b bytes.Buffer
-		z := zip.NewWriter(&b)
-		for i, text := range files {
-			w, err := z.Create(fmt.Sprintf("sub/%d", i))
-			if err == nil {
-				_, err = io.WriteString(w, text)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
-	}
+	archive := func(files ...string) string { return zipOf(t, files...) }
 	good := archive("{\"a\":1}\n{\"a\":2}\n", "{\"a\":3}")
 	got := kustospool(t, "", "send", "--to", "sim:", "--database", "D", "--table", "T", "--rows-out", "-", write(t, "a.json.zip", good), write(t, "b.json", "{\"b\":1}\n"))
 	if got.code != exitOK || got.out != "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"b\":1}\n" {

@@ -94,7 +94,9 @@ func (x *session) finish(r report, o outcome) (int, error) {
 
 	r.since(x.before, after, time.Since(x.begun))
 	r.DeadLetters = deadLetters(x.dir)
-	r.FoundAtStart = x.found
+	if len(x.found) > 0 {
+		r.AtStart = &foundAtStart{x.found, x.before.PossibleDuplicates}
+	}
 	w := x.c.out
 	if x.dest.rowsOnStdout {
 		w = x.c.err
@@ -118,19 +120,13 @@ func (x *session) finish(r report, o outcome) (int, error) {
 // remark says on standard error what the report's numbers do not.
 func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engine.LaneStatus) {
 	c := x.c
-	for _, line := range x.found {
-		c.note("Damage found when the spool was opened: %s", line)
-	}
-	if len(x.found) > 0 && after.PossibleDuplicates > 0 {
-		c.note("Rows that may have been sent twice since the spool's books began: %d (possible duplicates).", after.PossibleDuplicates)
-	}
 	for i := range r.Inputs {
 		if in := &r.Inputs[i]; in.Whole && in.Records == 0 {
 			c.tell("%s: holds no record.", in.Name)
 		}
 	}
 	if x.s.json || c.quiet { // otherwise the report has them
-		for _, line := range r.unfinished() {
+		for _, line := range r.remarks() {
 			c.note("%s", line)
 		}
 	}

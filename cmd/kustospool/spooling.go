@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"kustospool/cmd/kustospool/internal/input"
+	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/engine"
 	"kustospool/ingest"
 )
@@ -95,7 +96,7 @@ func (in *intake) spool(ctx context.Context) error {
 			}
 			if err := in.store(ctx, k); err != nil {
 				if ctx.Err() == nil {
-					in.inputs[k.input].Why = inFlagWords(err).Error()
+					in.failed(k.input, err)
 				}
 				return err
 			}
@@ -114,7 +115,7 @@ func (in *intake) store(ctx context.Context, k *chunk) error {
 			return err
 		}
 		in.add(k.input, n)
-		in.inputs[k.input].Whole = true
+		in.ended(k.input)
 		return nil
 	}
 	records := k.records()
@@ -134,15 +135,40 @@ func (in *intake) store(ctx context.Context, k *chunk) error {
 	}
 	in.blank += k.blank
 	if k.err == nil && k.last {
-		in.inputs[k.input].Whole = true
+		in.ended(k.input)
 	}
 	return k.err
+}
+
+// ended notes that all of an input is stored, and whether it is still what was
+// checked.
+func (in *intake) ended(i int) {
+	in.inputs[i].Whole = true
+	if change := in.sources[i].Changed(); change != nil {
+		in.inputs[i].Change = change.Error()
+	}
+}
+
+// failed notes why an input is not stored to its end.
+func (in *intake) failed(i int, err error) {
+	in.inputs[i].Why = inFlagWords(err).Error()
+	var (
+		change *snapshot.ChangeError
+		bad    *input.Error
+	)
+	// After an error of its own nobody reads the input any more.
+	if errors.As(err, &change) || errors.As(err, &bad) && errors.As(in.sources[i].Changed(), &change) {
+		in.inputs[i].Change = change.Error()
+	}
 }
 
 // ingestWhole makes an object durable, of whatever size, or all that an archive
 // holds.
 func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source) (records int64, err error) {
 	if src.Archive() {
+		if err := src.Changed(); err != nil {
+			return 0, &input.Error{File: src.Name, Err: err}
+		}
 		receipt, err := table.IngestFile(ctx, src.Name)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
@@ -242,7 +268,7 @@ func (in *intake) report() report {
 // or none can come because all that is in it waits for an operator.
 func (x *session) spoolAll(ctx context.Context, in *intake, expect int64, work func(context.Context) error) (ending, error) {
 	before := int64(-1)
-	return x.attend(ctx, "spooled", expect, work, func() view {
+	return attend(ctx, x.c.begin("spooled", "records", expect), &x.patience, work, func() view {
 		v := view{n: in.stored.Load()}
 		stats := x.spool.Stats()
 		if v.waiting = stats.WaitingForRoom > 0 && v.n == before; v.waiting {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/ingest"
 )
 
@@ -53,6 +54,42 @@ type Source struct {
 	Reader io.Reader
 
 	piped bool // Check found that the file is none that can be read twice
+
+	seen *snapshot.Snapshot // by Check; the file is read as it was then
+	file *snapshot.File     // opened last
+}
+
+// Changed says what has happened to a file that Check has seen, and that was
+// read to its end since; nil for nothing. Of an archive, which others read, it
+// says so at any time.
+func (s *Source) Changed() error {
+	switch {
+	case s.seen != nil && s.Archive():
+		return s.seen.Changed()
+	case s.file != nil && s.file.Changed() != nil:
+		return s.file.Changed()
+	}
+	return nil
+}
+
+// open opens the file, as it was seen if it was.
+func (s *Source) open() (io.ReadCloser, error) {
+	if s.seen == nil {
+		return os.Open(s.Name)
+	}
+	kind := snapshot.Lines
+	switch {
+	case strings.HasSuffix(strings.ToLower(s.Name), ".gz"):
+		kind = snapshot.Packed
+	case s.Whole():
+		kind = snapshot.Object
+	}
+	f, err := s.seen.Open(kind)
+	if err != nil {
+		return nil, err
+	}
+	s.file = f
+	return f, nil
 }
 
 // Stream reports whether the input can be read only once, and reading it may
@@ -86,6 +123,9 @@ func (s *Source) Check() (Extent, error) {
 	if !info.Mode().IsRegular() {
 		s.piped = true
 		return Extent{Streamed: true}, nil
+	}
+	if s.seen, err = snapshot.Take(s.Name); err != nil {
+		return Extent{}, &Error{File: s.Name, Err: cause(err)}
 	}
 	if s.Archive() {
 		return s.checkArchive()
@@ -185,7 +225,7 @@ func (s *Source) Bytes() (io.ReadCloser, error) {
 func (s *Source) contents() (*contents, error) {
 	b := &contents{name: s.Name, r: s.Reader}
 	if s.Name != Stdin {
-		f, err := os.Open(s.Name)
+		f, err := s.open()
 		if err != nil {
 			return nil, &Error{File: s.Name, Err: cause(err)}
 		}
