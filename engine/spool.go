@@ -42,6 +42,7 @@ type Spool struct {
 	sender   *sender
 	tracking *tracking
 	changes  changes
+	refusals refusals
 	dropping chan struct{} // held by the one caller that drops batches for room
 
 	closing   atomic.Bool // intake has ended
@@ -74,6 +75,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.router, _ = tr.(transport.Router)
 	s.lanes.init()
 	s.changes.init()
+	s.refusals.init()
 	s.sealer = newSealer(s)
 	s.sender = newSender(s)
 	s.tracking = newTracking(s)
