@@ -35,7 +35,7 @@ const copyBuffer = 256 << 10
 // The receipt's records are those of r in its order; [Spool.StatusAll] and
 // [Spool.WaitAll] tell what became of them all. What is no record ends as
 // Options.OnBadRecord says and is counted in Receipt.Bad; where r holds nothing
-// else and that is stored as dead letters, the receipt is for those.
+// else and that is stored as dead letters, the receipt is for those and Bad is 0.
 //
 // Errors are those of Ingest, [*RecordError], and r's own, wrapped; after any of them but
 // [ErrOutcomeUnknown] nothing is stored. ctx bounds the whole call, but cannot
@@ -323,7 +323,9 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 		if err != nil {
 			forget()
 		}
-		rcpt.Bad, rcpt.Blank = in.counts.Bad, in.counts.Blank
+		if rcpt.Bad, rcpt.Blank = in.counts.Bad, in.counts.Blank; in.counts.Good == 0 && in.p.Concatenates() {
+			rcpt.Bad = 0 // the receipt is for them
+		}
 	}()
 	if objects := append(in.objects[:len(in.objects):len(in.objects)], in.refused.objects...); len(objects) > 0 {
 		return in.finishObjects(objects)

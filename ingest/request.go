@@ -48,7 +48,7 @@ type Receipt struct {
 	Duplicate bool
 	// Bad and Blank are for sources: how many pieces of it were no records and
 	// were passed over or dead-lettered, by the policy for bad records, and how
-	// many lines held nothing. Neither is of the text form.
+	// many lines held nothing. They are not among Records, nor in the text form.
 	Bad, Blank int64
 }
 

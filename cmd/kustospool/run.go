@@ -17,6 +17,7 @@ const (
 	exitFailed  = 1 // something is dead-lettered, dropped, or went wrong
 	exitUsage   = 2 // the command or its input is wrong; nothing was stored
 	exitPending = 3 // durable, and not all delivered
+	exitPartial = 4 // the input is wrong, and a part of it was stored
 )
 
 // console is where a command reads and writes.
@@ -56,12 +57,22 @@ type refusedError struct{ err error }
 func (e refusedError) Error() string { return e.err.Error() }
 func (e refusedError) Unwrap() error { return e.err }
 
+// partialError is a wrong input of which a part was stored.
+type partialError struct{ err error }
+
+func (e partialError) Error() string { return e.err.Error() }
+func (e partialError) Unwrap() error { return e.err }
+
 // codeOf is the exit code of a command that failed with err.
 func codeOf(err error) int {
 	var (
 		usage   usageError
 		refused refusedError
+		partial partialError
 	)
+	if errors.As(err, &partial) {
+		return exitPartial
+	}
 	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) {
 		return exitUsage
 	}

@@ -70,6 +70,9 @@ func (x *session) finish(r report, o outcome) (int, error) {
 	if o.why != 0 {
 		explain(x.c, o.why, x.dest.target, x.dir, x.s.timeout, after, lanes)
 	}
+	if r.firstSkipped != nil {
+		x.c.note("Passed over as no record: %v", r.firstSkipped)
+	}
 	if r.DeadLettered > 0 {
 		x.c.note("Dead letters, each with its reason: %s", deadDir(x.dir))
 	}

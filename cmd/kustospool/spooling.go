@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/record"
 )
 
 // A chunk is what one IngestAll makes durable: enough for the fsync not to
@@ -16,17 +18,20 @@ import (
 const (
 	chunkBytes   = 1 << 20
 	chunkRecords = 1000
+	chunkRefused = 100
 )
 
 // chunk is a run of records of one input, or a whole input that is one object.
 // The records lie one after the other in data and end at ends.
 type chunk struct {
-	whole  *input.Source
-	format ingest.Format
-	data   []byte
-	ends   []int
-	blank  int64
-	err    error // of the input, behind the records
+	whole   *input.Source
+	format  ingest.Format
+	data    []byte
+	ends    []int
+	refused []engine.Refused // what of the input is to become dead letters
+	counts  record.Counts    // of the input, from the last chunk to this one
+	skipped error            // the first of what was passed over
+	err     error            // of the input, behind the records
 }
 
 func (k *chunk) records() [][]byte {
@@ -105,7 +110,13 @@ func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) 
 		}
 		r.Read += int64(len(records))
 	}
-	r.Blank += k.blank
+	if len(k.refused) > 0 {
+		if _, err := table.DeadLetter(ctx, k.refused...); err != nil {
+			return err
+		}
+		r.Read += int64(len(k.refused))
+	}
+	r.cut(k.counts, int64(len(k.refused)), k.skipped)
 	return k.err
 }
 
@@ -114,13 +125,21 @@ func ingestChunk(ctx context.Context, table *engine.Table, k *chunk, r *report) 
 func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r *report) error {
 	if src.Archive() {
 		receipt, err := table.IngestFile(ctx, src.Name)
+		bad, isBad := errors.AsType[*engine.RecordError](err)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
 			return err // the spool's, not the file's
+		case isBad:
+			return &input.Error{File: bad.Source, Line: bad.Line, Err: bad.Err}
 		case err != nil:
 			return &input.Error{File: src.Name, Err: err}
 		}
-		r.Read += receipt.Records
+		refused := int64(0)
+		if src.OnBadRecord == engine.DeadLetterBadRecords {
+			refused = receipt.Bad
+		}
+		r.Read += receipt.Records + refused
+		r.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank}, refused, nil)
 		return nil
 	}
 	b, err := src.Bytes()
@@ -157,13 +176,16 @@ func readChunks(ctx context.Context, src *input.Source, chunks chan<- *chunk, fr
 		case <-ctx.Done():
 			return false
 		}
-		*k = chunk{format: src.Format, data: k.data[:0], ends: k.ends[:0]}
+		*k = chunk{format: src.Format, data: k.data[:0], ends: k.ends[:0], refused: k.refused[:0]}
 		if cap(k.data) > 4*chunkBytes {
 			k.data = nil // one large record is no reason to keep its room
 		}
-		blank := r.Blank()
+		before, skippedBefore := r.Counts(), r.FirstSkipped()
 		err := fill(k, r, src.Stream())
-		k.blank = r.Blank() - blank
+		k.counts = r.Counts().Sub(before)
+		if skippedBefore == nil {
+			k.skipped = r.FirstSkipped()
+		}
 		ended := err == io.EOF
 		if ended {
 			err = r.Close()
@@ -188,9 +210,16 @@ func fill(k *chunk, r *input.Reader, stream bool) error {
 		if err != nil {
 			return err
 		}
-		k.data = append(k.data, rec...)
-		k.ends = append(k.ends, len(k.data))
-		if stream && !r.Buffered() {
+		if rec.Why != "" {
+			k.refused = append(k.refused, engine.Refused{Data: bytes.Clone(rec.Data), Why: rec.Why})
+			if len(k.refused) == chunkRefused || len(rec.Data) > chunkBytes {
+				return nil
+			}
+		} else {
+			k.data = append(k.data, rec.Data...)
+			k.ends = append(k.ends, len(k.data))
+		}
+		if stream && !r.Ready() {
 			return nil
 		}
 	}
