@@ -8,6 +8,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
 )
 
 // MaxIngestAllBytes and MaxIngestAllRecords bound one IngestAll, which is one
@@ -103,18 +104,23 @@ func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, er
 	if p.ByReference && !caps.Blobs {
 		return nil, errDataOnly
 	}
-	if data, err = p.Record(data); err != nil {
+	if data, err = p.RecordBy(s.rule(p), data); err != nil {
 		return nil, err
 	}
 	if len(key) > ingest.MaxKeyBytes {
 		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
 	}
+	return data, fitsBatch(caps, data)
+}
+
+// fitsBatch refuses a record that the transport takes in no batch.
+func fitsBatch(caps transport.Capabilities, data []byte) error {
 	if limit := caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
-		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
+		return &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
 	}
-	return data, nil
+	return nil
 }
 
 // fitsAtAll refuses what would not fit into an empty spool. Without it such a

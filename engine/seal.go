@@ -167,7 +167,10 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	}
 	q.mu.Unlock()
 	for _, e := range entries {
-		q.s.sender.add(e)
+		if e.Batch.Properties.Refused && q.s.refuse(ctx, e) == nil {
+			continue
+		}
+		q.s.sender.add(e) // what could not be dead-lettered now is tried again as an attempt is
 	}
 	return nil
 }

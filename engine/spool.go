@@ -42,6 +42,7 @@ type Spool struct {
 	sender   *sender
 	tracking *tracking
 	changes  changes
+	refusals refusals
 	dropping chan struct{} // held by the one caller that drops batches for room
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
@@ -76,6 +77,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.router, _ = tr.(transport.Router)
 	s.lanes.init()
 	s.changes.init()
+	s.refusals.init()
 	s.sealer = newSealer(s)
 	s.sender = newSender(s)
 	s.tracking = newTracking(s)

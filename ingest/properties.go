@@ -94,6 +94,11 @@ type Properties struct {
 	// of a blob that the service fetches ([Blob.Record]). Such a request is a
 	// batch of its own; Format, mapping and the rest are the blob's.
 	ByReference bool `json:"byReference,omitempty"`
+
+	// Refused: the records are none that the service could take. They are never
+	// delivered: each is a batch of its own and becomes a dead letter. The engine
+	// sets it for what a source holds beside records.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // ValidationPolicy is the CSV validation of the service.
@@ -115,7 +120,7 @@ const (
 // Concatenates reports whether many records may share one batch. Where it is
 // false every request is one whole object and becomes a batch by itself.
 func (p *Properties) Concatenates() bool {
-	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == "" && !p.ByReference
+	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == "" && !p.ByReference && !p.Refused
 }
 
 // Compressed reports whether the payload is gzipped on its way.

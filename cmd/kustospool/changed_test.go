@@ -25,11 +25,31 @@ func sendMeanwhile(t *testing.T, file string, change func(), args ...string) res
 		got <- kustospool(t, "", append([]string{"send", "--to", "dir:" + t.TempDir(), "--database", "D", "--table", "T",
 			"--spool", filepath.Join(t.TempDir(), "s"), fifo, file}, args...)...)
 	}()
-	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
+	type opened struct {
+		w   *os.File
+		err error
+	}
+	open := make(chan opened, 1)
+	go func() {
+		w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+		open <- opened{w, err}
+	}()
+	var w *os.File
+	select {
+	case o := <-open:
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		w = o.w
+	case r := <-got:
+		if r, err := os.OpenFile(fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil { // so that the other end opens
+			defer r.Close()
+			(<-open).w.Close()
+		}
+		t.Fatalf("ended before the pipe was read: %+v", r)
 	}
 	change()
+	var err error
 	_, err = io.WriteString(w, "{\"f\":1}\n{\"f\":2}\n")
 	if cerr := w.Close(); err != nil || cerr != nil {
 		t.Fatal(err, cerr)
@@ -64,8 +84,8 @@ func TestSend_InputChanges(t *testing.T) {
 		{"nothing", "b.json", two, func(string) error { return nil }, exitOK, 4, inputReport{Records: 2, Whole: true}, ""},
 		{"grew", "b.json", two, func(p string) error { return appendTo(p, "{\"n\":3}\n") }, exitChanged, 4,
 			inputReport{Records: 2, Whole: true, Change: "grew by 8 bytes while it was read"}, "b.json: 2 records stored, all that it held when it was checked; the input grew by 8 bytes"},
-		{"its last line grew", "b.json", "{\"n\":1}\n7", func(p string) error { return appendTo(p, "8\n") }, exitChanged, 3,
-			inputReport{Records: 1, Change: "grew by 2 bytes while it was read"}, "b.json: 1 record stored; the input grew by 2 bytes"},
+		{"its last line grew", "b.csv", "1\n7", func(p string) error { return appendTo(p, "8\n") }, exitChanged, 3,
+			inputReport{Records: 1, Change: "grew by 2 bytes while it was read"}, "b.csv: 1 record stored; the input grew by 2 bytes"},
 		{"shrank", "b.json", two, func(p string) error { return os.Truncate(p, 8) }, exitChanged, 2,
 			inputReport{Change: "shrank by 8 bytes while it was read"}, "b.json: 0 records stored; the input shrank by 8 bytes"},
 		{"replaced", "b.json", two, func(p string) error {

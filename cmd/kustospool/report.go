@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kustospool/engine"
+	"kustospool/ingest/record"
 )
 
 // report is what one run did. The counts are differences over the run, except
@@ -47,6 +48,13 @@ type report struct {
 	// Inputs say how much of each input is stored, in the order of the command.
 	Inputs []inputReport `json:"inputs,omitempty"`
 
+	BadSkipped int64 `json:"bad_records_skipped,omitempty"` // no records, and passed over
+	BadDead    int64 `json:"bad_records_dead,omitempty"`    // no records; of Read, Acked and DeadLettered
+	Headers    int64 `json:"headers,omitempty"`             // dropped from the input
+	Marks      int64 `json:"byte_order_marks,omitempty"`    // cut away
+
+	firstSkipped error // where the first of BadSkipped is, and why
+
 	// Transport is what the transport told of itself at the end, by name.
 	Transport map[string]int64 `json:"transport,omitempty"`
 }
@@ -57,6 +65,19 @@ type foundAtStart struct {
 	// PossibleDuplicates are those in the spool's books when it was open. Where
 	// the books were lost they begin anew with what may have been sent before.
 	PossibleDuplicates int64 `json:"possible_duplicates"`
+}
+
+// cut adds what was cut out of an input: of the bad records so many were
+// refused, and the rest passed over.
+func (r *report) cut(c record.Counts, refused int64, skipped error) {
+	r.Blank += c.Blank
+	r.Headers += c.Headers
+	r.Marks += c.Marks
+	r.BadDead += refused
+	r.BadSkipped += c.Bad - refused
+	if r.firstSkipped == nil {
+		r.firstSkipped = skipped
+	}
 }
 
 // since fills in what changed between two snapshots of the spool.
@@ -123,6 +144,10 @@ func (r *report) writeText(w io.Writer) error {
 	}
 	line("records read", r.Read, "")
 	rare("blank lines", r.Blank, "passed over")
+	rare("headers", r.Headers, "dropped")
+	rare("byte order marks", r.Marks, "cut away")
+	rare("bad records", r.BadSkipped, "passed over")
+	rare("bad records", r.BadDead, "of those read; in the dead letters")
 	line("acked (durable)", r.Acked, "")
 	line("ingested", r.Ingested, "")
 	rare("of them skipped", r.Skipped, "the table had them already")

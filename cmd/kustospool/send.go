@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/content"
 	"kustospool/transport/admin"
 )
 
@@ -30,6 +32,9 @@ type sendSettings struct {
 	createTable      string
 	createMapping    bool
 	skipHeader       bool
+	gzip             bool
+	onBadRecord      string
+	uncheckedJSON    bool
 	noWait           bool
 	rowsOut          string
 	blobs            []string
@@ -45,14 +50,22 @@ directory, delivers them to the target and waits until the service has said of
 each what became of it.
 
 Files of line formats (json, csv, tsv, psv, txt ...) hold one record a line; blank
-lines are passed over; csv fields may hold line ends inside double quotes. Files
-of other formats (parquet, avro, orc, singlejson ...) are one record as a whole, of
-up to 4 GiB.
-A name that ends in .gz is decompressed, and an archive whose name ends in .zip is
-unpacked, all of its files or none. The format follows from the file's
-extension, .jsonl and .ndjson included; standard input is json unless --format
-says otherwise. Files are read once beforehand, so that a bad one is refused
-before anything is stored.
+lines are passed over and counted, a row of blanks or of empty fields is a row;
+csv fields that begin with a double quote may hold line ends up to the closing
+one. A json record is one JSON object on its line. Files of multijson hold objects
+or arrays of them, each object a record. Files of other formats (parquet, avro,
+orc, singlejson ...) are one record as a whole, of up to 4 GiB.
+A name that ends in .gz, or --gzip, is decompressed, and an archive whose name ends
+in .zip is unpacked, all of its files or none, but for resource forks and dot files.
+The format follows from the file's extension, .jsonl and .ndjson included; standard
+input is json unless --format says otherwise. What begins like something else
+(an archive, parquet, UTF-16, bytes with NULs; a .log without a # directive) is
+refused. Files are read once beforehand, so that a bad one is refused before
+anything is stored.
+
+What is no record (a torn line of json, a quote that is never closed) stops the
+run before anything of a file is stored; of a pipe it becomes a dead letter whose
+reason names its line, and the rest goes on. --on-bad-record says otherwise.
 
 An input that is a URL is a blob in storage, which the service fetches by itself:
 with the SAS in the URL's query, as ";impersonate" or ";managed_identity=system"
@@ -87,8 +100,11 @@ With 4 and 5 the report says how many records of which input are stored.`,
 			fs.StringVar(&s.createTable, "create-table", "", "create the table before, or add the columns it lacks: NAME:TYPE,...; needs the role Database User")
 			fs.BoolVar(&s.createMapping, "create-mapping", false, "create or replace the mapping --mapping before, under the name --mapping-reference")
 			fs.StringArrayVar(&s.tags, "tag", nil, "extent tag such as drop-by:2026-11; may be repeated")
-			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, RFC 3339, for back-filling")
-			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first line of each input")
+			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, for back-filling: RFC 3339, or a date such as 2017-02-13")
+			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first record of each input")
+			fs.BoolVar(&s.gzip, "gzip", false, "the inputs are gzip data, whatever their names say")
+			fs.StringVar(&s.onBadRecord, "on-bad-record", "", "what to do with what is no record: stop, skip or dead-letter; default dead-letter for a pipe, and for files stop, with nothing stored")
+			fs.BoolVar(&s.uncheckedJSON, "unchecked-json", false, "do not check that json records are JSON objects; the service passes over what is none without a word")
 			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
 			fs.StringArrayVar(&s.blobs, "blob", nil, "URL of a blob that the service is to fetch, as an argument; may be repeated")
 			s.register(fs)
@@ -148,6 +164,10 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	expect, err := checkAll(ctx, c, sources)
 	if err != nil {
 		return 0, err
+	}
+	opts.UncheckedJSON = s.uncheckedJSON
+	if len(sources) > 0 && sources[0].OnBadRecord != 0 {
+		opts.OnBadRecord = sources[0].OnBadRecord
 	}
 	create, err := s.creation(t, sources, blobs)
 	if err != nil {
@@ -240,10 +260,17 @@ func (s *sendSettings) sources(c *console, args []string) ([]input.Source, error
 		}
 		format = f
 	}
+	var bad engine.BadRecordPolicy
+	if s.onBadRecord != "" {
+		var err error
+		if bad, err = engine.ParseBadRecordPolicy(s.onBadRecord); err != nil {
+			return nil, usagef("--on-bad-record %q: must be stop, skip or dead-letter", s.onBadRecord)
+		}
+	}
 	var out []input.Source
 	stdins := 0
 	for _, name := range args {
-		src := input.Source{Name: name, Format: format, SkipHeader: s.skipHeader}
+		src := input.Source{Name: name, Format: format, SkipHeader: s.skipHeader, Gzip: s.gzip, OnBadRecord: bad, Unchecked: s.uncheckedJSON}
 		if name == input.Stdin {
 			src.Reader = c.in
 			if stdins++; stdins > 1 {
@@ -294,7 +321,10 @@ func (s *sendSettings) properties() (ingest.Properties, error) {
 	if s.creationTime != "" {
 		at, err := time.Parse(time.RFC3339, s.creationTime)
 		if err != nil {
-			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z", s.creationTime)
+			at, err = time.Parse(time.DateOnly, s.creationTime)
+		}
+		if err != nil {
+			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z or 2026-11-03", s.creationTime)
 		}
 		p.CreationTime = at
 	}
@@ -323,7 +353,12 @@ func readMapping(path string) (string, error) {
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, admin.MaxMappingBytes+1))
-	return string(text), err
+	switch kind := content.Of(text[:min(len(text), content.HeadBytes)]); {
+	case err != nil:
+	case kind != content.Unknown:
+		err = fmt.Errorf("%s: is %s; a mapping is JSON in UTF-8", path, kind)
+	}
+	return strings.TrimPrefix(string(text), "\ufeff"), err
 }
 
 // validate checks the properties with each of the formats.
@@ -347,9 +382,10 @@ func validate(p ingest.Properties, sources []input.Source) error {
 // any of them is reported at once, one error an input.
 func checkAll(ctx context.Context, c *console, sources []input.Source) (records int64, err error) {
 	var (
-		errs     []error
-		streamed bool
-		checked  atomic.Int64
+		errs       []error
+		passedOver []string
+		streamed   bool
+		checked    atomic.Int64
 	)
 	check := func(ctx context.Context) error {
 		for i := range sources {
@@ -360,6 +396,7 @@ func checkAll(ctx context.Context, c *console, sources []input.Source) (records 
 			if err != nil {
 				errs = append(errs, err)
 			}
+			passedOver = append(passedOver, x.PassedOver...)
 			streamed = streamed || x.Streamed
 			records += x.Records
 			checked.Add(1)
@@ -375,6 +412,9 @@ func checkAll(ctx context.Context, c *console, sources []input.Source) (records 
 		return 0, errors.New("stopped while the input was checked; nothing was stored")
 	case streamed:
 		records = 0
+	}
+	for _, name := range passedOver {
+		c.tell("Passed over: %s", name)
 	}
 	return records, errors.Join(errs...)
 }

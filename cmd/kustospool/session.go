@@ -125,6 +125,9 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 			c.tell("%s: holds no record.", in.Name)
 		}
 	}
+	if r.firstSkipped != nil {
+		c.note("Passed over as no record: %v", r.firstSkipped)
+	}
 	if x.s.json || c.quiet { // otherwise the report has them
 		for _, line := range r.remarks() {
 			c.note("%s", line)

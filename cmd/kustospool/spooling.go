@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/record"
 )
 
 // A chunk is what one IngestAll makes durable: enough for the fsync not to
@@ -18,18 +21,21 @@ import (
 const (
 	chunkBytes   = 1 << 20
 	chunkRecords = 1000
+	chunkRefused = 100
 )
 
 // chunk is a run of records of one input, or a whole input that is one object.
 // The records lie one after the other in data and end at ends.
 type chunk struct {
-	input int // its place in the command
-	whole *input.Source
-	data  []byte
-	ends  []int
-	blank int64
-	last  bool  // of its input
-	err   error // of the input, behind the records
+	input   int // its place in the command
+	whole   *input.Source
+	data    []byte
+	ends    []int
+	refused []engine.Refused // what of the input is to become dead letters
+	counts  record.Counts    // of the input, from the last chunk to this one
+	skipped error            // the first of what was passed over
+	last    bool             // of its input
+	err     error            // of the input, behind the records
 }
 
 // intake is what is being stored in one run. It belongs to the goroutine that
@@ -38,8 +44,8 @@ type intake struct {
 	sources []input.Source
 	tables  map[ingest.Format]*engine.Table
 	inputs  []inputReport // of the sources, and behind them those of blobs
-	blank   int64
-	stored  atomic.Int64 // records
+	cuts    report        // what was cut out of the inputs
+	stored  atomic.Int64  // records
 }
 
 // add counts records of an input.
@@ -110,7 +116,7 @@ func (in *intake) spool(ctx context.Context) error {
 func (in *intake) store(ctx context.Context, k *chunk) error {
 	table := in.tables[in.sources[k.input].Format]
 	if k.whole != nil {
-		n, err := ingestWhole(ctx, table, k.whole)
+		n, err := in.whole(ctx, table, k.whole)
 		if err != nil {
 			return err
 		}
@@ -121,23 +127,47 @@ func (in *intake) store(ctx context.Context, k *chunk) error {
 	records := k.records()
 	if last := len(records) - 1; last > 0 && len(records[last]) > chunkBytes {
 		// A large record goes alone: together they may be more than one call takes.
-		if _, err := table.IngestAll(ctx, records[:last]); err != nil {
+		if err := in.storeAll(ctx, table, k.input, records[:last]); err != nil {
 			return err
 		}
-		in.add(k.input, int64(last))
 		records = records[last:]
 	}
-	if len(records) > 0 {
-		if _, err := table.IngestAll(ctx, records); err != nil {
+	if err := in.storeAll(ctx, table, k.input, records); err != nil {
+		return err
+	}
+	if len(k.refused) > 0 {
+		if _, err := table.DeadLetter(ctx, k.refused...); err != nil {
 			return err
 		}
-		in.add(k.input, int64(len(records)))
+		in.add(k.input, int64(len(k.refused)))
 	}
-	in.blank += k.blank
+	in.cuts.cut(k.counts, int64(len(k.refused)), k.skipped)
 	if k.err == nil && k.last {
 		in.ended(k.input)
 	}
 	return k.err
+}
+
+// storeAll makes records of an input durable. Where one of them cannot be had
+// at all, those before it are.
+func (in *intake) storeAll(ctx context.Context, table *engine.Table, i int, records [][]byte) error {
+	_, err := table.IngestAll(ctx, records)
+	if err == nil {
+		in.add(i, int64(len(records)))
+	}
+	if !errors.Is(err, ingest.ErrInvalid) {
+		return err
+	}
+	for _, rec := range records {
+		if _, err := table.Ingest(ctx, rec); err != nil {
+			if errors.Is(err, ingest.ErrInvalid) {
+				err = &input.Error{File: in.inputs[i].Name, Err: fmt.Errorf("behind record %d: %w", in.inputs[i].Records, err)}
+			}
+			return err
+		}
+		in.add(i, 1)
+	}
+	return nil
 }
 
 // ended notes that all of an input is stored, and whether it is still what was
@@ -162,21 +192,29 @@ func (in *intake) failed(i int, err error) {
 	}
 }
 
-// ingestWhole makes an object durable, of whatever size, or all that an archive
+// whole makes an object durable, of whatever size, or all that an archive
 // holds.
-func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source) (records int64, err error) {
+func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Source) (records int64, err error) {
 	if src.Archive() {
 		if err := src.Changed(); err != nil {
 			return 0, &input.Error{File: src.Name, Err: err}
 		}
 		receipt, err := table.IngestFile(ctx, src.Name)
+		bad, isBad := errors.AsType[*engine.RecordError](err)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
 			return 0, err // the spool's, not the file's
+		case isBad:
+			return 0, &input.Error{File: bad.Source, Line: bad.Line, Err: bad.Err}
 		case err != nil:
 			return 0, &input.Error{File: src.Name, Err: err}
 		}
-		return receipt.Records, nil
+		refused := int64(0)
+		if src.OnBadRecord == engine.DeadLetterBadRecords {
+			refused = receipt.Bad
+		}
+		in.cuts.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank}, refused, nil)
+		return receipt.Records + refused, nil
 	}
 	b, err := src.Bytes()
 	if err != nil {
@@ -209,13 +247,16 @@ func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<-
 		case <-ctx.Done():
 			return false
 		}
-		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0]}
+		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], refused: k.refused[:0]}
 		if cap(k.data) > 4*chunkBytes {
 			k.data = nil // one large record is no reason to keep its room
 		}
-		blank := r.Blank()
+		before, skippedBefore := r.Counts(), r.FirstSkipped()
 		err := fill(k, r, src.Stream())
-		k.blank = r.Blank() - blank
+		k.counts = r.Counts().Sub(before)
+		if skippedBefore == nil {
+			k.skipped = r.FirstSkipped()
+		}
 		ended := err == io.EOF
 		if ended {
 			err = r.Close()
@@ -240,9 +281,16 @@ func fill(k *chunk, r *input.Reader, stream bool) error {
 		if err != nil {
 			return err
 		}
-		k.data = append(k.data, rec...)
-		k.ends = append(k.ends, len(k.data))
-		if stream && !r.Buffered() {
+		if rec.Why != "" {
+			k.refused = append(k.refused, engine.Refused{Data: bytes.Clone(rec.Data), Why: rec.Why})
+			if len(k.refused) == chunkRefused || len(rec.Data) > chunkBytes {
+				return nil
+			}
+		} else {
+			k.data = append(k.data, rec.Data...)
+			k.ends = append(k.ends, len(k.data))
+		}
+		if stream && !r.Ready() {
 			return nil
 		}
 	}
@@ -260,7 +308,9 @@ func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {
 
 // report is what the report says of the inputs.
 func (in *intake) report() report {
-	return report{Read: in.stored.Load(), Blank: in.blank, Inputs: in.inputs}
+	r := in.cuts
+	r.Read, r.Inputs = in.stored.Load(), in.inputs
+	return r
 }
 
 // spoolAll runs work, which stores the input, to its end or to one of the
