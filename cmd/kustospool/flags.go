@@ -70,7 +70,7 @@ func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
 	}
 	policy := batching.Policy{MaxBytes: int64(s.batchBytes), MaxRecords: s.batchCount, MaxAge: s.batchAge}
 	if err := policy.Validate(); err != nil {
-		return nil, usagef("--batch-bytes, --batch-records, --batch-age: %w", err)
+		return nil, usageError{err}
 	}
 	if s.timeout < 0 {
 		return nil, usagef("--timeout %s: must not be negative", s.timeout)

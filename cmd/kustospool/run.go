@@ -124,7 +124,7 @@ func unknown(c *console, name string) int {
 }
 
 func fail(c *console, cmd *command, err error) int {
-	c.note("kustospool %s: %v", cmd.name, err)
+	c.note("kustospool %s: %s", cmd.name, inFlags(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		c.note("See kustospool help %s.", cmd.name)

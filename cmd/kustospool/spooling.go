@@ -139,7 +139,7 @@ func ingestWhole(ctx context.Context, table *engine.Table, src *input.Source, r 
 			refused = receipt.Bad
 		}
 		r.Read += receipt.Records + refused
-		r.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank}, refused, nil)
+		r.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank, Marks: receipt.Marks}, refused, nil)
 		return nil
 	}
 	b, err := src.Bytes()
