@@ -323,7 +323,7 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 		if err != nil {
 			forget()
 		}
-		if rcpt.Bad, rcpt.Blank = in.counts.Bad, in.counts.Blank; in.counts.Good == 0 && in.p.Concatenates() {
+		if rcpt.Bad, rcpt.Blank, rcpt.Marks = in.counts.Bad, in.counts.Blank, in.counts.Marks; in.counts.Good == 0 && in.p.Concatenates() {
 			rcpt.Bad = 0 // the receipt is for them
 		}
 	}()

@@ -46,10 +46,11 @@ type Receipt struct {
 	// Duplicate is set when Request.Key had been stored before; the ID is
 	// then that of the first record.
 	Duplicate bool
-	// Bad and Blank are for sources: how many pieces of it were no records and
-	// were passed over or dead-lettered, by the policy for bad records, and how
-	// many lines held nothing. They are not among Records, nor in the text form.
-	Bad, Blank int64
+	// Bad, Blank and Marks are for sources: how many pieces of it were no records and
+	// were passed over or dead-lettered, by the policy for bad records, how
+	// many lines held nothing, and how many byte order marks were cut away. They
+	// are not among Records, nor in the text form.
+	Bad, Blank, Marks int64
 }
 
 // String is the fixed-width text form of the receipt's ID, and for several

@@ -78,3 +78,11 @@ func (r *report) unfinished() []string {
 	}
 	return lines
 }
+
+// count is n things in words.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

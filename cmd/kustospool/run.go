@@ -139,7 +139,7 @@ func unknown(c *console, name string) int {
 }
 
 func fail(c *console, cmd *command, code int, err error) int {
-	c.note("kustospool %s: %v", cmd.name, inFlagWords(err))
+	c.note("kustospool %s: %s", cmd.name, inFlags(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		c.tell("See kustospool help %s.", cmd.name)

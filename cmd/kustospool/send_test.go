@@ -194,10 +194,10 @@ func TestSend_Archives(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for name, args := range map[string][]string{
-		"is not a zip archive": {write(t, "bad.json.zip", good[:len(good)/2])},
-		"holds no file":        {write(t, "empty.json.zip", archive())},
-		"header":               {write(t, "h.csv.zip", archive("h\n1\n")), "--skip-header"},
-		"at least one record":  {write(t, "blank.json.zip", archive("\n"))},
+		"is not a zip archive":            {write(t, "bad.json.zip", good[:len(good)/2])},
+		"empty.json.zip: holds no record": {write(t, "empty.json.zip", archive())},
+		"header":                          {write(t, "h.csv.zip", archive("h\n1\n")), "--skip-header"},
+		"blank.json.zip: holds no record": {write(t, "blank.json.zip", archive("\n"))},
 	} {
 		spool := filepath.Join(t.TempDir(), "spool")
 		got := kustospool(t, "", append([]string{"send", "--to", "sim:", "--spool", spool, "--database", "D", "--table", "T"}, args...)...)
@@ -450,7 +450,7 @@ func TestSend_InterruptedWhileWaiting(t *testing.T) {
 
 func TestSend_BadLineInAStreamKeepsWhatCameBefore(t *testing.T) {
 	spool := filepath.Join(t.TempDir(), "spool")
-	got := kustospool(t, "{}\n{\n}\n", "send", "--to", "http://127.0.0.1:1", "--database", "D", "--table", "T", "--spool", spool, "--json")
+	got := kustospool(t, "{}\n{\n \"a\":1}\n", "send", "--to", "http://127.0.0.1:1", "--database", "D", "--table", "T", "--spool", spool, "--json", "--on-bad-record", "stop")
 	if r := decode[report](t, got.out); got.code != exitPart || r.Acked != 1 || r.Spooled != 1 ||
 		!strings.Contains(got.stderr, "-:2: a json record is one line") || !strings.Contains(got.stderr, "-: 1 record stored, not all of it\n") {
 		t.Errorf("got %+v", got)

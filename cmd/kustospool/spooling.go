@@ -181,7 +181,7 @@ func (in *intake) ended(i int) {
 
 // failed notes why an input is not stored to its end.
 func (in *intake) failed(i int, err error) {
-	in.inputs[i].Why = inFlagWords(err).Error()
+	in.inputs[i].Why = inFlags(err)
 	var (
 		change *snapshot.ChangeError
 		bad    *input.Error
@@ -213,7 +213,7 @@ func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Sou
 		if src.OnBadRecord == engine.DeadLetterBadRecords {
 			refused = receipt.Bad
 		}
-		in.cuts.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank}, refused, nil)
+		in.cuts.cut(record.Counts{Bad: receipt.Bad, Blank: receipt.Blank, Marks: receipt.Marks}, refused, nil)
 		return receipt.Records + refused, nil
 	}
 	b, err := src.Bytes()

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"kustospool/ingest"
 )
 
-// flagWords say by which flag a field of the library is given.
-var flagWords = map[string]string{
+// flagOf names the flag that sets what the library calls by a field's name.
+var flagOf = map[string]string{
 	"database":               "--database",
 	"table":                  "--table",
 	"format":                 "--format",
@@ -16,74 +15,49 @@ var flagWords = map[string]string{
 	"mapping reference":      "--mapping-reference",
 	"tags":                   "--tag",
 	"creationTime":           "--creation-time",
+	"properties":             "--mapping and --tag",
 	"guarantee":              "--guarantee",
 	"confirm":                "--confirm",
 	"max bytes":              "--batch-bytes",
 	"max records":            "--batch-records",
 	"max age":                "--batch-age",
 	"Options.Senders":        "--senders",
-	"Options.MaxDiskBytes":   "--max-disk",
+	"Options.Guarantee":      "--guarantee",
+	"Options.Confirm":        "--confirm",
+	"Options.OnBadRecord":    "--on-bad-record",
 	"store.Options.MaxBytes": "--max-disk",
+	"Options.MaxDiskBytes":   "--max-disk",
 }
 
-// worded is an error in other words.
-type worded struct {
-	text string
-	err  error
-}
-
-func (e *worded) Error() string { return e.text }
-func (e *worded) Unwrap() error { return e.err }
-
-// inFlagWords is err with every field of the library that it names called by
-// its flag. It still matches what err matches.
-func inFlagWords(err error) error {
-	if err == nil {
-		return nil
-	}
+// inFlags is an error's text in the words of the flags: whoever runs the
+// command has never seen a field of the library.
+func inFlags(err error) string {
 	text := err.Error()
-	for _, f := range fieldErrors(err, nil) {
-		text = strings.Replace(text, f.Error(), inFlag(f), 1)
-	}
-	if text == err.Error() {
-		return err
-	}
-	return &worded{text, err}
+	eachField(err, func(e *ingest.FieldError) {
+		if flag, ok := flagOf[e.Field]; ok {
+			said := *e
+			said.Field = flag
+			said.Rule = strings.ReplaceAll(said.Rule, "with mapping reference", "with --mapping-reference")
+			text = strings.Replace(text, e.Error(), said.Error(), 1)
+		}
+	})
+	return strings.ReplaceAll(text, "(MaxDiskBytes)", "(--max-disk)")
 }
 
-// inFlag is the text of one broken rule.
-func inFlag(f *ingest.FieldError) string {
-	g := *f
-	if flag, ok := flagWords[f.Field]; ok {
-		g.Field = flag
+// eachField visits the field errors that err is made of.
+func eachField(err error, visit func(*ingest.FieldError)) {
+	if e, ok := err.(*ingest.FieldError); ok {
+		visit(e)
+		return
 	}
-	g.Rule = strings.NewReplacer("MaxDiskBytes", "--max-disk", "mapping reference", "--mapping-reference").Replace(g.Rule)
-	return g.Error()
-}
-
-// fieldErrors are all that err wraps and joins.
-func fieldErrors(err error, found []*ingest.FieldError) []*ingest.FieldError {
 	switch e := err.(type) {
-	case *ingest.FieldError:
-		return append(found, e)
-	case *worded:
-		return found // in the right words already
 	case interface{ Unwrap() error }:
-		if next := e.Unwrap(); next != nil {
-			return fieldErrors(next, found)
+		if inner := e.Unwrap(); inner != nil {
+			eachField(inner, visit)
 		}
 	case interface{ Unwrap() []error }:
-		for _, next := range e.Unwrap() {
-			found = fieldErrors(next, found)
+		for _, inner := range e.Unwrap() {
+			eachField(inner, visit)
 		}
 	}
-	return found
-}
-
-// count is n things in words.
-func count(n int64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -56,7 +56,11 @@ func jsonFault(line []byte, next byte) *Fault {
 		}
 		return faultTorn
 	}
-	if breaks(line[i:]) && (next == ' ' || next == '\t' || next == '"' || next == '}' || next == ']') {
+	switch next {
+	case 0, '\n', '\r', '{': // behind a torn line the next record begins
+		return faultTorn
+	}
+	if breaks(line[i:]) {
 		return faultLines
 	}
 	return faultTorn
@@ -73,7 +77,7 @@ func needsNext(line []byte) bool {
 func breaks(line []byte) bool {
 	line = bytes.TrimRight(line, " \t\r")
 	switch line[len(line)-1] {
-	case '{', '[', ',':
+	case '{', '[', ',', ':':
 	default:
 		return false
 	}

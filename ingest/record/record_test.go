@@ -150,6 +150,8 @@ func TestFaults(t *testing.T) {
 		{"indented document", jsonl, "{}\n{\n  \"a\": 1\n}\n", 2, "must not hold a newline", true},
 		{"indented document, no indent", jsonl, "{\n\"a\": 1\n}\n", 1, "must not hold a newline", true},
 		{"document broken behind a comma", jsonl, "{\"a\":1,\n \"b\":2}\n", 1, "must not hold a newline", true},
+		{"document broken behind a colon", jsonl, "{\"a\":\n1}\n", 1, "must not hold a newline", true},
+		{"torn behind a colon", jsonl, "{\"a\":\n{\"a\":1}\n", 1, "torn", false},
 		{"member of a document", jsonl, "  \"a\": 1,\n", 1, "must not hold a newline", true},
 		{"end of a document", jsonl, "}\n", 1, "must not hold a newline", true},
 		{"two documents", jsonl, "{\"a\":1} {\"a\":2}\n", 1, "more is behind it", true},
