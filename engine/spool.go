@@ -208,7 +208,7 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		if sealed != nil {
+		if sealed != nil && !(sealed.Batch.Properties.Refused && s.refuse(context.Background(), *sealed) == nil) {
 			s.sender.add(*sealed)
 		}
 	}
