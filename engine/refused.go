@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"sync"
-	"time"
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
@@ -167,29 +165,24 @@ func (r *refusals) note(refused []Refused) (forget func()) {
 	}
 	return func() {
 		for i := range refused {
-			r.drop(refused[i].Data)
+			r.take(refused[i].Data)
 		}
 	}
 }
 
-func (r *refusals) of(data []byte) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if why := r.why[maphash.Bytes(r.seed, data)]; len(why) > 0 {
-		return why[0]
-	}
-	return ""
-}
-
-func (r *refusals) drop(data []byte) {
+// take forgets a reason and returns it; empty where there is none.
+func (r *refusals) take(data []byte) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := maphash.Bytes(r.seed, data)
-	if why := r.why[key]; len(why) > 1 {
-		r.why[key] = why[1:]
-	} else {
+	all := r.why[key]
+	if len(all) == 0 {
+		return ""
+	}
+	if r.why[key] = all[1:]; len(all) == 1 {
 		delete(r.why, key)
 	}
+	return all[0]
 }
 
 // refusedIntake collects what of a source is no record, as an intake collects
@@ -245,35 +238,6 @@ func (in *intake) storeRefused(data []byte) error {
 	}
 	in.refused.objects = append(in.refused.objects, o)
 	return in.write(o, data)
-}
-
-// refuse dead-letters a batch of a lane of refused records, from Sealed.
-func (s *Spool) refuse(ctx context.Context, e store.Entry) error {
-	data, err := s.readPayload(&e.Batch)
-	if err != nil {
-		// Damaged; the store sets aside what it can.
-		return s.deadLetter(ctx, e, &ingest.Failure{Class: "damaged", Code: "damaged", Message: err.Error(), At: time.Now()})
-	}
-	why := s.refusals.of(data)
-	if why == "" {
-		why = "refused before this process began; where it stood is not known any more"
-		p := e.Batch.Properties
-		p.Refused = false
-		if _, err := s.rule(&p).Check(data); err != nil {
-			why += ": " + err.Error()
-		}
-	}
-	if err := s.deadLetter(ctx, e, &ingest.Failure{Class: "malformed", Code: "BadRecord", Message: why, At: time.Now()}); err != nil {
-		return err
-	}
-	s.refusals.drop(data)
-	return nil
-}
-
-func (s *Spool) readPayload(b *ingest.Batch) ([]byte, error) {
-	r := s.store.Payload(b).Open()
-	defer r.Close()
-	return io.ReadAll(r)
 }
 
 // rule is what a record of p is, with what its table leaves unchecked.

@@ -167,10 +167,11 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	}
 	q.mu.Unlock()
 	for _, e := range entries {
-		if e.Batch.Properties.Refused && q.s.refuse(ctx, e) == nil {
+		if e.Batch.Properties.Refused {
+			q.s.refuser.add(e)
 			continue
 		}
-		q.s.sender.add(e) // what could not be dead-lettered now is tried again as an attempt is
+		q.s.sender.add(e)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ import (
 //
 //	sealer    one; cuts batches out of the lanes' open ranges
 //	sender    one dispatcher, and one goroutine for each attempt under way
+//	refuser   one, and one goroutine for each dead letter that is being written
+//	          of what was refused before it could be sent
 //	tracker   one dispatcher, and one goroutine for each question under way, one
 //	          a destination; asks for outcomes and resolves unknown attempts
 //
@@ -40,6 +42,7 @@ type Spool struct {
 	lanes    laneIndex
 	sealer   *sealer
 	sender   *sender
+	refuser  *refuser
 	tracking *tracking
 	changes  changes
 	refusals refusals
@@ -80,6 +83,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.refusals.init()
 	s.sealer = newSealer(s)
 	s.sender = newSender(s)
+	s.refuser = newRefuser(s)
 	s.tracking = newTracking(s)
 
 	compression := store.NoCompression
@@ -107,6 +111,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.stop = stop
 	s.running.Go(func() { s.sealer.run(ctx) })
 	s.running.Go(func() { s.sender.run(ctx) })
+	s.running.Go(func() { s.refuser.run(ctx) })
 	s.running.Go(func() { s.tracking.run(ctx) })
 	return s, nil
 }
@@ -208,7 +213,11 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		if sealed != nil && !(sealed.Batch.Properties.Refused && s.refuse(context.Background(), *sealed) == nil) {
+		switch {
+		case sealed == nil:
+		case sealed.Batch.Properties.Refused:
+			s.refuser.add(*sealed)
+		default:
 			s.sender.add(*sealed)
 		}
 	}
