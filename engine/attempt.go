@@ -60,6 +60,9 @@ func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
 
 func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	durable := context.WithoutCancel(ctx)
+	if e, ok := s.store.Entry(p.id); ok && e.Batch.Properties.Refused {
+		return result{settled: true}, s.refuse(durable, e)
+	}
 	e, err := s.store.Transition(durable, p.id, ingest.Sealed, func(e *store.Entry) {
 		e.State = ingest.Sending
 		e.Attempts++

@@ -33,14 +33,17 @@
 //
 // Sources, files and streams, are read to disk as they come, in memory of a
 // few megabytes, and become durable in one commit: [Spool.IngestReader] and
-// [Spool.IngestFile].
+// [Spool.IngestFile]. What of them is no record stops them, is passed over, or
+// is dead-lettered at once: [BadRecordPolicy].
 //
 // A blob that is in storage already is ingested where it is: [Spool.IngestBlob]
 // makes the order durable, without the blob's secret.
 //
 // # What it does not do
 //
-// It does not look into records, apart from line ends. It does not deduplicate
+// It looks into records no further than to know that they are such (package
+// ingest/record): what would take a neighbour with it in a batch, or be passed
+// over by the service without a word, is refused. It does not deduplicate
 // what callers send twice, unless they set Request.Key. It has no metrics
 // endpoint ([Spool.Stats] is the data for one) and writes no log unless given
 // a logger.

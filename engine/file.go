@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"kustospool/ingest"
+	"kustospool/ingest/content"
 )
 
 // IngestFile is [Spool.IngestReader] of a file. Where p has no format the name
@@ -24,8 +25,9 @@ import (
 // archive itself is the object, and its own size the raw size.
 //
 // Each file of an archive is cut for itself; one of a format that does not
-// concatenate is an object each. All of it is stored, under one receipt, or
-// nothing.
+// concatenate is an object each. Directories, resource forks and dot files are
+// passed over, which the log says; an archive in an archive is refused. All of
+// it is stored, under one receipt, or nothing.
 func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string) (ingest.Receipt, error) {
 	if p.Format == "" {
 		f, ok := ingest.FormatOf(filepath.Base(path))
@@ -39,24 +41,24 @@ func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string
 		return ingest.Receipt{}, err
 	}
 	defer f.Close()
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.takeFile(f, strings.ToLower(path)) })
+	return s.ingestSources(ctx, p, func(in *intake) error { return in.takeFile(f, path) })
 }
 
-func (in *intake) takeFile(f *os.File, name string) error {
-	switch {
+func (in *intake) takeFile(f *os.File, path string) error {
+	switch name := strings.ToLower(path); {
 	case strings.HasSuffix(name, ".gz"):
 		z, err := gzip.NewReader(f)
 		if err != nil {
 			return fmt.Errorf("reading the source as gzip: %w", err)
 		}
-		return errors.Join(in.take(z), z.Close())
+		return errors.Join(in.take(z, path), z.Close())
 	case strings.HasSuffix(name, ".zip") && in.p.ZipPattern == "":
-		return in.takeArchive(f)
+		return in.takeArchive(f, path)
 	}
-	return in.take(f)
+	return in.take(f, path)
 }
 
-func (in *intake) takeArchive(f *os.File) error {
+func (in *intake) takeArchive(f *os.File, path string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -66,12 +68,13 @@ func (in *intake) takeArchive(f *os.File) error {
 		return fmt.Errorf("reading the source as zip: %w", err)
 	}
 	for _, entry := range z.File {
-		if entry.FileInfo().IsDir() {
+		if why := content.PassedOver(entry.Name); why != "" {
+			in.s.log.Info("passed over in an archive", "archive", path, "file", entry.Name, "why", why)
 			continue
 		}
 		r, err := entry.Open()
 		if err == nil {
-			err = errors.Join(in.take(io.Reader(r)), r.Close())
+			err = errors.Join(in.take(io.Reader(r), path+"/"+entry.Name), r.Close())
 		}
 		if err != nil {
 			return fmt.Errorf("%s in the archive: %w", entry.Name, err)

@@ -98,6 +98,48 @@ func TestFullSpoolBlocksWithTheCallersContext(t *testing.T) {
 	})
 }
 
+// A spool that is smaller than a batch does not wait for the batch's age each
+// time it is full, and says meanwhile who waits.
+func TestFullSpoolSealsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := transporttest.NewFake()
+		o := small(engine.BlockCaller)
+		o.Batch = batching.Policy{MaxAge: time.Hour}
+		s := open(t, t.TempDir(), fake, o)
+		begun := time.Now()
+		fake.Down(transporttest.Fail(transport.Transient))
+		n := fill(t, s)
+		if st := s.Stats(); st.Sealed == 0 || st.WaitingForRoom != 0 {
+			t.Errorf("a full spool with nobody waiting: %d records sealed, %d wait", st.Sealed, st.WaitingForRoom)
+		}
+		done := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := s.Ingest(t.Context(), request(telemetry, padded(n)))
+				done <- err
+			}()
+		}
+		time.Sleep(time.Minute)
+		if st := s.Stats(); st.WaitingForRoom != 3 {
+			t.Errorf("%d wait, want 3", st.WaitingForRoom)
+		}
+		fake.Down(nil)
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited := time.Since(begun); waited > 10*time.Minute {
+			t.Errorf("room came after %s", waited)
+		}
+		drain(t, s)
+		if got := len(fake.AllRows()); got != n+3 || s.Stats().WaitingForRoom != 0 {
+			t.Errorf("%d rows, want %d; %d wait", got, n+3, s.Stats().WaitingForRoom)
+		}
+		conserved(t, s)
+	})
+}
+
 func TestFullSpoolEndsBlockingAtClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := transporttest.NewFake()

@@ -8,6 +8,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
 )
 
 // MaxIngestAllBytes and MaxIngestAllRecords bound one IngestAll, which is one
@@ -103,18 +104,23 @@ func (s *Spool) check(p *ingest.Properties, data []byte, key string) ([]byte, er
 	if p.ByReference && !caps.Blobs {
 		return nil, errDataOnly
 	}
-	if data, err = p.Record(data); err != nil {
+	if data, err = p.RecordBy(s.rule(p), data); err != nil {
 		return nil, err
 	}
 	if len(key) > ingest.MaxKeyBytes {
 		return nil, &ingest.FieldError{Field: "key", Value: fmt.Sprintf("of %d bytes", len(key)),
 			Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxKeyBytes)}
 	}
+	return data, fitsBatch(caps, data)
+}
+
+// fitsBatch refuses a record that the transport takes in no batch.
+func fitsBatch(caps transport.Capabilities, data []byte) error {
 	if limit := caps.MaxBatchBytes; limit > 0 && int64(len(data)) >= limit {
-		return nil, &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
+		return &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
 			Rule: fmt.Sprintf("the transport takes less than %d bytes in one batch", limit)}
 	}
-	return data, nil
+	return nil
 }
 
 // fitsAtAll refuses what would not fit into an empty spool. Without it such a
@@ -194,6 +200,8 @@ const roomRecheck = 5 * time.Second
 // says. The signal is taken before the append is tried again, so that room
 // made in between is not missed.
 func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
+	s.waitingForRoom.Add(1)
+	defer s.waitingForRoom.Add(-1)
 	for {
 		if s.closing.Load() {
 			return ErrClosed
@@ -206,6 +214,8 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		var dropping chan<- struct{}
 		if s.opts.Full == DropOldest {
 			dropping = s.dropping
+		} else {
+			s.sealForRoom(ctx)
 		}
 		select {
 		case <-room:
@@ -221,6 +231,16 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// sealForRoom seals what is open where nothing is sealed: only what is
+// delivered makes room, and a spool smaller than a batch would wait for the
+// batch's age each time it is full. That the ledger cannot be written is the
+// sealer's to log; the caller goes on waiting.
+func (s *Spool) sealForRoom(ctx context.Context) {
+	if st := s.store.Stats(); st.Open > 0 && st.Sealed == 0 {
+		_ = s.Flush(ctx)
 	}
 }
 

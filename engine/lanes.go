@@ -48,7 +48,7 @@ func plain(p *ingest.Properties) (plainProperties, bool) {
 	ok := p.Mapping == "" && p.Tags == nil && p.IngestIfNotExists == nil && p.CreationTime.IsZero() &&
 		p.Validation == nil && !p.IgnoreFirstRecord && !p.IgnoreLastRecordIfInvalid && p.ZipPattern == "" &&
 		!p.TreatGzAsUncompressed && !p.ExtendSchema && !p.RecreateSchema && p.IngestionTimePolicy == nil &&
-		p.Folder == "" && !p.FlushImmediately && !p.IgnoreSizeLimit && !p.DeleteBlobOnSuccess && !p.ByReference
+		p.Folder == "" && !p.FlushImmediately && !p.IgnoreSizeLimit && !p.DeleteBlobOnSuccess && !p.ByReference && !p.Refused
 	return plainProperties{p.Database, p.Table, p.Format, p.MappingReference}, ok
 }
 

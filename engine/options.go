@@ -21,7 +21,16 @@ type Options struct {
 	Guarantee ingest.Guarantee
 	// Confirm of tables that Tables does not name. Default ConfirmIngested.
 	Confirm ingest.Confirm
-	// Tables overrides Batch, Guarantee and Confirm for single tables.
+	// OnBadRecord, of tables that Tables does not name, says what becomes of
+	// bytes of a source that are no record. Default StopAtBadRecord.
+	OnBadRecord BadRecordPolicy
+	// UncheckedJSON takes what is given as a record of json or multijson without
+	// looking into it. The service passes over a line that is no JSON object
+	// without a word and reports it as ingested, and a document that does not end
+	// takes its neighbours with it. The check costs about a microsecond a KiB.
+	// Default false.
+	UncheckedJSON bool
+	// Tables overrides the five above for single tables.
 	Tables map[TableName]TableOptions
 
 	// Full says what Ingest does when MaxDiskBytes is reached. Default BlockCaller.
@@ -76,9 +85,13 @@ type TableName struct{ Database, Table string }
 
 // TableOptions override Options for one table; zero fields inherit.
 type TableOptions struct {
-	Batch     batching.Policy
-	Guarantee ingest.Guarantee
-	Confirm   ingest.Confirm
+	Batch       batching.Policy
+	Guarantee   ingest.Guarantee
+	Confirm     ingest.Confirm
+	OnBadRecord BadRecordPolicy
+	// UncheckedJSON inherits false only: what all tables leave unchecked one
+	// cannot have checked.
+	UncheckedJSON bool
 }
 
 // FullPolicy says what happens to a new record when the disk quota is reached.
@@ -117,6 +130,7 @@ func (o *Options) withDefaults() Options {
 	c.Batch = c.Batch.WithDefaults()
 	setDefault(&c.Guarantee, ingest.ExactlyOnce)
 	setDefault(&c.Confirm, ingest.ConfirmIngested)
+	setDefault(&c.OnBadRecord, StopAtBadRecord)
 	setDefault(&c.Full, BlockCaller)
 	setDefault(&c.MaxDiskBytes, 8<<30)
 	setDefault(&c.SegmentBytes, 64<<20)
@@ -147,6 +161,7 @@ func (o *Options) table(name TableName) TableOptions {
 	setDefault(&t.Batch.MaxAge, o.Batch.MaxAge)
 	setDefault(&t.Guarantee, o.Guarantee)
 	setDefault(&t.Confirm, o.Confirm)
+	setDefault(&t.OnBadRecord, o.OnBadRecord)
 	return t
 }
 
@@ -197,8 +212,11 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 		if t.Confirm != ingest.ConfirmIngested && t.Confirm != ingest.ConfirmAccepted {
 			bad(where+"Confirm", t.Confirm, "must be ConfirmIngested or ConfirmAccepted")
 		}
+		if t.OnBadRecord < StopAtBadRecord || t.OnBadRecord > DeadLetterBadRecords {
+			bad(where+"OnBadRecord", t.OnBadRecord, "must be StopAtBadRecord, SkipBadRecords or DeadLetterBadRecords")
+		}
 	}
-	check("", TableName{}, TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm})
+	check("", TableName{}, TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm, OnBadRecord: o.OnBadRecord})
 	for name := range o.Tables {
 		if name.Database == "" || name.Table == "" {
 			bad("Tables", name, "must name a database and a table")

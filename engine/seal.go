@@ -167,6 +167,10 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	}
 	q.mu.Unlock()
 	for _, e := range entries {
+		if e.Batch.Properties.Refused {
+			q.s.refuser.add(e)
+			continue
+		}
 		q.s.sender.add(e)
 	}
 	return nil

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"kustospool/ingest"
+	"kustospool/ingest/content"
+	"kustospool/ingest/record"
 	"kustospool/store"
 )
 
@@ -14,20 +17,27 @@ import (
 // above, it goes to disk as it is read, as objects.
 const smallSource = 4 << 20
 
+// copyBuffer is how much of an object is read at a time.
+const copyBuffer = 256 << 10
+
 // IngestReader makes all that r holds durable, or nothing of it, and returns
 // one receipt for it. r is read to its end and not closed; it must not be
 // compressed. Memory is bounded by some megabytes, or by one record, whatever
 // r holds.
 //
-// For a format that concatenates, r holds records as [Table.Writer] takes
-// them, and multijson documents; a byte order mark and blank lines are passed
-// over. More than one batch is cut at record boundaries. For any other format
-// r is one object, of any size that the transport takes in one batch.
+// For a format that concatenates, r is cut into records by the rules of package
+// record; byte order marks are cut away, blank lines passed over and counted.
+// More than one batch is cut at record boundaries. For any other format
+// r is one object, of any size that the transport takes in one batch. What r
+// begins with must be of p's format (package content): data that was not
+// unpacked, UTF-16 and files of other formats are refused.
 //
 // The receipt's records are those of r in its order; [Spool.StatusAll] and
-// [Spool.WaitAll] tell what became of them all.
+// [Spool.WaitAll] tell what became of them all. What is no record ends as
+// Options.OnBadRecord says and is counted in Receipt.Bad; where r holds nothing
+// else and that is stored as dead letters, the receipt is for those and Bad is 0.
 //
-// Errors are those of Ingest, and r's own, wrapped; after any of them but
+// Errors are those of Ingest, [*RecordError], and r's own, wrapped; after any of them but
 // [ErrOutcomeUnknown] nothing is stored. ctx bounds the whole call, but cannot
 // break off a Read of r. A source that finds the spool full waits, or does
 // what else Options.Full says; one that alone is more than MaxDiskBytes is
@@ -38,7 +48,7 @@ func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Read
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
 	}
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(&guardedReader{r: r}) })
+	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(&guardedReader{r: r}, "") })
 }
 
 // ingestSources makes everything durable that feed takes in, or nothing.
@@ -59,7 +69,7 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	in := &intake{s: s, ctx: ctx, p: &p, options: o}
+	in := &intake{s: s, ctx: ctx, p: &p, rule: s.rule(&p), options: o}
 	defer in.discard()
 	if err := feed(in); err != nil {
 		return ingest.Receipt{}, err
@@ -73,40 +83,64 @@ type intake struct {
 	s       *Spool
 	ctx     context.Context
 	p       *ingest.Properties
+	rule    record.Rule
 	options TableOptions
 
 	small      [][]byte // copies, while there are no objects
 	smallBytes int
 	objects    []*store.Object
 	bytes      int64 // in objects
+	counts     record.Counts
+	refused    refusedIntake
 }
 
-// take reads one source to its end.
-func (in *intake) take(r io.Reader) error {
-	if !in.p.Concatenates() {
-		return in.takeWhole(r)
+// take reads one source to its end. name is for errors and may be empty.
+func (in *intake) take(r io.Reader, name string) error {
+	if in.p.ZipPattern == "" { // else the source is an archive, as it should be
+		r = content.NewReader(r, in.p.Format)
 	}
-	scan := newRecordScanner(r, in.p.Format)
+	if !in.p.Concatenates() {
+		return in.misfit(in.takeWhole(r), name)
+	}
+	caps, err := in.s.capabilities(in.p, in.options.Guarantee)
+	if err != nil {
+		return err
+	}
+	scan := record.NewReader(r, in.rule)
 	for {
-		rec, err := scan.next()
+		piece, err := scan.Next()
 		if err == io.EOF {
+			in.counts.Add(scan.Counts())
 			return nil
 		}
-		if err == nil {
-			err = in.ctx.Err()
+		if err != nil {
+			return in.misfit(fmt.Errorf("reading the source, behind record %d: %w", scan.Counts().Good, err), name)
 		}
-		if err == nil {
-			if rec, err = in.s.check(in.p, rec, ""); err != nil {
-				err = fmt.Errorf("record %d: %w", scan.n, err)
+		if err := in.ctx.Err(); err != nil {
+			return err
+		}
+		switch {
+		case piece.Kind == record.Bad:
+			err = in.bad(piece, name)
+		default:
+			if err = fitsBatch(caps, piece.Data); err != nil {
+				return &RecordError{Source: name, Line: piece.Line, Err: err}
 			}
-		}
-		if err == nil {
-			err = in.record(rec)
+			err = in.record(piece.Data)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// misfit turns what the look at the source's beginning found into an error of
+// the caller's input.
+func (in *intake) misfit(err error, name string) error {
+	if m, ok := errors.AsType[*content.Mismatch](err); ok {
+		return &RecordError{Source: name, Err: &ingest.FieldError{Field: "source", Rule: m.Error()}}
+	}
+	return err
 }
 
 // record takes one record of a format that concatenates.
@@ -132,6 +166,9 @@ func (in *intake) keep(rec []byte) {
 func (in *intake) spill() error {
 	small := in.small
 	in.small, in.smallBytes = nil, 0
+	if err := in.spillRefused(); err != nil {
+		return err
+	}
 	for _, rec := range small {
 		if in.p.Concatenates() {
 			if err := in.store(rec); err != nil {
@@ -170,7 +207,15 @@ func (in *intake) store(rec []byte) error {
 
 // object begins the next one.
 func (in *intake) object() (*store.Object, error) {
-	l, err := in.s.lane(in.ctx, in.p)
+	o, err := in.objectOf(in.p)
+	if err == nil {
+		in.objects = append(in.objects, o)
+	}
+	return o, err
+}
+
+func (in *intake) objectOf(p *ingest.Properties) (*store.Object, error) {
+	l, err := in.s.lane(in.ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -179,11 +224,7 @@ func (in *intake) object() (*store.Object, error) {
 		o, err = in.s.store.NewObject(l.id)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	in.objects = append(in.objects, o)
-	return o, nil
+	return o, err
 }
 
 // takeWhole takes a source that is one record.
@@ -218,7 +259,7 @@ func (in *intake) takeWhole(r io.Reader) error {
 	if len(head) <= smallSource {
 		return nil
 	}
-	buf := head[:min(len(head), scanBuffer)]
+	buf := head[:min(len(head), copyBuffer)]
 	for {
 		if err := in.ctx.Err(); err != nil {
 			return err
@@ -284,38 +325,71 @@ func (in *intake) wait(try func() error) error {
 	return err
 }
 
-// finish makes it all durable, in one transaction.
-func (in *intake) finish() (ingest.Receipt, error) {
-	if len(in.small) == 0 && len(in.objects) == 0 {
-		return ingest.Receipt{}, &ingest.FieldError{Field: "source", Rule: "must hold at least one record"}
-	}
-	l, err := in.s.lane(in.ctx, in.p)
-	if err != nil {
-		return ingest.Receipt{}, err
-	}
-	if len(in.objects) == 0 {
-		recs := make([]store.Record, len(in.small))
-		for i, data := range in.small {
-			recs[i] = store.Record{Lane: l.id, Data: data}
+// finish makes it all durable, in one transaction: the records first, and then
+// what was refused.
+func (in *intake) finish() (rcpt ingest.Receipt, err error) {
+	forget := in.s.refusals.note(in.refused.noted)
+	defer func() {
+		if err != nil {
+			forget()
 		}
-		receipts, err := in.s.ingestAll(in.ctx, recs)
+		if rcpt.Bad, rcpt.Blank, rcpt.Marks = in.counts.Bad, in.counts.Blank, in.counts.Marks; in.counts.Good == 0 && in.p.Concatenates() {
+			rcpt.Bad = 0 // the receipt is for them
+		}
+	}()
+	if objects := append(in.objects[:len(in.objects):len(in.objects)], in.refused.objects...); len(objects) > 0 {
+		return in.finishObjects(objects)
+	}
+	recs := make([]store.Record, 0, len(in.small)+len(in.refused.small))
+	for _, of := range []struct {
+		p    ingest.Properties
+		data [][]byte
+	}{{*in.p, in.small}, {refusedProperties(in.p), in.refused.small}} {
+		if len(of.data) == 0 {
+			continue
+		}
+		l, err := in.s.lane(in.ctx, &of.p)
 		if err != nil {
 			return ingest.Receipt{}, err
 		}
-		rcpt := receipts[0]
-		rcpt.Records = int64(len(receipts)) // one transaction: their numbers follow each other
-		return rcpt, nil
+		for _, data := range of.data {
+			recs = append(recs, store.Record{Lane: l.id, Data: data})
+		}
 	}
+	if len(recs) == 0 {
+		return ingest.Receipt{}, &ingest.FieldError{Field: "source", Rule: "must hold at least one record"}
+	}
+	receipts, err := in.s.ingestAll(in.ctx, recs)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	rcpt = receipts[0]
+	// One transaction: the numbers of each lane follow each other.
+	if rcpt.Records = int64(len(in.small)); rcpt.Records == 0 {
+		rcpt.Records = int64(len(receipts))
+	}
+	return rcpt, nil
+}
+
+func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error) {
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
-		appended, err = in.s.store.AppendObjects(in.ctx, in.objects)
+		appended, err = in.s.store.AppendObjects(in.ctx, objects)
 		return err
 	}); err != nil {
 		return ingest.Receipt{}, err
 	}
+	p, first := *in.p, in.objects
+	if len(first) == 0 {
+		p, first = refusedProperties(in.p), in.refused.objects
+	}
+	l, err := in.s.lane(in.ctx, &p) // known: it has objects
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
 	rcpt := in.s.receipt(l.id, appended[0])
 	rcpt.Records = 0
-	for _, o := range in.objects {
+	for _, o := range first {
 		rcpt.Records += o.Records()
 	}
 	return rcpt, nil
@@ -324,7 +398,7 @@ func (in *intake) finish() (ingest.Receipt, error) {
 // discard removes the objects that were not stored. What cannot be removed is
 // no error of the call's: the next Open removes it.
 func (in *intake) discard() {
-	for _, o := range in.objects {
+	for _, o := range slices.Concat(in.objects, in.refused.objects) {
 		if err := o.Discard(); err != nil {
 			in.s.log.Warn("an object that was not stored cannot be removed", "err", err)
 		}

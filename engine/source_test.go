@@ -82,7 +82,17 @@ func TestSmallSources(t *testing.T) {
 		{ingest.TXT, "one\ntwo", []string{"one", "two"}},
 		{ingest.CSV, "1,\"a\nb\"\n2,\"\"\"\n\"\"\"\n3,c", []string{"1,\"a\nb\"", "2,\"\"\"\n\"\"\"", "3,c"}},
 		{ingest.CSV, "1,\"never closed\n2", nil},
-		{ingest.MultiJSON, "{\n \"a\": \"}\\\"\"\n}{\"b\":[1,\n2]} [3]\n4\n5", []string{"{\n \"a\": \"}\\\"\"\n}", "{\"b\":[1,\n2]}", "[3]", "4", "5"}},
+		{ingest.TSV, "a\tb\tc\n\t\t\n \n\nd\te\tf\n", []string{"a\tb\tc", "\t\t", " ", "d\te\tf"}},
+		{ingest.CSV, "5\" pipe,1\n6\" pipe,2\n,\n", []string{"5\" pipe,1", "6\" pipe,2", ","}},
+		{ingest.MultiJSON, "{\n \"a\": \"}\\\"\"\n}{\"b\":[1,\n2]} [{\"c\":3},\n{\"c\":4}]", []string{"{\n \"a\": \"}\\\"\"\n}", "{\"b\":[1,\n2]}", "{\"c\":3}", "{\"c\":4}"}},
+		{ingest.MultiJSON, "{} [3]", nil},
+		{ingest.JSON, "{}\n[{}]\n", nil},
+		{ingest.JSON, "{}\n{\n \"a\": 1\n}\n", nil},
+		{ingest.JSON, "\x1f\x8b\x08\x00{}\n", nil},
+		{ingest.JSON, "PAR1\n", nil},
+		{ingest.CSV, "i\x00d\x00,\x00n\x00\n\x00", nil},
+		{ingest.W3CLogFile, "{\"a\":1}\n", nil},
+		{ingest.W3CLogFile, "#Version: 1.0\nx\n", []string{"#Version: 1.0\nx\n"}},
 		{ingest.SingleJSON, "{\n}\n", []string{"{\n}\n"}},
 		{ingest.Parquet, "PAR1\n\nPAR1", []string{"PAR1\n\nPAR1"}},
 		{ingest.Parquet, "", nil},
@@ -347,7 +357,7 @@ func (d *discarding) Send(ctx context.Context, del *transport.Delivery) (transpo
 	return transport.Ack{State: ingest.Succeeded}, nil
 }
 
-// rowsReader makes JSON lines without end.
+// rowsReader makes JSON lines of 1 KiB without end.
 type rowsReader struct {
 	n    int
 	rest []byte
@@ -358,7 +368,8 @@ func (r *rowsReader) Read(p []byte) (int, error) {
 		r.rest = r.rest[:0]
 		for range 64 {
 			r.n++
-			r.rest = fmt.Appendf(r.rest, "{\"n\":%d,\"text\":\"%0900d\"}\n", r.n, r.n)
+			begin := fmt.Sprintf(`{"n":%d,"text":"`, r.n)
+			r.rest = fmt.Appendf(r.rest, "%s%0*d\"}\n", begin, 1024-len(begin)-len("\"}\n"), r.n)
 		}
 	}
 	n := copy(p, r.rest)

@@ -21,6 +21,8 @@ import (
 //
 //	sealer    one; cuts batches out of the lanes' open ranges
 //	sender    one dispatcher, and one goroutine for each attempt under way
+//	refuser   one, and one goroutine for each dead letter that is being written
+//	          of what was refused before it could be sent
 //	tracker   one dispatcher, and one goroutine for each question under way, one
 //	          a destination; asks for outcomes and resolves unknown attempts
 //
@@ -36,9 +38,13 @@ type Spool struct {
 	lanes    laneIndex
 	sealer   *sealer
 	sender   *sender
+	refuser  *refuser
 	tracking *tracking
 	changes  changes
+	refusals refusals
 	dropping chan struct{} // held by the one caller that drops batches for room
+
+	waitingForRoom atomic.Int64 // callers that found the spool full
 
 	closing   atomic.Bool // intake has ended
 	stop      context.CancelFunc
@@ -71,8 +77,10 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1)}
 	s.lanes.init()
 	s.changes.init()
+	s.refusals.init()
 	s.sealer = newSealer(s)
 	s.sender = newSender(s)
+	s.refuser = newRefuser(s)
 	s.tracking = newTracking(s)
 
 	compression := store.NoCompression
@@ -100,6 +108,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.stop = stop
 	s.running.Go(func() { s.sealer.run(ctx) })
 	s.running.Go(func() { s.sender.run(ctx) })
+	s.running.Go(func() { s.refuser.run(ctx) })
 	s.running.Go(func() { s.tracking.run(ctx) })
 	return s, nil
 }
@@ -205,7 +214,11 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		if sealed != nil {
+		switch {
+		case sealed == nil:
+		case sealed.Batch.Properties.Refused:
+			s.refuser.add(*sealed)
+		default:
 			s.sender.add(*sealed)
 		}
 	}

@@ -69,6 +69,10 @@ type Stats struct {
 	Attempts  int64           // begun by this process
 	Unhealthy *ingest.Failure // what the destination last failed with; nil when it is well
 
+	// WaitingForRoom is how many calls of Ingest, or of its relatives, found the
+	// spool full and wait for room (Options.Full) at this moment.
+	WaitingForRoom int
+
 	// Transport is what the transport tells of itself ([transport.Gauged]): how
 	// much of a cluster's capacity is in use, say. Nil where it tells nothing.
 	Transport []transport.Figure
@@ -79,7 +83,7 @@ func (s Stats) Spooled() int64 { return s.Open + s.Sealed }
 
 // Stats takes a snapshot.
 func (s *Spool) Stats() Stats {
-	st := Stats{Stats: s.store.Stats(), Transport: s.transport.figures()}
+	st := Stats{Stats: s.store.Stats(), WaitingForRoom: int(s.waitingForRoom.Load()), Transport: s.transport.figures()}
 	s.tracking.mu.Lock()
 	st.Awaiting = len(s.tracking.batches)
 	st.Unhealthy = s.tracking.unhealthyLocked()

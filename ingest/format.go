@@ -1,6 +1,10 @@
 package ingest
 
-import "strings"
+import (
+	"strings"
+
+	"kustospool/ingest/record"
+)
 
 // Format is a data format of the ingestion protocol, in the lower-case
 // spelling of the wire.
@@ -45,43 +49,37 @@ const (
 	MappingW3CLogFile MappingKind = "W3CLogFile"
 )
 
-// framing says how the records of a format stand in a blob.
-type framing int
-
-const (
-	whole        framing = iota + 1 // one request is one blob
-	oneLine                         // a record is a line and cannot hold a newline
-	quotedLine                      // a record is a line; a newline may stand inside double quotes
-	selfDelimits                    // records follow each other; white space between them is free
-)
-
 type formatFacts struct {
-	framing   framing
-	gzip      bool // worth compressing: the format has no compression of its own
+	cut       record.Cut // how records stand in a blob; 0 where one request is one blob
+	comma     byte       // of record.QuotedLines
+	gzip      bool       // worth compressing: the format has no compression of its own
 	extension string
 	kind      MappingKind
 }
 
+// whole is the cut of formats that do not concatenate.
+const whole record.Cut = 0
+
 // formats is section 11 of the protocol reference as data: which formats are
 // gzipped, which concatenate, what a blob of it is called.
 var formats = map[Format]formatFacts{
-	CSV:        {quotedLine, true, ".csv", MappingCSV},
-	TSV:        {oneLine, true, ".tsv", MappingCSV},
-	TSVE:       {oneLine, true, ".tsv", MappingCSV},
-	PSV:        {oneLine, true, ".psv", MappingCSV},
-	SCSV:       {quotedLine, true, ".scsv", MappingCSV},
-	SOHSV:      {oneLine, true, ".sohsv", MappingCSV},
-	TXT:        {oneLine, true, ".txt", MappingCSV},
-	Raw:        {whole, true, ".raw", MappingCSV},
-	JSON:       {oneLine, true, ".json", MappingJSON},
-	MultiJSON:  {selfDelimits, true, ".multijson", MappingJSON},
-	SingleJSON: {whole, true, ".json", MappingJSON},
-	Avro:       {whole, false, ".avro", MappingAvro},
-	ApacheAvro: {whole, false, ".avro", MappingApacheAvro},
-	Parquet:    {whole, false, ".parquet", MappingParquet},
-	ORC:        {whole, false, ".orc", MappingORC},
-	SStream:    {whole, false, ".ss", MappingSStream},
-	W3CLogFile: {whole, true, ".log", MappingW3CLogFile},
+	CSV:        {record.QuotedLines, ',', true, ".csv", MappingCSV},
+	TSV:        {record.Lines, 0, true, ".tsv", MappingCSV},
+	TSVE:       {record.Lines, 0, true, ".tsv", MappingCSV},
+	PSV:        {record.Lines, 0, true, ".psv", MappingCSV},
+	SCSV:       {record.QuotedLines, ';', true, ".scsv", MappingCSV},
+	SOHSV:      {record.Lines, 0, true, ".sohsv", MappingCSV},
+	TXT:        {record.Lines, 0, true, ".txt", MappingCSV},
+	Raw:        {whole, 0, true, ".raw", MappingCSV},
+	JSON:       {record.JSONLines, 0, true, ".json", MappingJSON},
+	MultiJSON:  {record.Documents, 0, true, ".multijson", MappingJSON},
+	SingleJSON: {whole, 0, true, ".json", MappingJSON},
+	Avro:       {whole, 0, false, ".avro", MappingAvro},
+	ApacheAvro: {whole, 0, false, ".avro", MappingApacheAvro},
+	Parquet:    {whole, 0, false, ".parquet", MappingParquet},
+	ORC:        {whole, 0, false, ".orc", MappingORC},
+	SStream:    {whole, 0, false, ".ss", MappingSStream},
+	W3CLogFile: {whole, 0, true, ".log", MappingW3CLogFile},
 }
 
 // Formats lists the formats a request may have, sorted.
@@ -90,10 +88,13 @@ func Formats() []Format {
 		SingleJSON, SOHSV, SStream, TSV, TSVE, TXT, W3CLogFile}
 }
 
-// ParseFormat reads a format's name in any case. An unknown name, and
-// AzMonStream, are a [FieldError].
+// ParseFormat reads a format's name in any case; jsonl and ndjson, as files of
+// it are called, are JSON. An unknown name, and AzMonStream, are a [FieldError].
 func ParseFormat(s string) (Format, error) {
 	f := Format(strings.ToLower(strings.TrimSpace(s)))
+	if f == "jsonl" || f == "ndjson" {
+		return JSON, nil
+	}
 	if err := f.validate(); err != nil {
 		return "", err
 	}
@@ -146,7 +147,7 @@ func joinFormats() string {
 
 // Concatenates reports whether records of this format can stand one after
 // the other in one blob. Where it is false a request is a batch of its own.
-func (f Format) Concatenates() bool { return f.known() && formats[f].framing != whole }
+func (f Format) Concatenates() bool { return f.known() && formats[f].cut != whole }
 
 // Compressible reports whether data of this format should be gzipped for the
 // upload. Formats with a compression of their own should not.

@@ -357,3 +357,32 @@ func TestTally(t *testing.T) {
 		}
 	}
 }
+
+// Properties that no queue message can hold are refused: a message has 64 KiB
+// of base64, 48 KiB before it, and a signature, a token and two addresses beside them.
+func TestPropertiesFitAMessage(t *testing.T) {
+	mapping := func(columns int) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(`{"column":"c","Properties":{"Path":"$.c"}},`, columns), ",") + "]"
+	}
+	tags := func(n int, tag string) []string { return slices.Repeat([]string{tag}, n) }
+	for _, tc := range []struct {
+		name string
+		p    ingest.Properties
+		ok   bool
+	}{
+		{"plain", ingest.Properties{}, true},
+		{"a long mapping", ingest.Properties{Mapping: mapping(600)}, true},
+		{"a mapping whose quotes are too many", ingest.Properties{Mapping: mapping(740)}, false},
+		{"tags", ingest.Properties{Tags: tags(34, strings.Repeat("t", 1000))}, true},
+		{"too many tags", ingest.Properties{Tags: tags(37, strings.Repeat("t", 1000))}, false},
+		{"tags with quotes", ingest.Properties{Tags: tags(10, strings.Repeat(`"`, 1000))}, false},
+		{"conditions", ingest.Properties{IngestIfNotExists: tags(40, strings.Repeat("t", 1000))}, false},
+		{"both", ingest.Properties{Mapping: mapping(400), Tags: tags(20, strings.Repeat("t", 1000))}, false},
+	} {
+		tc.p.Database, tc.p.Table, tc.p.Format = "D", "T", ingest.JSON
+		err := tc.p.Validate()
+		if (err == nil) != tc.ok || err != nil && !strings.Contains(err.Error(), "no queue message can hold them") {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+}

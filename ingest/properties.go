@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,6 +18,11 @@ const (
 	MaxMappingBytes = 32 << 10
 	MaxTags         = 64
 	MaxTagBytes     = 1024
+	// MaxPropertiesBytes bounds names, mapping and tags together, as they stand in
+	// a queue message: quotes are escaped there, in tags twice. A message may
+	// have 48 KiB before its encoding as base64; a quarter of that is for addresses,
+	// signatures and the identity token.
+	MaxPropertiesBytes = 36 << 10
 )
 
 // Tag prefixes with a meaning to the service.
@@ -94,6 +100,11 @@ type Properties struct {
 	// of a blob that the service fetches ([Blob.Record]). Such a request is a
 	// batch of its own; Format, mapping and the rest are the blob's.
 	ByReference bool `json:"byReference,omitempty"`
+
+	// Refused: the records are none that the service could take. They are never
+	// delivered: each is a batch of its own and becomes a dead letter. The engine
+	// sets it for what a source holds beside records.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // ValidationPolicy is the CSV validation of the service.
@@ -115,7 +126,7 @@ const (
 // Concatenates reports whether many records may share one batch. Where it is
 // false every request is one whole object and becomes a batch by itself.
 func (p *Properties) Concatenates() bool {
-	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == "" && !p.ByReference
+	return p.Format.Concatenates() && !p.IgnoreFirstRecord && p.ZipPattern == "" && !p.ByReference && !p.Refused
 }
 
 // Compressed reports whether the payload is gzipped on its way.
@@ -200,10 +211,42 @@ func (p *Properties) Validate() error {
 	if p.Folder != "" {
 		checkText("folder", p.Folder, bad)
 	}
+	if n := p.messageBytes(); n > MaxPropertiesBytes {
+		bad("properties", fmt.Sprintf("of %d bytes in a message", n), fmt.Sprintf("mapping, tags and names together must have at most %d, or no queue message can hold them; create the mapping at the service and name it, or use fewer or shorter tags", MaxPropertiesBytes))
+	}
 	if p.ExtendSchema && p.RecreateSchema {
 		bad("recreateSchema", "", "cannot be given together with extendSchema")
 	}
 	return errors.Join(errs...)
+}
+
+// messageBytes is how much of a queue message the texts of the properties take
+// (protocol reference section 5.4); 0 where they are so short that it need not
+// be counted.
+func (p *Properties) messageBytes() int {
+	raw := len(p.Database) + len(p.Table) + len(p.MappingReference) + len(p.Mapping) + len(p.ZipPattern) + len(p.Folder)
+	for _, tag := range slices.Concat(p.Tags, p.IngestIfNotExists) {
+		raw += len(tag) + len(`"",`)
+	}
+	if raw < MaxPropertiesBytes/6 { // nothing grows more than that
+		return 0
+	}
+	n := 0
+	for _, text := range []string{p.Database, p.Table, p.MappingReference, p.Mapping, p.ZipPattern, p.Folder, jsonText(p.Tags), jsonText(p.IngestIfNotExists)} {
+		n += len(jsonText(text))
+	}
+	return n
+}
+
+// jsonText is a text or a list of texts as JSON, as a message holds it.
+func jsonText(v any) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic("ingest: a text does not marshal: " + err.Error())
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // nameRule says which rule the name of a database, table or mapping breaks.

@@ -1,16 +1,18 @@
 package ingest
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"kustospool/ingest/record"
 )
 
 // MaxRecordBytes is the largest record the service takes, and so the largest
 // that a request may hold (protocol reference section 13).
-const MaxRecordBytes = 64 << 20
+const MaxRecordBytes = record.MaxBytes
 
 // MaxKeyBytes bounds a request's deduplication key.
 const MaxKeyBytes = 256
@@ -44,6 +46,11 @@ type Receipt struct {
 	// Duplicate is set when Request.Key had been stored before; the ID is
 	// then that of the first record.
 	Duplicate bool
+	// Bad, Blank and Marks are for sources: how many pieces of it were no records and
+	// were passed over or dead-lettered, by the policy for bad records, how
+	// many lines held nothing, and how many byte order marks were cut away. They
+	// are not among Records, nor in the text form.
+	Bad, Blank, Marks int64
 }
 
 // String is the fixed-width text form of the receipt's ID, and for several
@@ -73,17 +80,37 @@ func ParseReceipt(s string) (Receipt, error) {
 	return r, nil
 }
 
+// Rule says what a record of the properties' format is. It is for properties
+// that concatenate; those of whole objects have none, the zero Rule.
+func (p *Properties) Rule() record.Rule {
+	if !p.Concatenates() {
+		return record.Rule{}
+	}
+	f := formats[p.Format]
+	return record.Rule{Cut: f.cut, Comma: f.comma}
+}
+
 // Record checks one record against the properties' format and returns the
-// bytes to store: without its line ending for a format of lines, unchanged
-// otherwise. The result shares memory with data. The rules:
+// bytes to store: without its line ending and without a byte order mark for a
+// format that concatenates, unchanged otherwise. The result shares memory with
+// data. The rules are those of package record:
 //
 //   - not empty, at most MaxRecordBytes;
-//   - json, txt, tsv, tsve, psv and sohsv: no newline inside;
-//   - csv and scsv: a newline only inside double quotes.
+//   - txt, tsv, tsve, psv and sohsv: no newline inside;
+//   - csv and scsv: a newline only inside a quoted field, and no quote left open;
+//   - json: one JSON object, on one line;
+//   - multijson: one JSON object, or one array of objects.
 //
-// It does not parse the record, but for the reference to a blob, which must be
-// one that [ParseBlob] takes. The properties are taken to be valid.
+// Of an object of any other format only the size is looked at, and of the
+// reference to a blob that it is one that [ParseBlob] takes. The properties are
+// taken to be valid.
 func (p *Properties) Record(data []byte) ([]byte, error) {
+	return p.RecordBy(p.Rule(), data)
+}
+
+// RecordBy is Record with a rule of the caller's, which is Rule in all but
+// what it leaves unchecked.
+func (p *Properties) RecordBy(rule record.Rule, data []byte) ([]byte, error) {
 	if p.ByReference {
 		b, err := ParseBlob(data)
 		if err != nil {
@@ -91,54 +118,33 @@ func (p *Properties) Record(data []byte) ([]byte, error) {
 		}
 		return b.Record()
 	}
-	if len(data) > MaxRecordBytes {
-		return nil, &FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
-			Rule: fmt.Sprintf("a record may have at most %d bytes", MaxRecordBytes)}
-	}
 	if !p.Concatenates() {
-		if len(data) == 0 {
-			return nil, errEmptyRecord
+		switch {
+		case len(data) == 0:
+			return nil, &FieldError{Field: "data", Rule: "a record must not be empty"}
+		case len(data) > MaxRecordBytes:
+			return nil, &FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", len(data)),
+				Rule: fmt.Sprintf("a record may have at most %d bytes", MaxRecordBytes)}
 		}
 		return data, nil
 	}
-	framing := formats[p.Format].framing
-	if framing == selfDelimits {
-		data = bytes.TrimSpace(data)
-	} else {
-		data = bytes.TrimSuffix(data, []byte{'\n'})
-		data = bytes.TrimSuffix(data, []byte{'\r'})
+	kept, err := rule.Check(data)
+	if fault, ok := errors.AsType[*record.Fault](err); ok {
+		return nil, BadRecord(data, fault)
 	}
-	if len(data) == 0 || p.Format == JSON && len(bytes.TrimSpace(data)) == 0 {
-		return nil, errEmptyRecord
-	}
-	if framing == selfDelimits || bytes.IndexByte(data, '\n') < 0 {
-		return data, nil
-	}
-	if framing == quotedLine && newlinesQuoted(data) {
-		return data, nil
-	}
-	return nil, &FieldError{Field: "data", Value: quote(string(data[:min(len(data), 2*maxQuoted)])),
-		Rule: fmt.Sprintf("a %s record is one line and must not hold a newline; pass one record a request", p.Format)}
+	return kept, err
 }
 
-var errEmptyRecord = &FieldError{Field: "data", Rule: "a record must not be empty"}
-
-// newlinesQuoted reports whether every newline of a CSV record stands inside
-// double quotes. A doubled quote inside a field leaves and enters it again,
-// so counting quotes is enough.
-func newlinesQuoted(data []byte) bool {
-	inside := false
-	for _, c := range data {
-		switch c {
-		case '"':
-			inside = !inside
-		case '\n':
-			if !inside {
-				return false
-			}
-		}
+// BadRecord is the error for bytes that are no record.
+func BadRecord(data []byte, fault *record.Fault) error {
+	e := &FieldError{Field: "data", Rule: fault.Error()}
+	switch {
+	case fault.Fatal:
+		e.Value = fmt.Sprintf("of %d bytes", len(data))
+	case len(data) > 0:
+		e.Value = quote(string(data))
 	}
-	return !inside
+	return e
 }
 
 // Validate checks the request: its properties, its record and its key. The

@@ -111,7 +111,7 @@ func (b *blobInputs) localHosts() []string {
 // advise tells what a later run needs of this one.
 func (b *blobInputs) advise(c *console) {
 	if n := len(b.secrets); n > 0 {
-		c.note("Blobs with a SAS: %d. It is not stored: for those that are not ingested yet a later drain needs it in %s.", n, blobSASVariable)
+		c.tell("Blobs with a SAS: %d. It is not stored: for those that are not ingested yet a later drain needs it in %s.", n, blobSASVariable)
 	}
 }
 
@@ -121,14 +121,16 @@ func (in *blobInput) properties(p ingest.Properties, skipHeader bool) ingest.Pro
 	return p
 }
 
-// ingest makes the orders durable, and counts each as a record that was read.
-func (b *blobInputs) ingest(ctx context.Context, spool *engine.Spool, p ingest.Properties, skipHeader bool, r *report) error {
+// ingest makes the orders durable, and counts each as a record of its input;
+// the first blob's is at the place from.
+func (b *blobInputs) ingest(ctx context.Context, spool *engine.Spool, p ingest.Properties, skipHeader bool, in *intake, from int) error {
 	for i := range b.list {
-		in := &b.list[i]
-		if _, err := spool.IngestBlob(ctx, in.properties(p, skipHeader), in.blob); err != nil {
+		blob := &b.list[i]
+		if _, err := spool.IngestBlob(ctx, blob.properties(p, skipHeader), blob.blob); err != nil {
 			return err
 		}
-		r.Read++
+		in.add(from+i, 1)
+		in.inputs[from+i].Whole = true
 	}
 	return nil
 }

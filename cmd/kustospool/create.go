@@ -80,13 +80,13 @@ func (c creation) run(ctx context.Context, console *console, d *destination, s *
 		if err := client.CreateTable(ctx, p.Database, admin.Table{Name: p.Table, Columns: c.columns}); err != nil {
 			return fmt.Errorf("table %s cannot be created, and nothing was stored: %w", where, err)
 		}
-		console.note("Table %s is there, with %d columns or more.", where, len(c.columns))
+		console.tell("Table %s is there, with %d columns or more.", where, len(c.columns))
 	}
 	if c.mapping != nil {
 		if err := client.CreateMapping(ctx, p.Database, p.Table, *c.mapping); err != nil {
 			return fmt.Errorf("mapping %s of table %s cannot be created, and nothing was stored: %w", c.mapping.Name, where, err)
 		}
-		console.note("Mapping %s of table %s is there.", c.mapping.Name, where)
+		console.tell("Mapping %s of table %s is there.", c.mapping.Name, where)
 	}
 	return nil
 }

@@ -73,8 +73,8 @@ func TestSend_CreateRefused(t *testing.T) {
 		code int
 		says string
 	}{
-		"refused":                 {[]string{"--to", sim.Endpoint(), "--create-table", "a:int"}, exitFailed, "User of the database"},
-		"database":                {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a"}]`, "--mapping-reference", "m"}, exitFailed, "'T' could not be found"},
+		"refused":                 {[]string{"--to", sim.Endpoint(), "--create-table", "a:int"}, exitUsage, "User of the database"},
+		"database":                {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a"}]`, "--mapping-reference", "m"}, exitUsage, "'T' could not be found"},
 		"type":                    {[]string{"--to", sim.Endpoint(), "--create-table", "a:varchar"}, exitUsage, "varchar"},
 		"mapping":                 {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},
 		"mapping, behind a table": {[]string{"--to", sim.Endpoint(), "--create-table", "a:int", "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},

@@ -2,76 +2,32 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/engine"
 )
 
-// lookEvery is how often a waiting command looks at what it waits for.
-const lookEvery = 250 * time.Millisecond
-
-// ending is why waiting for delivery ended.
-type ending int
-
-const (
-	delivered   ending = iota + 1 // nothing is spooled any more
-	timedOut                      // --timeout passed
-	interrupted                   // a signal
-	held                          // everything left waits for an operator
-)
-
 // deliver seals what is open and waits until nothing is spooled, or one of
-// the other endings. begun is when this run opened the spool: a lane counts
-// as held only by an attempt of this run, because the cause of an older one
-// may have been mended since. The error is the engine's, and none of these.
-func deliver(ctx context.Context, s *deliverySettings, spool *engine.Spool, p *progress, begun time.Time) (ending, error) {
-	wait, cancel := s.waiting(ctx)
-	defer cancel()
-	total := spool.Stats().Spooled()
-	p.begin("settled", total)
-	defer p.end()
-
-	done := make(chan error, 1)
-	go func() { done <- spool.Drain(wait) }()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	waitsForOperator := false
-	for {
-		select {
-		case err := <-done:
-			left := new(engine.NotDrainedError)
-			switch {
-			case err == nil:
-				p.at(total, "")
-				return delivered, nil
-			case !errors.As(err, &left):
-				return 0, err
-			case waitsForOperator:
-				return held, nil
-			case ctx.Err() != nil:
-				return interrupted, nil
-			}
-			return timedOut, nil
-		case <-look.C:
-			stats, lanes := spool.Stats(), spool.Lanes()
-			p.at(max(0, total-stats.Spooled()), obstacle(stats, lanes))
-			if allHeld(lanes, begun) {
-				waitsForOperator = true
-				cancel()
-			}
-		}
-	}
+// the other endings. The error is the engine's, and none of these.
+func (x *session) deliver(ctx context.Context) (ending, error) {
+	total := x.spool.Stats().Spooled()
+	return attend(ctx, x.c.begin("settled", "records", total), &x.patience, x.spool.Drain, func() view {
+		stats, lanes := x.spool.Stats(), x.spool.Lanes()
+		return view{n: max(0, total-stats.Spooled()), note: obstacle(stats, lanes), waiting: true, stuck: allHeld(lanes, x.begun, false)}
+	})
 }
 
 // allHeld reports whether only an operator can make anything move: every lane
-// is held by an attempt since begun, and nothing is under way.
-func allHeld(lanes []engine.LaneStatus, begun time.Time) bool {
+// is held by an attempt since begun, because the cause of an older one may have
+// been mended, and nothing is under way. In a full spool what is open in a
+// lane that is held stays open.
+func allHeld(lanes []engine.LaneStatus, begun time.Time, full bool) bool {
 	for _, l := range lanes {
-		if !l.Held || l.Open > 0 || l.InFlight > 0 || l.Failure == nil || l.Failure.At.Before(begun) {
+		if !l.Held || l.Open > 0 && !full || l.InFlight > 0 || l.Failure == nil || l.Failure.At.Before(begun) {
 			return false
 		}
 	}
@@ -105,17 +61,20 @@ func obstacle(stats engine.Stats, lanes []engine.LaneStatus) string {
 	return first
 }
 
-// explain says why a run ended before everything was delivered, and how to go
-// on.
-func explain(c *console, why ending, t target, dir string, timeout time.Duration, stats engine.Stats, lanes []engine.LaneStatus) {
-	switch why {
-	case delivered:
-		return
-	case timedOut:
-		c.note("Not delivered within %s.", timeout)
-	case interrupted:
+// explain says why a run ended before everything was stored and delivered, and
+// how to go on.
+func (x *session) explain(o outcome, stats engine.Stats, lanes []engine.LaneStatus) {
+	c := x.c
+	switch {
+	case o.why == timedOut && o.unread:
+		c.note("The spool is full, and there was no room for the rest of the input within %s.", x.s.timeout)
+	case o.why == timedOut:
+		c.note("Not delivered within %s.", x.s.timeout)
+	case o.why == interrupted:
 		c.note("Stopped.")
-	case held:
+	case o.why == held && o.unread:
+		c.note("The spool is full, and all that is in it waits for somebody to act:")
+	case o.why == held:
 		c.note("All that is left waits for somebody to act:")
 	}
 	shown := 0
@@ -128,12 +87,14 @@ func explain(c *console, why ending, t target, dir string, timeout time.Duration
 			break
 		}
 		shown++
-		c.note("  %s.%s: %s", l.Properties.Database, l.Properties.Table, l.Failure)
+		c.note("  %s.%s: %s", l.Properties.Database, l.Properties.Table, progress.Clean(l.Failure.String()))
 	}
 	if shown == 0 && stats.Unhealthy != nil {
-		c.note("  %s", stats.Unhealthy)
+		c.note("  %s", progress.Clean(stats.Unhealthy.String()))
 	}
-	c.note("%d records are durable in the spool. To go on:\n  %s", stats.Spooled(), goOn(t, dir))
+	if n := stats.Spooled(); n > 0 {
+		c.note("%s in the spool, durable and not delivered. To go on:\n  %s", count(n, "record"), goOn(x.dest.target, x.dir))
+	}
 }
 
 // goOn is the command that delivers what a run has left.

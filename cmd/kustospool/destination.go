@@ -146,7 +146,7 @@ func (d *destination) spoolDir(c *console, named string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.note("Spool: %s", path)
+	c.tell("Spool: %s", path)
 	return path, nil
 }
 

@@ -16,17 +16,25 @@
 // acked either.
 //
 // Exit codes: 0 all is ingested (with --no-wait: durable); 1 something was
-// dead-lettered or dropped, or failed; 2 the command or its input is wrong and
-// nothing was stored; 3 the records are durable, and not all are delivered yet.
+// dead-lettered or dropped, or failed; 2 the command or its input is wrong, or
+// the spool cannot be had, and this run stored nothing; 3 the records are
+// durable, and not all are delivered yet; 4 a part of the input is stored and
+// the rest is not; 5 an input changed while it was read. What was not stored
+// counts for more than what became of the rest: 5 and 4 come before 1, and 1
+// before 3.
+//
+// A run does not hang: --timeout bounds what it waits for the target, be it
+// for delivery or for room in a full spool, and it ends by itself when all that
+// it waits for needs an operator.
 //
 // # Output
 //
 // The report goes to standard output, as aligned lines or as one JSON object;
-// progress, hints and errors go to standard error. No secret is taken from a
-// flag or printed.
+// progress, hints and errors go to standard error, and with -q errors alone. No
+// secret is taken from a flag or printed.
 //
 // # What it does not do
 //
-// It creates no tables and no mappings, and does not run in the background: a
+// It creates tables and mappings only where a flag asks for it, and does not run in the background: a
 // program that ingests all the time embeds the package engine.
 package main

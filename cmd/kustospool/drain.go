@@ -21,8 +21,9 @@ Examples:
   kustospool drain --to https://ingest-help.westeurope.kusto.windows.net
   kustospool drain --to dir:/media/usb --spool /var/spool/fleet --timeout 10m
 
-Exit codes: 0 the spool is empty, 1 something was dead-lettered or failed, 2 the
-command is wrong, 3 not all is delivered yet.`,
+Exit codes: 0 nothing is left to deliver, 1 something was dead-lettered or failed,
+2 the command is wrong or the spool cannot be had, 3 not all is delivered yet.
+Dead letters of earlier runs are told and do not count.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(deliverySettings)
 			s.register(fs)
@@ -42,6 +43,7 @@ func drain(ctx context.Context, c *console, s *deliverySettings, args []string) 
 	if err != nil {
 		return 0, err
 	}
+	c.quiet = s.quiet
 	opts, err := s.options(c.err)
 	if err != nil {
 		return 0, err
@@ -66,10 +68,10 @@ func drain(ctx context.Context, c *console, s *deliverySettings, args []string) 
 	if err != nil {
 		return 0, err
 	}
-	x, err := openSession(c, s, dest, opts)
+	x, err := openSession(ctx, c, s, dest, opts)
 	if err != nil {
 		return 0, err
 	}
-	why, err := deliver(ctx, s, x.spool, x.progress, x.begun)
+	why, err := x.deliver(ctx)
 	return x.finish(report{}, outcome{why: why, err: err})
 }

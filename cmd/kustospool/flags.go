@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"time"
@@ -11,6 +10,14 @@ import (
 	"kustospool/batching"
 	"kustospool/engine"
 	"kustospool/ingest"
+)
+
+const (
+	// leastDisk is the smallest --max-disk: what the store keeps in reserve, and
+	// as much for records.
+	leastDisk = 16 << 20
+	// mostSegment is the engine's own choice of a segment's size.
+	mostSegment = 64 << 20
 )
 
 // deliverySettings are the flags that send and drain share.
@@ -30,6 +37,7 @@ type deliverySettings struct {
 	maxDisk    byteSize
 	senders    int
 	timeout    time.Duration
+	lock       time.Duration
 	json       bool
 	quiet      bool
 	verbose    bool
@@ -52,9 +60,10 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.confirm, "confirm", "ingested", "keep the data until it is ingested, or until the service has accepted it")
 	fs.Var(&s.maxDisk, "max-disk", "bound on all files of the spool; default 8GiB")
 	fs.IntVar(&s.senders, "senders", 0, "uploads at the same time; default 4")
-	fs.DurationVar(&s.timeout, "timeout", 0, "how long to wait for delivery; 0 means without limit")
+	fs.DurationVar(&s.timeout, "timeout", 0, "how long to wait for the target, for delivery and for room in a full spool together; 0 means without limit")
+	fs.DurationVar(&s.lock, "lock-timeout", 10*time.Second, "how long to wait for a spool that another process has open")
 	fs.BoolVar(&s.json, "json", false, "print the report as one JSON object")
-	fs.BoolVarP(&s.quiet, "quiet", "q", false, "no progress")
+	fs.BoolVarP(&s.quiet, "quiet", "q", false, "print errors only, and the report where --json asks for it")
 	fs.BoolVarP(&s.verbose, "verbose", "v", false, "log what the engine does to standard error")
 }
 
@@ -62,18 +71,23 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
 	guarantee, err := ingest.ParseGuarantee(s.guarantee)
 	if err != nil {
-		return nil, usagef("--guarantee: %w", err)
+		return nil, usageError{err}
 	}
 	confirm, err := ingest.ParseConfirm(s.confirm)
 	if err != nil {
-		return nil, usagef("--confirm: %w", err)
+		return nil, usageError{err}
 	}
 	policy := batching.Policy{MaxBytes: int64(s.batchBytes), MaxRecords: s.batchCount, MaxAge: s.batchAge}
 	if err := policy.Validate(); err != nil {
-		return nil, usagef("--batch-bytes, --batch-records, --batch-age: %w", err)
+		return nil, usageError{err}
 	}
-	if s.timeout < 0 {
+	switch {
+	case s.timeout < 0:
 		return nil, usagef("--timeout %s: must not be negative", s.timeout)
+	case s.lock < 0:
+		return nil, usagef("--lock-timeout %s: must not be negative", s.lock)
+	case s.maxDisk != 0 && s.maxDisk < leastDisk:
+		return nil, usagef("--max-disk %d: must be at least %d bytes, %s", int64(s.maxDisk), leastDisk, shortBytes(leastDisk))
 	}
 	opts := &engine.Options{
 		Batch:        policy,
@@ -82,16 +96,12 @@ func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
 		MaxDiskBytes: int64(s.maxDisk),
 		Senders:      s.senders,
 	}
+	if s.maxDisk > 0 {
+		// Two segments have to fit, and room comes back a segment at a time.
+		opts.SegmentBytes = min(int64(s.maxDisk)/8, mostSegment)
+	}
 	if s.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	return opts, nil
-}
-
-// waiting is ctx with the timeout of the flags.
-func (s *deliverySettings) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.timeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, s.timeout)
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -93,17 +96,20 @@ func TestAllHeld(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		lanes []engine.LaneStatus
+		full  bool
 		want  bool
 	}{
-		{"nothing left", nil, false},
-		{"held", []engine.LaneStatus{held, held}, true},
-		{"one moves", []engine.LaneStatus{held, {Queued: 1}}, false},
-		{"one under way", []engine.LaneStatus{{Held: true, InFlight: 1, Failure: said(now)}}, false},
-		{"one has open records", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, false},
-		{"not tried in this run", []engine.LaneStatus{{Held: true, Queued: 1, Failure: said(begun.Add(-time.Hour))}}, false},
+		{"nothing left", nil, false, false},
+		{"held", []engine.LaneStatus{held, held}, false, true},
+		{"one moves", []engine.LaneStatus{held, {Queued: 1}}, false, false},
+		{"one under way", []engine.LaneStatus{{Held: true, InFlight: 1, Failure: said(now)}}, false, false},
+		{"one has open records", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, false, false},
+		{"one has open records, in a full spool", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, true, true},
+		{"another has open records, in a full spool", []engine.LaneStatus{held, {Open: 1}}, true, false},
+		{"not tried in this run", []engine.LaneStatus{{Held: true, Queued: 1, Failure: said(begun.Add(-time.Hour))}}, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := allHeld(tc.lanes, begun); got != tc.want {
+			if got := allHeld(tc.lanes, begun, tc.full); got != tc.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -162,12 +168,29 @@ func TestReport(t *testing.T) {
 		}
 	}
 
+	whole, changed := []inputReport{{Whole: true}}, []inputReport{{Whole: true}, {Whole: true, Change: "grew"}}
 	for _, tc := range []struct {
+		name string
 		r    report
+		o    outcome
+		err  error
 		want int
-	}{{report{}, exitOK}, {report{Spooled: 1}, exitPending}, {report{DeadLettered: 1}, exitFailed}, {report{Dropped: 1, Spooled: 1}, exitFailed}} {
-		if got := tc.r.code(); got != tc.want {
-			t.Errorf("%+v: code %d, want %d", tc.r, got, tc.want)
+	}{
+		{"all is well", report{Acked: 1, Inputs: whole}, outcome{}, nil, exitOK},
+		{"undelivered", report{Spooled: 1}, outcome{why: timedOut}, nil, exitPending},
+		{"undelivered, and not to be", report{Spooled: 1}, outcome{noWait: true}, nil, exitOK},
+		{"dead-lettered", report{DeadLettered: 1}, outcome{}, nil, exitFailed},
+		{"dropped and undelivered", report{Dropped: 1, Spooled: 1}, outcome{}, nil, exitFailed},
+		{"an error", report{Acked: 1}, outcome{}, io.ErrUnexpectedEOF, exitFailed},
+		{"a part", report{Acked: 1, Spooled: 1}, outcome{unread: true}, io.ErrUnexpectedEOF, exitPart},
+		{"a part, and dead letters", report{Acked: 1, DeadLettered: 1}, outcome{unread: true, why: interrupted}, nil, exitPart},
+		{"nothing", report{Spooled: 7}, outcome{unread: true}, io.ErrUnexpectedEOF, exitUsage},
+		{"nothing, or something", report{}, outcome{unread: true}, fmt.Errorf("x: %w", engine.ErrOutcomeUnknown), exitPart},
+		{"changed", report{Acked: 1, Inputs: changed}, outcome{}, nil, exitChanged},
+		{"changed and undelivered", report{Acked: 1, Spooled: 1, Inputs: changed}, outcome{noWait: true}, nil, exitChanged},
+	} {
+		if got := tc.r.code(tc.o, tc.err); got != tc.want {
+			t.Errorf("%s: code %d, want %d", tc.name, got, tc.want)
 		}
 	}
 }
@@ -175,29 +198,21 @@ func TestReport(t *testing.T) {
 // squeeze makes every run of spaces one.
 func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-func TestProgress_LinesWithoutATerminal(t *testing.T) {
-	var out bytes.Buffer
-	p := newProgress(&out, false)
-	p.begin("delivered", 10)
-	p.at(1, "")
-	if out.Len() != 0 {
-		t.Errorf("a line before its time: %q", out.String())
-	}
-	p.at(2, "D.T waits: no table (request 1)")
-	p.at(3, "D.T waits: no table (request 2)")
-	p.last = time.Now().Add(-lineEvery)
-	p.at(4, "")
-	p.end()
-	if got, want := out.String(), "delivered: 2 of 10 records; D.T waits: no table (request 1)\ndelivered: 4 of 10 records\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	out.Reset()
-	p = newProgress(&out, true)
-	p.begin("x", 0)
-	p.at(1, "note")
-	p.end()
-	if out.Len() != 0 {
-		t.Errorf("quiet progress says %q", out.String())
+func TestInFlags(t *testing.T) {
+	senders := &ingest.FieldError{Field: "Options.Senders", Value: "1000", Rule: "must be from 1 to 256"}
+	room := &ingest.FieldError{Field: "data", Value: "of 9 bytes", Rule: "does not fit into a spool of 8 bytes (MaxDiskBytes)"}
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{senders, "--senders 1000: must be from 1 to 256"},
+		{usageError{errors.Join(senders, &ingest.FieldError{Field: "max age", Value: "-1s", Rule: "must be positive"})}, "--senders 1000: must be from 1 to 256\n--batch-age -1s: must be positive"},
+		{fmt.Errorf("a.json: %w", room), "a.json: data of 9 bytes: does not fit into a spool of 8 bytes (--max-disk)"},
+		{io.EOF, "EOF"},
+	} {
+		if got := inFlags(tc.err); got != tc.want {
+			t.Errorf("%q, want %q", got, tc.want)
+		}
 	}
 }
 

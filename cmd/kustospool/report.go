@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"kustospool/engine"
+	"kustospool/ingest/record"
 )
 
 // report is what one run did. The counts are differences over the run, except
@@ -36,9 +38,46 @@ type report struct {
 	HandedOver int64 `json:"handed_over,omitempty"` // accepted; outcome not asked for
 	Dropped    int64 `json:"dropped,omitempty"`     // by the full policy
 	Blank      int64 `json:"blank_lines,omitempty"` // passed over in the input
+	Damaged    int64 `json:"damaged,omitempty"`     // damage found while it ran: files and frames
+
+	// AtStart is there where damage was found when the spool was opened.
+	AtStart *foundAtStart `json:"at_start,omitempty"`
+	// DeadLetters is how many batches are in the spool's dead letters, those of
+	// earlier runs included.
+	DeadLetters int64 `json:"dead_letters,omitempty"`
+	// Inputs say how much of each input is stored, in the order of the command.
+	Inputs []inputReport `json:"inputs,omitempty"`
+
+	BadSkipped int64 `json:"bad_records_skipped,omitempty"` // no records, and passed over
+	BadDead    int64 `json:"bad_records_dead,omitempty"`    // no records; of Read, Acked and DeadLettered
+	Headers    int64 `json:"headers,omitempty"`             // dropped from the input
+	Marks      int64 `json:"byte_order_marks,omitempty"`    // cut away
+
+	firstSkipped error // where the first of BadSkipped is, and why
 
 	// Transport is what the transport told of itself at the end, by name.
 	Transport map[string]int64 `json:"transport,omitempty"`
+}
+
+// foundAtStart is what opening a damaged spool came to.
+type foundAtStart struct {
+	Damage []string `json:"damage"` // what was found, in the store's words
+	// PossibleDuplicates are those in the spool's books when it was open. Where
+	// the books were lost they begin anew with what may have been sent before.
+	PossibleDuplicates int64 `json:"possible_duplicates"`
+}
+
+// cut adds what was cut out of an input: of the bad records so many were
+// refused, and the rest passed over.
+func (r *report) cut(c record.Counts, refused int64, skipped error) {
+	r.Blank += c.Blank
+	r.Headers += c.Headers
+	r.Marks += c.Marks
+	r.BadDead += refused
+	r.BadSkipped += c.Bad - refused
+	if r.firstSkipped == nil {
+		r.firstSkipped = skipped
+	}
 }
 
 // since fills in what changed between two snapshots of the spool.
@@ -54,6 +93,7 @@ func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 	r.RawBytes = after.RawBytes - before.RawBytes
 	r.CompressedBytes = after.WireBytes - before.WireBytes
 	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
+	r.Damaged = after.Damaged - before.Damaged
 	for _, f := range after.Transport {
 		if r.Transport == nil {
 			r.Transport = make(map[string]int64)
@@ -67,12 +107,22 @@ func settledBatches(s engine.Stats) int64 {
 	return s.BatchesIngested + s.BatchesSkipped + s.BatchesHandedOver + s.BatchesDeadLettered + s.BatchesDropped
 }
 
-// code is the exit code that the report alone stands for.
-func (r *report) code() int {
+// code is the exit code of a run with this report. What was not stored counts
+// for more than what became of the rest.
+func (r *report) code(o outcome, err error) int {
+	// Whether the last records are stored is not known; that nothing is would be
+	// the wrong guess.
+	stored := r.Acked > 0 || errors.Is(err, engine.ErrOutcomeUnknown)
 	switch {
-	case r.DeadLettered > 0 || r.Dropped > 0:
+	case r.changed():
+		return exitChanged
+	case o.unread && stored:
+		return exitPart
+	case o.unread:
+		return exitUsage
+	case err != nil, r.DeadLettered > 0, r.Dropped > 0:
 		return exitFailed
-	case r.Spooled > 0:
+	case r.Spooled > 0 && !o.noWait:
 		return exitPending
 	}
 	return exitOK
@@ -94,6 +144,10 @@ func (r *report) writeText(w io.Writer) error {
 	}
 	line("records read", r.Read, "")
 	rare("blank lines", r.Blank, "passed over")
+	rare("headers", r.Headers, "dropped")
+	rare("byte order marks", r.Marks, "cut away")
+	rare("bad records", r.BadSkipped, "passed over")
+	rare("bad records", r.BadDead, "of those read; in the dead letters")
 	line("acked (durable)", r.Acked, "")
 	line("ingested", r.Ingested, "")
 	rare("of them skipped", r.Skipped, "the table had them already")
@@ -105,11 +159,36 @@ func (r *report) writeText(w io.Writer) error {
 	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
 	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
+	rare("damage found", r.Damaged, "while it ran")
+	rare("dead letters", r.DeadLetters, "batches in the spool, those of earlier runs included")
 	for _, name := range slices.Sorted(maps.Keys(r.Transport)) {
 		if strings.HasSuffix(name, "_throttled") {
 			rare("refused", r.Transport[name], "by the cluster for want of capacity, and sent again")
 		}
 	}
 	fmt.Fprintf(t, "seconds\t%.3f\t\n", r.Seconds)
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, line := range r.remarks() {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remarks are the lines behind the numbers: inputs that are not whole or have
+// changed, and damage.
+func (r *report) remarks() []string {
+	lines := r.unfinished()
+	if r.AtStart != nil {
+		for _, what := range r.AtStart.Damage {
+			lines = append(lines, "damage found when the spool was opened: "+what)
+		}
+		if n := r.AtStart.PossibleDuplicates; n > 0 {
+			lines = append(lines, fmt.Sprintf("possible duplicates in its books then: %d", n))
+		}
+	}
+	return lines
 }

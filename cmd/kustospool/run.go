@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"kustospool/cmd/kustospool/internal/progress"
+	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/ingest"
 )
 
@@ -15,24 +18,43 @@ import (
 const (
 	exitOK      = 0
 	exitFailed  = 1 // something is dead-lettered, dropped, or went wrong
-	exitUsage   = 2 // the command or its input is wrong; nothing was stored
+	exitUsage   = 2 // the command or its input is wrong; this run stored nothing
 	exitPending = 3 // durable, and not all delivered
+	exitPart    = 4 // a part of the input is stored, and the rest is not
+	exitChanged = 5 // an input changed while it was read
 )
 
 // console is where a command reads and writes.
 type console struct {
-	in  io.Reader
-	out io.Writer // the report and nothing else
-	err io.Writer // progress, hints, errors
+	in    io.Reader
+	out   io.Writer        // the report and nothing else
+	err   *progress.Screen // progress, hints, errors
+	quiet bool             // errors only
 }
 
-// note prints a line of progress or advice.
+// note prints a line of an error: what went wrong, and what helps.
 func (c *console) note(format string, args ...any) {
 	fmt.Fprintf(c.err, format+"\n", args...)
 }
 
-// command is one subcommand. run parses args itself; its code counts when the
-// error is nil.
+// tell prints a line that nobody has to know.
+func (c *console) tell(format string, args ...any) {
+	if !c.quiet {
+		c.note(format, args...)
+	}
+}
+
+// begin begins a phase of progress, which shows nothing when quiet.
+func (c *console) begin(what, unit string, total int64) *progress.Phase {
+	screen := c.err
+	if c.quiet {
+		screen = nil
+	}
+	return progress.Begin(screen, time.Now(), what, unit, total)
+}
+
+// command is one subcommand. run parses args itself. Its code counts unless it
+// is 0 beside an error, which then tells the code.
 type command struct {
 	name     string
 	synopsis string // behind the name
@@ -61,7 +83,11 @@ func codeOf(err error) int {
 	var (
 		usage   usageError
 		refused refusedError
+		change  *snapshot.ChangeError
 	)
+	if errors.As(err, &change) {
+		return exitChanged
+	}
 	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) {
 		return exitUsage
 	}
@@ -70,7 +96,7 @@ func codeOf(err error) int {
 
 // run is the whole command: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &console{in: stdin, out: stdout, err: stderr}
+	c := &console{in: stdin, out: stdout, err: progress.NewScreen(stderr)}
 	if len(args) == 0 {
 		printOverview(c.err)
 		return exitUsage
@@ -98,11 +124,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			printHelp(c.out, cmd)
 			return exitOK
 		}
-		return fail(c, cmd, usageError{err})
+		return fail(c, cmd, exitUsage, usageError{err})
 	}
 	code, err := cmd.run(ctx, c, settings, fs.Args())
 	if err != nil {
-		return fail(c, cmd, err)
+		return fail(c, cmd, code, err)
 	}
 	return code
 }
@@ -112,13 +138,16 @@ func unknown(c *console, name string) int {
 	return exitUsage
 }
 
-func fail(c *console, cmd *command, err error) int {
-	c.note("kustospool %s: %v", cmd.name, err)
+func fail(c *console, cmd *command, code int, err error) int {
+	c.note("kustospool %s: %s", cmd.name, inFlags(err))
 	var usage usageError
 	if errors.As(err, &usage) {
-		c.note("See kustospool help %s.", cmd.name)
+		c.tell("See kustospool help %s.", cmd.name)
 	}
-	return codeOf(err)
+	if code == exitOK {
+		code = codeOf(err)
+	}
+	return code
 }
 
 func flagSet(cmd *command) (*pflag.FlagSet, any) {

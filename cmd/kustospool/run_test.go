@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,7 +14,30 @@ import (
 	"kustospool/ingest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asCommand makes this test binary the command.
+const asCommand = "KUSTOSPOOL_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// process is the command as a process of its own. Nothing of the test's
+// environment decides what it shows.
+func process(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); name != "NO_COLOR" && name != "TERM" {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, asCommand+"=1", "TERM=xterm")
+	return cmd
+}
 
 // result is what a run of the command left.
 type result struct {
@@ -103,20 +127,22 @@ func TestSend_BadInput(t *testing.T) {
 		{"dir without path", []string{"--to", "dir:", good}, "names no directory"},
 		{"unknown auth", []string{"--to", "https://c.kusto.windows.net", "--auth", "magic", good}, `--auth "magic"`},
 		{"no auth for a cluster", []string{"--to", "https://c.kusto.windows.net", "--auth", "none", good}, "--auth none is for a simulator"},
-		{"empty database", []string{"--to", "sim:", "--database", "", good}, "database \"\": must not be empty"},
+		{"empty database", []string{"--to", "sim:", "--database", "", good}, "--database \"\": must not be empty"},
 		{"table not UTF-8", []string{"--to", "sim:", "--table", "T\xff", good}, "must be valid UTF-8"},
-		{"unknown format", []string{"--to", "sim:", "--format", "xml", good}, `format "xml": must be one of`},
+		{"unknown format", []string{"--to", "sim:", "--format", "xml", good}, `send: --format "xml": must be one of`},
 		{"format not told", []string{"--to", "sim:", plainFile}, "does not tell the format"},
 		{"two mappings", []string{"--to", "sim:", "--mapping", "[{}]", "--mapping-reference", "m", good}, "exclude each other"},
 		{"mapping no JSON", []string{"--to", "sim:", "--mapping", "{", good}, "must be a JSON array"},
 		{"mapping file missing", []string{"--to", "sim:", "--mapping", "@/none/such", good}, "--mapping: open /none/such"},
 		{"mapping too large", []string{"--to", "sim:", "--mapping", "@" + hugeMapping, good}, "must have at most 32768 bytes"},
 		{"bad creation time", []string{"--to", "sim:", "--creation-time", "yesterday", good}, "--creation-time"},
-		{"empty tag", []string{"--to", "sim:", "--tag", "", good}, "tags"},
-		{"guarantee", []string{"--to", "sim:", "--guarantee", "twice", good}, "must be exactly-once or at-least-once"},
+		{"empty tag", []string{"--to", "sim:", "--tag", "", good}, "--tag"},
+		{"guarantee", []string{"--to", "sim:", "--guarantee", "twice", good}, "send: --guarantee \"twice\": must be exactly-once or at-least-once"},
 		{"confirm", []string{"--to", "sim:", "--confirm", "maybe", good}, "must be ingested or accepted"},
-		{"batch bytes", []string{"--to", "sim:", "--batch-bytes", "1", good}, "max bytes 1"},
-		{"senders", []string{"--to", "sim:", "--senders", "1000", good}, "Senders 1000: must be from 1 to 256"},
+		{"batch bytes", []string{"--to", "sim:", "--batch-bytes", "1", good}, "--batch-bytes 1: "},
+		{"senders", []string{"--to", "sim:", "--senders", "1000", good}, "--senders 1000: must be from 1 to 256"},
+		{"max disk", []string{"--to", "sim:", "--max-disk", "1MiB", good}, "--max-disk 1048576: must be at least 16777216 bytes, 16 MiB"},
+		{"lock timeout", []string{"--to", "sim:", "--lock-timeout", "-1s", good}, "--lock-timeout -1s: must not be negative"},
 		{"timeout", []string{"--to", "sim:", "--timeout", "-1s", good}, "must not be negative"},
 		{"header of json", []string{"--to", "sim:", "--skip-header", good}, "has no header line"},
 		{"missing file", []string{"--to", "sim:", good, "/none/such.json"}, "/none/such.json: "},
@@ -124,7 +150,7 @@ func TestSend_BadInput(t *testing.T) {
 		{"stdin twice", []string{"--to", "sim:", "-", "-"}, "read only once"},
 		{"newline in record", []string{"--to", "sim:", good, bad}, "bad.json:3: a json record is one line"},
 		{"not gzip", []string{"--to", "sim:", worse}, "worse.json.gz: is not gzip data"},
-		{"all bad inputs at once", []string{"--to", "sim:", bad, worse}, "bad.json:3: a json record is one line and must not hold a newline; use the format multijson for documents of several lines\n"},
+		{"all bad inputs at once", []string{"--to", "sim:", bad, worse}, "bad.json:3: a json record is one line and must not hold a newline; use the format multijson for arrays and for documents of several lines or several in one line\n"},
 		{"record too long", []string{"--to", "sim:", long}, "long.json:2: a record may have at most 67108864 bytes"},
 		{"empty object", []string{"--to", "sim:", empty}, "empty.parquet: is empty"},
 		{"rows of a cluster", []string{"--to", "dir:" + foreign, "--rows-out", "-", good}, "--rows-out reads the rows of --to sim: only"},

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -14,6 +16,7 @@ import (
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/content"
 	"kustospool/transport/admin"
 )
 
@@ -29,6 +32,9 @@ type sendSettings struct {
 	createTable      string
 	createMapping    bool
 	skipHeader       bool
+	gzip             bool
+	onBadRecord      string
+	uncheckedJSON    bool
 	noWait           bool
 	rowsOut          string
 	blobs            []string
@@ -44,14 +50,22 @@ directory, delivers them to the target and waits until the service has said of
 each what became of it.
 
 Files of line formats (json, csv, tsv, psv, txt ...) hold one record a line; blank
-lines are passed over; csv fields may hold line ends inside double quotes. Files
-of other formats (parquet, avro, orc, singlejson ...) are one record as a whole, of
-up to 4 GiB.
-A name that ends in .gz is decompressed, and an archive whose name ends in .zip is
-unpacked, all of its files or none. The format follows from the file's
-extension, .jsonl and .ndjson included; standard input is json unless --format
-says otherwise. Files are read once beforehand, so that a bad one is refused
-before anything is stored.
+lines are passed over and counted, a row of blanks or of empty fields is a row;
+csv fields that begin with a double quote may hold line ends up to the closing
+one. A json record is one JSON object on its line. Files of multijson hold objects
+or arrays of them, each object a record. Files of other formats (parquet, avro,
+orc, singlejson ...) are one record as a whole, of up to 4 GiB.
+A name that ends in .gz, or --gzip, is decompressed, and an archive whose name ends
+in .zip is unpacked, all of its files or none, but for resource forks and dot files.
+The format follows from the file's extension, .jsonl and .ndjson included; standard
+input is json unless --format says otherwise. What begins like something else
+(an archive, parquet, UTF-16, bytes with NULs; a .log without a # directive) is
+refused. Files are read once beforehand, so that a bad one is refused before
+anything is stored.
+
+What is no record (a torn line of json, a quote that is never closed) stops the
+run before anything of a file is stored; of a pipe it becomes a dead letter whose
+reason names its line, and the rest goes on. --on-bad-record says otherwise.
 
 An input that is a URL is a blob in storage, which the service fetches by itself:
 with the SAS in the URL's query, as ";impersonate" or ";managed_identity=system"
@@ -72,8 +86,10 @@ Examples:
   kustospool send --to dir:/media/usb --database Fleet --table Readings *.csv --skip-header
 
 Exit codes: 0 all is ingested (with --no-wait: durable), 1 something was
-dead-lettered or failed, 2 the command or its input is wrong and nothing was
-stored, 3 durable but not delivered yet.`,
+dead-lettered or failed, 2 the command or its input is wrong, or the spool cannot
+be had, and this run stored nothing, 3 durable but not delivered yet, 4 a part of
+the input is stored and the rest is not, 5 an input changed while it was read.
+With 4 and 5 the report says how many records of which input are stored.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(sendSettings)
 			fs.StringVar(&s.database, "database", "", "database to ingest into")
@@ -84,8 +100,11 @@ stored, 3 durable but not delivered yet.`,
 			fs.StringVar(&s.createTable, "create-table", "", "create the table before, or add the columns it lacks: NAME:TYPE,...; needs the role Database User")
 			fs.BoolVar(&s.createMapping, "create-mapping", false, "create or replace the mapping --mapping before, under the name --mapping-reference")
 			fs.StringArrayVar(&s.tags, "tag", nil, "extent tag such as drop-by:2026-11; may be repeated")
-			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, RFC 3339, for back-filling")
-			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first line of each input")
+			fs.StringVar(&s.creationTime, "creation-time", "", "creation time of the extents, for back-filling: RFC 3339, or a date such as 2017-02-13")
+			fs.BoolVar(&s.skipHeader, "skip-header", false, "drop the first record of each input")
+			fs.BoolVar(&s.gzip, "gzip", false, "the inputs are gzip data, whatever their names say")
+			fs.StringVar(&s.onBadRecord, "on-bad-record", "", "what to do with what is no record: stop, skip or dead-letter; default dead-letter for a pipe, and for files stop, with nothing stored")
+			fs.BoolVar(&s.uncheckedJSON, "unchecked-json", false, "do not check that json records are JSON objects; the service passes over what is none without a word")
 			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
 			fs.StringArrayVar(&s.blobs, "blob", nil, "URL of a blob that the service is to fetch, as an argument; may be repeated")
 			s.register(fs)
@@ -93,7 +112,14 @@ stored, 3 durable but not delivered yet.`,
 			return s
 		},
 		run: func(ctx context.Context, c *console, settings any, args []string) (int, error) {
-			return send(ctx, c, settings.(*sendSettings), args)
+			code, err := send(ctx, c, settings.(*sendSettings), args)
+			if err != nil && code == 0 {
+				// There was no spool yet: whatever failed, nothing was stored.
+				if code = codeOf(err); code == exitFailed {
+					code = exitUsage
+				}
+			}
+			return code, err
 		},
 	}
 }
@@ -101,6 +127,7 @@ stored, 3 durable but not delivered yet.`,
 // send checks everything that can be checked without storing, then spools,
 // delivers and reports.
 func send(ctx context.Context, c *console, s *sendSettings, args []string) (int, error) {
+	c.quiet = s.quiet
 	t, err := parseTarget(s.to)
 	if err != nil {
 		return 0, err
@@ -134,9 +161,13 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 			return 0, usageError{p.Validate()}
 		}
 	}
-	expect, err := checkAll(sources)
+	expect, err := checkAll(ctx, c, sources)
 	if err != nil {
 		return 0, err
+	}
+	opts.UncheckedJSON = s.uncheckedJSON
+	if len(sources) > 0 && sources[0].OnBadRecord != 0 {
+		opts.OnBadRecord = sources[0].OnBadRecord
 	}
 	create, err := s.creation(t, sources, blobs)
 	if err != nil {
@@ -152,43 +183,35 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err := dest.openRows(c, s.rowsOut); err != nil {
 		return 0, errors.Join(err, dest.abandon())
 	}
-	x, err := openSession(c, &s.deliverySettings, dest, opts)
+	x, err := openSession(ctx, c, &s.deliverySettings, dest, opts)
 	if err != nil {
 		return 0, err
 	}
-
-	var r report
-	tables := make(map[ingest.Format]*engine.Table)
+	in := &intake{sources: sources, tables: make(map[ingest.Format]*engine.Table), inputs: newInputReports(sources, blobs)}
 	for _, src := range sources {
 		p := properties
 		p.Format = src.Format
-		if tables[src.Format], err = x.spool.Table(p); err != nil {
-			return x.finish(r, outcome{err: err})
+		if in.tables[src.Format], err = x.spool.Table(p); err != nil {
+			return x.finish(in.report(), outcome{err: err, unread: true})
 		}
 	}
-	x.progress.begin("spooled", expect)
-	err = spoolAll(ctx, tables, sources, &r, x.progress)
-	if err == nil {
-		err = blobs.ingest(ctx, x.spool, properties, s.skipHeader, &r)
-	}
+	why, err := x.spoolAll(ctx, in, expect, func(ctx context.Context) error {
+		if err := in.spool(ctx); err != nil {
+			return err
+		}
+		return blobs.ingest(ctx, x.spool, properties, s.skipHeader, in, len(sources))
+	})
 	switch {
-	case err != nil && ctx.Err() != nil:
-		c.note("Input is left that was not read: %d records were.", r.Read)
-		return x.finish(r, outcome{why: interrupted, unread: true})
-	case err != nil:
-		if r.Read > 0 {
-			c.note("The records before the error are durable in %s; kustospool status --spool %[1]s shows them.", shellWord(x.dir))
-		}
-		return x.finish(r, outcome{err: err})
+	case why != done:
+		return x.finish(in.report(), outcome{why: why, err: err, unread: true})
 	case s.noWait:
 		blobs.advise(c)
-		return x.finish(r, outcome{noWait: true})
+		return x.finish(in.report(), outcome{noWait: true})
 	}
-	why, err := deliver(ctx, &s.deliverySettings, x.spool, x.progress, x.begun)
-	if why != delivered {
+	if why, err = x.deliver(ctx); why != done {
 		blobs.advise(c)
 	}
-	return x.finish(r, outcome{why: why, err: err})
+	return x.finish(in.report(), outcome{why: why, err: err})
 }
 
 // references takes the blobs out of the arguments, and adds those of --blob.
@@ -199,7 +222,7 @@ func (s *sendSettings) references(t target, args []string) (files []string, blob
 	var format ingest.Format
 	if s.format != "" {
 		if format, err = ingest.ParseFormat(s.format); err != nil {
-			return nil, nil, usagef("--format: %w", err)
+			return nil, nil, usageError{err}
 		}
 	}
 	uris := s.blobs
@@ -233,14 +256,21 @@ func (s *sendSettings) sources(c *console, args []string) ([]input.Source, error
 	if s.format != "" {
 		f, err := ingest.ParseFormat(s.format)
 		if err != nil {
-			return nil, usagef("--format: %w", err)
+			return nil, usageError{err}
 		}
 		format = f
+	}
+	var bad engine.BadRecordPolicy
+	if s.onBadRecord != "" {
+		var err error
+		if bad, err = engine.ParseBadRecordPolicy(s.onBadRecord); err != nil {
+			return nil, usagef("--on-bad-record %q: must be stop, skip or dead-letter", s.onBadRecord)
+		}
 	}
 	var out []input.Source
 	stdins := 0
 	for _, name := range args {
-		src := input.Source{Name: name, Format: format, SkipHeader: s.skipHeader}
+		src := input.Source{Name: name, Format: format, SkipHeader: s.skipHeader, Gzip: s.gzip, OnBadRecord: bad, Unchecked: s.uncheckedJSON}
 		if name == input.Stdin {
 			src.Reader = c.in
 			if stdins++; stdins > 1 {
@@ -291,7 +321,10 @@ func (s *sendSettings) properties() (ingest.Properties, error) {
 	if s.creationTime != "" {
 		at, err := time.Parse(time.RFC3339, s.creationTime)
 		if err != nil {
-			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z", s.creationTime)
+			at, err = time.Parse(time.DateOnly, s.creationTime)
+		}
+		if err != nil {
+			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z or 2026-11-03", s.creationTime)
 		}
 		p.CreationTime = at
 	}
@@ -320,7 +353,12 @@ func readMapping(path string) (string, error) {
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, admin.MaxMappingBytes+1))
-	return string(text), err
+	switch kind := content.Of(text[:min(len(text), content.HeadBytes)]); {
+	case err != nil:
+	case kind != content.Unknown:
+		err = fmt.Errorf("%s: is %s; a mapping is JSON in UTF-8", path, kind)
+	}
+	return strings.TrimPrefix(string(text), "\ufeff"), err
 }
 
 // validate checks the properties with each of the formats.
@@ -342,19 +380,41 @@ func validate(p ingest.Properties, sources []input.Source) error {
 // checkAll reads the inputs that can be read twice, and returns the number of
 // records in all of them, 0 where it cannot be known. All that is wrong with
 // any of them is reported at once, one error an input.
-func checkAll(sources []input.Source) (records int64, err error) {
-	var errs []error
-	streamed := false
-	for i := range sources {
-		x, err := sources[i].Check()
-		if err != nil {
-			errs = append(errs, err)
+func checkAll(ctx context.Context, c *console, sources []input.Source) (records int64, err error) {
+	var (
+		errs       []error
+		passedOver []string
+		streamed   bool
+		checked    atomic.Int64
+	)
+	check := func(ctx context.Context) error {
+		for i := range sources {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			x, err := sources[i].Check()
+			if err != nil {
+				errs = append(errs, err)
+			}
+			passedOver = append(passedOver, x.PassedOver...)
+			streamed = streamed || x.Streamed
+			records += x.Records
+			checked.Add(1)
 		}
-		streamed = streamed || x.Streamed
-		records += x.Records
+		return nil
 	}
-	if streamed {
+	phase := c.begin("checked", "inputs", int64(len(sources)))
+	why, err := attend(ctx, phase, new(patience), check, func() view { return view{n: checked.Load()} })
+	switch {
+	case err != nil:
+		return 0, err
+	case why != done:
+		return 0, errors.New("stopped while the input was checked; nothing was stored")
+	case streamed:
 		records = 0
+	}
+	for _, name := range passedOver {
+		c.tell("Passed over: %s", name)
 	}
 	return records, errors.Join(errs...)
 }

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"kustospool/engine"
+	"kustospool/store"
 )
 
 // session is one open spool and where it delivers to.
@@ -15,21 +20,20 @@ type session struct {
 	dest     *destination
 	dir      string
 	spool    *engine.Spool
-	progress *progress
+	patience patience
 
 	begun  time.Time
 	before engine.Stats // at begun
+	found  []string     // the damage that was found when the spool was opened
 }
 
 // openSession opens the spool. It owns dest from here on, and closes it when
 // it fails.
-func openSession(c *console, s *deliverySettings, dest *destination, opts *engine.Options) (*session, error) {
-	x := &session{c: c, s: s, dest: dest, progress: newProgress(c.err, s.quiet), begun: time.Now()}
+func openSession(ctx context.Context, c *console, s *deliverySettings, dest *destination, opts *engine.Options) (*session, error) {
+	x := &session{c: c, s: s, dest: dest, patience: s.patience()}
 	var err error
 	if x.dir, err = dest.spoolDir(c, s.spool); err == nil {
-		if x.spool, err = engine.Open(x.dir, dest.transport, opts); err != nil {
-			err = refusedError{err}
-		}
+		err = x.open(ctx, opts)
 	}
 	if err != nil {
 		return nil, errors.Join(err, dest.abandon(), dest.removeTemporary())
@@ -38,18 +42,49 @@ func openSession(c *console, s *deliverySettings, dest *destination, opts *engin
 	return x, nil
 }
 
+// open opens the spool, and waits for one that another process has open.
+func (x *session) open(ctx context.Context, opts *engine.Options) error {
+	o, found := *opts, new(findings)
+	var next slog.Handler
+	if o.Logger != nil {
+		next = o.Logger.Handler()
+	}
+	o.Logger = slog.New(openingLog{next, found})
+	defer func() { x.found = found.end() }()
+	asked := time.Now()
+	for told := false; ; told = true {
+		x.begun = time.Now()
+		var err error
+		if x.spool, err = engine.Open(x.dir, x.dest.transport, &o); err == nil {
+			return nil
+		}
+		var locked *store.LockedError
+		left := x.s.lock - time.Since(asked)
+		if !errors.As(err, &locked) || left <= 0 || ctx.Err() != nil {
+			return refusedError{err}
+		}
+		if !told {
+			x.c.tell("%v. Waiting up to %s for it (--lock-timeout).", err, x.s.lock)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(lookEvery, left)):
+		}
+	}
+}
+
 // outcome is how a session ended.
 type outcome struct {
-	why    ending // why waiting ended; zero where nothing is to be explained
+	why    ending // why the work ended; zero where it is done, or failed
 	err    error
 	noWait bool // delivery was not asked for
-	unread bool // input is left that was not read
+	unread bool // input is left that was not stored
 }
 
 // finish closes the spool, prints the report and what has to be said beside
-// it, and returns the exit code. It is called once, whatever happened before.
+// it, and returns the exit code, which counts beside an error as well. It is
+// called once, whatever happened before.
 func (x *session) finish(r report, o outcome) (int, error) {
-	x.progress.end()
 	after, lanes := x.spool.Stats(), x.spool.Lanes()
 	errs := []error{o.err, x.spool.Close()}
 	if x.dest.sim != nil {
@@ -58,38 +93,78 @@ func (x *session) finish(r report, o outcome) (int, error) {
 	errs = append(errs, x.dest.close())
 
 	r.since(x.before, after, time.Since(x.begun))
+	r.DeadLetters = deadLetters(x.dir)
+	if len(x.found) > 0 {
+		r.AtStart = &foundAtStart{x.found, x.before.PossibleDuplicates}
+	}
 	w := x.c.out
 	if x.dest.rowsOnStdout {
 		w = x.c.err
 	}
-	if x.s.json {
+	switch {
+	case x.s.json:
 		errs = append(errs, r.writeJSON(w))
-	} else {
+	case !x.c.quiet:
 		errs = append(errs, r.writeText(w))
 	}
-	if o.why != 0 {
-		explain(x.c, o.why, x.dest.target, x.dir, x.s.timeout, after, lanes)
-	}
-	if r.DeadLettered > 0 {
-		x.c.note("Dead letters, each with its reason: %s", deadDir(x.dir))
-	}
+	x.remark(&r, o, after, lanes)
 	if after.Spooled() == 0 && after.DeadLettered == 0 {
 		errs = append(errs, x.dest.removeTemporary())
 	} else if x.dest.temporary != "" {
 		x.c.note("The temporary spool %s is kept.", x.dir)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return 0, err
+	err := errors.Join(errs...)
+	return r.code(o, err), err
+}
+
+// remark says on standard error what the report's numbers do not.
+func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engine.LaneStatus) {
+	c := x.c
+	for i := range r.Inputs {
+		if in := &r.Inputs[i]; in.Whole && in.Records == 0 {
+			c.tell("%s: holds no record.", in.Name)
+		}
 	}
-	code := r.code()
+	if r.firstSkipped != nil {
+		c.note("Passed over as no record: %v", r.firstSkipped)
+	}
+	if x.s.json || c.quiet { // otherwise the report has them
+		for _, line := range r.remarks() {
+			c.note("%s", line)
+		}
+	}
+	if o.why > done {
+		x.explain(o, after, lanes)
+	}
 	switch {
-	case o.noWait && code == exitPending:
-		code = exitOK
-	case o.unread && code == exitOK:
-		code = exitPending
+	case o.unread && r.Acked == 0:
+		c.note("Nothing of the input was stored.")
+	case o.unread:
+		c.note("A part of the input is stored, in %s: the same command again would send that part twice.", shellWord(x.dir))
 	}
-	return code, nil
+	switch {
+	case r.DeadLettered > 0:
+		c.note("Dead letters, each with its reason: %s", deadDir(x.dir))
+	case r.DeadLetters > 0:
+		c.tell("The spool holds dead letters of earlier runs, %d, each with its reason: %s", r.DeadLetters, deadDir(x.dir))
+	}
 }
 
 // deadDir is where the store keeps dead letters.
 func deadDir(dir string) string { return filepath.Join(dir, "dead") }
+
+// deadLetters counts the batches in the dead letters: each has a document and,
+// beside it, its data.
+func deadLetters(dir string) int64 {
+	files, err := os.ReadDir(deadDir(dir))
+	if err != nil {
+		return 0 // there are none, or status will say why not
+	}
+	n := int64(0)
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".json") && !strings.Contains(f.Name(), ".data") {
+			n++
+		}
+	}
+	return n
+}

@@ -56,6 +56,7 @@ func TestFileArrivesOnce(t *testing.T) {
 	}
 	o := quick()
 	o.Batch.MaxBytes = 1 << 20
+	o.UncheckedJSON = true // it is the service that is to find the torn line
 	s := mustOpen(t, t.TempDir(), sim.Endpoint(), o)
 	rcpt, err := s.IngestFile(t.Context(), ingest.Properties{Database: database, Table: tableName}, path)
 	if err != nil {

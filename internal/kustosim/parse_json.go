@@ -17,7 +17,7 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 	for len(data) > 0 {
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		data = rest
-		line = bytes.TrimSpace(line)
+		line = bytes.Trim(line, " \t\r") // RFC 8259 knows no other white space
 		if len(line) == 0 {
 			continue
 		}

@@ -1,13 +1,13 @@
 package direct
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"slices"
 
 	"kustospool/ingest"
+	"kustospool/ingest/record"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/staging"
@@ -20,9 +20,9 @@ const maxParts = 16
 type part struct{ from, size int64 }
 
 // cuts divides a payload that is larger than MaxBlobBytes into parts of about
-// that size; nil for one that goes as it is. Only formats of lines can be cut:
-// at a newline, for csv and scsv at one outside of quotes. A header that the
-// service is to pass over would be passed over in each part.
+// that size; nil for one that goes as it is. Only formats of lines can be cut,
+// behind a record. A header that the service is to pass over would be passed
+// over in each part.
 func (c *Client) cuts(ctx context.Context, d *transport.Delivery) ([]part, error) {
 	p := &d.Batch.Properties
 	size := d.Payload.Size()
@@ -30,33 +30,37 @@ func (c *Client) cuts(ctx context.Context, d *transport.Delivery) ([]part, error
 		return nil, nil
 	}
 	target := max(c.opts.MaxBlobBytes, (size+maxParts-1)/maxParts)
-	quotes := p.Format == ingest.CSV || p.Format == ingest.SCSV
 	payload := d.Payload.Open()
 	defer payload.Close()
-	in := bufio.NewReaderSize(payload, 64<<10)
+	rule := p.Rule()
+	rule.Unchecked = true // its end is all there is to find
+	in := record.NewReader(payload, rule)
 	var parts []part
-	from, at, quoted := int64(0), int64(0), false
+	from, whole := int64(0), true
 	for {
-		b, err := in.ReadByte()
+		piece, err := in.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read payload: %w", err)
 		}
-		at++
-		switch {
-		case b == '"' && quotes:
-			quoted = !quoted
-		case b == '\n' && !quoted && at-from >= target && at < size:
+		if piece.Kind == record.Bad {
+			whole = false // nobody knows where the service ends it; what follows stays together
+		}
+		at := in.Offset()
+		if whole && at-from >= target && at < size {
 			parts = append(parts, part{from, at - from})
 			from = at
 			if err := ctx.Err(); err != nil {
 				return nil, &transport.Error{Op: "upload", Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}
 			}
 		}
+		if piece.Fault != nil && piece.Fault.Fatal {
+			return append(parts, part{from, size - from}), nil
+		}
 	}
-	if at != size {
+	if at := in.Read(); at != size {
 		return nil, fmt.Errorf("read payload: it ends after %d of %d bytes: %w", at, size, io.ErrUnexpectedEOF)
 	}
 	return append(parts, part{from, size - from}), nil

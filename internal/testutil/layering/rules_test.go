@@ -26,7 +26,9 @@ type layer struct {
 
 // layers is the architecture. The first row that fits a package counts.
 var layers = []layer{
-	{path: "ingest"},
+	{path: "ingest/record"},
+	{path: "ingest", may: []string{"ingest/record"}},
+	{path: "ingest/content", may: []string{"ingest"}},
 	{path: "batching", may: []string{"ingest"}},
 	{path: "store", may: []string{"ingest", "internal/crashpoint", "internal/datasync", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "github.com/klauspost/compress/s2", "golang.org/x/sys/", "golang.org/x/sync/"}},
 	{path: "transport", may: []string{"ingest"}},
@@ -35,8 +37,8 @@ var layers = []layer{
 	{path: "transport/internal", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
 	{path: "transport/route", may: []string{"transport", "ingest"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
-	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
-	{path: "engine", may: []string{"ingest", "batching", "store", "transport", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
+	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "ingest/record", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
+	{path: "engine", may: []string{"ingest", "ingest/record", "ingest/content", "batching", "store", "transport", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
 	{path: "internal/crashpoint"},
 	{path: "internal/datasync", may: []string{"golang.org/x/sys/"}},
 	{path: "internal/kustosim", tree: true, free: true, infrastructure: true},

@@ -1,216 +1,134 @@
 package input
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
+	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/content"
+	"kustospool/ingest/record"
 )
 
-// bufferBytes is the size of the read buffer of one input.
-const bufferBytes = 256 << 10
-
-// cut is how records are told apart.
-type cut int
-
-const (
-	cutLines     cut = iota + 1 // each line is one record
-	cutJSONLines                // each line is one JSON document
-	cutQuoted                   // a line ends where no double quote is open
-	cutDocuments                // JSON documents that follow each other
-)
-
-func cutOf(f ingest.Format) cut {
-	switch f {
-	case ingest.JSON:
-		return cutJSONLines
-	case ingest.MultiJSON:
-		return cutDocuments
-	case ingest.CSV, ingest.SCSV:
-		return cutQuoted
-	}
-	return cutLines
+// Item is a record, or bytes that are none.
+type Item struct {
+	Data []byte // valid until the next call
+	// Why, where it is not empty, says that Data is no record, with file and line.
+	Why string
 }
 
 // Reader gives out the records of one input whose format concatenates. It is not safe for two
 // goroutines at once.
 type Reader struct {
-	name    string
-	format  ingest.Format
-	cut     cut
-	header  bool // still to be skipped
-	closers []io.Closer
-	buf     *bufio.Reader
-
-	rec   []byte // the record under construction, then the one given out
-	line  int64  // lines read so far
-	first int64  // line on which rec begins
-	blank int64
-
-	scan    documentScan
-	lineBuf []byte // the line that documents are being cut from
-	rest    []byte // what is left of it
+	name   string
+	in     *record.Reader
+	closer io.Closer
+	policy engine.BadRecordPolicy
+	first  error // the first bad record that was passed over
 }
 
-// Next is the next record, without its line ending. It is valid until the
-// next call. The error is [io.EOF] after the last record and an [Error]
-// otherwise; after an error there is no use in going on.
-func (r *Reader) Next() ([]byte, error) {
+// Next is the next record, without its line ending. The error is [io.EOF]
+// after the last record and an [Error] otherwise; after an error there is no
+// use in going on. What is no record is an Error, is passed over and counted,
+// or is given out with its reason, as the source's policy says.
+func (r *Reader) Next() (Item, error) {
 	for {
-		rec, err := r.read()
+		p, err := r.in.Next()
 		if err != nil {
-			return nil, err
+			return Item{}, err
 		}
-		if r.header {
-			r.header = false
-			continue
+		if p.Kind == record.Good {
+			return Item{Data: p.Data}, nil
 		}
-		if len(rec) == 0 || r.cut == cutJSONLines && len(bytes.TrimSpace(rec)) == 0 {
-			r.blank++
-			continue
+		bad := &Error{File: r.name, Line: p.Line, Err: p.Fault}
+		switch {
+		case p.Fault.Fatal || r.policy == engine.StopAtBadRecord:
+			return Item{}, bad
+		case r.policy == engine.DeadLetterBadRecords:
+			return Item{Data: p.Data, Why: bad.Error()}, nil
 		}
-		return rec, nil
+		if r.first == nil {
+			r.first = bad
+		}
 	}
 }
 
-// Blank is the number of blank lines passed over so far.
-func (r *Reader) Blank() int64 { return r.blank }
+// Counts are of what was given out and passed over so far.
+func (r *Reader) Counts() record.Counts { return r.in.Counts() }
 
-// Line is the line on which the last record begins; lines count from 1.
-func (r *Reader) Line() int64 { return r.first }
+// FirstSkipped says of the first bad record that was passed over where it is
+// and why; nil where there is none.
+func (r *Reader) FirstSkipped() error { return r.first }
 
-// Buffered reports whether something of the input is in memory already. Where
-// it is not, the next call of Next may wait for whoever writes the input.
-func (r *Reader) Buffered() bool { return len(r.rest) > 0 || r.buf.Buffered() > 0 }
+// Ready reports whether the next record is in memory already. Where it is not,
+// the next call of Next may wait for whoever writes the input.
+func (r *Reader) Ready() bool { return r.in.Ready() }
 
 // Close closes the file.
 func (r *Reader) Close() error {
-	var errs []error
-	for i := len(r.closers) - 1; i >= 0; i-- {
-		errs = append(errs, r.closers[i].Close())
+	if r.closer == nil {
+		return nil
 	}
-	r.closers = nil
-	return errors.Join(errs...)
+	c := r.closer
+	r.closer = nil
+	return c.Close()
 }
 
-func (r *Reader) read() ([]byte, error) {
-	r.rec = r.rec[:0]
-	switch r.cut {
-	case cutQuoted:
-		return r.readQuoted()
-	case cutDocuments:
-		return r.readDocument()
+// rule is how the source's format is cut.
+func (s *Source) rule() record.Rule {
+	p := ingest.Properties{Format: s.Format}
+	rule := p.Rule()
+	rule.Unchecked = s.Unchecked && (rule.Cut == record.JSONLines || rule.Cut == record.Documents)
+	return rule
+}
+
+// read begins to cut what r holds; name is for errors.
+func (s *Source) read(name string, r io.Reader, closer io.Closer) *Reader {
+	in := record.NewReader(r, s.rule())
+	in.SkipHeader = s.SkipHeader
+	return &Reader{name: name, in: in, closer: closer, policy: s.policy()}
+}
+
+// policy is what becomes of bad records: of a file they are found before
+// anything is stored, and of a stream too late for that.
+func (s *Source) policy() engine.BadRecordPolicy {
+	switch {
+	case s.OnBadRecord != 0:
+		return s.OnBadRecord
+	case s.Stream():
+		return engine.DeadLetterBadRecords
 	}
-	return r.readLine()
+	return engine.StopAtBadRecord
 }
 
-func (r *Reader) fail(line int64, format string, args ...any) error {
-	return &Error{File: r.name, Line: line, Err: fmt.Errorf(format, args...)}
-}
-
-func (r *Reader) tooLong(line int64) error {
-	return r.fail(line, "a record may have at most %d bytes", ingest.MaxRecordBytes)
-}
-
-// appendLine appends the next line to r.rec, its newline included if it has
-// one. At the end of the input it is io.EOF and appends nothing.
-func (r *Reader) appendLine() error {
-	started := false
+// extent reads what r holds to its end.
+func (r *Reader) extent() (Extent, error) {
+	var x Extent
 	for {
-		part, err := r.buf.ReadSlice('\n')
-		if len(part) > 0 {
-			if !started {
-				r.line++
-				started = true
-			}
-			r.rec = append(r.rec, part...)
-			// Two bytes more than a record may have: the line ending is not of it.
-			if len(r.rec) > ingest.MaxRecordBytes+2 {
-				return r.tooLong(r.line)
-			}
-		}
-		switch {
-		case err == nil || err == io.EOF && started:
-			return nil
-		case errors.Is(err, bufio.ErrBufferFull):
-		case err == io.EOF:
-			return io.EOF
-		default:
-			return r.fail(r.line+1, "%w", cause(err))
-		}
-	}
-}
-
-// withoutEnding cuts the line ending off, with as many carriage returns as
-// careless conversions have put there.
-func withoutEnding(b []byte) []byte {
-	return bytes.TrimRight(bytes.TrimSuffix(b, []byte{'\n'}), "\r")
-}
-
-func (r *Reader) readLine() ([]byte, error) {
-	if err := r.appendLine(); err != nil {
-		return nil, err
-	}
-	r.first = r.line
-	rec := withoutEnding(r.rec)
-	if len(rec) > ingest.MaxRecordBytes {
-		return nil, r.tooLong(r.line)
-	}
-	if r.cut == cutJSONLines && len(rec) < len(r.rec) {
-		// A document that goes on in the next line: the service would pass over
-		// each of its lines without a word.
-		var scan documentScan
-		if scan.feed(rec); scan.open() {
-			return nil, r.fail(r.line, "a json record is one line and must not hold a newline; use the format multijson for documents of several lines")
-		}
-	}
-	return rec, nil
-}
-
-func (r *Reader) readQuoted() ([]byte, error) {
-	inside := false
-	for {
-		from := len(r.rec)
-		err := r.appendLine()
-		if err == io.EOF && from > 0 {
-			return nil, r.fail(r.first, "a double quote is opened and never closed")
-		}
-		if err != nil {
-			return nil, err
-		}
-		if from == 0 {
-			r.first = r.line
-		}
-		// A doubled quote inside a field leaves and enters it again, so counting
-		// quotes is enough.
-		if bytes.Count(r.rec[from:], []byte{'"'})%2 != 0 {
-			inside = !inside
-		}
-		if !inside {
+		item, err := r.Next()
+		if err == io.EOF {
 			break
 		}
+		if err != nil {
+			return Extent{}, errors.Join(err, r.Close())
+		}
+		x.Records++
+		x.Bytes += int64(len(item.Data))
 	}
-	rec := withoutEnding(r.rec)
-	if len(rec) > ingest.MaxRecordBytes {
-		return nil, r.tooLong(r.first)
-	}
-	return rec, nil
+	x.Blank = r.Counts().Blank
+	return x, r.Close()
 }
 
-// passByteOrderMark drops a UTF-8 byte order mark before text, and refuses
-// the other Unicode encodings that announce themselves.
-func (r *Reader) passByteOrderMark() error {
-	// A read error shows again, with its place, at the first record.
-	head, _ := r.buf.Peek(3)
+// misfit says in the words of the flags what an input is instead.
+func misfit(m *content.Mismatch) error {
+	text := m.What()
 	switch {
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
-		_, err := r.buf.Discard(3)
-		return err
-	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-		return r.fail(1, "is UTF-16; text must be UTF-8")
+	case m.Fits != "":
+		text += "; give --format " + string(m.Fits)
+	case m.Kind == content.Gzip:
+		text += "; give --gzip, or a name that ends in .gz"
+	case m.Advice() != "":
+		text += "; " + m.Advice()
 	}
-	return nil
+	return errors.New(text)
 }

@@ -1,7 +1,6 @@
 package input
 
 import (
-	"archive/zip"
 	"bufio"
 	"errors"
 	"fmt"
@@ -12,8 +11,14 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"kustospool/cmd/kustospool/internal/snapshot"
+	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/ingest/content"
 )
+
+// bufferBytes is the size of the buffer before the decompression.
+const bufferBytes = 256 << 10
 
 // Stdin is the name that stands for standard input.
 const Stdin = "-"
@@ -47,12 +52,60 @@ type Source struct {
 	Name string
 	// Format says how records are cut.
 	Format ingest.Format
-	// SkipHeader drops the first line (csv, scsv: the first record).
+	// SkipHeader drops the first record, which is behind blank lines if there are any.
 	SkipHeader bool
+	// Gzip: the input is gzip data whatever its name says.
+	Gzip bool
+	// OnBadRecord says what becomes of what is no record; 0 is to dead-letter it
+	// where the input is a stream, and otherwise to stop.
+	OnBadRecord engine.BadRecordPolicy
+	// Unchecked takes records of json and multijson without looking into them.
+	Unchecked bool
 	// Reader is standard input when Name is Stdin; it is not closed.
 	Reader io.Reader
 
 	piped bool // Check found that the file is none that can be read twice
+
+	seen *snapshot.Snapshot // by Check; the file is read as it was then
+	file *snapshot.File     // opened last
+}
+
+// Changed says what has happened to a file that Check has seen, and that was
+// read to its end since; nil for nothing. Of an archive, which others read, it
+// says so at any time.
+func (s *Source) Changed() error {
+	switch {
+	case s.seen != nil && s.Archive():
+		return s.seen.Changed()
+	case s.file != nil && s.file.Changed() != nil:
+		return s.file.Changed()
+	}
+	return nil
+}
+
+// packed reports whether the input is gzip data.
+func (s *Source) packed() bool {
+	return s.Gzip || strings.HasSuffix(strings.ToLower(s.Name), ".gz")
+}
+
+// open opens the file, as it was seen if it was.
+func (s *Source) open() (io.ReadCloser, error) {
+	if s.seen == nil {
+		return os.Open(s.Name)
+	}
+	kind := snapshot.Lines
+	switch {
+	case s.packed():
+		kind = snapshot.Packed
+	case s.Whole():
+		kind = snapshot.Object
+	}
+	f, err := s.seen.Open(kind)
+	if err != nil {
+		return nil, err
+	}
+	s.file = f
+	return f, nil
 }
 
 // Stream reports whether the input can be read only once, and reading it may
@@ -64,13 +117,14 @@ type Extent struct {
 	Records int64
 	Bytes   int64 // of the records, without line endings
 	Blank   int64 // lines that hold nothing
-	// Streamed: nothing is known of the input, which can be read only once, or
-	// is an archive.
+	// Streamed: nothing is known of the input, which can be read only once.
 	Streamed bool
+	// PassedOver are the files of an archive that are none of its data, each with why.
+	PassedOver []string
 }
 
-// Check reads a regular file to its end and reports the first broken rule as
-// an [Error]. A pipe, a device and standard input are only looked at: their
+// Check reads a regular file, or all files of an archive, to the end and
+// reports the first broken rule as an [Error]. A pipe, a device and standard input are only looked at: their
 // Extent has Streamed set.
 func (s *Source) Check() (Extent, error) {
 	if s.Name == Stdin {
@@ -87,6 +141,9 @@ func (s *Source) Check() (Extent, error) {
 		s.piped = true
 		return Extent{Streamed: true}, nil
 	}
+	if s.seen, err = snapshot.Take(s.Name); err != nil {
+		return Extent{}, &Error{File: s.Name, Err: cause(err)}
+	}
 	if s.Archive() {
 		return s.checkArchive()
 	}
@@ -97,45 +154,7 @@ func (s *Source) Check() (Extent, error) {
 	if err != nil {
 		return Extent{}, err
 	}
-	var x Extent
-	for {
-		rec, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return Extent{}, errors.Join(err, r.Close())
-		}
-		x.Records++
-		x.Bytes += int64(len(rec))
-	}
-	x.Blank = r.Blank()
-	return x, r.Close()
-}
-
-// Archive reports whether the input is a zip archive. It is not read here but
-// for its directory: the engine takes in all of its files or none.
-func (s *Source) Archive() bool {
-	return s.Name != Stdin && strings.HasSuffix(strings.ToLower(s.Name), ".zip")
-}
-
-// checkArchive is Check of an archive: it has files, and that is all that is
-// known of it.
-func (s *Source) checkArchive() (Extent, error) {
-	if s.SkipHeader {
-		return Extent{}, &Error{File: s.Name, Err: errors.New("no header line can be dropped from the files of an archive; unpack it first")}
-	}
-	z, err := zip.OpenReader(s.Name)
-	if err != nil {
-		return Extent{}, &Error{File: s.Name, Err: fmt.Errorf("is not a zip archive: %w", cause(err))}
-	}
-	if err := z.Close(); err != nil {
-		return Extent{}, &Error{File: s.Name, Err: cause(err)}
-	}
-	if len(z.File) == 0 {
-		return Extent{}, &Error{File: s.Name, Err: errors.New("holds no file")}
-	}
-	return Extent{Streamed: true}, nil
+	return r.extent()
 }
 
 // Whole reports whether the input is one object, to be read with Bytes, and
@@ -148,9 +167,13 @@ func (s *Source) checkWhole() (Extent, error) {
 	if err != nil {
 		return Extent{}, err
 	}
+	return s.wholeExtent(s.Name, r)
+}
+
+func (s *Source) wholeExtent(name string, r io.ReadCloser) (Extent, error) {
 	n, err := io.Copy(io.Discard, r)
 	if err == nil && n == 0 {
-		err = &Error{File: s.Name, Err: fmt.Errorf("is empty, and a %s object must not be", s.Format)}
+		err = &Error{File: name, Err: fmt.Errorf("is empty, and a %s object must not be", s.Format)}
 	}
 	if err = errors.Join(err, r.Close()); err != nil {
 		return Extent{}, err
@@ -164,12 +187,7 @@ func (s *Source) Open() (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{name: s.Name, format: s.Format, header: s.SkipHeader, cut: cutOf(s.Format), closers: []io.Closer{b},
-		buf: bufio.NewReaderSize(b.r, bufferBytes)} // it says itself where it broke off
-	if err := r.passByteOrderMark(); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	return r, nil
+	return s.read(s.Name, b, b), nil
 }
 
 // Bytes starts reading what the input holds, decompressed. Errors, those of
@@ -185,19 +203,20 @@ func (s *Source) Bytes() (io.ReadCloser, error) {
 func (s *Source) contents() (*contents, error) {
 	b := &contents{name: s.Name, r: s.Reader}
 	if s.Name != Stdin {
-		f, err := os.Open(s.Name)
+		f, err := s.open()
 		if err != nil {
 			return nil, &Error{File: s.Name, Err: cause(err)}
 		}
 		b.closers, b.r = append(b.closers, f), f
 	}
-	if lower := strings.ToLower(s.Name); strings.HasSuffix(lower, ".gz") {
+	if s.packed() {
 		z, err := gzip.NewReader(bufio.NewReaderSize(b.r, bufferBytes))
 		if err != nil {
 			return nil, errors.Join(&Error{File: s.Name, Err: fmt.Errorf("is not gzip data: %w", err)}, b.Close())
 		}
 		b.closers, b.r = append(b.closers, z), z
 	}
+	b.r = content.NewReader(b.r, s.Format)
 	return b, nil
 }
 
@@ -210,7 +229,9 @@ type contents struct {
 
 func (b *contents) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF {
+	if m, ok := err.(*content.Mismatch); ok {
+		err = &Error{File: b.name, Err: misfit(m)}
+	} else if err != nil && err != io.EOF {
 		err = &Error{File: b.name, Err: cause(err)}
 	}
 	return n, err

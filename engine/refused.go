@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"kustospool/ingest"
+	"kustospool/ingest/record"
+	"kustospool/store"
+)
+
+// BadRecordPolicy says what becomes of bytes of a source that are no record:
+// a torn line of JSON, a quote that is never closed. Of a source are the
+// records of [Spool.IngestReader], [Spool.IngestFile] and [Table.Writer]; a bad
+// record that is given to Ingest is refused whatever the policy.
+type BadRecordPolicy uint8
+
+const (
+	// StopAtBadRecord refuses the whole source, with a [*RecordError]; a Writer
+	// takes nothing behind it.
+	StopAtBadRecord BadRecordPolicy = iota + 1
+	// SkipBadRecords passes over them and counts them (Receipt.Bad).
+	SkipBadRecords
+	// DeadLetterBadRecords makes each durable with the source, as a batch of its own
+	// that becomes a dead letter at once. It counts as acknowledged and as
+	// dead-lettered, and its reason names source and line.
+	DeadLetterBadRecords
+)
+
+// String is "stop", "skip" or "dead-letter".
+func (p BadRecordPolicy) String() string {
+	switch p {
+	case StopAtBadRecord:
+		return "stop"
+	case SkipBadRecords:
+		return "skip"
+	case DeadLetterBadRecords:
+		return "dead-letter"
+	}
+	return fmt.Sprintf("bad record policy(%d)", uint8(p))
+}
+
+// ParseBadRecordPolicy reads what String writes.
+func ParseBadRecordPolicy(s string) (BadRecordPolicy, error) {
+	for p := StopAtBadRecord; p <= DeadLetterBadRecords; p++ {
+		if p.String() == s {
+			return p, nil
+		}
+	}
+	return 0, &ingest.FieldError{Field: "bad record policy", Value: fmt.Sprintf("%.64q", s), Rule: "must be stop, skip or dead-letter"}
+}
+
+// RecordError says which place of a source is no record. It matches
+// [ingest.ErrInvalid].
+type RecordError struct {
+	Source string // the file's path, with that in the archive behind a slash; empty for a reader
+	Line   int64  // from 1; 0 where the error is about the whole source
+	Err    error
+}
+
+// Error is source, line and rule, in the form editors understand.
+func (e *RecordError) Error() string {
+	switch {
+	case e.Source == "" && e.Line == 0:
+		return e.Err.Error()
+	case e.Source == "":
+		return fmt.Sprintf("line %d: %v", e.Line, e.Err)
+	case e.Line == 0:
+		return fmt.Sprintf("%s: %v", e.Source, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.Source, e.Line, e.Err)
+}
+
+// reason is the error without the bytes themselves, which a dead letter holds.
+func (e *RecordError) reason(fault *record.Fault) string {
+	place := RecordError{Source: e.Source, Line: e.Line, Err: fault}
+	return place.Error()
+}
+
+// Unwrap is the rule.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// Is makes every RecordError match [ingest.ErrInvalid].
+func (e *RecordError) Is(target error) bool { return target == ingest.ErrInvalid }
+
+// Refused is something that is no record, and why.
+type Refused struct {
+	Data []byte // 1 to [ingest.MaxRecordBytes] bytes
+	// Why is the dead letter's reason. It should name where Data is from. At most
+	// 1024 bytes of it are kept.
+	Why string
+}
+
+// maxWhy bounds a reason.
+const maxWhy = 1024
+
+// DeadLetter makes data durable that is no record of the table, or that the
+// caller will not have delivered, each as a dead letter. What is refused counts
+// as acknowledged first, and as dead-lettered as soon as its files are written.
+// All of it is stored or nothing; the errors are those of IngestAll.
+func (t *Table) DeadLetter(ctx context.Context, refused ...Refused) ([]ingest.Receipt, error) {
+	if err := t.s.admit(ctx); err != nil {
+		return nil, err
+	}
+	p := refusedProperties(&t.p)
+	recs := make([]store.Record, len(refused))
+	for i := range refused {
+		data, err := p.Record(refused[i].Data)
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", i, err)
+		}
+		recs[i].Data = data
+	}
+	l, err := t.s.lane(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	for i := range recs {
+		recs[i].Lane = l.id
+	}
+	forget := t.s.refusals.note(refused)
+	receipts, err := t.s.ingestAll(ctx, recs)
+	if err != nil {
+		forget()
+	}
+	return receipts, err
+}
+
+// refusedProperties are those of the lane whose records become dead letters.
+func refusedProperties(p *ingest.Properties) ingest.Properties {
+	refused := *p
+	refused.Refused = true
+	return refused
+}
+
+// refusals remembers why records were refused, from before they are appended
+// until their dead letters are written. They are found by their content,
+// because they have no number yet when they are noted; of equal ones each
+// finds the reason of another, and none is lost.
+type refusals struct {
+	seed maphash.Seed
+	mu   sync.Mutex // guards why
+	why  map[uint64][]string
+}
+
+func (r *refusals) init() {
+	r.seed = maphash.MakeSeed()
+	r.why = make(map[uint64][]string)
+}
+
+// note remembers the reasons; forget undoes it.
+func (r *refusals) note(refused []Refused) (forget func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range refused {
+		why := refused[i].Why
+		if len(why) > maxWhy {
+			why = why[:maxWhy] + "..."
+		}
+		key := maphash.Bytes(r.seed, refused[i].Data)
+		r.why[key] = append(r.why[key], why)
+	}
+	return func() {
+		for i := range refused {
+			r.take(refused[i].Data)
+		}
+	}
+}
+
+// take forgets a reason and returns it; empty where there is none.
+func (r *refusals) take(data []byte) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := maphash.Bytes(r.seed, data)
+	all := r.why[key]
+	if len(all) == 0 {
+		return ""
+	}
+	if r.why[key] = all[1:]; len(all) == 1 {
+		delete(r.why, key)
+	}
+	return all[0]
+}
+
+// refusedIntake collects what of a source is no record, as an intake collects
+// its records.
+type refusedIntake struct {
+	small   [][]byte
+	noted   []Refused // the data of each is in small, or a copy
+	objects []*store.Object
+}
+
+// bad takes a piece that is no record, by the policy.
+func (in *intake) bad(piece record.Piece, name string) error {
+	err := &RecordError{Source: name, Line: piece.Line, Err: ingest.BadRecord(piece.Data, piece.Fault)}
+	if piece.Fault.Fatal || in.options.OnBadRecord == StopAtBadRecord {
+		return err
+	}
+	if in.options.OnBadRecord == SkipBadRecords {
+		return nil
+	}
+	r := &in.refused
+	data := bytes.Clone(piece.Data)
+	r.noted = append(r.noted, Refused{Data: data, Why: err.reason(piece.Fault)})
+	if len(in.objects) == 0 && len(r.objects) == 0 && in.smallBytes+len(data) <= smallSource {
+		r.small = append(r.small, data)
+		in.smallBytes += len(data) + 64
+		return nil
+	}
+	if len(in.objects) == 0 && len(r.objects) == 0 {
+		if err := in.spill(); err != nil {
+			return err
+		}
+	}
+	return in.storeRefused(data)
+}
+
+// spillRefused moves what was kept in memory into objects.
+func (in *intake) spillRefused() error {
+	small := in.refused.small
+	in.refused.small = nil
+	for _, data := range small {
+		if err := in.storeRefused(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *intake) storeRefused(data []byte) error {
+	p := refusedProperties(in.p)
+	o, err := in.objectOf(&p)
+	if err != nil {
+		return err
+	}
+	in.refused.objects = append(in.refused.objects, o)
+	return in.write(o, data)
+}
+
+// rule is what a record of p is, with what its table leaves unchecked.
+func (s *Spool) rule(p *ingest.Properties) record.Rule {
+	r := p.Rule()
+	if r.Cut == record.JSONLines || r.Cut == record.Documents {
+		r.Unchecked = s.opts.UncheckedJSON || len(s.opts.Tables) > 0 && s.opts.Tables[TableName{p.Database, p.Table}].UncheckedJSON
+	}
+	return r
+}
