@@ -261,6 +261,7 @@ func (r badReader) Read(p []byte) (int, error) { return r(p) }
 
 func TestReaderMisbehaves(t *testing.T) {
 	var none *strings.Reader
+	line := fmt.Sprintf("{\"x\":\"%s\"}\n", strings.Repeat("x", 55)) // 64 bytes
 	for name, c := range map[string]struct {
 		then  func(p []byte) (int, error)
 		words string
@@ -284,9 +285,8 @@ func TestReaderMisbehaves(t *testing.T) {
 						if left > 0 {
 							n := min(left, len(p), 1000)
 							for i := range n {
-								p[i] = 'x'
+								p[i] = line[(before-left+i)%len(line)]
 							}
-							p[n-1] = '\n'
 							left -= n
 							return n, nil
 						}
