@@ -123,7 +123,7 @@ func (tx *Tx) After(fn func()) {}
 // State is the state as this transaction would leave it.
 func (tx *Tx) State() State { panic("todo") }
 
-// SetState replaces the first five fields; the others are the ledger's own.
+// SetState replaces the first four fields; the others are the ledger's own.
 func (tx *Tx) SetState(State) { panic("todo") }
 
 // Count adds to the counters that no batch moves.

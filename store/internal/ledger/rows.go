@@ -137,14 +137,22 @@ type Key struct {
 	At   int64 // when the record was accepted, Unix time in nanoseconds
 }
 
-// State is what the ledger knows of the last run. Transactions change it with
-// Tx.SetState; the first five are the door's own words and are only kept.
+// Active is the active segment when the state was written, exact after a
+// clean close.
+type Active struct {
+	No, Generation uint64
+	End            int64 // where its commits end
+	LastCommit     uint64
+	Chain          uint32
+}
+
+// State is what the ledger knows of the last run. Tx.SetState changes the
+// first four, which the ledger only keeps.
 type State struct {
-	Epoch     uint64  // counts the opens
-	Clean     bool    // Close finished
-	Active    Segment // the active segment when this was written: number, generation, end and last commit; exact after a clean close
-	HighestNo uint64  // the highest number that a segment ever had
-	Settled   uint64  // free for the door
+	Epoch     uint64 // counts the opens
+	Clean     bool   // Close finished
+	Active    Active
+	HighestNo uint64 // the highest number that a segment ever had
 
 	Lanes     uint32 // highest lane number given out
 	Positions uint64 // positions of commits up to here are in the ledger, or were replaced
