@@ -1,15 +1,14 @@
 package store
 
 import (
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 )
 
-// disk keeps account of the sizes of all files of the spool. Sizes are what
-// the file system reports, not what it has allocated: a sparse tail counts.
+// disk keeps account of the sizes of the files of the spool but for those of
+// the log, which knows its own. Sizes are what the file system reports, not
+// what it has allocated: a sparse tail counts.
 type disk struct {
 	sum atomic.Int64
 
@@ -20,8 +19,6 @@ type disk struct {
 }
 
 func newDisk() *disk { return &disk{files: map[string]int64{}, room: make(chan struct{})} }
-
-func (d *disk) total() int64 { return d.sum.Load() }
 
 func (d *disk) set(path string, size int64) {
 	d.mu.Lock()
@@ -38,35 +35,6 @@ func (d *disk) size(path string) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.files[path]
-}
-
-// measure takes a file's size from the file system; a missing one counts 0.
-func (d *disk) measure(path string) {
-	var size int64
-	if info, err := os.Stat(path); err == nil {
-		size = info.Size()
-	}
-	d.set(path, size)
-}
-
-// scan takes the account of a whole directory.
-func (d *disk) scan(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if e.Type().IsRegular() {
-			d.measure(path)
-		}
-		return nil
-	})
-}
-
-// measureQuarantine takes account of files that were set aside.
-func (s *Store) measureQuarantine() {
-	if err := s.disk.scan(filepath.Join(s.dir, quarantined)); err != nil {
-		s.log.Warn("the quarantine could not be measured", "dir", s.dir, "cause", err)
-	}
 }
 
 // reclaimed wakes whoever waits for room.
@@ -89,6 +57,29 @@ func (d *disk) end() {
 	}
 }
 
+// measure takes a file's size from the file system; a missing one counts 0.
+func (s *Store) measure(path string) {
+	var size int64
+	if info, err := s.fs.Stat(path); err == nil && info.Regular {
+		size = info.Size
+	}
+	s.disk.set(path, size)
+}
+
+// measureDir takes the account of a directory.
+func (s *Store) measureDir(dir string) error {
+	infos, err := s.fs.List(dir)
+	for _, info := range infos {
+		if info.Regular {
+			s.disk.set(filepath.Join(dir, info.Name), info.Size)
+		}
+	}
+	return err
+}
+
+// diskBytes is the size of all files.
+func (s *Store) diskBytes() int64 { return s.disk.sum.Load() + s.wal.DiskBytes() }
+
 // Room gives a channel that is closed when disk space is next given back, or
 // when the store fails or closes. Take it before the append that may get
 // ErrFull, or the moment may be missed.
@@ -99,15 +90,20 @@ func (s *Store) Room() <-chan struct{} {
 }
 
 // fits reports whether an append that makes files grow by so much stays
-// within the quota. The manifest has the reserve to grow into, so that the
+// within the quota. The ledger has the reserve to grow into, so that the
 // books can be kept in a full spool. Without its ballast the volume is full,
-// whatever the quota says.
+// whatever the quota says. It is called with the log's queue locked.
 func (s *Store) fits(growth int64) bool {
 	if !s.ballast.held.Load() {
 		s.keeper.signal()
 		return false
 	}
-	manifest := s.disk.size(s.manifest.path)
+	books := s.disk.size(s.path(ledgerName))
 	reserve := s.opts.reserve()
-	return s.disk.total()-manifest-s.disk.size(s.ballast.path)+growth <= s.opts.MaxBytes-max(reserve, manifest+reserve/2)
+	used := s.diskBytes() - books - s.disk.size(s.ballast.path)
+	if growth <= 0 || used+growth <= s.opts.MaxBytes-max(reserve, books+reserve/2) {
+		return true
+	}
+	s.keeper.press()
+	return false
 }

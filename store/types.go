@@ -3,12 +3,24 @@ package store
 import (
 	"time"
 
-	"kustospool/ingest"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
 // MaxProgressBytes bounds Entry.Progress: what a transport writes, and the
 // name that a router puts before it.
-const MaxProgressBytes = 4<<10 + 128
+const MaxProgressBytes = ledger.MaxProgressBytes
+
+// Limits of a Position.
+const (
+	MaxPositionName  = ledger.MaxPositionName  // bytes of its name
+	MaxPositionBytes = ledger.MaxPositionBytes // bytes of its value
+	MaxPositions     = ledger.MaxPositions     // of one spool
+)
+
+// DefaultFrameBytes is the default, and the largest, FrameLimit.Bytes. A record
+// that is larger is kept in an object.
+const DefaultFrameBytes = wal.DefaultFrameBytes
 
 // Frame is the records of one lane in one group commit.
 type Frame struct {
@@ -35,8 +47,6 @@ type Record struct {
 	Lane uint32
 	Data []byte // only read, and not kept after Append has returned
 	Key  string // see Append; at most ingest.MaxKeyBytes
-
-	object *Object // in the place of Data
 }
 
 // Appended is the answer for one record.
@@ -46,31 +56,18 @@ type Appended struct {
 	Duplicate bool
 }
 
-// Seal asks for the range First..Last of a lane to become a batch.
-type Seal struct {
-	Lane        uint32
-	First, Last uint64
-	Bytes       int64 // payload size: the sum of the frames' Bytes
-	Guarantee   ingest.Guarantee
-	Confirm     ingest.Confirm
+// Position is where a source stands, in its own words: how far a file was
+// read, for example. It is stored together with the records that were read up
+// to there, so that after a crash the source neither skips nor repeats any.
+type Position struct {
+	Name  string // the source's; 1 to MaxPositionName bytes of UTF-8
+	Value []byte // at most MaxPositionBytes; not nil
 }
 
+// Seal asks for the range First..Last of a lane to become a batch.
+type Seal = ledger.Seal
+
 // Entry is one row of the batch ledger.
-type Entry struct {
-	Batch    ingest.Batch
-	State    ingest.State
-	Attempts int // attempts begun
-	// Unresolved is the number of attempts whose outcome was never learned
-	// before the batch was sent again.
-	Unresolved int
-	// PossibleDuplicates is the number of rows that such repeats may have
-	// doubled. It only grows; what a Transition adds to it is added to
-	// Stats.PossibleDuplicates in the same transaction.
-	PossibleDuplicates int64
-	Committed          bool   // the current attempt passed its commit point
-	Progress           []byte // the transport's own; at most MaxProgressBytes
-	NextAttempt        time.Time
-	Failure            *ingest.Failure
-	WireBytes          int64
-	Updated            time.Time
-}
+type Entry = ledger.Entry
+
+type span = ledger.Span
