@@ -29,8 +29,6 @@ var layers = []layer{
 	{path: "ingest"},
 	{path: "batching", may: []string{"ingest"}},
 	{path: "store", may: []string{"ingest", "internal/crashpoint", "internal/datasync", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "github.com/klauspost/compress/s2", "golang.org/x/sys/", "golang.org/x/sync/"}},
-	{path: "store/internal/wal", may: []string{"internal/vfs", "internal/crashpoint", "github.com/klauspost/compress/s2"}},
-	{path: "internal/vfs", may: []string{"golang.org/x/sys/"}},
 	{path: "transport", may: []string{"ingest"}},
 	{path: "transport/dir", may: []string{"transport", "ingest", "github.com/klauspost/compress/gzip"}},
 	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"fmt"
 	"time"
 
 	"kustospool/internal/vfs"
@@ -54,6 +55,34 @@ type Options struct {
 	Failed func(error)
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
+
+	bugs bugs // for tests
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.FS == nil || o.Dir == "" {
+		return o, fmt.Errorf("%w: Options.FS and Options.Dir are required", ErrInvalid)
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return o, fmt.Errorf("%w: Options.SegmentBytes %d: must be between %d and %d", ErrInvalid, o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
+	}
+	if o.CommitInterval < 0 {
+		return o, fmt.Errorf("%w: Options.CommitInterval %v: must not be negative", ErrInvalid, o.CommitInterval)
+	}
+	if o.Stock == 0 {
+		o.Stock = DefaultStock
+	}
+	o.Stock = max(o.Stock, 0)
+	if o.OpenSegments <= 0 {
+		o.OpenSegments = DefaultOpenSegments
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return o, nil
 }
 
 // Gate decides on what is appended. Its methods are called while the log's
