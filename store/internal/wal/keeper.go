@@ -86,13 +86,13 @@ func (k *files) indexRotated() {
 		_ = p.file.Close()
 		k.mu.Lock()
 		info := p.seg.describe()
+		p.seg.info.Lanes = info.Lanes
+		p.seg.index = nil
 		k.mu.Unlock()
 		if k.tell != nil {
 			k.tell(info)
 		}
 		k.mu.Lock()
-		p.seg.info.Lanes = info.Lanes
-		p.seg.index = nil
 		k.waiting = k.waiting[1:]
 		k.mu.Unlock()
 	}
@@ -213,12 +213,9 @@ func (k *files) freeStock() (freed int64) {
 
 // recycle takes a segment's file out of the log for good.
 func (k *files) recycle(no uint64, keepBelow int64) error {
-	if err := k.settle(); err != nil {
-		return err
-	}
 	k.mu.Lock()
 	s := k.segs[no]
-	if s == nil || s == k.active {
+	if s == nil || s.index != nil {
 		k.mu.Unlock()
 		return ErrNoSegment
 	}

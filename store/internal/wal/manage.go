@@ -44,7 +44,8 @@ func (l *Log) Active() SegmentInfo {
 // Recycle takes a settled segment out of the log: its file becomes stock, or is
 // given back to the volume step by step. It returns once the segment can no
 // longer come back after a crash, so that its row may be removed. The
-// segment must not be read any more.
+// segment must not be read any more. It fails with ErrNoSegment for one that
+// is written or whose Rotated was not called.
 func (l *Log) Recycle(no uint64) error {
 	if err := l.files.recycle(no, 2*l.opts.SegmentBytes); err != nil {
 		return fmt.Errorf("segment %d: %w", no, err)

@@ -48,7 +48,8 @@ type Options struct {
 	// during the call.
 	Committed func(*Commit)
 	// Rotated, when set, gets each segment once its index is durable, in order,
-	// on a goroutine of the log. It may call the Log, but not Close.
+	// on a goroutine of the log. It may call Recycle and Scan, but neither Rotate nor
+	// Close.
 	Rotated func(SegmentInfo)
 	// Failed, when set, is called once when the log fails, on whichever
 	// goroutine met the failure. It must not call the Log.
