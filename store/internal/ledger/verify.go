@@ -140,7 +140,7 @@ func (p *proof) rootTree(w *walk) error {
 	if err != nil {
 		return err
 	}
-	if err := p.oldFormat(w, found[bktMeta.String()]); err != nil {
+	if err := otherFormat(w, found[bktMeta.String()]); err != nil {
 		return err
 	}
 	for name, root := range found {
@@ -158,24 +158,33 @@ func (p *proof) rootTree(w *walk) error {
 	return nil
 }
 
-// oldFormat recognises the ledger of a format before 3, by its two rows
-// without a checksum.
-func (p *proof) oldFormat(w *walk, root []byte) error {
-	identity, version := false, uint32(0)
+// otherFormat recognises the ledger of a format before 3, by two rows without
+// a checksum, and of a later one, by its head.
+func otherFormat(w *walk, root []byte) error {
 	if len(root) < bucketHeader || native.Uint64(root) != 0 {
 		return nil // ours is small, and so was theirs
 	}
+	identity, version := false, uint32(0)
 	err := w.bucket(root, false, func(key, value []byte, _ bool) error {
 		switch {
 		case string(key) == string(oldKeyIdentity) && len(value) == 8:
 			identity = true
 		case string(key) == string(oldKeyVersion) && len(value) == 4:
 			version = binary.BigEndian.Uint32(value)
+		case string(key) == string(keyHead):
+			if body, err := openRow(bktMeta, key, value); err == nil {
+				if h, err := decodeHead(body); err == nil && h.Version > FormatVersion {
+					return &VersionError{Version: h.Version, Known: FormatVersion}
+				}
+			}
 		}
 		return nil
 	})
 	if err == nil && identity && version > 0 && version < FormatVersion {
-		return &VersionError{Version: version, Known: FormatVersion}
+		err = &VersionError{Version: version, Known: FormatVersion}
+	}
+	if _, ok := errors.AsType[*VersionError](err); ok {
+		return err
 	}
 	return nil
 }
