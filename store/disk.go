@@ -101,7 +101,7 @@ func (s *Store) fits(growth int64) bool {
 	books := s.disk.size(s.path(ledgerName))
 	reserve := s.opts.reserve()
 	used := s.diskBytes() - books - s.disk.size(s.ballast.path)
-	if growth <= 0 || used+growth <= s.opts.MaxBytes-max(reserve, books+reserve/2) {
+	if used+growth <= s.opts.MaxBytes-max(reserve, books+reserve/2) {
 		return true
 	}
 	s.keeper.press()

@@ -222,7 +222,7 @@ func (r *recovery) startLog(known wal.Known) error {
 	s.wal, r.log, err = wal.Open(wal.Options{
 		FS: s.fs, Dir: s.path(segmentsName), Spool: s.id, SegmentBytes: o.SegmentBytes, OpenSegments: o.OpenSegments,
 		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync,
-		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Failed: func(err error) { _ = s.fail(err) },
+		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Freed: s.disk.reclaimed, Failed: func(err error) { _ = s.fail(err) },
 	}, known)
 	if err != nil {
 		return err

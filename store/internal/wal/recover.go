@@ -27,7 +27,7 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated,
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
@@ -444,7 +444,7 @@ func (r *recovery) activate() error {
 	}
 	l.seed.Store(seedOf(active.info.Generation))
 	r.k.active = w.seg
-	l.end, l.size = w.end, w.size
+	l.end, l.size, l.index = w.end, w.size, w.seg.index.grow()
 	for no, x := range w.seg.index.lanes {
 		if x.defined {
 			l.lanes[no].definedIn = active.info.No
