@@ -240,7 +240,8 @@ func TestFullSpool(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no room after everything was delivered")
 	}
-	waitFor(t, s, func(st store.Stats) bool { return st.DiskBytes < 2*segment+512<<10 }) // and the ballast
+	// The active segment, the next one and two kept to be written again, the ballast, the ledger.
+	waitFor(t, s, func(st store.Stats) bool { return st.DiskBytes < 4*segment+768<<10 })
 	if again := fill(); again < first/2 {
 		t.Errorf("%d records fitted at first, %d after the drain", first, again)
 	}

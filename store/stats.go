@@ -1,6 +1,8 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"kustospool/store/internal/ledger"
@@ -68,6 +70,9 @@ func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	st.Segments = len(s.segments)
+	if !slices.ContainsFunc(slices.Collect(maps.Values(s.segments)), func(seg *segment) bool { return !seg.rotated }) {
+		st.Segments++ // the active one, which has no record yet
+	}
 	for i := range rows {
 		m := &rows[i].Marks
 		st.Lanes++

@@ -66,4 +66,3 @@ func deliver(s *store.Store, e store.Entry) {
 	_, err = s.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) { e.State = ingest.Succeeded })
 	must(err)
 }
-
