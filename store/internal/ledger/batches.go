@@ -122,7 +122,7 @@ func (l *Ledger) Transition(ctx context.Context, id ingest.BatchID, from ingest.
 			return nil, err
 		}
 		e.Batch = old.Batch
-		e.Progress = slices.Clone(e.Progress)
+		e.Progress = append([]byte(nil), e.Progress...) // none is nil, as the next run reads it
 		if err := checkMove(&e, old); err != nil {
 			return nil, err
 		}

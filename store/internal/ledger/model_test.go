@@ -278,7 +278,7 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 				e.State, e.Attempts, e.WireBytes, e.Updated = to, e.Attempts+1, 5, got.Updated
 				e.Progress, e.PossibleDuplicates = slices.Clone(progress), e.PossibleDuplicates+duplicates
 				if len(progress) == 0 {
-					e.Progress, got.Progress = nil, nil
+					e.Progress = nil
 				}
 				if !reflect.DeepEqual(got, e) {
 					t.Fatalf("answered %+v, want %+v", got, e)
