@@ -67,6 +67,9 @@ func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 		if len(pieces) > 1 {
 			sizes = cut(l.No, pieces, seal.Bytes)
 		}
+		if len(sizes) != len(pieces) || slices.Min(sizes) < 0 {
+			return nil, &ingest.FieldError{Field: "cut", Value: fmt.Sprint(len(sizes)), Rule: fmt.Sprintf("must give a size for each of %d pieces, not negative", len(pieces))}
+		}
 		for i, r := range pieces {
 			entries = append(entries, tx.newEntry(l, r, sizes[i], seal.Guarantee, seal.Confirm, now))
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -96,9 +95,10 @@ func booksRows(books *Books) (rows []row) {
 	return rows
 }
 
-// renew writes the file anew from what a proof has shown. What is damaged of
-// history and keys is left out, and the other rows are as they were.
-func renew(fs vfs.FS, path string, f io.ReaderAt, p *proof, damaged bool, o *Options) (fresh *proof, history, keys error, err error) {
+// renew writes the file f anew from what a proof has shown. What is damaged of
+// history and keys is left out, and the other rows are as they were. It closes
+// f, because not every system gives the name of an open file to another.
+func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Options) (fresh *proof, history, keys error, err error) {
 	st := p.mirror.state
 	history, keys = p.history, p.keys
 	if damaged {
@@ -134,7 +134,7 @@ func renew(fs vfs.FS, path string, f io.ReaderAt, p *proof, damaged bool, o *Opt
 				return err
 			}
 		}
-		return nil
+		return f.Close()
 	})
 	return fresh, history, keys, err
 }

@@ -62,7 +62,7 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	if err != nil {
 		return nil, Findings{}, err
 	}
-	defer f.Close()
+	defer f.Close() // again, where the file is written anew
 	p, err := examine(f, marked)
 	if err != nil {
 		return nil, Findings{}, err

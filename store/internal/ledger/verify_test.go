@@ -145,8 +145,11 @@ func TestEveryBit(t *testing.T) {
 	}{{"fresh", fresh, []*Books{booksOf(t, fresh), freshBefore}, 3}, {"used", used, []*Books{booksOf(t, used), booksOf(t, before)}, 41}} {
 		t.Run(c.name, func(t *testing.T) {
 			step := c.step
-			if *long {
+			switch {
+			case *long:
 				step = 1
+			case testing.Short():
+				step *= 11
 			}
 			p, err := verify(bytes.NewReader(c.file), int64(len(c.file)), false)
 			if err != nil {
@@ -377,5 +380,81 @@ func TestOtherFormats(t *testing.T) {
 		if !bytes.Equal(read(t, path), before) {
 			t.Errorf("format %d: the file was changed", version)
 		}
+	}
+}
+
+// TestPartial reads a file as one that is too large to be read whole: the
+// branches of history and keys are proven, their leaves left alone, and what
+// is live is as well proven as ever.
+func TestPartial(t *testing.T) {
+	path := newPath(t)
+	mustCreate(t, path)
+	l := mustOpen(t, path, nil)
+	lane := addLane(t, l, 1)
+	for i := range uint64(3) {
+		move(t, l, mustSeal(t, l, lane, i+1, i+1), ingest.Sending, ingest.Succeeded)
+	}
+	mustSeal(t, l, lane, 4, 9)
+	var keys []Key
+	for i := range 3000 {
+		keys = append(keys, Key{Hash: KeyHash{byte(i >> 8), byte(i), byte(i * 7)}, Lane: lane, Seq: uint64(i + 1), At: int64(i)})
+	}
+	do(t, l, func(tx *Tx) error { tx.PutKeys(keys); return nil })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := read(t, path)
+	partial := func(file []byte) (*proof, error) {
+		p := &proof{size: int64(len(file)), partial: true}
+		return p, p.run(bytes.NewReader(file))
+	}
+	p, err := partial(file)
+	if err != nil || p.damage() != nil {
+		t.Fatal(err, p.damage())
+	}
+	sound := booksOf(t, file)
+	if got := p.mirror.books(); !reflect.DeepEqual(got, sound) {
+		t.Fatalf("got %+v", got)
+	}
+	root := int(native.Uint64(p.roots[bktKeys])) * int(p.meta.pageSize)
+	if native.Uint16(file[root+8:]) != flagBranch || native.Uint16(file[root+10:]) < 10 {
+		t.Fatal("the keys are not in one branch of many leaves")
+	}
+	child := func(i int) int { return root + pageHeaderLen + i*elementLen + 8 }
+	for name, damage := range map[string]func(f []byte){
+		"a leaf twice":        func(f []byte) { copy(f[child(5):child(5)+8], f[child(6):]) },
+		"a circle":            func(f []byte) { native.PutUint64(f[child(5):], uint64(root)/uint64(p.meta.pageSize)) },
+		"a page of live rows": func(f []byte) { native.PutUint64(f[child(5):], p.meta.root) },
+		"a page beyond":       func(f []byte) { native.PutUint64(f[child(5):], 1<<50) },
+		"keys out of order": func(f []byte) {
+			element := root + pageHeaderLen + 5*elementLen
+			f[element+int(native.Uint32(f[element:]))] ^= 0xff
+		},
+		"another kind": func(f []byte) { f[root+8] = flagFreelist },
+	} {
+		f := bytes.Clone(file)
+		damage(f)
+		p, err := partial(f)
+		if err != nil || p.keys == nil || p.history != nil || !reflect.DeepEqual(p.mirror.books(), sound) {
+			t.Errorf("%s: %v, %v", name, err, p.keys)
+		}
+	}
+	leaf := bytes.Clone(file)
+	at := int(native.Uint64(file[child(5):])) * int(p.meta.pageSize)
+	clear(leaf[at+1000 : at+4096])
+	if p, err := partial(leaf); err != nil || p.damage() != nil {
+		t.Errorf("a leaf that is not read: %v, %v", err, p.damage())
+	}
+	if p, err := verify(bytes.NewReader(leaf), int64(len(leaf)), true); err != nil || p.keys == nil {
+		t.Errorf("the same, read whole: %v", err)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range 2000 {
+		bit := rng.Uint64N(uint64(len(file)) * 8)
+		file[bit/8] ^= 1 << (bit % 8)
+		if p, err := partial(file); err == nil && !reflect.DeepEqual(p.mirror.books(), sound) && !p.suspect {
+			t.Errorf("bit %d: the reader accepts %+v", bit, p.mirror.books())
+		}
+		file[bit/8] ^= 1 << (bit % 8)
 	}
 }
