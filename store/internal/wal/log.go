@@ -1,92 +1,188 @@
 package wal
 
-import "context"
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"kustospool/internal/vfs"
+)
 
 // Log is an open write-ahead log. Its methods may be called from many
 // goroutines. One process at a time may have it open: the lock is the caller's.
-type Log struct{}
+//
+// Whoever set busy, a caller or the committer goroutine, alone writes the
+// active segment. Locks are taken in the order mu, files.
+type Log struct {
+	opts Options
+	fs   vfs.FS
+	gate Gate
 
-// Open recovers the log, which is made when the directory is empty, and starts
-// its goroutines. It fails when the directory cannot be read or written, never
-// because of what a file says.
-func Open(opts Options, known Known) (*Log, *Recovered, error) { panic("not yet") }
+	// mu is the queue's lock, and guards what is below.
+	mu         sync.Mutex
+	lanes      map[uint32]*lane
+	open       *group // takes what comes
+	flight     *group // is being written
+	busy       bool   // somebody commits, or is about to
+	closing    bool
+	err        error         // why nothing more is taken
+	room       chan struct{} // closed when the open group is taken; nil while nobody waits
+	drained    chan struct{} // closed when closing and nobody is busy
+	last       int           // calls in the group that was taken last
+	idle       []*group
+	builds     []*frameBuild
+	buildBytes int
+	// Where the log will end, how large the file is, and about how large its
+	// index would be, as far as the commits go that are done.
+	end, size, index int64
+
+	seed    atomic.Uint32 // of the active segment's checksums
+	commits atomic.Uint64 // that are durable; the keeper looks whether it moves
+
+	w     writer
+	files files
+
+	wake chan struct{} // for the committer
+	quit chan struct{}
+	wait sync.WaitGroup
+}
+
+// writer is the active segment as whoever commits knows it.
+type writer struct {
+	file      vfs.File
+	seg       *segment
+	end, size int64
+	number    uint64 // of the last commit
+	chain     uint32
+	unseal    bool // the segment has a seal that must go first
+	late      lateSync
+}
+
+// path is where a file of the log is.
+func (l *Log) path(no uint64, ext string) string {
+	return filepath.Join(l.opts.Dir, fileName(no, ext))
+}
 
 // AddLane makes a lane known. One that Recovered has is known already, and adding
 // it again changes nothing.
-func (l *Log) AddLane(lane Lane) error { panic("not yet") }
+func (l *Log) AddLane(ln Lane) error {
+	if ln.No == 0 || len(ln.Key) > MaxKeyBytes || ln.Separator < 0 || ln.Separator > 1<<20 || ln.Bytes < 0 {
+		return fmt.Errorf("%w: lane %d with a key of %d bytes and separator %d", ErrInvalid, ln.No, len(ln.Key), ln.Separator)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lanes[ln.No] == nil {
+		l.addLane(ln)
+	}
+	return nil
+}
+
+func (l *Log) addLane(ln Lane) {
+	next := max(ln.Next, 1)
+	l.lanes[ln.No] = &lane{
+		no: ln.No, key: ln.Key, separator: ln.Separator, next: next, bytes: ln.Bytes, durableNext: next, durableBytes: ln.Bytes,
+		limit: FrameLimit{}.withDefaults(),
+	}
+}
+
+func (f FrameLimit) withDefaults() FrameLimit {
+	if f.Bytes <= 0 || f.Bytes > DefaultFrameBytes {
+		f.Bytes = DefaultFrameBytes
+	}
+	if f.Records <= 0 || f.Records > MaxFrameRecords {
+		f.Records = MaxFrameRecords
+	}
+	return f
+}
 
 // SetLimit bounds the frames of a lane.
-func (l *Log) SetLimit(lane uint32, lim FrameLimit) error { panic("not yet") }
-
-// Append stores all of the records and positions or nothing, in one commit, and
-// answers in out, which must be as long as recs. The data is copied before the
-// call waits. ctx counts until then: a call whose records were taken waits for
-// its outcome.
-//
-// Errors: ErrInvalid, ErrNoLane, ErrNoSpace, ErrUnknown, ErrFailed, ErrClosed, the
-// Gate's, and ctx's.
-func (l *Log) Append(ctx context.Context, recs []Record, pos []Position, out []Appended) error {
-	panic("not yet")
+func (l *Log) SetLimit(no uint32, lim FrameLimit) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ln := l.lanes[no]
+	if ln == nil {
+		return fmt.Errorf("%w %d", ErrNoLane, no)
+	}
+	ln.limit = lim.withDefaults()
+	return nil
 }
 
-// AppendOne is Append for one record, without the slices.
-func (l *Log) AppendOne(ctx context.Context, r Record) (Appended, error) { panic("not yet") }
-
-// Scan calls fn for the frames of a lane in one segment that hold records
-// from..last, in order, until it returns false. Each is proven by its checksum.
-// A damaged one comes as a Found with Err; so does a range between from and last
-// of which the segment's span of the lane has no frame. The first and the last frame may
-// reach beyond what was asked for. fn must not keep what it is given.
-//
-// Errors: ErrNoSegment, ErrClosed, and a failure of the file system.
-func (l *Log) Scan(seg uint64, lane uint32, from, last uint64, fn func(*Found) bool) error {
-	panic("not yet")
+// Err says why nothing can be appended any more: ErrFailed, ErrClosed, or nil.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
-// Each calls fn for each record of a sound frame until fn returns false. The
-// data is valid during the call. It does nothing for a frame with a Ref.
-func (f *Found) Each(fn func(seq uint64, data []byte) bool) error { panic("not yet") }
-
-// ReadAt reads bytes of a segment's file as they are, for quarantine.
-func (l *Log) ReadAt(seg uint64, p []byte, off int64) (int, error) { panic("not yet") }
-
-// Segment says what is known of a segment, rotated or active.
-func (l *Log) Segment(no uint64) (SegmentInfo, bool) { panic("not yet") }
-
-// Active says what is known of the segment that is written.
-func (l *Log) Active() SegmentInfo { panic("not yet") }
+// fail ends the log. The first reason stays.
+func (l *Log) fail(err error) error {
+	if !errors.Is(err, ErrFailed) {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	l.mu.Lock()
+	first := l.err == nil
+	if first {
+		l.err = err
+	}
+	l.mu.Unlock()
+	if first && l.opts.Failed != nil {
+		l.opts.Failed(err)
+	}
+	return err
+}
 
 // Rotate makes the next commit begin a new segment, if the active one has any
 // commit, and returns once the old one's index is durable and Rotated was called.
-func (l *Log) Rotate() error { panic("not yet") }
-
-// Recycle takes a settled segment out of the log: its file becomes stock, or is
-// given back to the volume step by step. It returns once the segment can no
-// longer come back after a crash, so that its row may be removed. The
-// segment must not be read any more.
-func (l *Log) Recycle(no uint64) error { panic("not yet") }
-
-// Compact writes a rotated segment anew with only the frames that keep wants,
-// and returns what is known of the new file, which takes the old one's place
-// and number. Keys and positions are left out: they must be in the ledger. It
-// changes nothing and returns the old one's info when that would not free a
-// quarter of the file.
-func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) { panic("not yet") }
-
-// Forget drops a segment that was not found or was set aside by the caller.
-func (l *Log) Forget(no uint64) { panic("not yet") }
-
-// DiskBytes is the size of all files of the log, stock included.
-func (l *Log) DiskBytes() int64 { panic("not yet") }
-
-// FreeStock gives the stock back to the volume at once, for want of space, and
-// returns how many bytes that freed.
-func (l *Log) FreeStock() int64 { panic("not yet") }
-
-// Err says why nothing can be appended any more: ErrFailed, ErrClosed, or nil.
-func (l *Log) Err() error { panic("not yet") }
+func (l *Log) Rotate() error {
+	l.mu.Lock()
+	if l.err != nil {
+		defer l.mu.Unlock()
+		return l.err
+	}
+	l.open.rotate = true
+	l.open.calls++
+	if err := l.joined(l.open); err != nil {
+		return err
+	}
+	return l.files.settle()
+}
 
 // Close commits what waits, writes the active segment's index so that it needs
 // not be read when it is opened, and ends the log's goroutines. The mark is where
 // the log ends.
-func (l *Log) Close() (Mark, error) { panic("not yet") }
+func (l *Log) Close() (Mark, error) {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		return Mark{}, ErrClosed
+	}
+	l.closing = true
+	failed := l.err
+	if l.err == nil {
+		l.err = ErrClosed
+	}
+	if l.busy {
+		l.drained = make(chan struct{})
+		drained := l.drained
+		l.mu.Unlock()
+		l.signal()
+		<-drained
+		l.mu.Lock()
+		if failed == nil && !errors.Is(l.err, ErrClosed) {
+			failed = l.err
+		}
+	}
+	l.mu.Unlock()
+	close(l.quit)
+	l.wait.Wait()
+	l.files.stop()
+	w := &l.w
+	err := failed
+	if err == nil && w.seg.index.frames > 0 && !w.unseal {
+		err = l.files.writeIndex(w.file, w.seg)
+	}
+	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
+	return mark, errors.Join(err, w.file.Close(), l.files.close())
+}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"fmt"
 	"time"
 
 	"kustospool/internal/vfs"
@@ -47,13 +48,45 @@ type Options struct {
 	// during the call.
 	Committed func(*Commit)
 	// Rotated, when set, gets each segment once its index is durable, in order,
-	// on a goroutine of the log. It may call the Log, but not Close.
+	// on a goroutine of the log. It may call Recycle and Scan, but neither Rotate nor
+	// Close.
 	Rotated func(SegmentInfo)
+	// Freed, when set, is called each time the log has given space back to the
+	// volume, on a goroutine of the log. It must not call the Log, DiskBytes excepted.
+	Freed func()
 	// Failed, when set, is called once when the log fails, on whichever
 	// goroutine met the failure. It must not call the Log.
 	Failed func(error)
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
+
+	bugs bugs // for tests
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.FS == nil || o.Dir == "" {
+		return o, fmt.Errorf("%w: Options.FS and Options.Dir are required", ErrInvalid)
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return o, fmt.Errorf("%w: Options.SegmentBytes %d: must be between %d and %d", ErrInvalid, o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
+	}
+	if o.CommitInterval < 0 {
+		return o, fmt.Errorf("%w: Options.CommitInterval %v: must not be negative", ErrInvalid, o.CommitInterval)
+	}
+	if o.Stock == 0 {
+		o.Stock = DefaultStock
+	}
+	o.Stock = max(o.Stock, 0)
+	if o.OpenSegments <= 0 {
+		o.OpenSegments = DefaultOpenSegments
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return o, nil
 }
 
 // Gate decides on what is appended. Its methods are called while the log's
