@@ -253,6 +253,20 @@ func TestStructure(t *testing.T) {
 		}, refused},
 		"a key that leads lower":  {func(f []byte) []byte { f[key(f, batches, 1, 0)+11]--; return f }, refused},
 		"a key that leads higher": {func(f []byte) []byte { f[key(f, batches, 1, 0)+11]++; return f }, refused},
+		"a leaf that is deeper": {func(f []byte) []byte {
+			detour := int(native.Uint64(f[freelist+pageHeaderLen:])) * page
+			first := bytes.Clone(f[key(f, batches, 0, 0):][:12])
+			clear(f[detour : detour+page])
+			native.PutUint64(f[detour:], uint64(detour/page))
+			native.PutUint16(f[detour+8:], flagBranch)
+			native.PutUint16(f[detour+10:], 1)
+			native.PutUint32(f[detour+16:], elementLen)
+			native.PutUint32(f[detour+20:], 12)
+			native.PutUint64(f[detour+24:], uint64(leaf/page))
+			copy(f[detour+32:], first)
+			native.PutUint64(f[batches+pageHeaderLen+8:], uint64(detour/page))
+			return f
+		}, refused},
 		"a leaf of history": {func(f []byte) []byte {
 			clear(f[history+page/2 : history+page])
 			clear(f[history+16 : history+40])
