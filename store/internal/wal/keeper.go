@@ -27,8 +27,6 @@ func (k *files) keep() {
 		case <-k.poke:
 		case <-timer:
 		}
-		k.indexRotated()
-		k.prepareWanted()
 		now := k.commits()
 		busy := now != seen
 		seen = now
@@ -37,10 +35,17 @@ func (k *files) keep() {
 			pause = dropPauseBusy
 		}
 		timer = nil
-		if k.dropSome(busy) {
+		if k.turn(busy) {
 			timer = time.After(pause)
 		}
 	}
+}
+
+// turn does what there is to do, and reports whether there is more of it.
+func (k *files) turn(busy bool) bool {
+	k.indexRotated()
+	k.prepareWanted()
+	return k.dropSome(busy)
 }
 
 func (k *files) start() {
@@ -229,6 +234,9 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	k.mu.Unlock()
 	k.cache.drop(no)
+	if k.bugs.keepSettled {
+		return nil
+	}
 	if err := k.fs.Rename(k.path(no, extLog), k.path(no, ext)); err != nil && !vfs.Missing(err) {
 		return err
 	}

@@ -60,7 +60,11 @@ type Options struct {
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
 
-	bugs bugs // for tests
+	// For tests: planted bugs; no goroutine of the keeper, whose work is then
+	// done by turn; and where generations come from.
+	bugs       bugs
+	inline     bool
+	generation func() uint64
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -85,6 +89,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.generation == nil {
+		o.generation = newGeneration
 	}
 	return o, nil
 }
