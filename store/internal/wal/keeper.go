@@ -1,0 +1,256 @@
+package wal
+
+import (
+	"time"
+
+	"kustospool/internal/vfs"
+)
+
+// How a file that is not needed is given back: shortened step by step and at
+// last unlinked, since an unlink of a large file stops the file system's
+// journal, and so the next sync. The steps are small while commits come.
+const (
+	dropStep      = 16 << 20
+	dropStepBusy  = 1 << 20
+	dropPause     = 2 * time.Millisecond
+	dropPauseBusy = 20 * time.Millisecond
+)
+
+// keep is the keeper's goroutine.
+func (k *files) keep() {
+	var timer <-chan time.Time
+	var seen uint64
+	for {
+		select {
+		case <-k.quit:
+			return
+		case <-k.poke:
+		case <-timer:
+		}
+		now := k.commits()
+		busy := now != seen
+		seen = now
+		pause := dropPause
+		if busy {
+			pause = dropPauseBusy
+		}
+		timer = nil
+		if k.turn(busy) {
+			timer = time.After(pause)
+		}
+	}
+}
+
+// turn does what there is to do, and reports whether there is more of it.
+func (k *files) turn(busy bool) bool {
+	k.indexRotated()
+	k.prepareWanted()
+	return k.dropSome(busy)
+}
+
+func (k *files) start() {
+	k.wait.Go(k.keep)
+	k.wakeKeeper()
+}
+
+// stop ends the keeper. What it had to do for rotated segments is done first.
+func (k *files) stop() {
+	close(k.quit)
+	k.wait.Wait()
+	k.indexRotated()
+}
+
+// close closes the files that are open beside the active one.
+func (k *files) close() error {
+	k.making.Lock()
+	defer k.making.Unlock()
+	if k.next != nil {
+		_ = k.next.file.Close()
+		k.next = nil
+	}
+	k.cache.close()
+	return nil
+}
+
+// indexRotated writes the index of each segment that waits for it. One that
+// cannot have it is read from front to back when it is needed.
+func (k *files) indexRotated() {
+	for {
+		k.mu.Lock()
+		if len(k.waiting) == 0 {
+			if k.settled != nil {
+				close(k.settled)
+				k.settled = nil
+			}
+			k.mu.Unlock()
+			return
+		}
+		p := k.waiting[0]
+		k.mu.Unlock()
+		_ = k.writeIndex(p.file, p.seg)
+		_ = p.file.Close()
+		k.mu.Lock()
+		info := p.seg.describe()
+		p.seg.info.Lanes = info.Lanes
+		p.seg.index = nil
+		k.mu.Unlock()
+		if k.tell != nil {
+			k.tell(info)
+		}
+		k.mu.Lock()
+		k.waiting = k.waiting[1:]
+		k.mu.Unlock()
+	}
+}
+
+// writeIndex writes the index of a segment that is no longer written, and the seal
+// that leads to it. One sync for both: a seal whose index is not there is
+// found out by the index's sum.
+func (k *files) writeIndex(f vfs.File, s *segment) error {
+	k.mu.Lock()
+	p := s.index.encode(&s.info, s.compacted)
+	end, size := s.info.End, s.info.Size
+	generation := s.info.Generation
+	k.mu.Unlock()
+	if _, err := f.WriteAt(p, end); err != nil {
+		return err
+	}
+	var sl [sealLen]byte
+	seal{end, int64(len(p))}.put(sl[:], generation)
+	if _, err := f.WriteAt(sl[:], sealAt); err != nil {
+		return err
+	}
+	if !k.noSync {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if grown := end + int64(len(p)); grown > size {
+		k.resize(s, grown)
+	}
+	k.mu.Lock()
+	s.info.Index = end
+	k.mu.Unlock()
+	return nil
+}
+
+func (k *files) prepareWanted() {
+	k.mu.Lock()
+	wanted := k.wanted
+	k.wanted = false
+	k.mu.Unlock()
+	if !wanted {
+		return
+	}
+	k.making.Lock()
+	defer k.making.Unlock()
+	if k.next != nil {
+		return
+	}
+	// A failure comes again when the segment is needed, and is told then.
+	if p, err := k.prepare(); err == nil {
+		k.next = p
+		k.nextSz.Store(p.seg.info.Size)
+	}
+}
+
+// dropSome takes a step in giving a file back, and reports whether there is
+// more to do.
+func (k *files) dropSome(busy bool) bool {
+	k.mu.Lock()
+	if len(k.drops) == 0 {
+		k.mu.Unlock()
+		return false
+	}
+	d := k.drops[0]
+	k.mu.Unlock()
+	step := int64(dropStep)
+	if busy {
+		step = dropStepBusy
+	}
+	left := k.shorten(d, step)
+	if k.freed != nil {
+		k.freed()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// FreeStock may have been quicker.
+	if len(k.drops) > 0 && k.drops[0].no == d.no {
+		if left > 0 {
+			k.drops[0].size = left
+		} else {
+			k.drops = k.drops[1:]
+		}
+	}
+	return len(k.drops) > 0
+}
+
+// shorten cuts a leftover file, removes it when it is short, and says what is
+// left. One that cannot be touched is let go: Open finds it again.
+func (k *files) shorten(d leftover, step int64) (left int64) {
+	name := k.path(d.no, d.ext)
+	if d.size > step {
+		f, err := k.fs.Open(name, vfs.ReadWrite)
+		if err == nil {
+			err = f.Truncate(d.size - step)
+			_ = f.Close()
+		}
+		if err == nil {
+			k.disk.Add(-step)
+			return d.size - step
+		}
+	}
+	if k.fs.Remove(name) == nil {
+		k.disk.Add(-d.size)
+	}
+	return 0
+}
+
+// freeStock gives all leftovers back at once.
+func (k *files) freeStock() (freed int64) {
+	k.mu.Lock()
+	all := append(append([]leftover(nil), k.spares...), k.drops...)
+	k.spares, k.drops = nil, nil
+	k.mu.Unlock()
+	for _, d := range all {
+		k.shorten(d, d.size)
+		freed += d.size
+	}
+	return freed
+}
+
+// recycle takes a segment's file out of the log for good.
+func (k *files) recycle(no uint64, keepBelow int64) error {
+	k.mu.Lock()
+	s := k.segs[no]
+	if s == nil || s.index != nil {
+		k.mu.Unlock()
+		return ErrNoSegment
+	}
+	size := s.info.Size
+	ext := extDrop
+	if len(k.spares) < k.stock && size <= keepBelow {
+		ext = extSpare
+	}
+	k.mu.Unlock()
+	k.cache.drop(no)
+	if k.bugs.keepSettled {
+		return nil
+	}
+	if err := k.fs.Rename(k.path(no, extLog), k.path(no, ext)); err != nil && !vfs.Missing(err) {
+		return err
+	}
+	if err := k.syncDir(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	delete(k.segs, no)
+	if ext == extSpare {
+		k.spares = append(k.spares, leftover{no, ext, size})
+	} else {
+		k.drops = append(k.drops, leftover{no, ext, size})
+	}
+	k.mu.Unlock()
+	k.wakeKeeper()
+	return nil
+}

@@ -1,0 +1,461 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"kustospool/internal/vfs"
+)
+
+const (
+	// readWindow is how much is read at a time where the frames of a lane are
+	// near each other, less than a quarter of it apart.
+	readWindow = 256 << 10
+	// wantStep is how far ahead the system is told what will be read where they are not.
+	wantStep = 1 << 20
+	// placesAtOnce is how many places are copied out of an index at a time.
+	placesAtOnce = 256
+)
+
+var errMissing = errors.New("no frame holds these records")
+
+// Scan calls fn for the frames of a lane in one segment that hold records
+// from..last, in order, until it returns false. Each is proven by its checksum.
+// A damaged one comes as a Found with Err; so does a range between from and last
+// of which the segment's span of the lane has no frame. The first and the last frame may
+// reach beyond what was asked for. fn must not keep what it is given.
+//
+// Errors: ErrNoSegment, ErrClosed, and a failure of the file system.
+func (l *Log) Scan(no uint64, lane uint32, from, last uint64, fn func(*Found) bool) error {
+	r, err := l.reader(no)
+	if err != nil {
+		return err
+	}
+	defer l.files.cache.put(r)
+	s := &scan{l: l, r: r, no: no, lane: lane, next: max(from, 1), last: last, fn: fn, seed: seedOf(r.generation)}
+	defer s.close()
+	return s.run()
+}
+
+// reader opens a segment for reading.
+func (l *Log) reader(no uint64) (*segmentReader, error) {
+	k := &l.files
+	k.mu.Lock()
+	s := k.segs[no]
+	if s == nil {
+		k.mu.Unlock()
+		return nil, fmt.Errorf("%w %d", ErrNoSegment, no)
+	}
+	generation := s.info.Generation
+	k.mu.Unlock()
+	return k.cache.get(no, generation, func() (*segmentReader, error) {
+		f, err := k.fs.Open(k.path(no, extLog), vfs.ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		if a, ok := f.(vfs.Adviser); ok {
+			a.Sequential()
+		}
+		return &segmentReader{no: no, generation: generation, size: info.Size, file: f}, nil
+	})
+}
+
+// scan is one call of Scan.
+type scan struct {
+	l    *Log
+	r    *segmentReader
+	no   uint64
+	lane uint32
+	next uint64 // record that comes next
+	last uint64
+	fn   func(*Found) bool
+	seed uint32
+
+	near   bool // the lane's next frame is near
+	win    *[]byte
+	winOff int64
+	winLen int
+	wanted int64 // up to where the system was told
+}
+
+// windows are buffers of readWindow bytes.
+var windows = sync.Pool{New: func() any { p := make([]byte, readWindow); return &p }}
+
+func (s *scan) close() {
+	if s.win != nil {
+		if cap(*s.win) <= 4*readWindow {
+			windows.Put(s.win)
+		}
+		s.win = nil
+	}
+}
+
+// located is a place with the records that it is for.
+type located struct {
+	Span
+	off int64
+}
+
+func (s *scan) run() error {
+	for s.next <= s.last {
+		batch, span, end, err := s.places()
+		if err != nil {
+			return err
+		}
+		if len(batch) == 0 {
+			if s.next <= span.Last && span.First > 0 {
+				s.tellMissing(min(s.last, span.Last))
+			}
+			return nil
+		}
+		for i, p := range batch {
+			if p.First > s.last {
+				return nil
+			}
+			after := end
+			if i+1 < len(batch) {
+				after = batch[i+1].off
+			}
+			s.near = after-p.off < readWindow/4
+			more, err := s.frame(p, end)
+			if errors.Is(err, errLook) {
+				// Something is not where the index says: look for it by its mark.
+				if looked, lerr := s.look(); lerr != nil || looked {
+					if lerr != nil {
+						return lerr
+					}
+					break
+				}
+				more, err = s.damaged(p, err, end), nil
+			}
+			if err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// places copies a few places from the index, and the lane's span in the
+// segment and where the segment ends.
+func (s *scan) places() (batch []located, span Span, end int64, err error) {
+	copyFrom := func(x *index) {
+		li := x.lanes[s.lane]
+		if li == nil || len(li.places) == 0 {
+			return
+		}
+		span = li.Span
+		for i := li.from(s.next); i < len(li.places) && len(batch) < placesAtOnce; i++ {
+			if e := li.extent(i); e.Last >= s.next {
+				batch = append(batch, located{e, int64(li.places[i].off)})
+			}
+		}
+	}
+	k := &s.l.files
+	k.mu.Lock()
+	seg := k.segs[s.no]
+	if seg == nil || seg.info.Generation != s.r.generation {
+		k.mu.Unlock()
+		return nil, span, 0, fmt.Errorf("%w %d", ErrNoSegment, s.no)
+	}
+	end = seg.info.End
+	known := seg.info.Lanes[s.lane]
+	if seg.index != nil {
+		copyFrom(seg.index)
+		k.mu.Unlock()
+		return batch, span, end, nil
+	}
+	k.mu.Unlock()
+	x, err := s.r.loadIndex(s.l.opts, end)
+	if err != nil {
+		return nil, span, end, err
+	}
+	copyFrom(x)
+	if span.First == 0 {
+		span = known
+	} else if known.First > 0 {
+		span = Span{min(span.First, known.First), max(span.Last, known.Last)}
+	}
+	return batch, span, end, nil
+}
+
+// loadIndex reads the index of a rotated segment. One that does not prove
+// itself is made anew by reading the segment.
+func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
+	r.load.Lock()
+	defer r.load.Unlock()
+	if r.index != nil {
+		return r.index, nil
+	}
+	if info, err := r.file.Stat(); err == nil {
+		r.size = info.Size // it was opened while it was written
+	}
+	x, _, err := readIndex(r.file, o.Spool, r.no, r.size, o.bugs)
+	if err != nil {
+		return r.rebuild(o, end)
+	}
+	r.index = x
+	return x, nil
+}
+
+// rebuild makes the index by reading the segment. The caller holds load.
+func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
+	p := make([]byte, headBytes)
+	h, err := head{}, readFull(r.file, p, 0)
+	if err == nil {
+		h, err = parseHead(p, o.Spool)
+	}
+	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, bugs: o.bugs})
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
+	}
+	r.index, r.walk = s.index, true
+	return r.index, nil
+}
+
+// readIndex reads the index that a segment's seal leads to, and proves it.
+func readIndex(f vfs.File, spool [8]byte, no uint64, size int64, b bugs) (*index, *SegmentInfo, error) {
+	page := make([]byte, headBytes)
+	if size < headBytes {
+		return nil, nil, errHead
+	}
+	if err := readFull(f, page, 0); err != nil {
+		return nil, nil, err
+	}
+	h, err := parseHead(page, spool)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.no != no {
+		return nil, nil, errHead
+	}
+	at, ok := parseSeal(page[sealAt:], h.generation, size)
+	if !ok {
+		return nil, nil, errIndex
+	}
+	p := make([]byte, at.len)
+	if err := readFull(f, p, at.off); err != nil {
+		return nil, nil, err
+	}
+	x, info, err := decodeIndex(p, no, h.generation, size, b.trustIndex)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.End != at.off {
+		return nil, nil, errIndex
+	}
+	info.Index = at.off
+	return x, info, nil
+}
+
+var errLook = errors.New("the frame is not where the index says")
+
+// look makes the segment's index anew from what is found by its marks, once.
+func (s *scan) look() (bool, error) {
+	r := s.r
+	k := &s.l.files
+	k.mu.Lock()
+	seg := k.segs[s.no]
+	live := seg != nil && seg.index != nil
+	var end int64
+	if seg != nil {
+		end = seg.info.End
+	}
+	k.mu.Unlock()
+	r.load.Lock()
+	defer r.load.Unlock()
+	if live || r.walk {
+		return false, nil
+	}
+	old := r.index
+	if _, err := r.rebuild(s.l.opts, end); err != nil {
+		r.walk = true // and the old index stays
+		return false, nil
+	}
+	r.index.merge(old)
+	return true, nil
+}
+
+// frame reads the frame at a place and tells it.
+func (s *scan) frame(p located, end int64) (bool, error) {
+	raw, err := s.read(p.off, end)
+	if err != nil {
+		return false, err
+	}
+	h, err := parseHeader(s.l.opts.Spool, raw)
+	if err == nil && (h.lane != s.lane || h.first != p.First || h.last() > p.Last) {
+		err = fmt.Errorf("the frame says lane %d, records %d..%d", h.lane, h.first, h.last())
+	}
+	if err != nil || len(raw) != frameHeaderLen+h.body {
+		return false, fmt.Errorf("%w: %w", errLook, orShort(err))
+	}
+	f := Found{Frame: h.frame(), Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw}
+	if _, f.body, f.Ref, err = parseFrame(s.l.opts.Spool, s.seed, raw); err != nil && !s.l.opts.bugs.ignoreFrameSum {
+		return false, fmt.Errorf("%w: %w", errLook, err)
+	}
+	if s.next < f.First && !s.tellMissing(min(s.last, f.First-1)) {
+		return false, nil
+	}
+	s.next = f.Last + 1
+	if !s.fn(&f) {
+		return false, nil
+	}
+	if f.Last < p.Last && s.next <= s.last {
+		return s.tellMissing(min(s.last, p.Last)), nil
+	}
+	return true, nil
+}
+
+func orShort(err error) error {
+	if err == nil {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// tellMissing tells of records that no frame has, up to last.
+func (s *scan) tellMissing(last uint64) bool {
+	f := Found{Frame: Frame{Lane: s.lane, First: s.next, Last: last}, Segment: s.no, Err: fmt.Errorf("%w: %w", ErrDamaged, errMissing)}
+	s.next = last + 1
+	return s.fn(&f)
+}
+
+// damaged tells of a frame that does not prove itself, with the bytes that are there.
+func (s *scan) damaged(p located, why error, end int64) bool {
+	if s.next < p.First && !s.tellMissing(min(s.last, p.First-1)) {
+		return false
+	}
+	raw, _ := s.read(p.off, end)
+	if h, err := parseHeader(s.l.opts.Spool, raw); err != nil || len(raw) != frameHeaderLen+h.body {
+		raw = raw[:min(int64(len(raw)), s.until(p.off, end)-p.off)]
+	}
+	f := Found{
+		Frame: Frame{Lane: s.lane, First: p.First, Last: p.Last}, Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw,
+		Err: fmt.Errorf("%w: segment %d, lane %d, records %d..%d: %w", ErrDamaged, s.no, s.lane, p.First, p.Last, why),
+	}
+	s.next = p.Last + 1
+	return s.fn(&f)
+}
+
+// until is where the next frame that the index knows begins.
+func (s *scan) until(off, end int64) int64 {
+	at := end
+	find := func(x *index) {
+		for _, l := range x.lanes {
+			for _, p := range l.places {
+				if int64(p.off) > off {
+					at = min(at, int64(p.off))
+					break
+				}
+			}
+		}
+	}
+	k := &s.l.files
+	k.mu.Lock()
+	if seg := k.segs[s.no]; seg != nil && seg.index != nil {
+		find(seg.index)
+		k.mu.Unlock()
+		return at
+	}
+	k.mu.Unlock()
+	s.r.load.Lock()
+	defer s.r.load.Unlock()
+	if s.r.index != nil {
+		find(s.r.index)
+	}
+	return at
+}
+
+// read gives the bytes of the frame at off, or where its header is not one a
+// window of bytes.
+func (s *scan) read(off, end int64) ([]byte, error) {
+	if s.win == nil {
+		s.win = windows.Get().(*[]byte)
+	}
+	want := frameHeaderLen
+	for range 2 {
+		if off < s.winOff || off+int64(want) > s.winOff+int64(s.winLen) {
+			if err := s.fill(off, want, end); err != nil {
+				return nil, err
+			}
+		}
+		p := (*s.win)[off-s.winOff : s.winLen]
+		h, err := parseHeader(s.l.opts.Spool, p)
+		if err != nil {
+			return p, nil
+		}
+		if want = frameHeaderLen + h.body; len(p) >= want {
+			return p[:want:want], nil
+		}
+		if off+int64(want) > end {
+			return p, nil
+		}
+	}
+	return (*s.win)[off-s.winOff : s.winLen], nil
+}
+
+// fill reads at off: a window where the next frame is near, else one frame.
+func (s *scan) fill(off int64, want int, end int64) error {
+	n := int64(want)
+	if s.near {
+		n = max(n, readWindow)
+	} else {
+		s.want(off, end)
+		n = max(n, 8<<10)
+	}
+	n = min(n, end-off)
+	if n <= 0 {
+		s.winOff, s.winLen = off, 0
+		return nil
+	}
+	if int64(cap(*s.win)) < n {
+		*s.win = make([]byte, n)
+	}
+	*s.win = (*s.win)[:cap(*s.win)]
+	s.winOff, s.winLen = off, 0
+	if err := readFull(s.r.file, (*s.win)[:n], off); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			// The file is shorter than it was.
+			clear((*s.win)[:n])
+			m, _ := s.r.file.ReadAt((*s.win)[:n], off)
+			s.winLen = m
+			return nil
+		}
+		// A sector that cannot be read is damage, not a failure.
+		w := window{f: s.r.file, size: end, buf: (*s.win)[:n]}
+		w.fill(off)
+	}
+	s.winLen = int(n)
+	return nil
+}
+
+// want tells the system what will be read soon.
+func (s *scan) want(off, end int64) {
+	if off+wantStep/2 < s.wanted {
+		return
+	}
+	if a, ok := s.r.file.(vfs.Adviser); ok {
+		from := max(off, s.wanted)
+		n := min(off+wantStep, end) - from
+		if n > 0 {
+			a.WillNeed(from, n)
+		}
+		s.wanted = from + n
+	}
+}
+
+// Each calls fn for each record of a sound frame until fn returns false. The
+// data is valid during the call. It does nothing for a frame with a Ref.
+func (f *Found) Each(fn func(seq uint64, data []byte) bool) error {
+	if f.Err != nil || f.Ref != nil {
+		return nil
+	}
+	return f.eachRecord(f.body, fn)
+}

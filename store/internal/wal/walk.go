@@ -1,0 +1,366 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"kustospool/internal/vfs"
+)
+
+// survey is what reading a segment from front to back tells.
+type survey struct {
+	info      SegmentInfo
+	name      string
+	compacted bool
+	index     *index
+	extras    extras
+	refs      []RefAt
+	damage    []Damage
+	lastOff   int64 // where the last commit begins
+	sealed    bool  // the index on disk leads to all of it
+	headless  bool  // the head is damaged
+	doubt     bool  // something behind the end could not be read
+	tailHole  bool  // the end was damaged
+}
+
+// walker reads one segment.
+type walker struct {
+	*window
+	s      *survey
+	spool  [8]byte
+	seed   uint32
+	bugs   bugs
+	frames []walkedFrame
+	buf    []byte
+	lost   int // the damage that a gap in a lane belongs to, counted from 1; 0: none
+	loose  bool
+}
+
+type walkedFrame struct {
+	h   frameHeader
+	off int64
+	bad bool
+	ref *Ref
+}
+
+// walkStart is what is known before a walk.
+type walkStart struct {
+	no     uint64
+	name   string
+	size   int64
+	expect uint64 // number of the first commit, 0 when unknown
+	until  int64  // where the last commit ends, 0 when unknown
+	// proven is the number of a commit that was acknowledged, and with it all
+	// before: a later segment, or the ledger, says so. 0: unknown.
+	proven uint64
+	// reach is the number of the segment's last commit at least. 0: unknown.
+	reach uint64
+	bugs  bugs
+}
+
+// walk reads a segment whose head was read, or tried to be.
+func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*survey, error) {
+	w := &walker{window: newWindow(f, st.size), spool: spool, bugs: st.bugs}
+	w.s = &survey{name: st.name, index: newIndex(), compacted: h.compacted, headless: headErr != nil}
+	w.s.info = SegmentInfo{No: st.no, Generation: h.generation, Size: st.size, End: headBytes}
+	if headErr != nil {
+		generation, ok := w.generation(st.no)
+		if !ok {
+			return nil, headErr
+		}
+		w.s.info.Generation = generation
+		w.s.damage = append(w.s.damage, Damage{Segment: st.no, Name: st.name, Len: headBytes, Err: fmt.Errorf("%w: %v", ErrDamaged, headErr)})
+	}
+	if h.no != st.no && headErr == nil {
+		return nil, fmt.Errorf("the head says segment %d", h.no)
+	}
+	w.seed = seedOf(w.s.info.Generation)
+	if h.compacted {
+		st.expect, w.loose = 1, true
+	}
+	w.run(st)
+	i := &w.s.info
+	i.Lanes = w.s.index.spans()
+	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
+	if h.compacted {
+		i.FirstCommit, i.LastCommit, i.Chain = h.first, h.last, h.chain
+	}
+	w.s.index.refs = w.s.refs
+	w.loseUnreadable()
+	return w.s, nil
+}
+
+// generation finds the generation of a segment without a head, by a commit
+// that proves itself to be of the segment.
+func (w *walker) generation(no uint64) (uint64, bool) {
+	prefix := make([]byte, commitMarkLen)
+	putCommitMark(prefix, 0, no)
+	for at := int64(headBytes); ; at++ {
+		at = w.find(func(p []byte) int { return bytes.Index(p, prefix[:8]) }, 8, at, w.size)
+		if at < 0 {
+			return 0, false
+		}
+		c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
+		if err != nil || c.segment != no {
+			continue
+		}
+		w.s.info.Generation, w.seed = c.generation, seedOf(c.generation)
+		if w.prove(at, &c) == nil {
+			return c.generation, true
+		}
+	}
+}
+
+func (w *walker) run(st walkStart) {
+	s, expect, until := w.s, st.expect, st.until
+	i := &s.info
+	off := int64(headBytes)
+	var chain uint32
+	chained := false
+	for until == 0 || off < until {
+		c, err := w.commitAt(off, expect)
+		if err == nil && chained && c.chain != chain && !w.bugs.ignoreChain {
+			err = errors.New("the chain of commits is broken")
+		}
+		if err != nil {
+			next, found := off, false
+			if !w.bugs.noSearch {
+				next, c, found = w.later(off, expect)
+			}
+			end := next
+			if !found {
+				switch {
+				case until > 0:
+					end = until
+				case st.reach > i.LastCommit && !s.compacted:
+					end = w.size
+				default:
+					return
+				}
+				s.tailHole = true
+			}
+			w.hole(off, end, err)
+			i.End = end
+			if !found {
+				break
+			}
+			off = next
+		}
+		if until == 0 && c.number > st.proven && w.torn(off, &c) {
+			return
+		}
+		w.publish(off, &c)
+		off += int64(c.length)
+		expect, chain, chained = c.number+1, c.sum, true
+		i.End = off
+	}
+}
+
+// torn reports whether the commit that was proven last is one that the end of
+// the power cut off: a frame of it does not prove itself, and no later commit
+// says that it was acknowledged.
+func (w *walker) torn(off int64, c *commitHeader) bool {
+	bad := w.bugs.cutTooFar
+	for j := range w.frames {
+		bad = bad || w.frames[j].bad
+	}
+	if !bad || w.bugs.acceptTorn {
+		return false
+	}
+	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
+	_, _, found := w.later(off+int64(c.length), c.number)
+	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
+	return !found
+}
+
+// commitAt proves the commit at a place, with its number where that is known.
+func (w *walker) commitAt(off int64, expect uint64) (commitHeader, error) {
+	c, err := parseCommit(w.at(off, commitHeaderLen), w.size-off)
+	if err != nil {
+		return c, err
+	}
+	if (c.generation != w.s.info.Generation || c.segment != w.s.info.No) && !w.bugs.ignoreGeneration {
+		return c, errors.New("commit of another use of the file")
+	}
+	if expect != 0 && c.number != expect && !w.bugs.ignoreNumber {
+		return c, fmt.Errorf("commit %d where %d should be", c.number, expect)
+	}
+	return c, w.prove(off, &c)
+}
+
+// prove reads a commit, leaves its frames in w.frames and its extras in w.buf,
+// and compares the sums. A frame that does not prove itself is marked as bad.
+func (w *walker) prove(off int64, c *commitHeader) error {
+	w.frames = w.frames[:0]
+	seed := seedOf(c.generation)
+	sum := crc32.Update(seed, crcTable, w.at(off, commitHeaderLen)[:56])
+	at, end := off+commitHeaderLen, off+int64(c.length)-int64(c.extras)
+	for range c.frames {
+		p := w.at(at, frameHeaderLen)
+		h, err := parseHeader(w.spool, p)
+		if err != nil {
+			return err
+		}
+		sum = crc32.Update(sum, crcTable, p)
+		if at+frameHeaderLen+int64(h.body) > end {
+			return errors.New("frame past the end of its commit")
+		}
+		f := walkedFrame{h: h, off: at}
+		f.bad, f.ref = w.body(seed, at, &h)
+		w.frames = append(w.frames, f)
+		at += frameHeaderLen + int64(h.body)
+	}
+	if at != end {
+		return errors.New("commit holds more than its frames")
+	}
+	w.buf = w.buf[:0]
+	for n := int64(c.extras); n > 0; {
+		p := w.at(at, int(min(n, windowBytes/4)))
+		w.buf = append(w.buf, p...)
+		at, n = at+int64(len(p)), n-int64(len(p))
+	}
+	if sum = crc32.Update(sum, crcTable, w.buf); sum != c.sum && !w.bugs.ignoreSum {
+		return errors.New("commit checksum mismatch")
+	}
+	return nil
+}
+
+// body proves a frame whose header was read.
+func (w *walker) body(seed uint32, at int64, h *frameHeader) (bad bool, ref *Ref) {
+	var head [60]byte
+	copy(head[:], w.at(at, 60))
+	sum := w.sum(seed, at+frameHeaderLen, int64(h.body))
+	bad = crc32.Update(sum, crcTable, head[:]) != h.sum && !w.bugs.ignoreFrameSum
+	if h.codec == codecObject && !bad {
+		ref = parseRef(h, w.at(at+frameHeaderLen, refLen))
+	}
+	return bad, ref
+}
+
+// publish takes over the commit that was proven last.
+func (w *walker) publish(off int64, c *commitHeader) {
+	s := w.s
+	for j := range w.frames {
+		w.frame(&w.frames[j])
+	}
+	if err := s.extras.parse(w.buf, c.at); err != nil {
+		s.damage = append(s.damage, Damage{Segment: s.info.No, Name: s.name, Off: off, Len: int64(c.length), Err: fmt.Errorf("%w: %v", ErrDamaged, err)})
+	}
+	for _, l := range s.extras.lanes {
+		if x := s.index.lane(l.No); !x.defined {
+			x.defined, x.key, x.separator = true, l.Key, l.Separator
+		}
+	}
+	s.extras.lanes = s.extras.lanes[:0]
+	if s.info.FirstCommit == 0 {
+		s.info.FirstCommit = c.number
+	}
+	s.info.LastCommit, s.info.Chain, s.lastOff = c.number, c.sum, off
+}
+
+// frame enters a frame. A gap before it belongs to the hole before it.
+func (w *walker) frame(f *walkedFrame) {
+	s := w.s
+	fr := f.h.frame()
+	x := s.index.lanes[fr.Lane]
+	if x != nil && len(x.places) > 0 {
+		if fr.First <= x.Last {
+			return // a second copy
+		}
+		if gap := (Span{x.Last + 1, fr.First - 1}); gap.First <= gap.Last && w.lost > 0 && !w.loose {
+			d := &s.damage[w.lost-1]
+			d.Lost = append(d.Lost, Lost{fr.Lane, gap})
+		}
+	}
+	if !s.index.add(&fr, f.off) {
+		return
+	}
+	if f.bad {
+		s.damage = append(s.damage, Damage{
+			Segment: s.info.No, Name: s.name, Off: f.off, Len: frameHeaderLen + int64(f.h.body),
+			Lost: []Lost{{fr.Lane, Span{fr.First, fr.Last}}}, Err: fmt.Errorf("%w: frame checksum mismatch", ErrDamaged),
+		})
+	}
+	if f.ref != nil {
+		s.refs = append(s.refs, RefAt{Ref: *f.ref, Segment: s.info.No, Lane: fr.Lane, First: fr.First, Last: fr.Last})
+	}
+}
+
+// searchBudget bounds what a search reads, in sizes of the file: a file made to
+// look like commits everywhere must not take for ever.
+const searchBudget = 8
+
+// later looks for a commit from off on that proves itself and has a higher
+// number than the one that should be at off; 0: any. One group is in flight at
+// a time: such a commit was begun after that one had been acknowledged.
+func (w *walker) later(off int64, expect uint64) (int64, commitHeader, bool) {
+	mark := make([]byte, commitMarkLen)
+	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
+	budget := searchBudget * w.size
+	for at := off; budget > 0; at++ {
+		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, w.size)
+		if at < 0 {
+			break
+		}
+		c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
+		if err != nil || expect != 0 && c.number <= expect {
+			continue
+		}
+		budget -= int64(c.length)
+		if w.prove(at, &c) == nil {
+			// What is between is salvaged first, with the same buffers.
+			return at, c, true
+		}
+	}
+	return off, commitHeader{}, false
+}
+
+// hole notes damage and takes from it the frames that prove themselves.
+func (w *walker) hole(from, to int64, err error) {
+	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
+	w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: from, Len: to - from, Err: fmt.Errorf("%w: %v", ErrDamaged, err)})
+	w.lost = len(w.s.damage)
+	w.salvage(from, to)
+	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
+}
+
+// salvage enters the frames between from and to that are found by their mark
+// and prove themselves.
+func (w *walker) salvage(from, to int64) {
+	mark := append([]byte(frameMagic), frameVersion)
+	budget := searchBudget * w.size
+	for at := from; budget > 0; {
+		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, to)
+		if at < 0 {
+			return
+		}
+		h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
+		if err == nil && at+frameHeaderLen+int64(h.body) <= to {
+			budget -= int64(h.body)
+			bad, ref := w.body(w.seed, at, &h)
+			if !bad {
+				w.frame(&walkedFrame{h: h, off: at, ref: ref})
+				at += frameHeaderLen + int64(h.body)
+				continue
+			}
+		}
+		at++
+	}
+}
+
+// loseUnreadable tells what could not be read and does not show otherwise.
+func (w *walker) loseUnreadable() {
+	seen := map[int64]bool{}
+	for _, u := range w.unreadable {
+		if seen[u.off] {
+			continue
+		}
+		seen[u.off] = true
+		if u.off+u.len > w.s.info.End {
+			w.s.doubt = true
+		}
+		w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: u.off, Len: u.len, Err: fmt.Errorf("%w: %v", ErrDamaged, u.err)})
+	}
+}
