@@ -19,8 +19,12 @@ type backlog struct {
 	size  int64 // raw bytes
 	batch int64 // raw bytes of a batch
 	lanes int   // default 1; frames of theirs lie in turn
-	frame int   // records of a frame, default 4096
+	frame int   // records of a frame, default backlogText
 }
+
+// backlogText is how many records of a lane differ: making them takes longer
+// than storing them. Their text has to be longer than what gzip looks back, 32 KiB.
+const backlogText = 4096
 
 // fillBacklog puts telemetry into a spool at dir, sealed in batches, and gives
 // their rows in the order in which they filled. Nothing is fsynced on the way:
@@ -28,7 +32,7 @@ type backlog struct {
 func fillBacklog(ctx context.Context, dir string, b backlog) (batches []store.Entry, err error) {
 	b.lanes = max(b.lanes, 1)
 	if b.frame == 0 {
-		b.frame = 4096
+		b.frame = backlogText
 	}
 	open := make(map[uint32]*store.Seal)
 	var done []store.Seal
@@ -50,9 +54,8 @@ func fillBacklog(ctx context.Context, dir string, b backlog) (batches []store.En
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	// The same few thousand records again and again: making them takes longer than storing them.
 	g := telemetry.New(1)
-	recs := make([]store.Record, b.frame*b.lanes)
+	recs := make([]store.Record, max(b.frame, backlogText)*b.lanes)
 	lanes := make([]uint32, b.lanes)
 	for i := range lanes {
 		props := spools.Properties(i)
@@ -63,8 +66,12 @@ func fillBacklog(ctx context.Context, dir string, b backlog) (batches []store.En
 	for i := range recs {
 		recs[i] = store.Record{Lane: lanes[i%b.lanes], Data: g.Append(nil)}
 	}
-	for s.Stats().AckedBytes < b.size {
-		if _, err := s.Append(ctx, recs); err != nil {
+	call := b.frame * b.lanes
+	for at := 0; s.Stats().AckedBytes < b.size; at += call {
+		if at+call > len(recs) {
+			at = 0
+		}
+		if _, err := s.Append(ctx, recs[at:at+call]); err != nil {
 			return nil, err
 		}
 	}

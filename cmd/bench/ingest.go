@@ -99,7 +99,7 @@ func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, std
 	if !s.floor {
 		return nil
 	}
-	r, err := measureLimit(ctx, s.dir, limit.Options{Syncs: 1}, l)
+	r, err := measureLimit(ctx, s.dir, limit.Options{Syncs: 1}, l, func(int) {})
 	if err != nil {
 		return err
 	}

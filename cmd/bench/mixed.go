@@ -86,29 +86,33 @@ type mixed struct {
 func (m *mixed) measure(ctx context.Context, what string) (r load.Result, drained int64, err error) {
 	sink := &gzipSink{}
 	opts := engine.Options{Senders: m.senders, Batch: batching.Policy{MaxBytes: drainBatch}}
-	switch ring := (limit.Options{Syncs: 1, Preallocate: 64 << 20}); what {
+	switch what {
 	case "alone":
 		r, err = measureSpool(ctx, m.dir, m.load, 1, 0, spools.Silent{}, opts)
 	case "draining":
 		r, err = measureSpool(ctx, m.dir, m.load, 1, 0, sink, opts)
 	case "limit":
-		r, err = measureLimit(ctx, m.dir, ring, m.load)
+		r, err = measureLimit(ctx, m.dir, mixedLimit, m.load, func(int) {})
 	case "limit-gzip":
-		r, err = m.besideGzip(ctx, sink, func(ctx context.Context) (load.Result, error) { return measureLimit(ctx, m.dir, ring, m.load) })
+		r, err = m.besideGzip(ctx, sink)
 	}
 	return r, sink.raw.Load(), err
 }
 
-// besideGzip measures while as many goroutines as there are senders compress
-// the same records, each from a file, over and over.
-func (m *mixed) besideGzip(ctx context.Context, sink *gzipSink, measure func(context.Context) (load.Result, error)) (r load.Result, err error) {
+// mixedLimit is a ring that was written before.
+var mixedLimit = limit.Options{Syncs: 1, Preallocate: 64 << 20}
+
+// besideGzip measures the limit while as many goroutines as there are senders
+// compress as much as it acknowledges, as far as they keep up: a batch of the same
+// records, from a file, for each batch's worth.
+func (m *mixed) besideGzip(ctx context.Context, sink *gzipSink) (r load.Result, err error) {
 	name, err := m.batchFile()
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.Remove(name)) }()
 	var beside sync.WaitGroup
-	stop := make(chan struct{})
+	batches, stop := make(chan struct{}, 1<<16), make(chan struct{})
 	errs := make([]error, m.senders)
 	for i := range errs {
 		beside.Go(func() {
@@ -116,7 +120,7 @@ func (m *mixed) besideGzip(ctx context.Context, sink *gzipSink, measure func(con
 				select {
 				case <-stop:
 					return
-				default:
+				case <-batches:
 				}
 				var f *os.File
 				if f, errs[i] = os.Open(name); errs[i] == nil {
@@ -125,7 +129,16 @@ func (m *mixed) besideGzip(ctx context.Context, sink *gzipSink, measure func(con
 			}
 		})
 	}
-	r, err = measure(ctx)
+	var acked atomic.Int64
+	r, err = measureLimit(ctx, m.dir, mixedLimit, m.load, func(bytes int) {
+		if n := acked.Add(int64(bytes)); n/drainBatch == (n-int64(bytes))/drainBatch {
+			return
+		}
+		select {
+		case batches <- struct{}{}:
+		default: // far behind, and so busy to the end
+		}
+	})
 	close(stop)
 	beside.Wait()
 	return r, errors.Join(err, errors.Join(errs...))

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"kustospool/cmd/bench/internal/device"
 	"kustospool/cmd/bench/internal/load"
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -85,7 +84,7 @@ func (s *Engine) recycle(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return device.Settle(dir)
+	return quiet(ctx, dir, func() int64 { return s.spool.Stats().DiskBytes })
 }
 
 // table is the next one.

@@ -3,6 +3,8 @@ package spools
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -62,6 +64,23 @@ func check(t *testing.T, space Space, acked, ingested int64, segments int, put i
 	}
 	if segments >= rounds {
 		t.Errorf("%d segments: nothing was given back", segments)
+	}
+}
+
+// TestQuiet: a size that changes is waited for, one that never rests is not.
+func TestQuiet(t *testing.T) {
+	for name, changes := range map[string]int64{"rests after a while": 20, "never rests": 10_000} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				begun, size := time.Now(), int64(0)
+				err := quiet(t.Context(), dir, func() int64 { size = min(size+1, changes); return size })
+				want := min(time.Duration(changes-1)*quietLook+quietFor, patience)
+				if took := time.Since(begun); err != nil || took < want-quietLook || took > want+quietLook {
+					t.Errorf("quiet after %v, %v; want %v", took, err, want)
+				}
+			})
+		})
 	}
 }
 

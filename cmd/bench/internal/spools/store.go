@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"kustospool/cmd/bench/internal/device"
 	"kustospool/cmd/bench/internal/load"
 	"kustospool/store"
 )
@@ -89,7 +88,7 @@ func (s *Store) recycle(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return device.Settle(dir)
+	return quiet(ctx, dir, func() int64 { return s.store.Stats().DiskBytes })
 }
 
 // Put stores one record.
