@@ -84,6 +84,9 @@ type mixed struct {
 // Both of the spool's are on fresh space. That of a drain
 // is given back in part while it is measured, since records come in faster than gzip takes them.
 func (m *mixed) measure(ctx context.Context, what string) (r load.Result, drained int64, err error) {
+	if err := settle(m.dir); err != nil {
+		return r, 0, err
+	}
 	sink := &gzipSink{}
 	opts := engine.Options{Senders: m.senders, Batch: batching.Policy{MaxBytes: drainBatch}}
 	switch what {

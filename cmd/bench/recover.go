@@ -104,6 +104,9 @@ func (r *recovery) opens(ctx context.Context) (err error) {
 
 // open opens the spool once, which holds at least so many records.
 func (r *recovery) open(dir, benchmark, name, figure string, records int64) error {
+	if err := settle(r.dir); err != nil {
+		return err
+	}
 	begun := time.Now()
 	spool, err := engine.Open(dir, spools.Silent{}, &engine.Options{MaxDiskBytes: spools.Quota})
 	elapsed := time.Since(begun)
@@ -135,6 +138,9 @@ func (r *recovery) heap(ctx context.Context, dir, name string, fresh bool) (err 
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	l := load.Load{Producers: heapProducers, Records: load.Records(1000, 1024, 1), Duration: r.duration}
+	if err := settle(r.dir); err != nil {
+		return err
+	}
 	runtime.GC()
 	watch := watchHeap()
 	result, err := driveSpool(ctx, dir, l, spools.EngineOptions{Tables: 1})

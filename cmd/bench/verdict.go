@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
+	"kustospool/cmd/bench/internal/device"
 	"kustospool/cmd/bench/internal/load"
 )
 
@@ -37,4 +39,13 @@ func judge(w io.Writer, bars []load.Bar, rounds int) error {
 	}
 	_, err := load.PrintBars(w, bars)
 	return err
+}
+
+// settle waits until what earlier measurements wrote is on the disk of the flag
+// -dir, so that it is not written in the next one's time.
+func settle(dir string) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	return device.Settle(dir)
 }
