@@ -22,27 +22,70 @@ import (
 // gzipLevel is what transport/queued compresses with.
 const gzipLevel = 2
 
+// laneFrame is how many records a frame of a backlog to be drained has: as 64
+// producers make them.
+const laneFrame = 64
+
+// drained are the bars of a drain, by the state of the cache and the lanes.
+var drained = []struct {
+	state   string
+	lanes   int
+	atLeast float64 // 0: a note
+}{
+	{"cold", 1, 0.95}, {"warm", 1, 0.97}, {"cold", 20, 0.70}, {"warm", 20, 0},
+}
+
 // runDrain measures how fast a backlog can be read, verified and compressed,
 // beside plain files of the same bytes.
 func runDrain(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var backlog int64
 	var count int
-	var dir string
+	var dir, lanes string
 	fs := flag.NewFlagSet("drain", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.Int64Var(&backlog, "backlog", 512<<20, "raw bytes that wait in the spool")
+	fs.Int64Var(&backlog, "backlog", 384<<20, "raw bytes that wait in the spool")
+	fs.StringVar(&lanes, "lanes", "1,20", "numbers of lanes, a spool for each")
 	fs.IntVar(&count, "count", 5, "how many times to drain each, in turns")
-	fs.StringVar(&dir, "dir", "", "directory for the spool and the plain files; default the temporary directory")
+	fs.StringVar(&dir, "dir", "", "directory for the spools and the plain files; default the temporary directory")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
+	counts, err := load.Numbers("lanes", lanes, 1, 1000)
 	if backlog < 1 || count < 1 {
-		return usageError{errors.New("-backlog and -count must be positive")}
+		err = errors.Join(err, errors.New("-backlog and -count must be positive"))
 	}
-	return measureDrain(ctx, dir, backlog, count, stdout)
+	if err != nil {
+		return usageError{err}
+	}
+	heading(stdout)
+	rates := make(figures)
+	for _, n := range counts {
+		if err := measureDrain(ctx, dir, backlog, n, count, rates, stdout); err != nil {
+			return err
+		}
+	}
+	var bars []load.Bar
+	for _, d := range drained {
+		over, under := drainName("spool", d.state, d.lanes), drainName("plain", d.state, d.lanes)
+		if len(rates[over]) == 0 || len(rates[under]) == 0 {
+			continue
+		}
+		bars = append(bars, load.Bar{
+			Name: fmt.Sprintf("drain, %s, lanes=%d, of plain files", d.state, d.lanes),
+			Over: load.Figure{Text: "spool MB/s", Value: rates.median(over)}, Under: load.Figure{Text: "plain MB/s", Value: rates.median(under)},
+			AtLeast: d.atLeast,
+		})
+	}
+	return judge(stdout, bars, count)
 }
 
-func measureDrain(ctx context.Context, dir string, backlog int64, count int, stdout io.Writer) (err error) {
+// drainName is what a measurement is called.
+func drainName(what, state string, lanes int) string {
+	return fmt.Sprintf("from=%s-%s/lanes=%d", what, state, lanes)
+}
+
+// measureDrain adds the MB/s of each measurement to rates.
+func measureDrain(ctx context.Context, dir string, size int64, lanes, count int, rates figures, stdout io.Writer) (err error) {
 	temp, err := os.MkdirTemp(dir, "kustospool-drain-")
 	if err != nil {
 		return err
@@ -52,30 +95,27 @@ func measureDrain(ctx context.Context, dir string, backlog int64, count int, std
 	if err := errors.Join(os.Mkdir(spool, 0o700), os.Mkdir(plain, 0o700)); err != nil {
 		return err
 	}
-	batches, err := fillBacklog(ctx, spool, backlog, drainBatch)
+	batches, err := fillBacklog(ctx, spool, backlog{size: size, batch: drainBatch, lanes: lanes, frame: laneFrame})
 	if err != nil {
 		return err
 	}
 	if err := copyPlain(spool, plain, batches); err != nil {
 		return err
 	}
-	heading(stdout)
-	rates := map[string][]float64{}
 	cached := map[string]string{"plain": plain, "spool": filepath.Join(spool, "segments")}
 	for round := range count {
-		for _, cold := range []bool{true, false} {
+		for _, state := range []string{"cold", "warm"} {
 			order := []string{"plain", "spool"}
 			if round%2 == 1 {
 				slices.Reverse(order)
 			}
 			for _, what := range order {
-				name := what + "-warm"
-				if cold {
+				name := drainName(what, state, lanes)
+				if state == "cold" {
 					// Each right before it is read: memory that was given back
 					// for longer may be slower to come by.
-					name = what + "-cold"
 					if err := dropCached(cached[what]); err != nil {
-						fmt.Fprintf(stdout, "not measured: %s: %v\n", name, err)
+						fmt.Fprintf(stdout, "n/a: %s: %v\n", name, err)
 						continue
 					}
 				}
@@ -91,15 +131,9 @@ func measureDrain(ctx context.Context, dir string, backlog int64, count int, std
 				}
 				elapsed := time.Since(begun)
 				rate := float64(n) / 1e6 / elapsed.Seconds()
-				rates[name] = append(rates[name], rate)
-				fmt.Fprintf(stdout, "BenchmarkDrain/from=%s-%d\t%8d\t%10d ns/op\t%8.2f MB/s\n", name, runtime.GOMAXPROCS(0), 1, elapsed.Nanoseconds(), rate)
+				rates.add(name, rate)
+				fmt.Fprintf(stdout, "BenchmarkDrain/%s-%d\t%8d\t%10d ns/op\t%8.2f MB/s\n", name, runtime.GOMAXPROCS(0), 1, elapsed.Nanoseconds(), rate)
 			}
-		}
-	}
-	for _, state := range []string{"cold", "warm"} {
-		over, under := load.Median(rates["spool-"+state]), load.Median(rates["plain-"+state])
-		if under > 0 {
-			fmt.Fprintf(stdout, "%s: spool / plain files %.2f (medians %.0f MB/s, %.0f MB/s)\n", state, over/under, over, under)
 		}
 	}
 	return nil

@@ -10,14 +10,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"kustospool/batching"
 	"kustospool/cmd/bench/internal/limit"
 	"kustospool/cmd/bench/internal/load"
+	"kustospool/cmd/bench/internal/spools"
 	"kustospool/engine"
-	"kustospool/ingest"
 	"kustospool/transport"
 )
 
@@ -34,13 +33,10 @@ type ingestSettings struct {
 	options   engine.Options
 }
 
-// quota is never reached: only the way in is measured.
-const quota = 1 << 40
-
 // runIngest measures acknowledgements: producers that each ingest one record
 // after the other, into a spool whose destination never answers.
 func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	s := ingestSettings{options: engine.Options{MaxDiskBytes: quota}}
+	s := ingestSettings{}
 	fs := flag.NewFlagSet("ingest", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	records := fs.String("record", "1024", "record sizes in bytes, from "+strconv.Itoa(load.MinRecordBytes)+", with commas between")
@@ -89,7 +85,7 @@ func runIngest(ctx context.Context, args []string, stdout, stderr io.Writer) err
 func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, stdout io.Writer) error {
 	for _, lanes := range s.lanes {
 		heap := watchHeap()
-		r, written, err := measureSpool(ctx, s.dir, l, lanes, s.backlog, silent{}, s.options)
+		r, err := measureSpool(ctx, s.dir, l, lanes, s.backlog, spools.Silent{}, s.options)
 		peak := float64(heap.stop()) / (1 << 20)
 		if err != nil {
 			return err
@@ -98,73 +94,41 @@ func (s *ingestSettings) measure(ctx context.Context, l load.Load, size int, std
 		if err := r.Print(stdout, name...); err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "# %s: peak heap %.1f MiB", strings.Join(name[1:], " "), peak)
-		if written > 0 {
-			fmt.Fprintf(stdout, ", %.2f bytes written to disk for each payload byte", written)
-		}
-		fmt.Fprintln(stdout)
+		fmt.Fprintf(stdout, "# %s: peak heap %.1f MiB\n", strings.Join(name[1:], " "), peak)
 	}
 	if !s.floor {
 		return nil
 	}
-	r, err := measureLimit(ctx, s.dir, limit.Options{Syncs: 1}, l)
+	r, err := measureLimit(ctx, s.dir, limit.Options{Syncs: 1}, l, func(int) {})
 	if err != nil {
 		return err
 	}
 	return r.Print(stdout, "Floor", fmt.Sprintf("record=%d", size), fmt.Sprintf("producers=%d", l.Producers))
 }
 
-// measureSpool drives a load into a spool of its own, with a backlog, that
-// delivers to to. written is
-// how many bytes went to the disk for each of the payload, warm-up included;
-// 0 where the system does not tell.
-func measureSpool(ctx context.Context, dir string, l load.Load, lanes int, backlog int64, to transport.Transport, opts engine.Options) (r load.Result, written float64, err error) {
+// measureSpool drives a load into a spool of its own on fresh space, with a
+// backlog, that delivers to to.
+func measureSpool(ctx context.Context, dir string, l load.Load, tables int, size int64, to transport.Transport, opts engine.Options) (r load.Result, err error) {
 	temp, err := os.MkdirTemp(dir, "kustospool-bench-")
 	if err != nil {
-		return r, 0, err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	path := filepath.Join(temp, "spool")
-	if backlog > 0 {
-		if _, err := fillBacklog(ctx, path, backlog, batching.DefaultMaxBytes); err != nil {
-			return r, 0, err
+	if size > 0 {
+		if _, err := fillBacklog(ctx, path, backlog{size: size, batch: batching.DefaultMaxBytes}); err != nil {
+			return r, err
 		}
 	}
-	spool, err := engine.Open(path, to, &opts)
+	return driveSpool(ctx, path, l, spools.EngineOptions{Tables: tables, Transport: to, Engine: opts})
+}
+
+// driveSpool drives a load into the spool at path.
+func driveSpool(ctx context.Context, path string, l load.Load, o spools.EngineOptions) (r load.Result, err error) {
+	spool, err := spools.OpenEngine(ctx, path, o)
 	if err != nil {
-		return r, 0, err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, spool.Close()) }()
-	tables := make([]*engine.Table, lanes)
-	for i := range tables {
-		tables[i], err = spool.Table(ingest.Properties{Database: "Bench", Table: fmt.Sprintf("T%d", i), Format: ingest.JSON})
-		if err != nil {
-			return r, 0, err
-		}
-		// The first record of a table makes its lane, which is not what is measured.
-		if _, err := tables[i].Ingest(ctx, []byte("{}")); err != nil {
-			return r, 0, err
-		}
-	}
-	var next, bytes atomic.Int64
-	before := diskWritten()
-	r, err = load.Drive(ctx, l, func(ctx context.Context, _ int, data []byte) error {
-		bytes.Add(int64(len(data)))
-		_, err := tables[next.Add(1)%int64(lanes)].Ingest(ctx, data)
-		return err
-	})
-	if after := diskWritten(); after > before {
-		written = float64(after-before) / float64(max(bytes.Load(), 1))
-	}
-	return r, written, err
+	return load.Drive(ctx, l, func(ctx context.Context, _ int, data []byte) error { return spool.Put(ctx, data) })
 }
-
-// silent is a destination that never answers.
-type silent struct{}
-
-func (silent) Send(ctx context.Context, _ *transport.Delivery) (transport.Ack, error) {
-	<-ctx.Done()
-	return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Transient, Err: ctx.Err()}
-}
-
-func (silent) Capabilities() transport.Capabilities { return transport.Capabilities{ExactlyOnce: true} }

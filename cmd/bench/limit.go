@@ -54,7 +54,7 @@ func runLimit(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	for range count {
 		for _, n := range counts {
 			for _, l := range limits {
-				r, err := measureLimit(ctx, dir, l.opts, load.Load{Producers: n, Records: records, Warmup: duration / 10, Duration: duration})
+				r, err := measureLimit(ctx, dir, l.opts, load.Load{Producers: n, Records: records, Warmup: duration / 10, Duration: duration}, func(int) {})
 				if err != nil {
 					return err
 				}
@@ -67,7 +67,9 @@ func runLimit(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	return nil
 }
 
-func measureLimit(ctx context.Context, dir string, opts limit.Options, l load.Load) (r load.Result, err error) {
+// measureLimit drives a load into a log of its own. acked hears of the size of
+// each record that is acknowledged.
+func measureLimit(ctx context.Context, dir string, opts limit.Options, l load.Load, acked func(bytes int)) (r load.Result, err error) {
 	temp, err := os.MkdirTemp(dir, "kustospool-limit-")
 	if err != nil {
 		return r, err
@@ -78,5 +80,11 @@ func measureLimit(ctx context.Context, dir string, opts limit.Options, l load.Lo
 		return r, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	return load.Drive(ctx, l, func(ctx context.Context, _ int, data []byte) error { return log.Append(ctx, data) })
+	return load.Drive(ctx, l, func(ctx context.Context, _ int, data []byte) error {
+		err := log.Append(ctx, data)
+		if err == nil {
+			acked(len(data))
+		}
+		return err
+	})
 }

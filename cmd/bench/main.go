@@ -1,11 +1,13 @@
 // Command bench measures kustospool and prints Go benchmark lines, which
 // benchstat compares.
 //
-//	go run ./cmd/bench ingest    acknowledged records a second, by size, tables and producers; bytes written
+//	go run ./cmd/bench ingest    acknowledged records a second, by size, tables and producers; peak heap
 //	go run ./cmd/bench e2e       from producers to rows, with an outage in the middle
 //	go run ./cmd/bench drain     a backlog read, verified and compressed, beside plain files
-//	go run ./cmd/bench mixed     ingestion at full rate while draining, beside ingestion alone
-//	go run ./cmd/bench recover   opening a spool with a backlog, beside an empty one
+//	go run ./cmd/bench mixed     ingestion at full rate while draining, beside ingestion alone, and the limit's
+//	go run ./cmd/bench recover   opening a spool with a backlog, beside an empty one, and after a kill; peak heap
+//	go run ./cmd/bench wear      bytes on the device for each byte of payload
+//	go run ./cmd/bench lines     lines of the store's code
 //	go run ./cmd/bench limit     what the disk allows: a plain file with a group commit
 //
 // # What is promised
@@ -13,7 +15,10 @@
 // Every acknowledgement that is counted was fsynced. e2e compares each row of
 // the simulated service with what was acknowledged, and exits with 1 when one
 // is lost or doubled. Figures compare within one machine and one run of it;
-// run the floor (ingest -floor) beside it to know the disk.
+// run the floor (ingest -floor) beside it to know the disk. drain, mixed, recover, wear and
+// lines end in verdicts, medians held against what the store is to reach; a
+// failed one is no error, and what cannot be measured here is told as n/a.
+// bars.sh runs all that have any, those of module peers too.
 //
 // # What it does not do
 //
@@ -38,7 +43,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `usage: bench ingest|e2e|drain|mixed|recover|limit [flags]
+const usage = `usage: bench ingest|e2e|drain|mixed|recover|wear|lines|limit [flags]
   bench NAME -h   flags of a benchmark
 `
 
@@ -58,8 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			measure = runMixed
 		case "recover":
 			measure = runRecover
+		case "wear":
+			measure = runWear
+		case "lines":
+			measure = runLines
 		case "limit":
 			measure = runLimit
+		case "fill":
+			measure = runFill
 		}
 	}
 	if measure == nil {

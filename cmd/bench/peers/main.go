@@ -5,11 +5,13 @@
 //	go run . -producers 1,16,64,256 -repeats 5 -duration 2s -dir /the/disk
 //	go run . -engines 'kustospool*,append*,pebble' -record 128,16384
 //
+// ../bars.sh runs it as the bars want it, with the other benchmarks of them.
+//
 // # What is promised
 //
 // All engines get the same records from the same producers. They take turns,
 // in rounds whose order is turned, each in a new directory on the same disk;
-// before each one the file systems are synced, and the disk's fdatasync is timed. Standard
+// before each one the file system is synced, and the disk's fdatasync is timed. Standard
 // output has a Go benchmark line for each measurement, then tables of the
 // medians, then the bars: ratios of two figures of this run with a verdict.
 //
@@ -22,8 +24,9 @@
 // # What it does not do
 //
 // It does not check that a peer keeps what it promises, and it measures only
-// the way in: every queue fills up and nothing is taken out. Engines whose
-// name ends in -default or -nosync acknowledge what a power cut takes away.
+// the way in: every queue fills up and nothing is taken out, except of engines
+// whose name ends in -recycled (see package spools). append-prealloc is a ring,
+// and so on recycled space by itself. Engines whose name ends in -default or -nosync acknowledge what a power cut takes away.
 // All modules are linked into one program, so that file_storage and
 // kustospool run on the same version of bbolt, the newest that one of them asks for.
 //
@@ -43,6 +46,7 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/cmd/bench/internal/device"
 	"kustospool/cmd/bench/internal/limit"
 	"kustospool/cmd/bench/internal/load"
 )
@@ -137,7 +141,9 @@ func compare(ctx context.Context, s settings, args []string, stdout, stderr io.W
 	plan := load.Comparison{
 		Repeats: s.repeats, Warmup: s.warmup, Duration: s.duration,
 		Before: func(context.Context) error {
-			settle()
+			if err := device.Settle(parent); err != nil {
+				return err
+			}
 			d, err := limit.MedianSync(parent, syncsBefore)
 			syncs = append(syncs, float64(d))
 			return err
@@ -164,10 +170,13 @@ func compare(ctx context.Context, s settings, args []string, stdout, stderr io.W
 	}
 	median := time.Duration(load.Median(syncs))
 	fmt.Fprintf(stdout, "\nmedian fdatasync of an appended 4 KiB page in this run: %.0f us\n", micros(median))
-	if err := table.Print(stdout, "append1"); err != nil {
+	if err := table.Print(stdout, floor); err != nil {
 		return err
 	}
-	failed, err := judge(stdout, bars(table, median))
+	if s.repeats < barRepeats {
+		fmt.Fprintf(stdout, "\n%d rounds: the verdicts below are no verdicts, which want medians of at least %d\n", s.repeats, barRepeats)
+	}
+	failed, err := judge(stdout, bars(table, median, s.duration))
 	if err == nil && failures > 0 {
 		err = fmt.Errorf("%d engines failed", failures)
 	}

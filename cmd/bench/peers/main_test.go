@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kustospool/cmd/bench/internal/load"
@@ -21,6 +23,9 @@ import (
 func TestEngines_WriteWhatTheyAcknowledge(t *testing.T) {
 	const producers, each, size = 4, 25, 4 << 10
 	for _, e := range engines {
+		if strings.HasSuffix(e.name, "-recycled") {
+			continue // the engine beside it, with segments of other records around
+		}
 		t.Run(e.name, func(t *testing.T) {
 			dir := t.TempDir()
 			p, err := e.open(t.Context(), dir)
@@ -82,15 +87,17 @@ func peers(args ...string) (code int, stdout, stderr string) {
 
 func TestRun_PrintsLinesTablesAndBars(t *testing.T) {
 	dir := t.TempDir()
-	code, out, stderr := peers("-engines", "append1,kustospool*,bbolt*,append-nosync", "-producers", "1,64", "-record", "128,1024", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", dir)
+	code, out, stderr := peers("-engines", "append1,append-prealloc,kustospool*,bbolt*,append-nosync", "-producers", "1,64", "-record", "128,1024", "-repeats", "1", "-warmup", "0", "-duration", "10ms", "-dir", dir)
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
 	line := regexp.MustCompile(`(?m)^BenchmarkIngest/engine=[\w-]+/record=\d+/producers=\d+-\d+\s+\d+\s+\d+ ns/op\s+[\d.]+ MB/s\s+\d+ acks/s\s+[\d.]+ p50-us\s+[\d.]+ p99-us\s+[\d.]+ p999-us\s+[\d.]+ max-us$`)
-	if n := len(line.FindAllString(out, -1)); n != (len(kustospoolEngines)+len(bboltEngines)+2)*2*2 {
+	if n := len(line.FindAllString(out, -1)); n != (len(kustospoolEngines)+len(bboltEngines)+3)*2*2 {
 		t.Errorf("%d result lines:\n%s", n, out)
 	}
-	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "kustospool / append1, record=1024, producers=64", "kustospool-nosync / kustospool-store, record=1024, producers=1", "p99 / median fdatasync"} {
+	for _, want := range []string{"median fdatasync", "records of 128 bytes", "records of 1024 bytes", "1 rounds: the verdicts below are no verdicts",
+		"store, of the limit, recycled space, record=1024, producers=64", "store, of the limit, fresh space, record=1024, producers=1", "engine, of the limit, recycled space, record=1024, producers=64",
+		"store, small records, of the limit, record=128, producers=64", "negative control: without fsync, record=1024, producers=1", "p99 of a lone producer, engine, of the limit's", "p99 in median fdatasyncs, engine, fresh space"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing:\n%s", want, out)
 		}
@@ -107,7 +114,7 @@ func TestRun_GoesOnWithoutAnEngineThatFails(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "broken with 1 producers of 1024 bytes: opening: no such luck") {
 		t.Errorf("code %d: %s", code, stderr)
 	}
-	if strings.Count(out, "\nBenchmark") != 2 || !strings.Contains(out, "append-nosync / append1") {
+	if strings.Count(out, "\nBenchmark") != 2 || !strings.Contains(out, "negative control: without fsync") {
 		t.Errorf("the other engines were not measured:\n%s", out)
 	}
 }
@@ -160,17 +167,88 @@ func TestChoose(t *testing.T) {
 }
 
 func TestClaims_AreOfEnginesThatExist(t *testing.T) {
+	names := []string{ours, oursFresh, log, logFresh, floor}
 	for _, c := range claims {
-		for _, name := range []string{c.over, c.under} {
-			if chosen, err := choose(name); err != nil || len(chosen) != 1 {
-				t.Errorf("%q: %v", name, err)
-			}
-		}
-		if c.atLeast <= 0 {
-			t.Errorf("%+v cannot fail", c)
+		names = append(append(names, c.over), c.under...)
+		if len(c.least) == 0 {
+			t.Errorf("%+v is measured nowhere", c)
 		}
 	}
-	if got := bars(new(load.Table), time.Millisecond); len(got) != 0 {
+	for _, s := range slows {
+		names = append(names, s.engine)
+	}
+	for _, name := range names {
+		if chosen, err := choose(name); err != nil || len(chosen) != 1 {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if got := bars(new(load.Table), time.Millisecond, time.Hour); len(got) != 0 {
 		t.Errorf("%d bars without figures", len(got))
+	}
+}
+
+// TestBars_OfATable: ratios, the best of the peers, both kinds of latency.
+func TestBars_OfATable(t *testing.T) {
+	takes := func(name string, d time.Duration) load.Contender {
+		return load.Contender{Name: name, Open: func(context.Context) (load.Target, error) {
+			return load.Target{Put: func(context.Context, int, []byte) error { <-time.After(d); return nil }}, nil
+		}}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const duration = 10 * time.Second
+		table, err := load.Compare(t.Context(), load.Comparison{
+			Contenders: []load.Contender{
+				takes(floor, time.Millisecond), takes(ours, 2*time.Millisecond),
+				takes("raft-wal", 8*time.Millisecond), takes("pebble", 4*time.Millisecond),
+			},
+			Cases: []load.Case{{Record: barRecord, Producers: 1}, {Record: barRecord, Producers: 64}}, Repeats: 1, Duration: duration,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]load.Bar)
+		for _, b := range bars(table, 500*time.Microsecond, duration) {
+			got[b.Name] = b
+		}
+		for _, tc := range []struct {
+			name   string
+			under  string
+			ratio  float64
+			passes bool
+		}{
+			{"engine, of the limit, recycled space, record=1024, producers=1", floor, 0.5, false},
+			{"engine, of the best peer that fsyncs, record=1024, producers=1", "pebble", 2, true},
+			{"engine, of the best peer that fsyncs, record=1024, producers=64", "pebble", 2, true},
+			{"p99 of a lone producer, engine, of the limit's, producers=1, in us", floor, 2, false},
+			{"p99 in median fdatasyncs, engine, recycled space, producers=64, in us", "fdatasync", 4, false},
+			{"p99.9 over 10 s with rotation, engine, recycled space, producers=64, in us", "bound", 0.67, true},
+		} {
+			b := got[tc.name]
+			if b.Under.Text != tc.under || math.Abs(b.Ratio()-tc.ratio) > 0.03 || b.Passes() != tc.passes {
+				t.Errorf("%s: %+v, ratio %.2f, passes: %v", tc.name, b, b.Ratio(), b.Passes())
+			}
+		}
+		for _, b := range bars(table, 500*time.Microsecond, duration-1) {
+			if strings.HasPrefix(b.Name, "p99.9") {
+				t.Errorf("%s is judged by a shorter run", b.Name)
+			}
+		}
+	})
+}
+
+func TestCommitted(t *testing.T) {
+	for _, tc := range []struct {
+		answer string
+		fails  bool
+	}{
+		{`{"stream":"bench","seq":200,"batch":"2","count":100}`, false},
+		{`{"stream":"bench","seq":99,"batch":"2","count":99}`, true},
+		{`{"error":{"code":400,"err_code":10176,"description":"batch publish is incomplete"}}`, true},
+		{`{}`, true},
+		{``, true},
+	} {
+		if err := committed([]byte(tc.answer)); (err != nil) != tc.fails {
+			t.Errorf("%s: %v", tc.answer, err)
+		}
 	}
 }

@@ -12,8 +12,18 @@ type Figure struct {
 	Value float64
 }
 
+// String is the figure as tables show it: whole from 100 on.
+func (f Figure) String() string {
+	if f.Value >= 100 {
+		return fmt.Sprintf("%s %.0f", f.Text, f.Value)
+	}
+	return fmt.Sprintf("%s %.2f", f.Text, f.Value)
+}
+
 // Bar is a claim about one run: the ratio of two of its figures is not below
-// AtLeast, and not above AtMost. A bound of 0 is none.
+// AtLeast, and not above AtMost. A bound of 0 is none; a bar without bounds is
+// a note, which is printed beside the others and judged by nobody. Where
+// a bound is absolute, Under is that bound by name and AtMost 1.
 type Bar struct {
 	Name            string
 	Over, Under     Figure // the ratio is Over.Value / Under.Value
@@ -28,6 +38,9 @@ func (b Bar) Ratio() float64 {
 	return b.Over.Value / b.Under.Value
 }
 
+// Note tells whether the bar has no bounds.
+func (b Bar) Note() bool { return b.AtLeast == 0 && b.AtMost == 0 }
+
 // Passes tells whether the claim holds. It does not where the ratio is not
 // positive, since a figure is missing then.
 func (b Bar) Passes() bool {
@@ -41,18 +54,22 @@ func PrintBars(w io.Writer, bars []Bar) (failed int, err error) {
 	fmt.Fprintln(tw, "verdict\tbar\tratio\twanted\tof")
 	for _, b := range bars {
 		verdict := "PASS"
-		if !b.Passes() {
+		switch {
+		case b.Note():
+			verdict = "note"
+		case !b.Passes():
 			verdict = "FAIL"
 			failed++
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%.2f\t%s\t%s %.0f / %s %.0f\n", verdict, b.Name, b.Ratio(), b.wanted(),
-			b.Over.Text, b.Over.Value, b.Under.Text, b.Under.Value)
+		fmt.Fprintf(tw, "%s\t%s\t%.2f\t%s\t%s / %s\n", verdict, b.Name, b.Ratio(), b.wanted(), b.Over, b.Under)
 	}
 	return failed, tw.Flush()
 }
 
 func (b Bar) wanted() string {
 	switch {
+	case b.Note():
+		return "-"
 	case b.AtLeast > 0 && b.AtMost > 0:
 		return fmt.Sprintf("%.2f to %.2f", b.AtLeast, b.AtMost)
 	case b.AtMost > 0:

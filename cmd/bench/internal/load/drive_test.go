@@ -253,3 +253,27 @@ func TestBars(t *testing.T) {
 		}
 	}
 }
+
+func TestBars_Notes(t *testing.T) {
+	var out strings.Builder
+	failed, err := PrintBars(&out, []Bar{{Name: "x", Over: Figure{"o", 5.25}, Under: Figure{"u", 1050}}})
+	if err != nil || failed != 0 || !strings.HasPrefix(strings.SplitAfter(out.String(), "\n")[1], "note") || !strings.Contains(out.String(), "o 5.25 / u 1050") {
+		t.Errorf("%d failed, %v:\n%s", failed, err, out.String())
+	}
+}
+
+func TestTable_Quantiles(t *testing.T) {
+	table, of := newTable(), Case{Record: 1, Producers: 64}
+	for _, ms := range []time.Duration{3, 1, 2} {
+		table.add("a", of, Result{P99: ms * time.Millisecond, P999: 10 * ms * time.Millisecond})
+	}
+	if p, ok := table.P99("a", of); !ok || p != 2*time.Millisecond {
+		t.Errorf("p99 %v, %v", p, ok)
+	}
+	if p, ok := table.P999("a", of); !ok || p != 20*time.Millisecond {
+		t.Errorf("p99.9 %v, %v", p, ok)
+	}
+	if _, ok := table.P999("b", of); ok {
+		t.Error("what was not measured has a figure")
+	}
+}

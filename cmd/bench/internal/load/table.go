@@ -46,6 +46,12 @@ func (t *Table) P99(name string, c Case) (p99 time.Duration, ok bool) {
 	return time.Duration(ns), ok
 }
 
+// P999 is the median over the rounds of a contender's 99.9th percentile.
+func (t *Table) P999(name string, c Case) (p999 time.Duration, ok bool) {
+	ns, ok := t.median(name, c, func(r Result) float64 { return float64(r.P999) })
+	return time.Duration(ns), ok
+}
+
 func (t *Table) median(name string, c Case, of func(Result) float64) (float64, bool) {
 	results := t.results[name][c]
 	values := make([]float64, len(results))
