@@ -73,13 +73,14 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 		return result{}, err
 	}
 	j := &journal{store: s.store, batch: p.id, limit: s.progressLimit()}
-	sendCtx, cancel := context.WithTimeout(ctx, s.opts.AttemptTimeout)
+	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
 	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
 		Batch:    &e.Batch,
 		Attempt:  e.Attempts,
 		Progress: e.Progress,
 		Payload:  s.store.Payload(&e.Batch),
 		Journal:  j,
+		Moved:    moved,
 	})
 	cancel()
 	if sendErr == nil {
@@ -88,7 +89,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	if damage, ok := errors.AsType[*store.CorruptionError](sendErr); ok && !j.committed {
 		return s.isolate(durable, e, damage)
 	}
-	terr := transport.Classify(sendErr, j.committed)
+	terr := timedOut(sendCtx, transport.Classify(sendErr, j.committed))
 	if terr.Class == transport.Unknown {
 		return s.doubt(durable, e, terr)
 	}
@@ -104,7 +105,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 func (s *Spool) acknowledged(ctx context.Context, e store.Entry, ack transport.Ack) (result, error) {
 	to := ack.State
 	switch {
-	case to == ingest.Accepted && (s.tracker == nil || e.Batch.Confirm == ingest.ConfirmAccepted):
+	case to == ingest.Accepted && (!s.transport.tracks() || e.Batch.Confirm == ingest.ConfirmAccepted):
 		to = ingest.HandedOver
 	case to == ingest.Accepted || to == ingest.HandedOver || to.Ingested():
 	default:
@@ -147,7 +148,7 @@ func (s *Spool) doubt(ctx context.Context, e store.Entry, terr *transport.Error)
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
 // be asked there is nothing to wait for but the usual pause.
 func (s *Spool) unknownGrace(attempts int) time.Duration {
-	if s.tracker == nil {
+	if !s.transport.tracks() {
 		return retryDelay(attempts, s.opts.RetryMin, s.opts.RetryMax)
 	}
 	return s.opts.UnknownGrace

@@ -15,51 +15,52 @@ import (
 // destination names where the batch's next attempt goes, or who is asked
 // about it.
 func (s *Spool) destination(e *store.Entry) string {
-	if s.router == nil {
+	if !s.transport.routes() {
 		return ""
 	}
-	return s.router.Destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
+	return s.transport.destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
 }
 
 // capabilitiesOf are those of one destination.
-func (s *Spool) capabilitiesOf(destination string) transport.Capabilities {
-	if s.router == nil {
-		return s.caps
+func (s *Spool) capabilitiesOf(destination string) (transport.Capabilities, error) {
+	if !s.transport.routes() {
+		return s.transport.caps, nil
 	}
-	return s.router.CapabilitiesOf(destination)
+	return s.transport.capabilitiesOf(destination)
 }
 
-// capabilities are those of the destination of p's new batches.
-func (s *Spool) capabilities(p *ingest.Properties, g ingest.Guarantee) transport.Capabilities {
-	if s.router == nil {
-		return s.caps
+// capabilities are those of the destination of p's new batches. The error is a
+// router's that cannot tell it.
+func (s *Spool) capabilities(p *ingest.Properties, g ingest.Guarantee) (transport.Capabilities, error) {
+	if !s.transport.routes() {
+		return s.transport.caps, nil
 	}
-	return s.router.CapabilitiesOf(s.router.Destination(p, g, nil))
+	_, caps, err := s.transport.newBatches(p, g)
+	return caps, err
 }
 
 // capabilitiesBy is capabilities by table, before there is a spool. The zero
 // name stands for tables that nobody names.
-func capabilitiesBy(tr transport.Transport) func(TableName, ingest.Guarantee) transport.Capabilities {
-	router, ok := tr.(transport.Router)
-	if !ok {
-		caps := tr.Capabilities()
-		return func(TableName, ingest.Guarantee) transport.Capabilities { return caps }
+func (p *plug) capabilitiesBy(t TableName, g ingest.Guarantee) (transport.Capabilities, error) {
+	if !p.routes() {
+		return p.caps, nil
 	}
-	return func(t TableName, g ingest.Guarantee) transport.Capabilities {
-		return router.CapabilitiesOf(router.Destination(&ingest.Properties{Database: t.Database, Table: t.Table}, g, nil))
-	}
+	_, caps, err := p.newBatches(&ingest.Properties{Database: t.Database, Table: t.Table}, g)
+	return caps, err
 }
 
 // kept checks that the guarantee of p's table can be kept where its batches
 // go, and returns the capabilities of that destination. Without a router Open
 // has checked it for all tables.
 func (s *Spool) kept(p *ingest.Properties) (transport.Capabilities, error) {
-	if s.router == nil {
-		return s.caps, nil
+	if !s.transport.routes() {
+		return s.transport.caps, nil
 	}
 	o := s.opts.table(TableName{p.Database, p.Table})
-	to := s.router.Destination(p, o.Guarantee, nil)
-	caps := s.router.CapabilitiesOf(to)
+	to, caps, err := s.transport.newBatches(p, o.Guarantee)
+	if err != nil {
+		return caps, fmt.Errorf("engine: where table %s of database %s goes cannot be told: %w", p.Table, p.Database, err)
+	}
 	if o.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce {
 		return caps, fmt.Errorf("%w: table %s of database %s goes by %s", ErrGuarantee, p.Table, p.Database, to)
 	}
@@ -79,7 +80,7 @@ func (s *Spool) keepsOpen(lane uint32) error {
 
 // progressLimit bounds what a transport writes to its journal, in bytes.
 func (s *Spool) progressLimit() int {
-	if s.router == nil {
+	if !s.transport.routes() {
 		return transport.MaxProgressBytes
 	}
 	return transport.MaxProgressBytes + transport.MaxRouteBytes

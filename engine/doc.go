@@ -55,4 +55,13 @@
 // service cannot read is split until the bad record is alone in the dead
 // letters. A failed fsync stops the spool with [ErrFailed]: close it, look at
 // the disk, open it again. Nothing here panics or exits the process.
+//
+// What the caller plugs in may fail worse. A transport, tracker, router, reader
+// or log handler that panics, ends its goroutine, returns a nil pointer as an
+// error, or answers what nobody asked or what makes no sense costs its own call:
+// the batch is then [transport.Unknown] when Journal.Commit had returned and
+// [transport.Transient] when not, with the panic's words in its status, and goes
+// on from there. What no guard reaches: a panic in a goroutine that a plug
+// started by itself ends the process, a call that never returns holds its batch
+// and Close, and an answer that is false and plausible is believed.
 package engine

@@ -84,7 +84,10 @@ func (s *Spool) lane(ctx context.Context, p *ingest.Properties) (*lane, error) {
 		return nil, &ingest.FieldError{Field: "properties",
 			Rule: fmt.Sprintf("a spool takes at most %d different sets of properties", maxLanes)}
 	}
-	o := s.tableOptions(p)
+	o, err := s.tableOptions(p)
+	if err != nil {
+		return nil, err
+	}
 	id, err := s.store.Lane(ctx, p, store.FrameLimit{Bytes: min(o.Batch.MaxBytes, 1<<20), Records: o.Batch.MaxRecords})
 	if err != nil {
 		return nil, err
@@ -112,15 +115,19 @@ func (x *laneIndex) has(key string) bool {
 }
 
 // tableOptions are the options of p's table, within what the transport takes.
-func (s *Spool) tableOptions(p *ingest.Properties) TableOptions {
+func (s *Spool) tableOptions(p *ingest.Properties) (TableOptions, error) {
 	o := s.opts.table(TableName{p.Database, p.Table})
-	if limit := s.capabilities(p, o.Guarantee).MaxBatchBytes; limit > 0 {
+	caps, err := s.capabilities(p, o.Guarantee)
+	if err != nil {
+		return o, err
+	}
+	if limit := caps.MaxBatchBytes; limit > 0 {
 		o.Batch.MaxBytes = min(o.Batch.MaxBytes, limit)
 	}
 	if !p.Concatenates() {
 		o.Batch.MaxRecords = 1
 	}
-	return o
+	return o, nil
 }
 
 // addLane makes a lane of the store known. It must be before the lane's first

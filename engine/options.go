@@ -59,8 +59,10 @@ type Options struct {
 	// time, with a router for each destination; sending pauses at the bound, and
 	// for one table alone at half of it. Default 1000.
 	MaxUnconfirmed int
-	// AttemptTimeout bounds one attempt. Default 10 minutes: a 100 MiB batch
-	// at 10:1 over a 200 kbit/s link.
+	// AttemptTimeout bounds what of one attempt is not an upload: its time begins
+	// again whenever the transport says that another part of an upload has
+	// arrived ([transport.Delivery].Moved). How long an upload may stand still is
+	// the transport's to bound, and its size is nobody's. Default 10 minutes.
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
 	// the service before the batch is sent again. Default 2 minutes.
@@ -73,7 +75,8 @@ type Options struct {
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
 
-	// Logger hears what no caller is told. Nil discards.
+	// Logger hears what no caller is told. Nil discards. Its handler may panic,
+	// at the price of the line, but must not call the spool.
 	Logger *slog.Logger
 }
 
@@ -139,9 +142,7 @@ func (o *Options) withDefaults() Options {
 	setDefault(&c.VerdictTimeout, 72*time.Hour)
 	setDefault(&c.RetryMin, time.Second)
 	setDefault(&c.RetryMax, time.Minute)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = guardLogger(c.Logger)
 	return c
 }
 
@@ -166,7 +167,7 @@ func (o *Options) table(name TableName) TableOptions {
 
 // validate checks defaulted options and reports all violations at once. Store
 // limits are the store's to check.
-func (o *Options) validate(caps func(TableName, ingest.Guarantee) transport.Capabilities) error {
+func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Capabilities, error)) error {
 	var errs []error
 	bad := func(field string, value any, rule string) {
 		errs = append(errs, &ingest.FieldError{Field: "Options." + field, Value: fmt.Sprint(value), Rule: rule})
@@ -197,11 +198,16 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) transport.Capa
 		if err := t.Batch.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Options.%sBatch: %w", where, err))
 		}
-		switch {
-		case t.Guarantee != ingest.ExactlyOnce && t.Guarantee != ingest.AtLeastOnce:
+		switch t.Guarantee {
+		case ingest.AtLeastOnce:
+		case ingest.ExactlyOnce:
+			if can, err := caps(name, t.Guarantee); err != nil {
+				bad(where+"Guarantee", t.Guarantee, "cannot be checked: "+err.Error())
+			} else if !can.ExactlyOnce {
+				errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
+			}
+		default:
 			bad(where+"Guarantee", t.Guarantee, "must be ExactlyOnce or AtLeastOnce")
-		case t.Guarantee == ingest.ExactlyOnce && !caps(name, t.Guarantee).ExactlyOnce:
-			errs = append(errs, fmt.Errorf("%w (Options.%sGuarantee)", ErrGuarantee, where))
 		}
 		if t.Confirm != ingest.ConfirmIngested && t.Confirm != ingest.ConfirmAccepted {
 			bad(where+"Confirm", t.Confirm, "must be ConfirmIngested or ConfirmAccepted")

@@ -48,7 +48,7 @@ func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Read
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
 	}
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(r, "") })
+	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(&guardedReader{r: r}, "") })
 }
 
 // ingestSources makes everything durable that feed takes in, or nothing.
@@ -65,14 +65,16 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if _, err := s.kept(&p); err != nil {
 		return ingest.Receipt{}, err
 	}
-	in := &intake{s: s, ctx: ctx, p: &p, rule: s.rule(&p), options: s.tableOptions(&p)}
-	err := feed(in)
-	var rcpt ingest.Receipt
-	if err == nil {
-		rcpt, err = in.finish()
+	o, err := s.tableOptions(&p)
+	if err != nil {
+		return ingest.Receipt{}, err
 	}
-	in.discard()
-	return rcpt, err
+	in := &intake{s: s, ctx: ctx, p: &p, rule: s.rule(&p), options: o}
+	defer in.discard()
+	if err := feed(in); err != nil {
+		return ingest.Receipt{}, err
+	}
+	return in.finish()
 }
 
 // intake collects what becomes durable together: in memory while it is small,
@@ -100,6 +102,10 @@ func (in *intake) take(r io.Reader, name string) error {
 	if !in.p.Concatenates() {
 		return in.misfit(in.takeWhole(r), name)
 	}
+	caps, err := in.s.kept(in.p)
+	if err != nil {
+		return err
+	}
 	scan := record.NewReader(r, in.rule)
 	for {
 		piece, err := scan.Next()
@@ -117,7 +123,7 @@ func (in *intake) take(r io.Reader, name string) error {
 		case piece.Kind == record.Bad:
 			err = in.bad(piece, name)
 		default:
-			if err = fitsBatch(in.s.capabilities(in.p, in.options.Guarantee), piece.Data); err != nil {
+			if err = fitsBatch(caps, piece.Data); err != nil {
 				return &RecordError{Source: name, Line: piece.Line, Err: err}
 			}
 			err = in.record(piece.Data)
@@ -274,7 +280,11 @@ func (in *intake) takeWhole(r io.Reader) error {
 // write adds to the one record of an object.
 func (in *intake) write(o *store.Object, p []byte) error {
 	in.bytes += int64(len(p))
-	if limit := in.s.capabilities(in.p, in.options.Guarantee).MaxBatchBytes; limit > 0 && o.Bytes()+int64(len(p)) > limit {
+	caps, err := in.s.capabilities(in.p, in.options.Guarantee)
+	if err != nil {
+		return err
+	}
+	if limit := caps.MaxBatchBytes; limit > 0 && o.Bytes()+int64(len(p)) > limit {
 		return &ingest.FieldError{Field: "source", Rule: fmt.Sprintf("one object of format %s must have at most %d bytes, which the transport takes in one batch", in.p.Format, limit)}
 	}
 	return in.wait(func() error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -32,10 +31,7 @@ import (
 type Spool struct {
 	// Immutable after Open.
 	store     *store.Store
-	transport transport.Transport
-	caps      transport.Capabilities
-	tracker   transport.Tracker // nil where the transport has none
-	router    transport.Router  // nil where the transport is no router
+	transport *plug
 	opts      Options
 	log       *slog.Logger
 
@@ -69,13 +65,14 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
 	}
 	o := opts.withDefaults()
-	if err := o.validate(capabilitiesBy(tr)); err != nil {
+	plug, err := newPlug(tr, o.Logger)
+	if err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: tr, caps: tr.Capabilities(), opts: o, log: o.Logger,
-		dropping: make(chan struct{}, 1)}
-	s.tracker, _ = tr.(transport.Tracker)
-	s.router, _ = tr.(transport.Router)
+	if err := o.validate(plug.capabilitiesBy); err != nil {
+		return nil, err
+	}
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1)}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
@@ -173,10 +170,7 @@ func (s *Spool) Close() error {
 		s.closing.Store(true)
 		s.stop()
 		s.running.Wait()
-		var transportErr error
-		if c, ok := s.transport.(io.Closer); ok {
-			transportErr = c.Close()
-		}
+		transportErr := s.transport.close()
 		s.closeErr = errors.Join(s.store.Close(), transportErr)
 		s.changes.close()
 	})
@@ -188,7 +182,11 @@ func (s *Spool) Close() error {
 func (s *Spool) recover() error {
 	for _, id := range s.store.Lanes() {
 		p, _ := s.store.LaneProperties(id)
-		s.addLane(id, s.tableOptions(&p))
+		o, err := s.tableOptions(&p)
+		if err != nil {
+			return err
+		}
+		s.addLane(id, o)
 	}
 	for frame, err := range s.store.Unsealed() {
 		if err != nil {
@@ -200,7 +198,10 @@ func (s *Spool) recover() error {
 		s.sealer.recovered(frame)
 	}
 	for _, e := range s.store.Live() {
-		caps := s.capabilitiesOf(s.destination(&e))
+		caps, err := s.capabilitiesOf(s.destination(&e))
+		if err != nil {
+			return fmt.Errorf("where batch %s of table %s goes cannot be told: %w", e.Batch.ID, e.Batch.Properties.Table, err)
+		}
 		if e.Batch.Guarantee == ingest.ExactlyOnce && !caps.ExactlyOnce {
 			return fmt.Errorf("%w: batch %s of table %s waits to be sent exactly once", ErrGuarantee, e.Batch.ID, e.Batch.Properties.Table)
 		}

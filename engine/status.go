@@ -79,10 +79,7 @@ func (s Stats) Spooled() int64 { return s.Open + s.Sealed }
 
 // Stats takes a snapshot.
 func (s *Spool) Stats() Stats {
-	st := Stats{Stats: s.store.Stats()}
-	if g, ok := s.transport.(transport.Gauged); ok {
-		st.Transport = g.Figures()
-	}
+	st := Stats{Stats: s.store.Stats(), Transport: s.transport.figures()}
 	s.tracking.mu.Lock()
 	st.Awaiting = len(s.tracking.batches)
 	st.Unhealthy = s.tracking.unhealthyLocked()

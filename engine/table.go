@@ -9,6 +9,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
 )
 
 // Table is a spool seen through one set of properties, checked once. It holds
@@ -69,8 +70,11 @@ func (t *Table) IngestJSON(ctx context.Context, v any) (ingest.Receipt, error) {
 	if t.p.Format.MappingKind() != ingest.MappingJSON {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "format", Value: string(t.p.Format), Rule: "must be json, multijson or singlejson"}
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
+	var data []byte
+	if err := transport.Recover("json.Marshal", func() (err error) {
+		data, err = json.Marshal(v)
+		return err
+	}); err != nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "value", Rule: err.Error()}
 	}
 	return t.Ingest(ctx, data)

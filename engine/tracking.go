@@ -60,13 +60,8 @@ type inquiry struct {
 }
 
 func newTracking(s *Spool) *tracking {
-	t := &tracking{s: s, every: time.Hour, atMost: 1, wake: make(chan struct{}, 1),
+	return &tracking{s: s, every: s.transport.every, atMost: s.transport.atMost, wake: make(chan struct{}, 1),
 		batches: make(map[ingest.BatchID]*awaited), byLane: make(map[queueKey]int), asked: make(map[string]*inquiry)}
-	if s.tracker != nil {
-		t.every, t.atMost = s.tracker.Cadence()
-		t.every, t.atMost = max(t.every, time.Millisecond), max(t.atMost, 1)
-	}
-	return t
 }
 
 // room is how many more batches of a destination may await their outcome.
@@ -180,18 +175,18 @@ func (t *tracking) due(now time.Time) (ask map[string][]ingest.BatchID, overdue 
 		}
 		late := !w.deadline.After(now)
 		switch {
-		case late && (w.asked || t.s.tracker == nil):
+		case late && (w.asked || !t.s.transport.tracks()):
 			overdue = append(overdue, w.id)
-		case t.s.tracker != nil && now.Before(q.until):
+		case t.s.transport.tracks() && now.Before(q.until):
 			wait = min(wait, q.until.Sub(now)) // it is the asking that fails; new batches do not hurry it
 			if w.asked {
 				wait = min(wait, w.deadline.Sub(now))
 			}
-		case t.s.tracker != nil && (late || !w.next.After(now)):
+		case t.s.transport.tracks() && (late || !w.next.After(now)):
 			ready[w.to] = append(ready[w.to], w) // never sent again without one answer
 		default:
 			wait = min(wait, w.deadline.Sub(now))
-			if t.s.tracker != nil {
+			if t.s.transport.tracks() {
 				wait = min(wait, w.next.Sub(now))
 			}
 		}
@@ -235,7 +230,7 @@ func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	}
 	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
-	verdicts, err := t.s.tracker.Track(askCtx, pending)
+	verdicts, err := t.s.transport.track(askCtx, pending)
 	answered := make(map[ingest.BatchID]bool)
 	for _, v := range verdicts {
 		if answered[v.Batch] = true; v.State == 0 {

@@ -16,7 +16,7 @@ import (
 //
 // ctx is used for every record the writer ingests.
 func (t *Table) Writer(ctx context.Context) *Writer {
-	w := &Writer{t: t, ctx: ctx, whole: !t.p.Concatenates(), policy: t.s.tableOptions(&t.p).OnBadRecord}
+	w := &Writer{t: t, ctx: ctx, whole: !t.p.Concatenates(), policy: t.s.opts.table(TableName{t.p.Database, t.p.Table}).OnBadRecord}
 	// A line that is wrong is said at once: the next may be long in coming.
 	w.cutter = record.Cutter{Rule: t.s.rule(&t.p), Prompt: true}
 	return w

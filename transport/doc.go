@@ -9,7 +9,13 @@
 // file's final name): a reply that is lost there is [Unknown], and it is the
 // engine that keeps the books on it. Steps that can be repeated without effect,
 // such as the upload of a blob under its fixed name, may be retried inside
-// the attempt, briefly.
+// the attempt, briefly, or for as long as they get on.
+//
+// An attempt has a time (engine.Options.AttemptTimeout). An upload takes the time
+// that the link needs, so a transport tells of each part that has arrived
+// ([Delivery.Moved]), and the time begins again. It bounds for itself how long an
+// upload stands still, and keeps in its progress what has arrived, so that the
+// next attempt goes on from there.
 //
 // Before each remote side effect the transport writes its intent through the
 // [Journal]; the call returns when the intent is on stable storage. After a
@@ -33,9 +39,19 @@
 //
 // # What a transport must not do
 //
-// Start goroutines that outlive a call, log, keep a batch's payload, or
+// Start goroutines that outlive a call, log, keep a batch's payload, use memory
+// again that a request under way may still be reading (net/http reads a body
+// after the call has returned, when the reply came early), or
 // return an error whose text holds a secret. The engine calls Send for
 // different batches at the same time, never twice at once for one batch.
+//
+// # What a transport may get wrong
+//
+// The engine survives a panic, runtime.Goexit and answers without sense in every
+// call that it makes, through [Guard] and [Classify]. It cannot guard goroutines
+// that a transport starts within a call: what those call of somebody else's (a
+// credential, an HTTP client) goes through Guard there. A Journal is good for its
+// own attempt and refuses what comes later.
 //
 // transporttest is the conformance suite; run it for your own transport.
 package transport

@@ -56,13 +56,16 @@ type Error struct {
 	Class      Class         // what the engine does about it
 	Code       string        // the destination's error code, or an HTTP status; may be empty
 	Message    string        // the destination's own words, bounded
-	RetryAfter time.Duration // the destination's wish, 0 for none
+	RetryAfter time.Duration // the destination's wish, 0 for none; MaxRetryAfter at most is obeyed
 	RequestID  string        // the request's id at the service, for support; may be empty
 	Err        error         // the cause, for errors.Is; may be nil
 }
 
 // Error is op, class, code and message in one line.
 func (e *Error) Error() string {
+	if e == nil {
+		return "a nil *transport.Error was returned as an error"
+	}
 	s := e.Op + ": " + e.Class.String()
 	if e.Code != "" {
 		s += ": " + e.Code
@@ -80,9 +83,20 @@ func (e *Error) Error() string {
 }
 
 // Unwrap is the cause.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
-// Failure is the error as a batch's status shows it.
+// MaxRetryAfter is the longest wish that is obeyed. A destination, or whatever
+// stands before it, that asks for more (a year, by a wrong clock) is asked again
+// after an hour.
+const MaxRetryAfter = time.Hour
+
+// Failure is the error as a batch's status shows it, with the pause that the
+// destination asked for.
 func (e *Error) Failure(at time.Time) *ingest.Failure {
 	msg := e.Message
 	if msg == "" && e.Err != nil {
@@ -91,20 +105,68 @@ func (e *Error) Failure(at time.Time) *ingest.Failure {
 	if e.RequestID != "" {
 		msg += " (request " + e.RequestID + ")"
 	}
+	switch {
+	case e.RetryAfter >= MaxRetryAfter:
+		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
+	case e.RetryAfter > 0:
+		msg += fmt.Sprintf(" (asks for a pause of %v)", e.RetryAfter)
+	}
 	return &ingest.Failure{Class: e.Class.String(), Code: e.Code, Message: e.Op + ": " + msg, At: at}
 }
 
-// Classify turns any error of a Send into an *Error. committed says whether
-// the attempt had passed Journal.Commit: an error that no transport classified
-// is then Unknown, and Transient otherwise.
+// Bounds of what an *Error tells, in bytes.
+const (
+	maxMessage = 4 << 10
+	maxName    = 256
+)
+
+// Classify turns any error of a Send into an *Error that can be relied on.
+// committed says whether the attempt had passed Journal.Commit: an error that no
+// transport classified is then Unknown, and Transient otherwise. So is one that
+// is a nil pointer, whose Class is none, or whose own methods panic. The result
+// is a copy: its texts are bounded and need no method of err any more, and
+// RetryAfter is from 0 to MaxRetryAfter. err must not be nil.
 func Classify(err error, committed bool) *Error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
 	class := Transient
 	if committed {
 		class = Unknown
 	}
-	return &Error{Op: "send", Class: class, Message: err.Error(), Err: err}
+	var found *Error
+	if bad := Recover("an error's As or Unwrap", func() error {
+		var e *Error
+		if errors.As(err, &e) {
+			found = e
+			if found == nil {
+				found = &Error{Op: "send", Message: found.Error()}
+			}
+		}
+		return nil
+	}); bad != nil {
+		found = &Error{Op: "send", Message: bad.Error()}
+	}
+	if found == nil {
+		return &Error{Op: "send", Class: class, Message: cut(textOf(err), maxMessage), Err: err}
+	}
+	e := *found
+	if e.Class < Transient || e.Class > Unknown {
+		e.Class = class
+	}
+	if e.Message == "" && e.Err != nil {
+		e.Message = textOf(e.Err)
+	}
+	e.Op, e.Code, e.RequestID = cut(e.Op, maxName), cut(e.Code, maxName), cut(e.RequestID, maxName)
+	e.Message = cut(e.Message, maxMessage)
+	e.RetryAfter = min(max(e.RetryAfter, 0), MaxRetryAfter)
+	return &e
+}
+
+// textOf is err's text, or why it has none: a nil pointer, most of the time.
+func textOf(err error) (text string) {
+	if bad := Recover(fmt.Sprintf("the text of an error of type %T", err), func() error {
+		text = err.Error()
+		return nil
+	}); bad != nil {
+		return bad.Error()
+	}
+	return text
 }

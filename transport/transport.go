@@ -21,7 +21,8 @@ type Transport interface {
 	//   - the payload's own read error, wrapped: the engine recognises it.
 	//
 	// Send returns soon after ctx ends. An attempt cut off after
-	// Journal.Commit is Unknown.
+	// Journal.Commit is Unknown. A panic counts as an error without a class, and
+	// so does an *Error that is nil or has none.
 	Send(ctx context.Context, d *Delivery) (Ack, error)
 
 	// Capabilities are constant for the life of the transport.
@@ -51,6 +52,13 @@ type Delivery struct {
 	Progress []byte
 	Payload  Payload
 	Journal  Journal
+	// Moved, when not nil, tells the engine that an upload moves: that the
+	// destination has acknowledged another part of it, or has it already. The
+	// attempt's time (engine.Options.AttemptTimeout) then begins again: how long
+	// an upload takes is a matter of the link, and the transport alone bounds
+	// how long it may stand still. It may be called from any goroutine of the
+	// attempt. A transport that never calls it has one AttemptTimeout for all.
+	Moved func()
 }
 
 // Payload is the batch's bytes. They can be read again and again and are the

@@ -67,11 +67,11 @@ func powerRecord(number int) []byte {
 // record must be there. The control leaves the fsyncs out, and must lose.
 func TestPowerCut(t *testing.T) {
 	needMount(t)
-	const cuts = 8
+	cuts := rounds(t, 10)
 	t.Run("synced", func(t *testing.T) {
 		acked := 0
 		for cut := range cuts {
-			n, lost := powerCut(t, "sync", 50+cut*40)
+			n, lost := powerCut(t, "sync", 50+cut%25*40)
 			if lost > 0 {
 				t.Fatalf("cut %d: %d of %d acknowledged records are lost", cut, lost, n)
 			}

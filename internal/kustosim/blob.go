@@ -2,6 +2,7 @@ package kustosim
 
 import (
 	"bytes"
+	"encoding/xml"
 	"io"
 	"net/http"
 	"strconv"
@@ -169,6 +170,8 @@ func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *storageErro
 		return a.putBlock(w, r, containerName, name)
 	case r.Method == http.MethodPut && comp == "blocklist":
 		return a.putBlockList(w, r, containerName, name)
+	case r.Method == http.MethodGet && comp == "blocklist":
+		return a.getBlockList(w, r, containerName, name)
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && comp == "":
 		return a.getBlob(w, r, containerName, name)
 	case r.Method == http.MethodDelete && comp == "":
@@ -231,10 +234,73 @@ func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, container
 	if c.staged[name] == nil {
 		c.staged[name] = make(map[string][]byte)
 	}
+	for other := range c.staged[name] {
+		if len(other) != len(id) { // the ids of a blob have one length
+			return badInput("InvalidBlobOrBlock", "The specified blob or block content is invalid.")
+		}
+		break
+	}
 	c.staged[name][id] = data
 	a.stats.add(func(s *Stats) { s.BlocksPut++ })
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+// getBlockList tells the blocks of a blob, committed or not. The simulator
+// keeps no order of the uncommitted ones; clients must not need one.
+func (a *blobAccount) getBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+	type entry struct {
+		Name string
+		Size int
+	}
+	var reply struct {
+		XMLName     xml.Name `xml:"BlockList"`
+		Committed   *[]entry `xml:"CommittedBlocks>Block,omitempty"`
+		Uncommitted *[]entry `xml:"UncommittedBlocks>Block,omitempty"`
+	}
+	kind := strings.ToLower(r.URL.Query().Get("blocklisttype"))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.mu.containers[containerName]
+	if c == nil {
+		return errContainerNotFound
+	}
+	b, staged := c.blobs[name], c.staged[name]
+	if b == nil && len(staged) == 0 {
+		return errBlobNotFound
+	}
+	if kind != "uncommitted" {
+		reply.Committed = new([]entry)
+		if b != nil {
+			for _, bl := range b.blocks {
+				if bl.id != "" {
+					*reply.Committed = append(*reply.Committed, entry{bl.id, len(bl.data)})
+				}
+			}
+		}
+	}
+	if kind == "uncommitted" || kind == "all" {
+		reply.Uncommitted = new([]entry)
+		for id, data := range staged {
+			*reply.Uncommitted = append(*reply.Uncommitted, entry{id, len(data)})
+		}
+	}
+	body, err := xml.Marshal(reply)
+	if err != nil {
+		return &storageError{http.StatusInternalServerError, "InternalError", "The server encountered an internal error."}
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.Write(append([]byte(xml.Header), body...))
+	return nil
+}
+
+// forgetBlocks drops what was not committed, as storage does after a week.
+func (a *blobAccount) forgetBlocks() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.mu.containers {
+		clear(c.staged)
+	}
 }
 
 func (a *blobAccount) putBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {

@@ -222,3 +222,43 @@ func TestParseRange(t *testing.T) {
 		}
 	}
 }
+
+// What is committed and what is not is told apart, and ids of one blob have one length.
+func TestBlobBlockList(t *testing.T) {
+	c := start(t, nil)
+	b := c.blob(c.containers[0], "listed")
+	id := func(n string) string { return base64.StdEncoding.EncodeToString([]byte(n)) }
+	_, err := b.GetBlockList(t.Context(), blockblob.BlockListTypeAll, nil)
+	wantCode(t, err, bloberror.BlobNotFound)
+	for _, n := range []string{"a", "b"} {
+		if _, err := b.StageBlock(t.Context(), id(n), readSeekCloser(n), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = b.StageBlock(t.Context(), id("long"), readSeekCloser("x"), nil)
+	wantCode(t, err, bloberror.InvalidBlobOrBlock)
+	names := func(list []*blockblob.Block) (s string) {
+		for _, e := range list {
+			s += *e.Name
+		}
+		return s
+	}
+	list, err := b.GetBlockList(t.Context(), blockblob.BlockListTypeAll, nil)
+	if err != nil || len(list.CommittedBlocks) != 0 || len(list.UncommittedBlocks) != 2 || *list.UncommittedBlocks[0].Size != 1 {
+		t.Fatalf("%+v, %v", list.BlockList, err)
+	}
+	if _, err := b.CommitBlockList(t.Context(), []string{id("a")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StageBlock(t.Context(), id("c"), readSeekCloser("c"), nil); err != nil {
+		t.Fatal(err)
+	}
+	list, err = b.GetBlockList(t.Context(), blockblob.BlockListTypeAll, nil)
+	if err != nil || names(list.CommittedBlocks) != id("a") || names(list.UncommittedBlocks) != id("c") {
+		t.Fatalf("%q and %q, %v", names(list.CommittedBlocks), names(list.UncommittedBlocks), err)
+	}
+	c.sim.ForgetBlocks()
+	if list, err = b.GetBlockList(t.Context(), blockblob.BlockListTypeUncommitted, nil); err != nil || len(list.CommittedBlocks)+len(list.UncommittedBlocks) != 0 {
+		t.Fatalf("%+v, %v", list.BlockList, err)
+	}
+}

@@ -23,7 +23,7 @@ type control struct {
 // The names of faults over HTTP.
 var (
 	faultNames = map[string]FaultKind{"down": Down, "drop-request": DropRequest, "drop-reply": DropReply, "respond": Respond,
-		"respond-late": RespondLate, "slow": Slow, "slow-reply": SlowReply, "stall": Stall, "refuse": Refuse}
+		"respond-early": RespondEarly, "respond-late": RespondLate, "slow": Slow, "slow-reply": SlowReply, "stall": Stall, "refuse": Refuse}
 	ingestFaultNames = map[string]IngestFaultKind{"fail-transient": FailTransient, "fail-exhausted": FailExhausted, "fail-permanent": FailPermanent,
 		"leave-pending": LeavePending, "hold": Hold, "duplicate": Duplicate, "lose-report": LoseReport}
 )
@@ -53,7 +53,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	} else {
 		f := Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
-			Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
+			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
 		host := Host(q.Get("host"))
 		role, account, numbered := strings.Cut(q.Get("host"), "/")
 		if !slices.Contains([]Host{DM, Engine, Blob, Queue, Table}, Host(role)) {
@@ -65,7 +65,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if f.Kind == Refuse && (host == DM || host == Engine) {
 			q.refuse("kind refuse would close the port that this request came by, and could not be taken back; use down")
 		}
-		if (f.Kind == Respond || f.Kind == RespondLate) && (f.Status < 200 || f.Status > 599) {
+		if (f.Kind == Respond || f.Kind == RespondEarly || f.Kind == RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
 		set = func() func() { return c.sim.Fault(host, f) }

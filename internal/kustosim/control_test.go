@@ -93,6 +93,8 @@ func TestControl(t *testing.T) {
 		"/sim/faults?host=sun&kind=down":                          "host",
 		"/sim/faults?host=blob/99&kind=down":                      "no such account",
 		"/sim/faults?host=dm&kind=respond":                        "status",
+		"/sim/faults?host=blob&kind=respond-early&at=5":           "status",
+		"/sim/faults?host=blob&kind=respond-early&at=-5":          "at must be a number",
 		"/sim/faults?host=dm&kind=slow&delay=x":                   "duration",
 		"/sim/faults?host=dm&kind=down&every=-1":                  "number",
 		"/sim/faults?host=dm&kind=respond&status=500&transient=x": "true or false",

@@ -51,7 +51,7 @@
 //
 // Each storage account has a port for blobs, one for queues and one for
 // tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
-// serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get,
+// serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get Block List, Get,
 // Head and Delete with If-Match, If-None-Match and ranges; Put, Get, Peek and
 // Delete Messages; Insert, Merge, Replace, Get, Query and Delete Entity. SAS
 // are real: signature, start and end and permissions are checked. With
@@ -65,7 +65,7 @@
 // # Faults
 //
 // [Sim.Fault] strikes requests by host: connection refused, closed, request
-// or reply dropped, 4xx and 5xx with the service's body, slow, stalled.
+// or reply dropped, 4xx and 5xx with the service's body (also in the middle of a request), slow, stalled.
 // [Sim.IngestFault] strikes ingestions: transient, exhausted or permanent
 // failure, before or after the commit; pending for ever; held; delivered
 // twice; not reported. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and

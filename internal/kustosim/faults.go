@@ -47,6 +47,11 @@ const (
 	DropReply
 	// Respond answers with Fault.Status, without any effect.
 	Respond
+	// RespondEarly answers with Fault.Status, without any effect, as soon as
+	// Fault.At bytes of the body were taken: a busy storage account does not hear
+	// a client out. The connection ends with it. A command is read whole all the
+	// same, because its text tells what it is; storage and streaming are not.
+	RespondEarly
 	// RespondLate does what the request asks and answers with Fault.Status all
 	// the same: a gateway that gave up after the effect.
 	RespondLate
@@ -79,11 +84,15 @@ type Fault struct {
 	// Times ends the fault after it has struck that often; 0 never.
 	Times int
 
+	// At is how many bytes of the body RespondEarly takes before it answers, or
+	// all where the body has fewer; 0 none.
+	At int64
+
 	// Delay of Slow and SlowReply.
 	Delay time.Duration
 
 	// Status, Code, Message, Permanent and RetryAfter shape the reply of
-	// Respond and RespondLate. Code and Message default to what the service says with the
+	// Respond, RespondEarly and RespondLate. Code and Message default to what the service says with the
 	// status. Permanent is the @permanent flag of a Kusto error with status
 	// 500 and up or 429; other statuses of a Kusto error are always permanent
 	// unless Transient is set. RetryAfter is sent in whole seconds.
@@ -214,6 +223,8 @@ func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string
 		case Respond:
 			drain(r)
 			fault.respond(w, r, svc)
+		case RespondEarly:
+			fault.respondEarly(w, r, svc)
 		case Slow:
 			s.pause(fault)
 			next.ServeHTTP(w, r)
@@ -263,6 +274,19 @@ func hangUp(w http.ResponseWriter) {
 		tcp.SetLinger(0)
 	}
 	conn.Close()
+}
+
+// respondEarly leaves the rest of the body to the client. Without full duplex
+// the server would read on before it sends the reply.
+func (f *activeFault) respondEarly(w http.ResponseWriter, r *http.Request, svc service) {
+	reply := http.NewResponseController(w)
+	if err := reply.EnableFullDuplex(); err != nil {
+		panic(err) // every connection of the simulator can
+	}
+	io.CopyN(io.Discard, r.Body, f.At)
+	w.Header().Set("Connection", "close")
+	f.respond(w, r, svc)
+	reply.Flush()
 }
 
 func (f *activeFault) respond(w http.ResponseWriter, r *http.Request, svc service) {

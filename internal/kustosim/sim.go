@@ -191,6 +191,16 @@ func (s *Sim) BlobSAS(uri string) (string, error) {
 // 404, and what was uploaded and not yet ingested is gone.
 func (s *Sim) Rotate(ctx context.Context) error { return s.storage.rotate(ctx) }
 
+// ForgetBlocks drops the blocks that were put and not committed, as storage does
+// after a week. With external storage it has no effect.
+func (s *Sim) ForgetBlocks() {
+	if b, ok := s.storage.(*builtinStorage); ok {
+		for _, a := range b.accounts {
+			a.blobs.forgetBlocks()
+		}
+	}
+}
+
 // ExpireSAS makes every SAS handed out so far invalid (403). With external
 // storage it has no effect, as the account's key makes them.
 func (s *Sim) ExpireSAS() { s.issuer.expireSAS() }

@@ -101,7 +101,7 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 func copyPayload(ctx context.Context, w io.Writer, p transport.Payload) error {
 	r := p.Open()
 	defer r.Close()
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, 256<<10) // lent to files and to a compressor, which keep nothing of it
 	var total int64
 	for {
 		if err := ctx.Err(); err != nil {

@@ -44,9 +44,12 @@ type ClientOptions struct {
 	// option of the queued client.
 	BlobSecret func(ctx context.Context, blob string) (string, error)
 
-	// UploadTimeout bounds one request of an upload, which carries at most
-	// 4 MiB. Default 10 minutes; at least a second.
+	// MinRate, UploadTimeout and StallTimeout bound how slow an upload may be and
+	// how long it may stand still; see the options of the queued client. Defaults
+	// 1 KiB/s, 10 minutes and 1 minute; at least 1 and a second.
+	MinRate       int64
 	UploadTimeout time.Duration
+	StallTimeout  time.Duration
 
 	// RequestTimeout bounds every other request but a command. Default 1
 	// minute; at least a second.
@@ -101,11 +104,14 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.UploadTimeout, 10 * time.Minute}, {&c.RequestTimeout, time.Minute}, {&c.CommandTimeout, 10 * time.Minute},
+	}{{&c.UploadTimeout, staging.DefaultUpload}, {&c.StallTimeout, kusto.DefaultStall}, {&c.RequestTimeout, time.Minute}, {&c.CommandTimeout, 10 * time.Minute},
 		{&c.TrackInterval, 5 * time.Second}, {&c.SlotWait, 30 * time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if c.MinRate == 0 {
+		c.MinRate = staging.DefaultMinRate
 	}
 	if c.CompressionLevel == 0 {
 		c.CompressionLevel = 2
@@ -123,11 +129,14 @@ func (o *ClientOptions) validate() (errs []error) {
 	for _, f := range []struct {
 		name     string
 		v, least time.Duration
-	}{{"UploadTimeout", o.UploadTimeout, time.Second}, {"RequestTimeout", o.RequestTimeout, time.Second}, {"CommandTimeout", o.CommandTimeout, time.Second},
+	}{{"UploadTimeout", o.UploadTimeout, time.Second}, {"StallTimeout", o.StallTimeout, time.Second}, {"RequestTimeout", o.RequestTimeout, time.Second}, {"CommandTimeout", o.CommandTimeout, time.Second},
 		{"TrackInterval", o.TrackInterval, 10 * time.Millisecond}, {"SlotWait", o.SlotWait, 10 * time.Millisecond}} {
 		if f.v < f.least {
 			errs = append(errs, &ingest.FieldError{Field: f.name, Value: f.v.String(), Rule: "must be at least " + f.least.String()})
 		}
+	}
+	if o.MinRate < 1 {
+		errs = append(errs, &ingest.FieldError{Field: "MinRate", Value: fmt.Sprint(o.MinRate), Rule: "must be at least 1"})
 	}
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
@@ -172,6 +181,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
 		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		Timeouts: kusto.Timeouts{Stall: c.opts.StallTimeout},
 	})
 	if err != nil {
 		errs = append(errs, err)
@@ -181,7 +191,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	}
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
-		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
+		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
 	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
 	if c.opts.Limit == nil {
 		c.opts.Limit = &Limit{newGate(c.opts.Share)}

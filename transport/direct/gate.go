@@ -234,19 +234,21 @@ func (s CapacityStats) used() bool {
 
 // Figures are the capacity's, once it was used: capacity_total, _share, _limit,
 // _in_flight, _peak, _waiting, _throttled, and _age_seconds since the cluster
-// last told its capacity, -1 where it never did.
+// last told its capacity, -1 where it never did. With them are those of uploads
+// that broke off, as the queued client has them.
 func (c *Client) Figures() []transport.Figure {
+	uploads := c.uploads.Figures()
 	s := c.gate.figures()
 	if !s.used() {
-		return nil
+		return uploads
 	}
 	age := int64(-1)
 	if !s.Refreshed.IsZero() {
 		age = int64(time.Since(s.Refreshed) / time.Second)
 	}
-	return []transport.Figure{{Name: "capacity_total", Value: int64(s.Total)}, {Name: "capacity_share", Value: int64(s.Share)},
+	return append(uploads, []transport.Figure{{Name: "capacity_total", Value: int64(s.Total)}, {Name: "capacity_share", Value: int64(s.Share)},
 		{Name: "capacity_limit", Value: int64(s.Limit)}, {Name: "capacity_in_flight", Value: int64(s.InFlight)}, {Name: "capacity_peak", Value: int64(s.Peak)},
-		{Name: "capacity_waiting", Value: int64(s.Waiting)}, {Name: "capacity_throttled", Value: s.Throttled}, {Name: "capacity_age_seconds", Value: age}}
+		{Name: "capacity_waiting", Value: int64(s.Waiting)}, {Name: "capacity_throttled", Value: s.Throttled}, {Name: "capacity_age_seconds", Value: age}}...)
 }
 
 var _ transport.Gauged = (*Client)(nil)

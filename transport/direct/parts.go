@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
@@ -65,31 +66,54 @@ func (c *Client) cuts(ctx context.Context, d *transport.Delivery) ([]part, error
 	return append(parts, part{from, size - from}), nil
 }
 
+// uploaded is a part that is in its blob.
+type uploaded struct {
+	Raw  int64  `json:"raw"` // the part's size: of a batch that is cut in another way it is another part
+	ETag string `json:"etag"`
+	Wire int64  `json:"wire"`
+}
+
 // uploadParts puts each part into a blob of its own, all in one container if
 // that takes them, and returns the command that ingests them together. An
-// attempt after this one uploads them again, to the same place.
+// attempt after this one finds the parts that have ended, and goes on with the
+// one that has not; it does both in the same container only.
 func (c *Client) uploadParts(ctx context.Context, d *transport.Delivery, p *progress, containers []kusto.Resource, parts []part) (command string, wire int64, err error) {
 	urls := make([]string, len(parts))
-	last := staging.Blob{Host: p.Host, Container: p.Container} // the same one again, so that nothing is left behind twice
+	if len(p.Parts) > len(parts) || slices.ContainsFunc(p.Parts, func(u uploaded) bool { return u.Raw <= 0 }) {
+		p.Parts = nil
+	}
+	for i, u := range p.Parts {
+		if u.Raw != parts[i].size {
+			p.Parts, p.Blocks = p.Parts[:i], ""
+			break
+		}
+	}
+	note, begun := c.noting(d, p), p.Blob
+	done := p.Parts
+	p.Parts = p.Parts[:0:0]
 	for i, cut := range parts {
 		piece := *d
 		piece.Payload = section{d.Payload, cut}
-		container, b, n, err := c.uploads.UploadAs(ctx, &piece, staging.PartName(d.Batch, i), containers, last, func(b staging.Blob) error {
-			p.Blob = staging.Blob{Host: b.Host, Container: b.Container}
-			if p.Blob == last {
-				return nil
-			}
-			last = p.Blob
-			if err := d.Journal.Note(ctx, p.encode()); err != nil {
-				return fmt.Errorf("journal: %w", err)
-			}
-			return nil
-		})
+		last := staging.Blob{Host: begun.Host, Container: begun.Container, Blob: staging.PartName(d.Batch, i)}
+		switch {
+		case i < len(done):
+			last.ETag, last.Wire = done[i].ETag, done[i].Wire
+		case i == len(done) && begun.Blob == last.Blob:
+			last.Blocks = begun.Blocks
+		}
+		container, b, n, err := c.uploads.UploadAs(ctx, &piece, last.Blob, containers, last, note)
 		if err != nil {
 			return "", 0, err
 		}
 		urls[i] = container.Join(b.Blob)
 		wire += n
+		begun.Host, begun.Container = b.Host, b.Container // the next ones beside it
+		p.Parts = append(p.Parts, uploaded{cut.size, b.ETag, b.Wire})
+		if n > 0 {
+			if err := note(ctx, b); err != nil {
+				return "", 0, err
+			}
+		}
 	}
 	return ingestInto(d.Batch, c.opts.Async, urls...), wire, nil
 }

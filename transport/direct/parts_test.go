@@ -4,14 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
+	"kustospool/transport/internal/staging"
 	"kustospool/transport/transporttest"
 )
 
@@ -113,5 +117,84 @@ func TestSeveralBlobsInOneCommand(t *testing.T) {
 	}
 	if n, extents := sim.Count("db1", "tbl1"), sim.Extents("db1", "tbl1"); n != 20_000 || len(extents) != 1 || len(sim.Blobs()) != 9 {
 		t.Errorf("%d rows in %d extents from %d blobs", n, len(extents), len(sim.Blobs()))
+	}
+}
+
+// A batch in several blobs goes on where it broke off: blobs that have ended are
+// found, and of the one under way the blocks are.
+func TestSeveralBlobsGoOn(t *testing.T) {
+	sim := startSim(t, &kustosim.Options{AutoCreate: true, Accounts: 1})
+	var data strings.Builder
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 30_000 {
+		fmt.Fprintf(&data, `{"n":%d,"text":"%x"}`+"\n", i, rng.Uint64())
+	}
+	client := func() *Client {
+		c, err := NewClient(sim.Endpoint(), nil, &ClientOptions{MaxBlobBytes: 400 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.uploads = staging.New(c.service.Wire(), c.ingestion, staging.Options{UploadTimeout: time.Minute, StallTimeout: time.Minute, MinRate: 1,
+			RequestTimeout: time.Minute, CompressionLevel: 2, MinBlock: 16 << 10, BlockTime: time.Nanosecond}) // 16 KiB blocks
+		return c
+	}
+	j := &transporttest.Journal{}
+	d := &transport.Delivery{Batch: jsonBatch(ingest.ExactlyOnce), Attempt: 1, Payload: transporttest.Bytes([]byte(data.String())), Journal: j}
+	remove := sim.Fault(kustosim.Blob, kustosim.Fault{Kind: kustosim.Respond, Method: http.MethodPut, PathContains: "-02.", Every: 6, Status: 503})
+	if _, err := client().Send(t.Context(), d); err == nil {
+		t.Fatal("it went through")
+	}
+	remove()
+	p := decodeProgress(j.Last())
+	if len(p.Parts) != 2 || p.Blocks == "" || !strings.Contains(p.Blob.Blob, "-02.") {
+		t.Fatalf("%+v", p)
+	}
+	before := sim.Stats()
+	d.Attempt, d.Progress = 2, j.Last()
+	c := client()
+	if _, err := c.Send(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	after := sim.Stats()
+	if n := sim.Count("db1", "tbl1"); n != 30_000 || after.BlobsOverwritten != 0 || int(after.BlobsPut-before.BlobsPut) != len(sim.Blobs())-2 {
+		t.Errorf("%d rows; %d blobs written, %d of them again", n, after.BlobsPut-before.BlobsPut, after.BlobsOverwritten)
+	}
+	if f := fmt.Sprint(c.Figures()); !strings.Contains(f, "{uploads_resumed 1}") || strings.Contains(f, "{upload_bytes_kept 0}") {
+		t.Errorf("figures %s", f)
+	}
+}
+
+// A part of a batch is not taken for the batch, nor one of another cut for this one.
+func TestPartsOfAnotherCut(t *testing.T) {
+	sim := startSim(t, &kustosim.Options{AutoCreate: true, Accounts: 1})
+	var data strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&data, `{"n":%d,"text":"grün"}`+"\n", i)
+	}
+	j := &transporttest.Journal{}
+	d := &transport.Delivery{Batch: jsonBatch(ingest.ExactlyOnce), Attempt: 1, Payload: transporttest.Bytes([]byte(data.String())), Journal: j}
+	for i, most := range []int64{64 << 10, 100 << 10, 1 << 30, 64 << 10} {
+		c, err := NewClient(sim.Endpoint(), nil, &ClientOptions{MaxBlobBytes: most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Attempt = i + 1
+		remove := sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429})
+		if i == 3 {
+			remove()
+		}
+		_, err = c.Send(t.Context(), d)
+		remove()
+		c.Close()
+		if (err == nil) != (i == 3) {
+			t.Fatalf("%d bytes: %v", most, err)
+		}
+		p := decodeProgress(j.Last())
+		p.Requests = nil
+		d.Progress = p.encode()
+	}
+	if n := sim.Count("db1", "tbl1"); n != 20_000 {
+		t.Errorf("%d rows", n)
 	}
 }

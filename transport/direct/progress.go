@@ -25,6 +25,9 @@ const maxRequestID = 64
 type progress struct {
 	Version int `json:"v"`
 	staging.Blob
+	// Parts are the blobs of a batch in several that have ended, from the first
+	// on; Blob is then the one under way.
+	Parts []uploaded `json:"parts,omitempty"`
 	// Requests are the client request ids of the commands that may have been
 	// sent, oldest first.
 	Requests []string `json:"requests,omitempty"`

@@ -62,7 +62,14 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		return transport.Ack{}, err
 	}
+	kept := false
+	defer func() {
+		if !kept { // the HTTP client is the caller's, and panicked
+			s.release(neither)
+		}
+	}()
 	ack, err := c.run(ctx, d, &p, command)
+	kept = true
 	if err == nil && ack.State == ingest.Accepted && d.Batch.Confirm == ingest.ConfirmIngested {
 		c.underWay.hold(d.Batch.ID, s, time.Now()) // Track will see it end
 	} else {
@@ -185,15 +192,8 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 	} else if len(cuts) > 1 {
 		return c.uploadParts(ctx, d, p, resources.Containers, cuts)
 	}
-	container, b, wire, err := c.uploads.Upload(ctx, d, resources.Containers, p.Blob, func(b staging.Blob) error {
-		p.Blob = b
-		if note := p.encode(); !bytes.Equal(note, d.Progress) {
-			if err := d.Journal.Note(ctx, note); err != nil {
-				return fmt.Errorf("journal: %w", err)
-			}
-		}
-		return nil
-	})
+	p.Parts = nil
+	container, b, wire, err := c.uploads.Upload(ctx, d, resources.Containers, p.Blob, c.noting(d, p))
 	if err != nil {
 		return "", 0, err
 	}
@@ -204,6 +204,24 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 		}
 	}
 	return ingestInto(d.Batch, c.opts.Async, container.Join(b.Blob)), wire, nil
+}
+
+// noting is what writes an upload's intents and its progress to the journal,
+// where they are not there yet.
+func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, staging.Blob) error {
+	noted := d.Progress
+	return func(ctx context.Context, b staging.Blob) error {
+		p.Blob = b
+		note := p.encode()
+		if bytes.Equal(note, noted) {
+			return nil
+		}
+		if err := d.Journal.Note(ctx, note); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		noted = note
+		return nil
+	}
 }
 
 // inline is the command that carries the batch's data.

@@ -98,6 +98,8 @@ func (c *StreamingClient) Send(ctx context.Context, d *transport.Delivery) (tran
 	if e := CanStream(d.Batch, d.Payload.Size()); e != nil {
 		return transport.Ack{}, e
 	}
+	// The body is this call's alone and is never used again, so it does not matter
+	// that net/http may read it for longer than the call lasts.
 	var body bytes.Buffer
 	gzip := d.Batch.Properties.Compressed()
 	wire, err := c.pack.Pack(&body, d.Payload, gzip)

@@ -116,14 +116,15 @@ func (c *Client) Stats() Stats {
 }
 
 // Figures are the counters of Stats: streamed, queued, fell_back and
-// possible_duplicates. None before the first batch.
+// possible_duplicates, none before the first batch; with them are the queue's.
 func (c *Client) Figures() []transport.Figure {
+	uploads := c.queue.Figures()
 	s := c.Stats()
 	if s == (Stats{}) {
-		return nil
+		return uploads
 	}
-	return []transport.Figure{{Name: "streamed", Value: s.Streamed}, {Name: "queued", Value: s.Queued}, {Name: "fell_back", Value: s.FellBack},
-		{Name: "possible_duplicates", Value: s.PossibleDuplicates}}
+	return append(uploads, []transport.Figure{{Name: "streamed", Value: s.Streamed}, {Name: "queued", Value: s.Queued}, {Name: "fell_back", Value: s.FellBack},
+		{Name: "possible_duplicates", Value: s.PossibleDuplicates}}...)
 }
 
 var _ transport.Gauged = (*Client)(nil)

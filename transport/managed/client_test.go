@@ -5,15 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"go.uber.org/goleak"
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/netfault"
 	"kustospool/transport"
+	"kustospool/transport/direct"
 	"kustospool/transport/queued"
 	"kustospool/transport/transporttest"
 )
@@ -26,12 +30,20 @@ func open(t testing.TB) (*kustosim.Sim, *Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{Queued: &queued.ClientOptions{TrackInterval: 10 * time.Millisecond}})
+	return sim, openOn(t, sim, azcore.ClientOptions{})
+}
+
+// openOn opens a client whose requests go as o says, and ends both with the
+// test.
+func openOn(t testing.TB, sim *kustosim.Sim, o azcore.ClientOptions) *Client {
+	t.Helper()
+	client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{Stream: &direct.ClientOptions{ClientOptions: o},
+		Queued: &queued.ClientOptions{ClientOptions: o, TrackInterval: 10 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close(); sim.Close() })
-	return sim, client
+	return client
 }
 
 func settle(t testing.TB, sim *kustosim.Sim) {
@@ -76,42 +88,75 @@ func TestContractOfStreams(t *testing.T) {
 func suite(t *testing.T, large int, as func(*Client) transport.Transport, lost kustosim.Host, path string) {
 	transporttest.Run(t, transporttest.Harness{Formats: []ingest.Format{ingest.JSON, ingest.CSV}, LargeBytes: large, New: func(t *testing.T) *transporttest.Target {
 		sim, client := open(t)
-		return &transporttest.Target{
-			Transport: as(client),
-			Settle:    func(t testing.TB) { settle(t, sim) },
-			Prepare: func(t testing.TB, p ingest.Properties) {
-				if err := sim.CreateTable(p.Database, p.Table); err != nil {
-					t.Fatal(err)
-				}
-				if err := sim.SetStreaming(p.Database, p.Table, true); err != nil {
-					t.Fatal(err)
-				}
-			},
-			Rows: func(_ testing.TB, p ingest.Properties) []string {
-				var out []string
-				for _, row := range sim.Rows(p.Database, p.Table) {
-					var csv struct{ C0, C1, C2 *string }
-					if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
-						out = append(out, fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2))
-						continue
-					}
-					out = append(out, string(row))
-				}
-				return out
-			},
-			Secrets: []string{"sig=", "authorizationContext"},
-			PutBlob: func(t testing.TB, extension string, data []byte) string {
-				uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+		tg := target(sim, as(client))
+		tg.LoseReply = func(testing.TB) {
+			sim.Fault(lost, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: path, Times: 1})
+		}
+		return tg
+	}})
+}
+
+// What happens to the requests that carry the payload, below the client.
+func TestBrokenRequests(t *testing.T) {
+	for name, way := range map[string]struct {
+		as    func(*Client) transport.Transport
+		where netfault.Fault
+	}{
+		"upload": {func(c *Client) transport.Transport { return c }, netfault.Fault{Method: http.MethodPut, Times: 1}},
+		"stream": {func(c *Client) transport.Transport { return streams{c} }, netfault.Fault{PathContains: "/rest/ingest/", Times: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.Run(t, transporttest.Harness{Only: []string{"BrokenRequests"}, New: func(t *testing.T) *transporttest.Target {
+				set := new(netfault.Set)
+				wire := &http.Transport{}
+				faulty := &netfault.RoundTripper{Next: wire, Faults: set}
+				t.Cleanup(func() { faulty.Close(); wire.CloseIdleConnections() })
+				sim, err := kustosim.Start(nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				return uri + ";managed_identity=system"
-			},
-			LoseReply: func(testing.TB) {
-				sim.Fault(lost, kustosim.Fault{Kind: kustosim.DropReply, Method: "POST", PathContains: path, Times: 1})
-			},
-		}
-	}})
+				tg := target(sim, way.as(openOn(t, sim, azcore.ClientOptions{Transport: &http.Client{Transport: faulty}})))
+				tg.Breaks = set.Breaks(way.where)
+				return tg
+			}})
+		})
+	}
+}
+
+// target is a transport on a simulator.
+func target(sim *kustosim.Sim, tr transport.Transport) *transporttest.Target {
+	return &transporttest.Target{
+		Transport: tr,
+		Settle:    func(t testing.TB) { settle(t, sim) },
+		Prepare: func(t testing.TB, p ingest.Properties) {
+			if err := sim.CreateTable(p.Database, p.Table); err != nil && !strings.Contains(err.Error(), "exist") {
+				t.Fatal(err)
+			}
+			if err := sim.SetStreaming(p.Database, p.Table, true); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Rows: func(_ testing.TB, p ingest.Properties) []string {
+			var out []string
+			for _, row := range sim.Rows(p.Database, p.Table) {
+				var csv struct{ C0, C1, C2 *string }
+				if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
+					out = append(out, fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2))
+					continue
+				}
+				out = append(out, string(row))
+			}
+			return out
+		},
+		Secrets: []string{"sig=", "authorizationContext"},
+		PutBlob: func(t testing.TB, extension string, data []byte) string {
+			uri, err := sim.PutBlob(t.Context(), fmt.Sprintf("in/%d%s", len(sim.Blobs()), extension), data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return uri + ";managed_identity=system"
+		},
+	}
 }
 
 var lines = "{\"a\":1}\n{\"a\":2}\n"

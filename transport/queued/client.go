@@ -79,8 +79,14 @@ type ClientOptions struct {
 	// blob by itself.
 	SkipBlobProbe bool
 
-	// UploadTimeout bounds one request of an upload, which carries at most
-	// 4 MiB. Default 10 minutes, enough at 56 kbit/s; at least a second.
+	// An upload goes on for as long as storage acknowledges blocks of it at
+	// MinRate or more, in bytes a second; default 1 KiB/s, at least 1. Its size
+	// and the time that it takes are bounded by nothing. The blocks are cut so
+	// that one takes about two seconds, from 64 KiB to 4 MiB.
+	MinRate int64
+
+	// UploadTimeout bounds one request of an upload, one block, whatever its
+	// rate. Default 10 minutes; at least a second.
 	UploadTimeout time.Duration
 
 	// The timeouts of the stages of one request, whatever it is. A Transport of
@@ -94,7 +100,9 @@ type ClientOptions struct {
 	// first, default RequestTimeout; an enqueue that it ends is Unknown.
 	//
 	// StallTimeout is how long a request or a reply may stand still, with bytes
-	// left to move. Default 1 minute.
+	// left to move, and for how long an upload of which a block has arrived goes
+	// on trying while none does. What has arrived is kept for the next attempt.
+	// Default 1 minute.
 	ConnectTimeout time.Duration
 	TLSTimeout     time.Duration
 	HeaderTimeout  time.Duration
@@ -118,7 +126,8 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	setDefault(&c.UploadTimeout, 10*time.Minute)
+	setDefault(&c.UploadTimeout, staging.DefaultUpload)
+	setDefault(&c.MinRate, staging.DefaultMinRate)
 	setDefault(&c.RequestTimeout, time.Minute)
 	setDefault(&c.ConnectTimeout, kusto.DefaultConnect)
 	setDefault(&c.TLSTimeout, kusto.DefaultTLS)
@@ -131,7 +140,7 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	return c
 }
 
-func setDefault(d *time.Duration, v time.Duration) {
+func setDefault[T ~int64](d *T, v T) {
 	if *d == 0 {
 		*d = v
 	}
@@ -150,6 +159,9 @@ func (o *ClientOptions) validate() (errs []error) {
 	atLeast("HeaderTimeout", o.HeaderTimeout, time.Second)
 	atLeast("StallTimeout", o.StallTimeout, time.Second)
 	atLeast("TrackInterval", o.TrackInterval, 10*time.Millisecond)
+	if o.MinRate < 1 {
+		errs = append(errs, &ingest.FieldError{Field: "MinRate", Value: fmt.Sprint(o.MinRate), Rule: "must be at least 1"})
+	}
 	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
 		errs = append(errs, &ingest.FieldError{Field: "CompressionLevel", Value: fmt.Sprint(o.CompressionLevel), Rule: "must be 1 to 9"})
 	}
@@ -183,6 +195,7 @@ type Client struct {
 var (
 	_ transport.Transport = (*Client)(nil)
 	_ transport.Tracker   = (*Client)(nil)
+	_ transport.Gauged    = (*Client)(nil)
 	_ io.Closer           = (*Client)(nil)
 )
 
@@ -217,7 +230,7 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	}
 	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
 	so := staging.Options{ClientOptions: c.opts.ClientOptions,
-		UploadTimeout: c.opts.UploadTimeout, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
+		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
 	if c.own != nil {
 		so.Credential = c.own.cred
 	}
@@ -234,6 +247,11 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 func (c *Client) Capabilities() transport.Capabilities {
 	return transport.Capabilities{ExactlyOnce: true, MaxBatchBytes: maxBatchBytes, Blobs: true}
 }
+
+// Figures are of uploads that broke off, once there were any: uploads_resumed,
+// uploads_begun_again (what storage had of them was gone, or the bytes had
+// changed), and upload_bytes_kept, which were not sent again.
+func (c *Client) Figures() []transport.Figure { return c.uploads.Figures() }
 
 // Close closes idle connections. The client has no goroutine to stop.
 func (c *Client) Close() error {

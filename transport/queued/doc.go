@@ -20,8 +20,10 @@
 // The blob's name is a function of the batch, and so are its bytes before
 // compression. It is committed only when every byte of the payload was read,
 // and becomes visible at once or not at all. A later attempt finds it by its
-// ETag and does not send it again. Memory for one Send is bounded by a
-// constant (about 10 MiB), whatever the batch's size.
+// ETag and does not send it again, and goes on with an upload that broke off,
+// in this process or in the next. Memory for one Send is bounded by a
+// constant (about 10 MiB), whatever the batch's size, and so is not its time: an
+// upload goes on for as long as blocks arrive ([ClientOptions].MinRate).
 //
 // Messages are built when they are sent. Progress, which goes to disk, names
 // account, container and blob; no SAS and no token is in it, in an error, or
@@ -81,6 +83,6 @@
 //
 // It does not use the lake folders of the REST API.
 //
-// It retries nothing but the parts of an upload, briefly. It starts no
+// It retries nothing but the requests of an upload. It starts no
 // goroutine that outlives a call. It does not create tables or mappings.
 package queued

@@ -32,6 +32,8 @@ type progress struct {
 	Container string `json:"container,omitempty"`
 	Blob      string `json:"blob,omitempty"`
 	Stage     string `json:"stage,omitempty"`
+	// Blocks is what storage has acknowledged of an upload that did not end.
+	Blocks string `json:"blocks,omitempty"`
 	// What the upload left there; empty until it ended.
 	ETag string `json:"etag,omitempty"`
 	Wire int64  `json:"wire,omitempty"`

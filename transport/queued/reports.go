@@ -222,7 +222,10 @@ func (r *reports) delete(ctx context.Context, gone []*report) {
 	group.SetLimit(reportDeletes)
 	for _, p := range gone {
 		group.Go(func() error {
-			_, _ = p.queue.DeleteMessage(ctx, p.id, p.receipt, nil)
+			_ = transport.Guard("deleting a report", func() error { // the HTTP client and the credential are the caller's
+				_, err := p.queue.DeleteMessage(ctx, p.id, p.receipt, nil)
+				return err
+			})
 			return nil
 		})
 	}

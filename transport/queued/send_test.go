@@ -267,11 +267,11 @@ func TestEmptyBatchAndLongMessageAreRefusedBeforeTheUpload(t *testing.T) {
 
 func TestNewClientValidates(t *testing.T) {
 	_, err := NewClient("https:/typo.kusto.windows.net", nil, &ClientOptions{UploadTimeout: 1, RequestTimeout: -1, CompressionLevel: 12, TrackInterval: time.Nanosecond,
-		ConnectTimeout: 1, TLSTimeout: 1, HeaderTimeout: 1, StallTimeout: 1, Outcomes: 9, Protocol: 9})
+		ConnectTimeout: 1, TLSTimeout: 1, HeaderTimeout: 1, StallTimeout: 1, MinRate: -1, Outcomes: 9, Protocol: 9})
 	if !errors.Is(err, ingest.ErrInvalid) {
 		t.Fatal(err)
 	}
-	for _, field := range []string{"endpoint", "UploadTimeout", "RequestTimeout", "CompressionLevel", "TrackInterval", "ConnectTimeout", "TLSTimeout", "HeaderTimeout", "StallTimeout", "Outcomes", "Protocol"} {
+	for _, field := range []string{"endpoint", "UploadTimeout", "RequestTimeout", "CompressionLevel", "TrackInterval", "ConnectTimeout", "TLSTimeout", "HeaderTimeout", "StallTimeout", "MinRate", "Outcomes", "Protocol"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is not reported: %v", field, err)
 		}

@@ -55,7 +55,7 @@ func TestStageTimeouts(t *testing.T) {
 
 func TestStageTimeoutsByDefault(t *testing.T) {
 	o := (&ClientOptions{RequestTimeout: 7 * time.Second}).withDefaults()
-	if o.ConnectTimeout != 30*time.Second || o.TLSTimeout != 15*time.Second || o.HeaderTimeout != 7*time.Second || o.StallTimeout != time.Minute || o.UploadTimeout != 10*time.Minute {
+	if o.ConnectTimeout != 30*time.Second || o.TLSTimeout != 15*time.Second || o.HeaderTimeout != 7*time.Second || o.StallTimeout != time.Minute || o.UploadTimeout != 10*time.Minute || o.MinRate != 1024 {
 		t.Errorf("%+v", o)
 	}
 }

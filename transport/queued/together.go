@@ -187,5 +187,6 @@ func (a *attempt) postTogether(ctx context.Context, key string, r *request, prop
 		return
 	}
 	r.n = len(blobs)
+	r.err = &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "not answered: the request ended in a panic", RequestID: r.id}
 	r.operation, r.err = a.request(ctx, blobs, properties, r.id)
 }

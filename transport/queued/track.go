@@ -56,7 +56,11 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			if failures.Load() >= trackFailures {
 				return nil
 			}
-			v, err := c.verdict(ctx, tables, reported[p.Batch.ID], p)
+			var v transport.Verdict
+			err := transport.Guard("looking for an outcome", func() (err error) { // the HTTP client and the credential are the caller's
+				v, err = c.verdict(ctx, tables, reported[p.Batch.ID], p)
+				return err
+			})
 			if err != nil {
 				if !kusto.Refused(err) {
 					failures.Add(1)

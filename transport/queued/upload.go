@@ -10,20 +10,24 @@ import (
 )
 
 // upload puts the batch's blob into a container, unless an earlier attempt's is
-// there still, and returns the container and the bytes sent. It leaves the
-// progress naming the blob and its ETag.
+// there still, and returns the container and the bytes sent. An upload that an
+// earlier attempt began goes on where it broke off. It leaves the progress
+// naming the blob and its ETag.
 func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
-	p := &a.progress
+	p, noted := &a.progress, a.d.Progress
 	container, b, wire, err := a.uploads.Upload(ctx, a.d, a.containers,
-		staging.Blob{Host: p.Host, Container: p.Container, Blob: p.Blob, ETag: p.ETag, Wire: p.Wire},
-		func(b staging.Blob) error {
+		staging.Blob{Host: p.Host, Container: p.Container, Blob: p.Blob, Blocks: p.Blocks, ETag: p.ETag, Wire: p.Wire},
+		func(ctx context.Context, b staging.Blob) error {
 			p.Stage = stageUpload
 			p.at(b)
-			if note := p.encode(); !bytes.Equal(note, a.d.Progress) {
-				if err := a.d.Journal.Note(ctx, note); err != nil {
-					return fmt.Errorf("journal: %w", err)
-				}
+			note := p.encode()
+			if bytes.Equal(note, noted) {
+				return nil
 			}
+			if err := a.d.Journal.Note(ctx, note); err != nil {
+				return fmt.Errorf("journal: %w", err)
+			}
+			noted = note
 			return nil
 		})
 	if err != nil {
@@ -38,7 +42,7 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 
 // at notes where the blob is.
 func (p *progress) at(b staging.Blob) {
-	p.Host, p.Container, p.Blob, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.ETag, b.Wire
+	p.Host, p.Container, p.Blob, p.Blocks, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.Blocks, b.ETag, b.Wire
 }
 
 // worthNoting is from how many bytes on an upload is noted when it has ended,

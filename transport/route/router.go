@@ -184,7 +184,11 @@ func (r *Router) Track(ctx context.Context, pending []transport.Pending) ([]tran
 			continue
 		}
 		asking.Go(func() {
-			vs, err := tracker.Track(ctx, lists[name])
+			var vs []transport.Verdict
+			err := transport.Guard("Tracker.Track of transport "+name, func() (err error) {
+				vs, err = tracker.Track(ctx, lists[name])
+				return err
+			})
 			mu.Lock()
 			defer mu.Unlock()
 			verdicts = append(verdicts, vs...)

@@ -5,7 +5,8 @@
 // and can look into them. Run it for your own transport. A passing suite says
 // that no record was lost or doubled over the faults which the harness can
 // inject; hooks that a harness leaves nil take their cases out of the run,
-// with a skip that names the hook.
+// with a skip that names the hook. Target.Breaks takes what
+// internal/testutil/netfault does to requests on their way.
 //
 // [Fake] is the other side: a scripted transport in memory for the tests of an
 // engine. It records every Send, keeps tables that honour exactly-once, and

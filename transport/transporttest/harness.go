@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"slices"
 	"testing"
 
 	"kustospool/ingest"
@@ -20,6 +21,8 @@ type Harness struct {
 	Names [][2]string
 	// LargeBytes is the size of the large payload; 0 means 5 MiB.
 	LargeBytes int
+	// Only names the cases to run; nil means all.
+	Only []string
 }
 
 // Target is a transport and a look behind it. Transport and Rows are
@@ -51,6 +54,10 @@ type Target struct {
 	LoseReply func(t testing.TB)
 	// Stall makes the destination stop answering until release is called.
 	Stall func(t testing.TB) (release func())
+	// Breaks holds, by name, what breaks the requests that carry the payload, as
+	// internal/testutil/netfault does: by a reply in the middle of the body, say.
+	// end ends it and tells how many it struck.
+	Breaks map[string]func() (end func() (struck int))
 	// Refuse holds, by class, what makes the destination refuse the next batch
 	// in that way: in answer to Send, or later, through Track.
 	Refuse map[transport.Class]func(t testing.TB)
@@ -74,6 +81,9 @@ func Run(t *testing.T, h Harness) {
 		h.LargeBytes = 5 << 20
 	}
 	for _, c := range cases {
+		if h.Only != nil && !slices.Contains(h.Only, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			target := h.New(t)
 			if target.Transport == nil || target.Rows == nil {
@@ -115,6 +125,7 @@ var cases = []struct {
 	{"ContextEndsInStall", testContextEndsInStall},
 	{"Down", testDown},
 	{"LostReply", testLostReply},
+	{"BrokenRequests", testBrokenRequests},
 	{"Refused", testRefused},
 	{"Track", testTrack},
 }

@@ -229,3 +229,37 @@ func TestSuiteCatches(t *testing.T) {
 		})
 	}
 }
+
+// The case of broken requests finds a transport that takes one for the batch's
+// fault, one that loses the batch, and a harness that breaks nothing.
+func TestSuiteSeesBrokenRequests(t *testing.T) {
+	if os.Getenv("TRANSPORTTEST_BROKEN") != "" {
+		transporttest.Run(t, transporttest.Harness{Only: []string{"BrokenRequests"}, New: func(*testing.T) *transporttest.Target {
+			f := transporttest.NewFake()
+			tg := target(f, f)
+			tg.Breaks = map[string]func() func() int{"break": func() func() int {
+				struck := 1
+				switch os.Getenv("TRANSPORTTEST_BROKEN") {
+				case "good":
+					f.Script(transporttest.Step{Fail: transporttest.Fail(transport.Transient)})
+				case "poison":
+					f.Script(transporttest.Step{Fail: transporttest.Fail(transport.Permanent)})
+				case "liar":
+					f.Script(transporttest.Step{LoseReply: true, Refuse: transporttest.Fail(transport.Transient)}, transporttest.Step{Refuse: transporttest.Fail(transport.Transient)})
+				case "idle":
+					struck = 0
+				}
+				return func() int { return struck }
+			}}
+			return tg
+		}})
+		return
+	}
+	for mode, fails := range map[string]bool{"good": false, "poison": true, "liar": true, "idle": true} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteSeesBrokenRequests$")
+		cmd.Env = append(os.Environ(), "TRANSPORTTEST_BROKEN="+mode)
+		if out, err := cmd.CombinedOutput(); (err != nil) != fails {
+			t.Errorf("%s: %v\n%s", mode, err, out)
+		}
+	}
+}

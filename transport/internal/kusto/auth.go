@@ -161,7 +161,11 @@ func decodeMetadata(body []byte) (string, error) {
 type guardedCredential struct{ cred azcore.TokenCredential }
 
 func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	t, err := g.cred.GetToken(untraced{ctx}, o)
+	var t azcore.AccessToken
+	err := transport.Guard("TokenCredential.GetToken", func() (err error) {
+		t, err = g.cred.GetToken(untraced{ctx}, o)
+		return err
+	})
 	if err != nil {
 		return azcore.AccessToken{}, &credentialError{err}
 	}

@@ -108,13 +108,25 @@ func stalled(ctx context.Context, err error) error {
 
 // watched sends a request whose bodies must not stand still.
 func (w *Wire) watched(req *http.Request) (*http.Response, error) {
+	req, upload, err := private(req)
+	if err != nil {
+		return nil, err
+	}
+	next := w.next
+	if upload {
+		next = w.uploads
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	guard := &watch{stall: w.stall, cancel: cancel}
 	out := req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		out.Body = &watchedBody{ReadCloser: req.Body, watch: guard}
+		out.GetBody = func() (io.ReadCloser, error) { // net/http repeats a request on a connection that had gone away
+			again, err := req.GetBody()
+			return &watchedBody{ReadCloser: again, watch: guard}, err
+		}
 	}
-	resp, err := w.next.Do(out)
+	resp, err := next.Do(out)
 	if err != nil {
 		err = stalled(ctx, err)
 		guard.end()

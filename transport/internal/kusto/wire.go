@@ -20,11 +20,15 @@ const MaxReplyBytes = 16 << 20
 var errReplyTooLarge = errors.New("the reply is larger than 16 MiB")
 
 // Wire carries the requests of a transport, to Kusto and to storage. It
-// follows no redirect, bounds replies, gives a body up that stands still, and takes the URL, with its SAS, out of
+// follows no redirect, bounds replies, gives a body up that stands still, gives
+// net/http no memory that is used again, and takes the URL, with its SAS, out of
 // the errors of net/http. It implements [policy.Transporter].
 type Wire struct {
 	next policy.Transporter
-	own  *http.Client // nil when the caller brought a Transporter
+	// uploads carries requests of [WithBody]: next without a bound on the wait
+	// for a reply.
+	uploads policy.Transporter
+	own     []*http.Client // none when the caller brought a Transporter
 	// stall is how long a request's or a reply's body may stand still.
 	stall time.Duration
 }
@@ -51,10 +55,16 @@ const (
 func NewWire(next policy.Transporter, t Timeouts) *Wire {
 	stall := cmp.Or(t.Stall, DefaultStall)
 	if next != nil {
-		return &Wire{next: next, stall: stall}
+		return &Wire{next: next, uploads: next, stall: stall}
 	}
+	c, uploads := newClient(t, t.Headers), newClient(t, 0)
+	return &Wire{next: c, uploads: uploads, own: []*http.Client{c, uploads}, stall: stall}
+}
+
+// newClient is an HTTP client that waits for a reply as long as headers says.
+func newClient(t Timeouts, headers time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: cmp.Or(t.Connect, DefaultConnect), KeepAlive: 30 * time.Second}
-	c := &http.Client{
+	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            dialer.DialContext,
@@ -63,14 +73,13 @@ func NewWire(next policy.Transporter, t Timeouts) *Wire {
 			MaxIdleConnsPerHost:    16,
 			IdleConnTimeout:        90 * time.Second,
 			TLSHandshakeTimeout:    cmp.Or(t.TLS, DefaultTLS),
-			ResponseHeaderTimeout:  t.Headers,
+			ResponseHeaderTimeout:  headers,
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 256 << 10,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Wire{next: c, own: c, stall: stall}
 }
 
 // Do sends one request.
@@ -90,10 +99,10 @@ func (w *Wire) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdle closes the idle connections of a client of its own.
+// CloseIdle closes the idle connections of clients of its own.
 func (w *Wire) CloseIdle() {
-	if w.own != nil {
-		w.own.CloseIdleConnections()
+	for _, c := range w.own {
+		c.CloseIdleConnections()
 	}
 }
 

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -69,7 +70,11 @@ func (r *Resolver) secret(ctx context.Context, uri string) (string, error) {
 		sctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
-	secret, err := r.Secret(sctx, uri)
+	var secret string
+	err := transport.Guard("BlobSecret", func() (err error) {
+		secret, err = r.Secret(sctx, uri)
+		return err
+	})
 	if err == nil {
 		if full, ok := join(uri, secret); ok {
 			return full, nil
@@ -78,6 +83,9 @@ func (r *Resolver) secret(ctx context.Context, uri string) (string, error) {
 		return "", e
 	}
 	e.Message = "the secret of the blob cannot be had: the client's BlobSecret failed"
+	if _, ok := errors.AsType[*transport.PanicError](err); ok { // its words may hold what it was about to return
+		e.Message = "the secret of the blob cannot be had: the client's BlobSecret panicked"
+	}
 	if ctx.Err() != nil { // the call was cut off, whatever the source made of that
 		e.Class, e.Message, e.Err = transport.Transient, "not begun: "+ctx.Err().Error(), ctx.Err()
 	}

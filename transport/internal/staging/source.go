@@ -66,7 +66,12 @@ func (s *source) Read(p []byte) (int, error) {
 			}
 			continue
 		}
-		n := s.fill(s.chunk)
+		// Whole chunks, whatever the payload gives at a time, so that the
+		// compressor sees the same on every attempt.
+		n := 0
+		for n < len(s.chunk) && !s.ended && s.failure == nil {
+			n += s.fill(s.chunk[n:])
+		}
 		if s.failure != nil {
 			break
 		}

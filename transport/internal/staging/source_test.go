@@ -39,6 +39,55 @@ func TestSourceRoundTrip(t *testing.T) {
 	})
 }
 
+// The bytes on the wire are the same on every attempt, however the payload comes
+// and whatever the pooled compressor did before. An upload that goes on where it
+// broke off rests on it.
+func TestSourceRepeatsItself(t *testing.T) {
+	for level := 1; level <= 9; level++ {
+		zip, _ := gzip.NewWriterLevel(io.Discard, level)
+		rapid.Check(t, func(t *rapid.T) {
+			data := bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 1, 3000).Draw(t, "unit"), rapid.IntRange(1, 300).Draw(t, "times"))
+			wire := func(zip *gzip.Writer, most int) []byte {
+				src := newSource(dribble{transporttest.Bytes(data), most}, zip)
+				defer src.Close()
+				out, err := io.ReadAll(src)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return out
+			}
+			first := wire(zip, rapid.IntRange(1, 5000).Draw(t, "a read"))
+			other := transporttest.Bytes(rapid.SliceOfN(rapid.Byte(), 0, 5000).Draw(t, "between"))
+			src := newSource(other, zip)
+			if _, err := src.Read(make([]byte, 10)); err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+			src.Close() // broken off
+			fresh, _ := gzip.NewWriterLevel(io.Discard, level)
+			for name, z := range map[string]*gzip.Writer{"used": zip, "fresh": fresh} {
+				if !bytes.Equal(first, wire(z, rapid.IntRange(1, 5000).Draw(t, "a read"))) {
+					t.Fatalf("level %d, a %s compressor: other bytes", level, name)
+				}
+			}
+		})
+	}
+}
+
+// dribble is a payload whose reads give at most so many bytes.
+type dribble struct {
+	transport.Payload
+	most int
+}
+
+func (d dribble) Open() io.ReadCloser { return &dribbling{d.Payload.Open(), d.most} }
+
+type dribbling struct {
+	io.ReadCloser
+	most int
+}
+
+func (d *dribbling) Read(p []byte) (int, error) { return d.ReadCloser.Read(p[:min(len(p), d.most)]) }
+
 // wrongSize is a payload that lies about its size.
 type wrongSize struct {
 	transport.Payload

@@ -1,33 +1,37 @@
 package staging
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/klauspost/compress/gzip"
 
-	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 )
 
-// One upload stages blocks of BlockBytes, uploadBlocks of them at a time. A
-// payload that fits in one block is one request. At most 50,000 blocks make a
-// blob, 195 GiB, far more than a batch may have.
+// One upload has two buffers, and so at most two blocks under way.
 const (
-	BlockBytes   = 4 << 20
 	uploadBlocks = 2
 	blockRetries = 2
+)
+
+// The defaults of Options.
+const (
+	DefaultUpload  = 10 * time.Minute
+	DefaultMinRate = 1 << 10
 )
 
 // MaxContainers is how many containers one attempt tries, as the official
@@ -41,9 +45,16 @@ type Options struct {
 	azcore.ClientOptions
 	// Credential writes the blobs of containers without a SAS; nil otherwise.
 	Credential       azcore.TokenCredential
-	UploadTimeout    time.Duration // of one request of an upload
+	UploadTimeout    time.Duration // of one request of an upload, whatever its rate
+	StallTimeout     time.Duration // without a block acknowledged, an upload ends
+	MinRate          int64         // bytes a second, by which a block may be slower
 	RequestTimeout   time.Duration // of every other request
 	CompressionLevel int           // gzip's
+
+	// MinBlock is the smallest block, a power of two from 1 KiB on, and BlockTime
+	// how long a block should take. The defaults, for zero, are 64 KiB and 2 seconds.
+	MinBlock  int
+	BlockTime time.Duration
 }
 
 // Uploader uploads payloads. It is safe for concurrent use.
@@ -51,13 +62,21 @@ type Uploader struct {
 	opts      Options
 	wire      *kusto.Wire
 	ingestion *kusto.Ingestion
+	pace      pace
 	zippers   sync.Pool // of *gzip.Writer at opts.CompressionLevel
+	buffers   sync.Pool // of *[]byte for blocks
+	counts    struct {
+		resumed, again atomic.Int64 // uploads that went on, and that had to begin again
+		kept           atomic.Int64 // bytes that were not sent again
+	}
 }
 
 // New returns an uploader over what the service lends. A compression level
 // that gzip does not know is a programming error and panics on first use.
 func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
 	u := &Uploader{opts: opts, wire: wire, ingestion: ingestion}
+	u.pace.least, u.pace.time = cmp.Or(opts.MinBlock, minBlock), cmp.Or(opts.BlockTime, blockTime)
+	u.pace.first = min(u.pace.least*firstBlock/minBlock, BlockBytes)
 	u.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, opts.CompressionLevel)
 		if err != nil {
@@ -69,7 +88,7 @@ func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
 }
 
 // Storage returns the options for storage clients whose requests are tried
-// 1+retries times, each for at most timeout.
+// 1+retries times, each for at most timeout; 0 for as long as its context lasts.
 func (u *Uploader) Storage(retries int32, timeout time.Duration) azcore.ClientOptions {
 	o := u.opts.ClientOptions
 	o.Transport = u.wire
@@ -100,6 +119,8 @@ type Blob struct {
 	Host      string `json:"host,omitempty"`
 	Container string `json:"container,omitempty"` // with the account before it where the host does not name one
 	Blob      string `json:"blob,omitempty"`
+	// Blocks is what storage has acknowledged of an upload that did not end.
+	Blocks string `json:"blocks,omitempty"`
 	// What the upload left there; empty until it ended.
 	ETag string `json:"etag,omitempty"`
 	Wire int64  `json:"wire,omitempty"`
@@ -107,15 +128,20 @@ type Blob struct {
 
 // Upload puts the batch's blob into one of the containers, unless last is
 // there still, and returns the container, where the blob is and the bytes
-// sent. note is called before each container is tried, with what is then
-// intended; its error ends the upload and is returned as it is.
-func (u *Uploader) Upload(ctx context.Context, d *transport.Delivery, containers []kusto.Resource, last Blob, note func(Blob) error) (kusto.Resource, Blob, int64, error) {
+// sent. An upload that last says was begun goes on where it broke off. note is
+// called before each container is tried, with what is then intended, and as
+// blocks are acknowledged; its error ends the upload and is returned as it is.
+func (u *Uploader) Upload(ctx context.Context, d *transport.Delivery, containers []kusto.Resource, last Blob, note func(context.Context, Blob) error) (kusto.Resource, Blob, int64, error) {
 	return u.UploadAs(ctx, d, Name(d.Batch), containers, last, note)
 }
 
 // UploadAs is Upload of a blob that has another name than the batch's.
-func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name string, containers []kusto.Resource, last Blob, note func(Blob) error) (kusto.Resource, Blob, int64, error) {
+func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name string, containers []kusto.Resource, last Blob, note func(context.Context, Blob) error) (kusto.Resource, Blob, int64, error) {
 	containers = u.ingestion.Ranking.Order(containers)
+	if last.Blob != name { // of another blob: nothing of it is this one's
+		last.ETag, last.Blocks = "", ""
+	}
+	begun := parseHistory(last.Blocks)
 	if c, ok := kusto.Find(containers, last.Host, last.Container); ok {
 		if u.there(ctx, c, last) {
 			return c, last, 0, nil
@@ -123,14 +149,23 @@ func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name str
 		// The same container again: the blob is overwritten instead of left behind twice.
 		containers = slices.DeleteFunc(containers, func(r kusto.Resource) bool { return r.Same(c.Host, c.Path) })
 		containers = slices.Insert(containers, 0, c)
+		if begun.blocks() > 0 {
+			u.counts.resumed.Add(1)
+		}
+	} else if begun.blocks() > 0 {
+		u.counts.again.Add(1) // the container is not lent any more
+		begun = history{}
 	}
 	var failure error
-	for _, container := range containers[:min(len(containers), MaxContainers)] {
+	for i, container := range containers[:min(len(containers), MaxContainers)] {
 		b := Blob{Host: container.Host, Container: container.Path, Blob: name}
-		if err := note(b); err != nil {
+		if i == 0 {
+			b.Blocks = begun.String() // empty where it is not to be read
+		}
+		if err := note(ctx, b); err != nil {
 			return kusto.Resource{}, Blob{}, 0, err
 		}
-		err := u.put(ctx, d, container, &b)
+		err := u.put(ctx, d, container, &b, note)
 		if err == nil {
 			u.ingestion.Ranking.Report(container.Account, true)
 			return container, b, b.Wire, nil
@@ -140,36 +175,80 @@ func (u *Uploader) UploadAs(ctx context.Context, d *transport.Delivery, name str
 		if !errors.As(err, &e) || e.Class == transport.Permanent || ctx.Err() != nil {
 			break // the payload's own error, its size, or no time left
 		}
+		if e.Code == string(bloberror.InvalidBlockList) {
+			break // said; the next attempt begins again, in the same place
+		}
+		if i+1 < len(containers) && u.stays(ctx, d, e, parseHistory(b.Blocks), containers[i+1]) {
+			break
+		}
 	}
 	return kusto.Resource{}, Blob{}, 0, failure
 }
 
-// put uploads the payload to one container. An error of the payload is
-// returned wrapped and unclassified: it is not the destination's.
-func (u *Uploader) put(ctx context.Context, d *transport.Delivery, container kusto.Resource, b *Blob) error {
-	client, err := u.blob(container.Join(b.Blob), u.Storage(blockRetries, u.opts.UploadTimeout))
+// stayAttempts is for how many attempts without another block an upload stays
+// with a container that gives trouble.
+const stayAttempts = 3
+
+// stays decides whether an upload that broke off leaves what it has in its
+// container for the next attempt, or begins again in another one. A container
+// that is gone is left at once; an account that does not answer only where
+// another one does, since it is the link that breaks most.
+func (u *Uploader) stays(ctx context.Context, d *transport.Delivery, e *transport.Error, done history, next kusto.Resource) bool {
+	if done.blocks() == 0 {
+		return false
+	}
+	leaves := e.Code == string(bloberror.ContainerNotFound) || e.Code == string(bloberror.ContainerBeingDeleted)
+	if !leaves && d.Attempt-done.attempt >= stayAttempts {
+		leaves = e.Code != "" || u.answers(ctx, next) // a code is in every reply of storage
+	}
+	if leaves {
+		u.counts.again.Add(1)
+	}
+	return !leaves
+}
+
+// answers reports whether a container's account can be reached; what it says
+// does not matter.
+func (u *Uploader) answers(ctx context.Context, container kusto.Resource) bool {
+	client, err := u.blob(container.Join("answers"), u.Storage(0, u.opts.RequestTimeout))
 	if err != nil {
-		return kusto.WireFailure(opUpload, err, kusto.NoEffect, nil)
+		return false
 	}
-	var zip *gzip.Writer
-	if d.Batch.Properties.Compressed() {
-		zip = u.zippers.Get().(*gzip.Writer)
-		defer u.zippers.Put(zip)
+	_, err = client.GetProperties(ctx, nil)
+	var reply *azcore.ResponseError
+	return err == nil || errors.As(err, &reply)
+}
+
+// zipper lends a compressor; putZipper takes it back, with no hold on what it wrote to.
+func (u *Uploader) zipper() *gzip.Writer { return u.zippers.Get().(*gzip.Writer) }
+
+func (u *Uploader) putZipper(z *gzip.Writer) {
+	z.Reset(io.Discard)
+	u.zippers.Put(z)
+}
+
+// buffer lends a buffer of at least size bytes. It is given back when the
+// request that carried it has ended its loan ([kusto.Body.End]).
+func (u *Uploader) buffer(size int) *[]byte {
+	if b, ok := u.buffers.Get().(*[]byte); ok && len(*b) >= size {
+		return b
 	}
-	src := newSource(d.Payload, zip)
-	defer src.Close()
-	resp, err := client.UploadStream(ctx, src, &blockblob.UploadStreamOptions{BlockSize: BlockBytes, Concurrency: uploadBlocks})
-	if src.failure != nil {
-		return fmt.Errorf("read payload: %w", src.failure)
+	b := make([]byte, size)
+	return &b
+}
+
+func (u *Uploader) putBuffer(b *[]byte) { u.buffers.Put(b) }
+
+// Figures are for [transport.Gauged]: uploads_resumed, uploads_begun_again (the
+// blocks or their container were gone, or the bytes had changed) and
+// upload_bytes_kept, which did not have to be sent again. None before the first.
+func (u *Uploader) Figures() []transport.Figure {
+	resumed, again := u.counts.resumed.Load(), u.counts.again.Load()
+	if resumed+again == 0 {
+		return nil
 	}
-	if err != nil {
-		return u.Failed(ctx, opUpload, container, err, kusto.NoEffect, nil)
-	}
-	if resp.ETag != nil && len(*resp.ETag) <= maxETag {
-		b.ETag = string(*resp.ETag)
-	}
-	b.Wire = src.wire
-	return nil
+	return []transport.Figure{{Name: "uploads_resumed", Value: resumed}, {Name: "uploads_begun_again", Value: again},
+		{Name: "upload_bytes_kept", Value: u.counts.kept.Load()}}
 }
 
 // blob opens a blob by its address.
@@ -185,8 +264,8 @@ func (u *Uploader) blob(address string, o azcore.ClientOptions) (*blockblob.Clie
 func (u *Uploader) Pack(w io.Writer, p transport.Payload, compress bool) (int64, error) {
 	var zip *gzip.Writer
 	if compress {
-		zip = u.zippers.Get().(*gzip.Writer)
-		defer u.zippers.Put(zip)
+		zip = u.zipper()
+		defer u.putZipper(zip)
 	}
 	src := newSource(p, zip)
 	defer src.Close()
@@ -214,39 +293,4 @@ func (u *Uploader) there(ctx context.Context, container kusto.Resource, b Blob) 
 	p, err := client.GetProperties(ctx, nil)
 	return err == nil && p.ETag != nil && string(*p.ETag) == b.ETag &&
 		p.ContentLength != nil && *p.ContentLength == b.Wire
-}
-
-// maxNamePart bounds the database's and the table's share of a blob name.
-const maxNamePart = 64
-
-// Name is a batch's blob name: a function of the batch alone, so that a repeat
-// overwrites with the same content. Its end tells the service format and
-// compression (protocol reference section 4.3); what is before the batch id is
-// for people.
-func Name(b *ingest.Batch) string { return blobName(b, "") }
-
-// PartName is the name of one of several blobs of a batch, from 0 on.
-func PartName(b *ingest.Batch, part int) string { return blobName(b, fmt.Sprintf("-%02d", part)) }
-
-func blobName(b *ingest.Batch, part string) string {
-	p := &b.Properties
-	name := "kustospool__" + nameText(p.Database) + "__" + nameText(p.Table) + "__" + b.ID.String() + part + p.Format.Extension()
-	switch {
-	case p.Compressed():
-		name += ".gz"
-	case p.ZipPattern != "":
-		name += ".zip"
-	}
-	return name
-}
-
-// nameText keeps of a name what needs no escape in a URL.
-func nameText(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_':
-			return r
-		}
-		return '-'
-	}, s[:min(len(s), maxNamePart)])
 }
