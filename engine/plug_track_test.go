@@ -273,7 +273,7 @@ func TestReaderMisbehaves(t *testing.T) {
 		"nil pointer":     {none.Read, "nil pointer"},
 		"typed nil error": {func([]byte) (int, error) { var e *badError; return 0, e }, ""},
 	} {
-		for _, format := range []ingest.Format{ingest.JSON, ingest.Parquet} {
+		for _, format := range []ingest.Format{ingest.TXT, ingest.Parquet} {
 			for _, before := range []int{0, 5 << 20} { // in memory, and in objects
 				t.Run(fmt.Sprint(name, " ", format, " ", before), func(t *testing.T) {
 					fake := transporttest.NewFake()

@@ -102,7 +102,7 @@ func (in *intake) take(r io.Reader, name string) error {
 	if !in.p.Concatenates() {
 		return in.misfit(in.takeWhole(r), name)
 	}
-	caps, err := in.s.capabilities(in.p, in.options.Guarantee)
+	caps, err := in.s.kept(in.p)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func TestSend_BadInput(t *testing.T) {
 		{"stdin twice", []string{"--to", "sim:", "-", "-"}, "read only once"},
 		{"newline in record", []string{"--to", "sim:", good, bad}, "bad.json:3: a json record is one line"},
 		{"not gzip", []string{"--to", "sim:", worse}, "worse.json.gz: is not gzip data"},
-		{"all bad inputs at once", []string{"--to", "sim:", bad, worse}, "bad.json:3: a json record is one line and must not hold a newline; use the format multijson for arrays and for documents of several lines or several in one line\n"},
+		{"all bad inputs at once", []string{"--to", "sim:", bad, worse}, "bad.json:3: a json record is one line and must not hold a newline; give --format multijson for arrays and for documents of several lines or several in one line\n"},
 		{"record too long", []string{"--to", "sim:", long}, "long.json:2: a record may have at most 67108864 bytes"},
 		{"empty object", []string{"--to", "sim:", empty}, "empty.parquet: is empty"},
 		{"rows of a cluster", []string{"--to", "dir:" + foreign, "--rows-out", "-", good}, "--rows-out reads the rows of --to sim: only"},

@@ -29,6 +29,10 @@ func TestCuts(t *testing.T) {
 		for n := rapid.IntRange(1, 200).Draw(t, "records"); n > 0; n-- {
 			text := rapid.StringMatching(`[a-z]{0,40}`).Draw(t, "text")
 			if format == ingest.CSV {
+				if rapid.IntRange(0, 3).Draw(t, "kind") == 0 { // quotes that are data
+					data.WriteString(text + "5\" pipe,\n")
+					ends[int64(data.Len())] = true
+				}
 				data.WriteString("1,\"" + text + rapid.SampledFrom([]string{"", "\n", "\"\"", "\r\n,"}).Draw(t, "inside") + "\"\n")
 			} else {
 				data.WriteString(`{"a":"` + text + `"}` + "\n")

@@ -159,12 +159,13 @@ func (p *put) cut(f *flight, src *source) error {
 	// A blob has a limited number of blocks, and compression can fail to make
 	// the payload smaller.
 	least := int(p.d.Payload.Size()/(maxBlocks*3/4)) + 1
+	most := blockFor(p.d.Payload.Size())
 	changes, size := len(p.past.runs), p.past.size(p.past.blocks()-1)
 	for n := 0; ; n++ {
 		if n < p.past.blocks() {
 			size = p.past.size(n)
 		} else {
-			next := p.next(n, least)
+			next := min(p.next(n, least), most)
 			if changes >= shrinkRuns && size > 0 {
 				next = min(next, size)
 			}
@@ -228,6 +229,17 @@ func (p *put) cut(f *flight, src *source) error {
 			return nil
 		}
 	}
+}
+
+// blockFor is the size of a block that has room for all of a payload, as it
+// goes on the wire: a larger buffer would be memory for nothing. Where gzip
+// makes nothing smaller it adds some bytes to each of its own blocks.
+func blockFor(raw int64) int {
+	size := minBlock
+	for size < BlockBytes && int64(size) < raw+raw/1000+1024 {
+		size *= 2
+	}
+	return size
 }
 
 // next is the size of a block that was not acknowledged: that of the one that

@@ -156,7 +156,7 @@ func TestSource_Check(t *testing.T) {
 		{name: "directory", path: dir, err: "is a directory"},
 		{name: "object", path: write("f.parquet", []byte("PAR1\n\n\x00")), want: input.Extent{Records: 1, Bytes: 7}},
 		{name: "pipe's policy is not a file's", path: write("j.json", []byte("{}\n{\n")), err: "j.json:2: "},
-		{name: "array", path: write("k.json", []byte("{}\n[{}]\n")), err: "k.json:2: a json record must be one JSON object, and not an array; use the format multijson"},
+		{name: "array", path: write("k.json", []byte("{}\n[{}]\n")), err: "k.json:2: a json record must be one JSON object, and not an array; give --format multijson"},
 		{name: "gzip inside gzip", path: write("l.json.gz", gzipped(t, zipped.Bytes())), err: "l.json.gz: is gzip data, and not json"},
 		{name: "tar inside gzip", path: write("m.json.gz", gzipped(t, tarred(t))), err: "m.json.gz: is a tar archive, and not json; unpack it first: tar -x"},
 		{name: "archive", path: write("n.zip", archive(t, "a.json", "{}\n\n{}", "sub/", "", "__MACOSX/._a.json", "\x00", "sub/.DS_Store", "\x00", "sub/b.json", "{}")),

@@ -3,6 +3,7 @@ package input
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -40,7 +41,7 @@ func (r *Reader) Next() (Item, error) {
 		if p.Kind == record.Good {
 			return Item{Data: p.Data}, nil
 		}
-		bad := &Error{File: r.name, Line: p.Line, Err: p.Fault}
+		bad := &Error{File: r.name, Line: p.Line, Err: inFlags(p.Fault)}
 		switch {
 		case p.Fault.Fatal || r.policy == engine.StopAtBadRecord:
 			return Item{}, bad
@@ -117,6 +118,11 @@ func (r *Reader) extent() (Extent, error) {
 	}
 	x.Blank = r.Counts().Blank
 	return x, r.Close()
+}
+
+// inFlags is a fault with its hint in the words of the flags.
+func inFlags(f *record.Fault) error {
+	return errors.New(strings.Replace(f.Error(), "use the format multijson", "give --format multijson", 1))
 }
 
 // misfit says in the words of the flags what an input is instead.
