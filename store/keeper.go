@@ -39,6 +39,9 @@ func newKeeper(s *Store) *keeper {
 }
 
 func (k *keeper) start() {
+	if k.s.opts.manual {
+		return
+	}
 	k.done.Go(k.run)
 	k.signal()
 }
@@ -80,6 +83,16 @@ func (k *keeper) quitting() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// upkeep does up to n steps, where Options.manual is set.
+func (s *Store) upkeep(n int) {
+	for ; n > 0 && s.Err() == nil; n-- {
+		more := s.wal.Step()
+		if !s.keeper.step() && !more {
+			return
+		}
 	}
 }
 

@@ -219,11 +219,15 @@ func (r *recovery) startLog(known wal.Known) error {
 	s := r.s
 	o := &s.opts
 	var err error
-	s.wal, r.log, err = wal.Open(wal.Options{
+	lo := wal.Options{
 		FS: s.fs, Dir: s.path(segmentsName), Spool: s.id, SegmentBytes: o.SegmentBytes, OpenSegments: o.OpenSegments,
-		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync,
+		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync, Manual: o.manual,
 		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Freed: s.disk.reclaimed, Failed: func(err error) { _ = s.fail(err) },
-	}, known)
+	}
+	if o.tune != nil {
+		o.tune(&lo)
+	}
+	s.wal, r.log, err = wal.Open(lo, known)
 	if err != nil {
 		return err
 	}

@@ -27,8 +27,6 @@ func (k *files) keep() {
 		case <-k.poke:
 		case <-timer:
 		}
-		k.indexRotated()
-		k.prepareWanted()
 		now := k.commits()
 		busy := now != seen
 		seen = now
@@ -37,13 +35,27 @@ func (k *files) keep() {
 			pause = dropPauseBusy
 		}
 		timer = nil
-		if k.dropSome(busy) {
+		if k.work(busy) {
 			timer = time.After(pause)
 		}
 	}
 }
 
+// work does what waits, and reports whether there is more.
+func (k *files) work(busy bool) bool {
+	k.indexRotated()
+	k.prepareWanted()
+	return k.dropSome(busy)
+}
+
+// Step does the upkeep that waits, where Options.Manual is set, and reports
+// whether there is more. It is for one goroutine.
+func (l *Log) Step() bool { return l.files.work(false) }
+
 func (k *files) start() {
+	if k.manual {
+		return
+	}
 	k.wait.Go(k.keep)
 	k.wakeKeeper()
 }

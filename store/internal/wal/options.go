@@ -60,6 +60,10 @@ type Options struct {
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
 
+	// Manual leaves the upkeep of the files to calls of Step, so that a test
+	// with a seed decides when it happens.
+	Manual bool
+
 	bugs bugs // for tests
 }
 

@@ -27,7 +27,7 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, manual: opts.Manual, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
