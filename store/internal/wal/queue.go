@@ -38,7 +38,7 @@ func (l *Log) Append(ctx context.Context, recs []Record, pos []Position, out []A
 		return err
 	}
 	l.mu.Lock()
-	g, err := l.admit(ctx, recs, size, records, out)
+	g, err := l.admit(ctx, recs, pos, size, records, out)
 	if err != nil || g == nil {
 		l.mu.Unlock()
 		return err
@@ -100,7 +100,7 @@ func measure(recs []Record, pos []Position) (size, records int64, err error) {
 // admit decides whether a call may be taken, waits for a group that has room
 // for it, and finds what is stored already. It returns nil when there is
 // nothing to store. The caller holds mu, and does so again afterwards.
-func (l *Log) admit(ctx context.Context, recs []Record, size, records int64, out []Appended) (*group, error) {
+func (l *Log) admit(ctx context.Context, recs []Record, pos []Position, size, records int64, out []Appended) (*group, error) {
 	for {
 		if l.err != nil {
 			return nil, l.err
@@ -115,7 +115,7 @@ func (l *Log) admit(ctx context.Context, recs []Record, size, records int64, out
 		}
 		g := l.open
 		if g.calls == 0 || g.size+size <= groupBytes && g.records+records <= groupRecords {
-			return l.check(g, recs, size, records, out)
+			return l.check(g, recs, pos, size, records, out)
 		}
 		if l.room == nil {
 			l.room = make(chan struct{})
@@ -130,7 +130,7 @@ func (l *Log) admit(ctx context.Context, recs []Record, size, records int64, out
 	}
 }
 
-func (l *Log) check(g *group, recs []Record, size, records int64, out []Appended) (*group, error) {
+func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64, out []Appended) (*group, error) {
 	old := 0
 	for i := range recs {
 		r := &recs[i]
@@ -153,7 +153,7 @@ func (l *Log) check(g *group, recs []Record, size, records int64, out []Appended
 			}
 		}
 	}
-	if old > 0 && old == len(recs) {
+	if old > 0 && old == len(recs) && len(pos) == 0 {
 		return nil, nil
 	}
 	if err := l.promise(g, size); err != nil {
