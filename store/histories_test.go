@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -91,7 +93,7 @@ type campaign struct {
 type planted struct {
 	name   string
 	files  func(vfs.FS) vfs.FS // a file system that cheats
-	log    func(*wal.Options)
+	log    []string            // bugs of the log
 	door   bugs
 	ledger bool // a transaction is durable only with the next one
 }
@@ -147,20 +149,21 @@ func scratch(t *testing.T) string {
 
 // history is one life of a spool.
 type history struct {
-	seed   uint64
-	rng    *rand.Rand
-	dir    string // for the ledger's file
-	c      *campaign
-	opts   Options
-	rig    *rig
-	s      *Store // nil while there is none
-	w      *world
-	maybe  []*world // other worlds that it may be
-	faulty bool     // faults are about: calls may be refused
-	tight  bool     // the quota is small
-	large  bool     // records above a frame's size are about
-	unique int
-	trace  []string
+	seed        uint64
+	rng         *rand.Rand
+	dir         string // for the ledger's file
+	c           *campaign
+	opts        Options
+	rig         *rig
+	s           *Store // nil while there is none
+	w           *world
+	maybe       []*world // other worlds that it may be
+	faulty      bool     // faults are about: calls may be refused
+	tight       bool     // the quota is small
+	large       bool     // records above a frame's size are about
+	unique      int
+	generations uint64
+	trace       []string
 }
 
 func newHistory(seed uint64, dir string, c *campaign) *history {
@@ -175,10 +178,36 @@ func newHistory(seed uint64, dir string, c *campaign) *history {
 		h.opts.Compression = S2
 	}
 	if f := c.fault; f != nil {
-		h.rig.wrap, h.opts.tune, h.opts.bugs, h.rig.forget = f.files, f.log, f.door, f.ledger
+		h.rig.wrap, h.opts.bugs, h.rig.forget = f.files, f.door, f.ledger
+	}
+	h.opts.tune = func(o *wal.Options) {
+		o.Inline(h.generation)
+		if c.fault != nil {
+			for _, name := range c.fault.log {
+				o.Plant(name)
+			}
+		}
+	}
+	if c.count == 1 {
+		h.opts.Logger = slog.New(slog.NewTextHandler(traceWriter{h}, nil))
 	}
 	h.rig.put(nil)
 	return h
+}
+
+// generation is a number for a segment's file, which is not drawn from the
+// history's own luck: how often it is asked depends on what the store does.
+func (h *history) generation() uint64 {
+	h.generations++
+	return h.seed<<20 | h.generations
+}
+
+// traceWriter has what the store logs in the trace.
+type traceWriter struct{ h *history }
+
+func (w traceWriter) Write(p []byte) (int, error) {
+	w.h.note("\t%s", bytes.TrimSpace(p))
+	return len(p), nil
 }
 
 func (h *history) note(format string, args ...any) {

@@ -89,7 +89,7 @@ func (k *keeper) quitting() bool {
 // upkeep does up to n steps, where Options.manual is set.
 func (s *Store) upkeep(n int) {
 	for ; n > 0 && s.Err() == nil; n-- {
-		more := s.wal.Step()
+		more := s.wal.Turn()
 		if !s.keeper.step() && !more {
 			return
 		}

@@ -221,7 +221,7 @@ func (r *recovery) startLog(known wal.Known) error {
 	var err error
 	lo := wal.Options{
 		FS: s.fs, Dir: s.path(segmentsName), Spool: s.id, SegmentBytes: o.SegmentBytes, OpenSegments: o.OpenSegments,
-		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync, Manual: o.manual,
+		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync,
 		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Freed: s.disk.reclaimed, Failed: func(err error) { _ = s.fail(err) },
 	}
 	if o.tune != nil {

@@ -67,6 +67,9 @@ func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 		if len(pieces) > 1 {
 			sizes = cut(l.No, pieces, seal.Bytes)
 		}
+		if len(sizes) != len(pieces) || slices.Min(sizes) < 0 {
+			return nil, &ingest.FieldError{Field: "cut", Value: fmt.Sprint(len(sizes)), Rule: fmt.Sprintf("must give a size for each of %d pieces, not negative", len(pieces))}
+		}
 		for i, r := range pieces {
 			entries = append(entries, tx.newEntry(l, r, sizes[i], seal.Guarantee, seal.Confirm, now))
 		}
@@ -122,7 +125,7 @@ func (l *Ledger) Transition(ctx context.Context, id ingest.BatchID, from ingest.
 			return nil, err
 		}
 		e.Batch = old.Batch
-		e.Progress = slices.Clone(e.Progress)
+		e.Progress = append([]byte(nil), e.Progress...) // none is nil, as the next run reads it
 		if err := checkMove(&e, old); err != nil {
 			return nil, err
 		}

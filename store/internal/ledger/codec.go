@@ -91,7 +91,14 @@ func (d *rowReader) u32() uint32 { return uint32(d.number(math.MaxUint32)) }
 func (d *rowReader) i64() int64  { return int64(d.number(math.MaxInt64)) }
 
 // count is a number of things that take at least size bytes each.
-func (d *rowReader) count(size int) int { return int(d.number(uint64(len(d.rest) / size))) }
+func (d *rowReader) count(size int) int {
+	n := d.u64()
+	if n > uint64(len(d.rest)/size) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
 
 // span is a range that is not empty.
 func (d *rowReader) span() Span {

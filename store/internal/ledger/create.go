@@ -1,9 +1,9 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -57,7 +57,7 @@ func Create(fs vfs.FS, path string, books *Books, opts *Options) error {
 	if err := ld.check(); err != nil {
 		return &ingest.FieldError{Field: "books", Value: "rows", Rule: err.Error()}
 	}
-	return build(fs, path, &o, st, ld.m.spool, func(put func(row) error) error {
+	_, err := build(fs, path, &o, st, ld.m.spool, func(put func(row) error) error {
 		for _, r := range rows {
 			if err := put(r); err != nil {
 				return err
@@ -65,6 +65,7 @@ func Create(fs vfs.FS, path string, books *Books, opts *Options) error {
 		}
 		return nil
 	})
+	return err
 }
 
 // booksRows gives the rows of books in the order of their buckets.
@@ -94,9 +95,10 @@ func booksRows(books *Books) (rows []row) {
 	return rows
 }
 
-// renew writes the file anew from what a proof has shown. What is damaged of
-// history and keys is left out, and the other rows are as they were.
-func renew(fs vfs.FS, path string, f io.ReaderAt, p *proof, damaged bool, o *Options) (history, keys error, err error) {
+// renew writes the file f anew from what a proof has shown. What is damaged of
+// history and keys is left out, and the other rows are as they were. It closes
+// f, because not every system gives the name of an open file to another.
+func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Options) (fresh *proof, history, keys error, err error) {
 	st := p.mirror.state
 	history, keys = p.history, p.keys
 	if damaged {
@@ -116,7 +118,7 @@ func renew(fs vfs.FS, path string, f io.ReaderAt, p *proof, damaged bool, o *Opt
 	if history != nil {
 		st.History = 0
 	}
-	err = build(fs, path, o, &st, p.mirror.spool, func(put func(row) error) error {
+	fresh, err = build(fs, path, o, &st, p.mirror.spool, func(put func(row) error) error {
 		w := newWalk(f, p.meta)
 		for b := bktMeta + 1; b < bucketCount; b++ {
 			if b >= bktKeys && keys != nil || b >= firstRest && b < bktKeys && history != nil {
@@ -126,28 +128,31 @@ func renew(fs vfs.FS, path string, f io.ReaderAt, p *proof, damaged bool, o *Opt
 				if b >= firstRest {
 					st.census.add(b, value)
 				}
-				return put(row{b, key, value})
+				return put(row{b, key, bytes.Clone(value)})
 			})
 			if err != nil {
 				return err
 			}
 		}
-		return nil
+		return f.Close()
 	})
-	return history, keys, err
+	return fresh, history, keys, err
 }
 
 // buildAtOnce bounds one transaction of a new file, in bytes.
 const buildAtOnce = 1 << 20
 
-// build makes a file of rows: temporary name, fsync, rename, fsync of the
-// directory. st is stored as it is once fill has returned.
-func build(fs vfs.FS, path string, o *Options, st *state, spool ingest.SpoolID, fill func(put func(row) error) error) error {
+// build makes a file of rows: temporary name, fsync, a look at whether it is
+// sound, rename, fsync of the directory. st is stored as it is once fill has
+// returned. A row's value must stay as it is.
+func build(fs vfs.FS, path string, o *Options, st *state, spool ingest.SpoolID, fill func(put func(row) error) error) (p *proof, err error) {
 	temp := path + tempSuffix
 	if err := fs.Remove(temp); err != nil && !vfs.Missing(err) {
-		return err
+		return nil, err
 	}
-	err := guard(func() error { return fillFile(temp, o, st, spool, fill) })
+	if err = guard(func() error { return fillFile(temp, o, st, spool, fill) }); err == nil {
+		p, err = examineSound(fs, temp)
+	}
 	if err == nil {
 		crashpoint.Reach("create.written")
 		err = fs.Rename(temp, path)
@@ -159,15 +164,29 @@ func build(fs vfs.FS, path string, o *Options, st *state, spool ingest.SpoolID, 
 		if rerr := fs.Remove(temp); rerr != nil && !vfs.Missing(rerr) {
 			err = errors.Join(err, rerr)
 		}
-		return err
+		return nil, err
 	}
 	if err := removeMark(fs, path); err != nil {
-		return err
+		return nil, err
 	}
 	if o.NoSync {
-		return nil
+		return p, nil
 	}
-	return fs.SyncDir(filepath.Dir(path))
+	return p, fs.SyncDir(filepath.Dir(path))
+}
+
+// examineSound verifies a file that was just written.
+func examineSound(fs vfs.FS, path string) (*proof, error) {
+	f, err := fs.Open(path, vfs.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p, err := examine(f, true)
+	if err == nil {
+		err = p.damage()
+	}
+	return p, err
 }
 
 func fillFile(temp string, o *Options, st *state, spool ingest.SpoolID, fill func(put func(row) error) error) (err error) {

@@ -135,3 +135,5 @@ func write(t testing.TB, path string, b []byte) {
 		t.Fatal(err)
 	}
 }
+
+func timeUnixNano(n int64) time.Time { return time.Unix(0, n) }

@@ -139,7 +139,7 @@ func (l *Ledger) fail(cause error) error {
 
 // distrust leaves the mark that the next Open must not trust the file. What
 // keeps the mark from being made is no worse than the damage itself.
-func (l *Ledger) distrust(error) {
+func (l *Ledger) distrust() {
 	if !l.distrusted.Swap(true) {
 		_ = leaveMark(l.fs, l.path, !l.opts.NoSync)
 	}
@@ -155,7 +155,7 @@ func (l *Ledger) view(fn func(*bolt.Tx) error) error {
 	}
 	err := guard(func() error { return l.db.View(fn) })
 	if errors.Is(err, ErrDamaged) {
-		l.distrust(err)
+		l.distrust()
 	}
 	return err
 }

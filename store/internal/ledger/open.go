@@ -62,7 +62,7 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	if err != nil {
 		return nil, Findings{}, err
 	}
-	defer f.Close()
+	defer f.Close() // again, where the file is written anew
 	p, err := examine(f, marked)
 	if err != nil {
 		return nil, Findings{}, err
@@ -80,7 +80,7 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 			return nil, found, err
 		}
 	}
-	history, keys, err := renew(fs, path, f, p, found.Renewed != nil, o)
+	fresh, history, keys, err := renew(fs, path, f, p, found.Renewed != nil, o)
 	if err != nil && found.Renewed == nil {
 		found.NotShrunk = err
 		return p, found, nil
@@ -88,23 +88,11 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	if err != nil {
 		return nil, found, err
 	}
-	found.HistoryLost, found.KeysLost = history != nil, keys != nil
+	found.HistoryLost, found.KeysLost, found.Size = history != nil, keys != nil, fresh.size
 	if found.Renewed == nil {
 		found.Renewed = errors.Join(history, keys)
 	}
-	fresh, err := fs.Open(path, vfs.ReadOnly)
-	if err != nil {
-		return nil, found, err
-	}
-	defer fresh.Close()
-	if p, err = examine(fresh, false); err == nil {
-		err = p.damage()
-	}
-	if err != nil {
-		return nil, found, err
-	}
-	found.Size = p.size
-	return p, found, nil
+	return fresh, found, nil
 }
 
 func examine(f vfs.File, whole bool) (*proof, error) {

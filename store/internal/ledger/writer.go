@@ -26,7 +26,8 @@ type change struct {
 //
 // An error of fn refuses this change alone, and nothing of it is kept. fn may
 // run more than once, so what it does to anything but the Tx must bear that;
-// only the last run counts. Errors: those of fn, ErrFull, ErrFailed,
+// only the last run counts. A panic of fn is taken for one of bbolt's, and fails
+// the ledger. Errors: those of fn, ErrFull, ErrFailed,
 // ErrOutcomeUnknown, ErrClosed, or ctx's.
 func (l *Ledger) Do(ctx context.Context, fn func(*Tx) error) error {
 	c, err := l.enqueue(fn, nil)
@@ -133,7 +134,7 @@ func (l *Ledger) attempt(members []*change) (*Tx, error) {
 			if tx.tx != nil && !abandon(tx.tx) {
 				l.unclosable.Store(true)
 			}
-			l.distrust(err)
+			l.distrust()
 			return nil, l.fail(err)
 		}
 		if err != nil || !again {

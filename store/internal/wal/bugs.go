@@ -14,15 +14,15 @@ type bugs struct {
 	ignoreChain      bool // and behind any other
 	ignoreSum        bool // and whatever they say
 	ignoreFrameSum   bool // a frame is believed without its sum
+	acceptTorn       bool // the last commit needs no whole frames
 	noSearch         bool // damage is taken for the end of the log
 	cutTooFar        bool // the last commit is taken for a torn one
 	noRewrite        bool // what is read after a kill is taken for durable
-	keepSeal         bool // a sealed segment is written to with its seal on
 	sameGeneration   bool // recycled files keep their generation
 	trustIndex       bool // an index is believed without its sum
 	keepStaged       bool // a refused group's numbers are not taken back
 	forgetDuplicate  bool // keys of commits under way are not looked at
-	splitCall        bool // a call's records may be in two commits
+	keepSettled      bool // a settled segment is said to be gone and is not
 }
 
 // lateSync is a file of which a write is acknowledged and not synced.

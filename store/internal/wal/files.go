@@ -49,11 +49,13 @@ type files struct {
 	spool   [8]byte
 	stock   int
 	noSync  bool
-	manual  bool
 	bugs    bugs
 	tell    func(SegmentInfo)
 	freed   func()
 	commits func() uint64 // how many there were: whether anybody is busy
+
+	generation func() uint64
+	inline     bool
 
 	disk atomic.Int64 // sizes of all files
 
@@ -118,7 +120,7 @@ func (k *files) publish(s *segment, g *group, h *commitHeader, off, end int64) {
 	if i.FirstCommit == 0 {
 		i.FirstCommit = h.number
 	}
-	i.LastCommit, i.Chain, i.End = h.number, h.sum, end
+	i.LastCommit, i.Chain, i.End, i.Index = h.number, h.sum, end, 0
 	i.Keys = i.Keys || len(g.keys) > 0
 	i.Positions = i.Positions || len(g.pos) > 0
 }
@@ -193,7 +195,7 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	h := head{no: no, generation: newGeneration()}
+	h := head{no: no, generation: k.generation()}
 	if k.bugs.sameGeneration {
 		h.generation = 1
 	}
@@ -249,9 +251,8 @@ func (k *files) rotated(s *segment, f vfs.File) {
 
 // settle returns when no rotated segment waits for its index.
 func (k *files) settle() error {
-	if k.manual {
+	if k.inline {
 		k.indexRotated()
-		return nil
 	}
 	k.mu.Lock()
 	if len(k.waiting) == 0 {

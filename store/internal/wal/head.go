@@ -25,7 +25,9 @@ import (
 //	     zero, generation, offset of the index and its length, 8 bytes each,
 //	     CRC32C of these
 //
-// The commits follow at 4096. The seal is in a sector of its own.
+// The commits follow at 4096. The seal is in a sector of its own. It stays when a
+// segment that was closed is written to again: the next commit is written over
+// the index, which then does not prove itself any more.
 const (
 	headMagic   = "kspL"
 	headVersion = 3

@@ -35,27 +35,20 @@ func (k *files) keep() {
 			pause = dropPauseBusy
 		}
 		timer = nil
-		if k.work(busy) {
+		if k.turn(busy) {
 			timer = time.After(pause)
 		}
 	}
 }
 
-// work does what waits, and reports whether there is more.
-func (k *files) work(busy bool) bool {
+// turn does what there is to do, and reports whether there is more of it.
+func (k *files) turn(busy bool) bool {
 	k.indexRotated()
 	k.prepareWanted()
 	return k.dropSome(busy)
 }
 
-// Step does the upkeep that waits, where Options.Manual is set, and reports
-// whether there is more. It is for one goroutine.
-func (l *Log) Step() bool { return l.files.work(false) }
-
 func (k *files) start() {
-	if k.manual {
-		return
-	}
 	k.wait.Go(k.keep)
 	k.wakeKeeper()
 }
@@ -241,6 +234,9 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	k.mu.Unlock()
 	k.cache.drop(no)
+	if k.bugs.keepSettled {
+		return nil
+	}
 	if err := k.fs.Rename(k.path(no, extLog), k.path(no, ext)); err != nil && !vfs.Missing(err) {
 		return err
 	}

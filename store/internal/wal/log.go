@@ -56,7 +56,7 @@ type writer struct {
 	end, size int64
 	number    uint64 // of the last commit
 	chain     uint32
-	unseal    bool // the segment has a seal that must go first
+	sealed    bool // it was closed, and not written to since: its index is right
 	late      lateSync
 }
 
@@ -180,7 +180,7 @@ func (l *Log) Close() (Mark, error) {
 	l.files.stop()
 	w := &l.w
 	err := failed
-	if err == nil && w.seg.index.frames > 0 && !w.unseal {
+	if err == nil && w.seg.index.frames > 0 && !w.sealed {
 		err = l.files.writeIndex(w.file, w.seg)
 	}
 	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}

@@ -60,11 +60,11 @@ type Options struct {
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
 
-	// Manual leaves the upkeep of the files to calls of Step, so that a test
-	// with a seed decides when it happens.
-	Manual bool
-
-	bugs bugs // for tests
+	// For tests: planted bugs; no goroutine of the keeper, whose work is then
+	// done by turn; and where generations come from.
+	bugs       bugs
+	inline     bool
+	generation func() uint64
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -89,6 +89,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.generation == nil {
+		o.generation = newGeneration
 	}
 	return o, nil
 }

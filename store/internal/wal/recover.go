@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,8 +28,8 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, manual: opts.Manual, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
-		commits: l.commits.Load, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
+		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	r := &recovery{l: l, k: k, known: known, out: &Recovered{}, lanes: map[uint32]*Lane{}}
@@ -36,7 +37,9 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 		return nil, nil, errors.Join(err, r.close())
 	}
 	l.wait.Go(l.run)
-	k.start()
+	if !opts.inline {
+		k.start()
+	}
 	return l, r.out, nil
 }
 
@@ -150,17 +153,17 @@ func (r *recovery) files(infos []vfs.Info) error {
 		case extLog:
 			logs = append(logs, logFile{no, info})
 		case extSpare:
+			// Its name must be durable before the file gets another head.
+			r.renamed = true
 			r.spare(leftover{no, ext, info.Size})
 		default:
 			r.k.drops = append(r.k.drops, leftover{no, ext, info.Size})
 		}
 	}
-	slices.SortFunc(logs, func(a, b logFile) int {
-		if a.no < b.no {
-			return -1
-		}
-		return 1
-	})
+	// From the newest on: what is in a segment says that all before was acknowledged.
+	slices.SortFunc(logs, func(a, b logFile) int { return cmp.Compare(b.no, a.no) })
+	proven := r.known.Active.Commit
+	var next SegmentInfo // the one behind
 	found := map[uint64]bool{}
 	for _, f := range logs {
 		if generation, ok := settled[f.no]; ok {
@@ -176,12 +179,25 @@ func (r *recovery) files(infos []vfs.Info) error {
 		if row := rows[f.no]; row != nil && row.Size == f.info.Size {
 			r.k.segs[f.no] = &segment{info: *row}
 			r.noteSpans(row)
+			proven, next = max(proven, row.LastCommit), *row
 			continue
 		}
-		if err := r.survey(f.no, f.info, rows[f.no]); err != nil {
+		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, bugs: r.l.opts.bugs}
+		if a := r.known.Active; a.No == f.no && a.End > headBytes {
+			st.reach = a.Commit
+		}
+		if next.No == f.no+1 && next.FirstCommit > 0 {
+			st.reach = next.FirstCommit - 1
+		}
+		s, err := r.survey(st, rows[f.no])
+		if err != nil {
 			return err
 		}
+		if s != nil && s.info.FirstCommit > 0 {
+			proven, next = max(proven, s.info.FirstCommit-1), s.info
+		}
 	}
+	slices.Reverse(r.surveys)
 	for no := range rows {
 		if !found[no] {
 			r.out.Missing = append(r.out.Missing, no)
@@ -229,9 +245,12 @@ func (r *recovery) lane(no uint32) *Lane {
 // that is meant.
 func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
-	if err != nil {
+	if errors.Is(err, vfs.ErrNotRegular) {
 		r.stranger(info.Name, err)
 		return true, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	var page [headBytes]byte
 	err = readFull(f, page[:], 0)
@@ -261,38 +280,36 @@ func (r *recovery) toSpare(no uint64, size int64) error {
 }
 
 // survey reads a segment that has no row, or another size than its row says.
-func (r *recovery) survey(no uint64, info vfs.Info, row *SegmentInfo) error {
-	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadWrite)
-	if err != nil {
-		r.stranger(info.Name, err)
-		return nil
+func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
+	f, err := r.k.fs.Open(r.k.path(st.no, extLog), vfs.ReadWrite)
+	if errors.Is(err, vfs.ErrNotRegular) {
+		r.stranger(st.name, err)
+		return nil, nil
 	}
-	s, err := r.look(f, no, info, row)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.look(f, st, row)
 	if err != nil {
 		_ = f.Close()
-		r.stranger(info.Name, err)
-		return nil
+		r.stranger(st.name, err)
+		return nil, nil
 	}
 	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
 		// Prepared and not written to, or only by a commit that was cut off.
 		_ = f.Close()
-		if r.known.Active.No == no && r.known.Active.Commit > r.last {
-			r.stranger(info.Name, fmt.Errorf("%w: its commits up to %d do not prove themselves", ErrDamaged, r.known.Active.Commit))
-			r.out.Doubt = true
-			return nil
-		}
-		return r.toSpare(no, info.Size)
+		return nil, r.toSpare(st.no, st.size)
 	}
 	r.noteLast(s.info.LastCommit, s.info.Chain)
 	r.surveys = append(r.surveys, &surveyed{survey: s, file: f})
-	return nil
+	return s, nil
 }
 
-func (r *recovery) look(f vfs.File, no uint64, info vfs.Info, row *SegmentInfo) (*survey, error) {
+func (r *recovery) look(f vfs.File, st walkStart, row *SegmentInfo) (*survey, error) {
 	o := &r.l.opts
-	x, known, err := readIndex(f, o.Spool, no, info.Size, o.bugs)
+	x, known, err := readIndex(f, o.Spool, st.no, st.size, o.bugs)
 	if err == nil && !known.Keys && !known.Positions {
-		return &survey{info: *known, name: info.Name, index: x, refs: x.refs, sealed: true, compacted: x.compacted}, nil
+		return &survey{info: *known, name: st.name, index: x, refs: x.refs, sealed: true, compacted: x.compacted}, nil
 	}
 	var h head
 	page := make([]byte, headBytes)
@@ -303,10 +320,9 @@ func (r *recovery) look(f vfs.File, no uint64, info vfs.Info, row *SegmentInfo) 
 	if errors.Is(herr, errForeign) {
 		return nil, herr
 	}
-	st := walkStart{no: no, name: info.Name, size: info.Size, bugs: o.bugs}
 	if err == nil {
 		st.until = known.End
-	} else if row != nil && (herr != nil || h.generation == row.Generation) && row.End <= info.Size {
+	} else if row != nil && (herr != nil || h.generation == row.Generation) && row.End <= st.size {
 		st.until = row.End
 	}
 	s, werr := walk(f, o.Spool, h, herr, st)
@@ -351,11 +367,16 @@ func (r *recovery) adopt() error {
 		r.out.Lanes = append(r.out.Lanes, ln)
 		r.l.addLane(ln)
 	}
-	if a := r.known.Active; a.Commit > r.last {
-		r.out.Doubt = true
-		r.noteLast(a.Commit, 0)
-	}
+	a := r.known.Active
+	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.settledOrRow(a.No)
+	r.noteLast(a.Commit, 0)
 	return nil
+}
+
+// settledOrRow reports whether the ledger answers for a segment.
+func (r *recovery) settledOrRow(no uint64) bool {
+	return slices.ContainsFunc(r.known.Settled, func(s Settled) bool { return s.No == no }) ||
+		slices.ContainsFunc(r.known.Segments, func(s SegmentInfo) bool { return s.No == no })
 }
 
 // crossCheck tells of commits that are missing between two segments: the first
@@ -367,19 +388,18 @@ func (r *recovery) crossCheck(a, b *surveyed, ends map[uint32]uint64) {
 	if a.info.LastCommit+1 >= b.info.FirstCommit {
 		return
 	}
-	d := Damage{
-		Segment: a.info.No, Name: a.name, Off: a.info.End, Len: a.info.Size - a.info.End,
-		Err: fmt.Errorf("%w: commits %d to %d are missing", ErrDamaged, a.info.LastCommit+1, b.info.FirstCommit-1),
+	if !a.tailHole {
+		a.tailHole = true
+		r.out.Damage = append(r.out.Damage, Damage{Segment: a.info.No, Name: a.name, Off: a.info.End, Err: ErrDamaged})
 	}
+	d := &r.out.Damage[len(r.out.Damage)-1]
+	d.Err = fmt.Errorf("%w; commits %d to %d are missing", d.Err, a.info.LastCommit+1, b.info.FirstCommit-1)
 	for _, no := range sortedKeys(b.index.lanes) {
 		x := b.index.lanes[no]
 		if last, ok := ends[no]; ok && len(x.places) > 0 && x.First > last+1 {
 			d.Lost = append(d.Lost, Lost{no, Span{last + 1, x.First - 1}})
 		}
 	}
-	a.tailHole = true
-	a.damage = append(a.damage, d)
-	r.out.Damage = append(r.out.Damage, d)
 }
 
 // activate chooses the segment that is written next. It is the last one where
@@ -433,7 +453,7 @@ func (r *recovery) activate() error {
 	w := &l.w
 	w.file, w.seg, w.end, w.size = active.file, r.k.segs[active.info.No], active.info.End, active.info.Size
 	active.file = nil
-	w.unseal = active.sealed
+	w.sealed = active.sealed
 	if !active.sealed {
 		active.file = w.file
 		err := r.again(active)

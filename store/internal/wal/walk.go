@@ -52,7 +52,12 @@ type walkStart struct {
 	size   int64
 	expect uint64 // number of the first commit, 0 when unknown
 	until  int64  // where the last commit ends, 0 when unknown
-	bugs   bugs
+	// proven is the number of a commit that was acknowledged, and with it all
+	// before: a later segment, or the ledger, says so. 0: unknown.
+	proven uint64
+	// reach is the number of the segment's last commit at least. 0: unknown.
+	reach uint64
+	bugs  bugs
 }
 
 // walk reads a segment whose head was read, or tried to be.
@@ -75,7 +80,7 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 	if h.compacted {
 		st.expect, w.loose = 1, true
 	}
-	w.run(st.expect, st.until)
+	w.run(st)
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
 	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
@@ -108,8 +113,8 @@ func (w *walker) generation(no uint64) (uint64, bool) {
 	}
 }
 
-func (w *walker) run(expect uint64, until int64) {
-	s := w.s
+func (w *walker) run(st walkStart) {
+	s, expect, until := w.s, st.expect, st.until
 	i := &s.info
 	off := int64(headBytes)
 	var chain uint32
@@ -126,10 +131,15 @@ func (w *walker) run(expect uint64, until int64) {
 			}
 			end := next
 			if !found {
-				if until == 0 {
-					break
+				switch {
+				case until > 0:
+					end = until
+				case st.reach > i.LastCommit && !s.compacted:
+					end = w.size
+				default:
+					return
 				}
-				end, s.tailHole = until, true
+				s.tailHole = true
 			}
 			w.hole(off, end, err)
 			i.End = end
@@ -138,11 +148,31 @@ func (w *walker) run(expect uint64, until int64) {
 			}
 			off = next
 		}
+		if until == 0 && c.number > st.proven && w.torn(off, &c) {
+			return
+		}
 		w.publish(off, &c)
 		off += int64(c.length)
 		expect, chain, chained = c.number+1, c.sum, true
 		i.End = off
 	}
+}
+
+// torn reports whether the commit that was proven last is one that the end of
+// the power cut off: a frame of it does not prove itself, and no later commit
+// says that it was acknowledged.
+func (w *walker) torn(off int64, c *commitHeader) bool {
+	bad := w.bugs.cutTooFar
+	for j := range w.frames {
+		bad = bad || w.frames[j].bad
+	}
+	if !bad || w.bugs.acceptTorn {
+		return false
+	}
+	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
+	_, _, found := w.later(off+int64(c.length), c.number)
+	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
+	return !found
 }
 
 // commitAt proves the commit at a place, with its number where that is known.

@@ -63,11 +63,6 @@ func (l *Log) tryCommit(g *group) error {
 	if g.empty() {
 		return nil
 	}
-	if w.unseal && !l.opts.bugs.keepSeal {
-		if err := l.unseal(); err != nil {
-			return l.fail(err)
-		}
-	}
 	now := l.opts.Clock().UnixNano()
 	l.extras(g, now)
 	length, h := g.seal(commitHeader{
@@ -123,19 +118,6 @@ func (l *Log) extras(g *group, now int64) {
 	g.extras = p
 }
 
-// unseal takes the seal off a segment that was closed and is written to again:
-// its index is about to be overwritten.
-func (l *Log) unseal() error {
-	if _, err := l.w.file.WriteAt(zeros[:sealLen], sealAt); err != nil {
-		return err
-	}
-	if err := l.sync(); err != nil {
-		return err
-	}
-	l.w.unseal = false
-	return nil
-}
-
 func (l *Log) sync() error {
 	if l.opts.NoSync || l.opts.bugs.skipSync {
 		return nil
@@ -159,7 +141,7 @@ func (l *Log) write(g *group, length int) (int64, error) {
 	to := roundUp(end, blockBytes)
 	if to > w.size {
 		if to = end; int64(length) <= zeroStep && !g.bare {
-			to = roundUp(end, zeroStep)
+			to = max(min(roundUp(end, zeroStep), l.opts.SegmentBytes), end)
 		}
 	}
 	for {
@@ -238,7 +220,7 @@ func (l *Log) cutBack() error {
 func (l *Log) publish(g *group, h *commitHeader, length int, size, now int64) {
 	w := &l.w
 	off := w.end
-	w.end, w.number, w.chain = w.end+int64(length), h.number, h.sum
+	w.end, w.number, w.chain, w.sealed = w.end+int64(length), h.number, h.sum, false
 	c := &g.commit
 	c.Segment, c.Number, c.At = w.seg.info.No, h.number, now
 	c.Frames = c.Frames[:0]
@@ -289,7 +271,7 @@ func (l *Log) rotate() error {
 // activate makes a new segment the one that is written.
 func (l *Log) activate(next *prepared) {
 	w := &l.w
-	w.file, w.seg, w.end, w.size, w.unseal = next.file, next.seg, headBytes, next.seg.info.Size, false
+	w.file, w.seg, w.end, w.size, w.sealed = next.file, next.seg, headBytes, next.seg.info.Size, false
 	l.seed.Store(seedOf(next.seg.info.Generation))
 	l.files.activate(next.seg)
 	l.mu.Lock()

@@ -1,0 +1,240 @@
+package wal
+
+import (
+	"flag"
+	"maps"
+	"testing"
+	"time"
+)
+
+var (
+	histories = flag.Int("histories", 300, "how many histories TestHistories runs")
+	firstSeed = flag.Uint64("seed", uint64(time.Now().UnixNano()%1e9), "seed of the first history")
+)
+
+// stop ends the life of the log: 0 closed, 1 killed, 2 power cut.
+func (h *history) stop(how int) {
+	h.tell("stop %d", how)
+	if h.fs.Off() {
+		how = 2
+	}
+	old := h.fs
+	switch how {
+	case 1:
+		h.fs = old.Kill()
+	case 2:
+		h.fs = old.Crash()
+	}
+	mark, err := h.log.Close()
+	h.tell("closed at %+v: %v", mark, err)
+	h.books.mark = Mark{}
+	if how == 0 && err == nil {
+		h.books.mark = mark
+	}
+	if how == 0 && old.Off() {
+		h.fs = old.Crash()
+	}
+	h.open = false
+}
+
+// reopen opens the log, and again after each crash or failure on the way, and checks it.
+func (h *history) reopen(faults bool) {
+	for try := 0; ; try++ {
+		if faults && try < 4 && h.rng.IntN(3) == 0 {
+			h.fs.CutAfter(1 + h.rng.IntN(8))
+		} else {
+			h.fs.CutAfter(0)
+		}
+		known := Known{HighestNo: h.books.highest, Active: h.books.mark}
+		for no, ln := range h.lanes {
+			_ = no
+			floor := uint64(1)
+			for seq := range ln.settled {
+				floor = max(floor, seq+1)
+			}
+			known.Lanes = append(known.Lanes, Lane{No: ln.no, Key: "lane", Separator: 1, Next: floor})
+		}
+		lost := h.rng.IntN(4) == 0
+		if !lost {
+			for _, no := range sortedKeys(h.books.rows) {
+				known.Segments = append(known.Segments, h.books.rows[no])
+			}
+		} else {
+			known.Active = Mark{}
+		}
+		// The tombstones are what keeps settled records away; a ledger that was
+		// lost has none, and may see them again.
+		for _, no := range sortedKeys(h.books.tombs) {
+			known.Settled = append(known.Settled, h.books.tombs[no])
+		}
+		l, r, err := Open(h.options(), known)
+		if err != nil {
+			h.tell("open: %v", err)
+			if h.fs.Off() {
+				h.fs = h.fs.Crash()
+				continue
+			}
+			if try > 8 {
+				h.wrong("cannot be opened: %v", err)
+				return
+			}
+			continue
+		}
+		if h.fs.Off() { // it went where Open could do without
+			_, _ = l.Close()
+			h.fs = h.fs.Crash()
+			continue
+		}
+		h.fs.CutAfter(0)
+		h.log, h.open = l, true
+		h.tell("opened, lost %v: %d rotated, active %d at %d, commit %d", lost, len(r.Rotated), r.Active.No, r.Active.End, r.Active.LastCommit)
+		h.recovered(r, lost)
+		return
+	}
+}
+
+// recovered compares what the log says with what it has promised.
+func (h *history) recovered(r *Recovered, lost bool) {
+	if len(r.Damage) > 0 || r.Doubt || len(r.Strangers) > 0 || len(r.Missing) > 0 {
+		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.Doubt, r.Strangers, r.Missing)
+		return
+	}
+	for _, g := range r.Gone {
+		delete(h.books.tombs, g.No)
+	}
+	if lost {
+		clear(h.books.rows)
+	}
+	for _, i := range r.Rotated {
+		h.books.rows[i.No] = i
+	}
+	for _, k := range r.Keys {
+		h.books.keys[laneKey{k.Lane, k.Hash}] = k.Seq
+	}
+	for _, p := range r.Positions {
+		h.books.setPosition(p)
+	}
+	found := map[uint32]map[uint64]string{}
+	for no := range h.lanes {
+		found[no] = h.read(no)
+	}
+	h.resolve(found)
+	for no, ln := range h.lanes {
+		for i, want := range ln.records {
+			seq := uint64(i + 1)
+			got, ok := found[no][seq]
+			if !ok && !ln.settled[seq] {
+				h.wrong("lane %d: record %d is lost", no, seq)
+				return
+			}
+			if ok && ln.settled[seq] {
+				h.wrong("lane %d: record %d was settled, and is back", no, seq)
+				return
+			}
+			if ok && got != want {
+				h.wrong("lane %d: record %d is %.30q, want %.30q", no, seq, got, want)
+				return
+			}
+		}
+		for seq, got := range found[no] {
+			if seq > uint64(len(ln.records)) {
+				h.wrong("lane %d: record %d, %.30q, was invented", no, seq, got)
+				return
+			}
+		}
+		if next := h.log.lanes[no].next; next != uint64(len(ln.records))+1 {
+			h.wrong("lane %d goes on at %d after %d records", no, next, len(ln.records))
+		}
+	}
+	for k, seq := range h.keys {
+		if got, ok := h.books.keys[k]; !ok || got != seq {
+			h.wrong("key of record %d of lane %d is lost: %d, %v", seq, k.lane, got, ok)
+		}
+	}
+	if len(h.books.keys) > len(h.keys) {
+		h.wrong("%d keys, want %d", len(h.books.keys), len(h.keys))
+	}
+	if !maps.EqualFunc(h.where, h.books.where, func(a, b []byte) bool { return string(a) == string(b) }) {
+		h.wrong("positions %q, want %q", h.books.where, h.where)
+	}
+	if h.log.DiskBytes() != h.fs.Used() {
+		h.wrong("the log says %d bytes, the files have %d", h.log.DiskBytes(), h.fs.Used())
+	}
+}
+
+// read scans a lane.
+func (h *history) read(no uint32) map[uint64]string {
+	out := map[uint64]string{}
+	for _, seg := range h.log.segments() {
+		info, _ := h.log.Segment(seg)
+		span, ok := info.Lanes[no]
+		if !ok {
+			continue
+		}
+		scan := func(f *Found) bool {
+			if f.Err != nil {
+				h.wrong("segment %d, lane %d, records %d to %d: %v", seg, no, f.First, f.Last, f.Err)
+				return false
+			}
+			if err := f.Each(func(seq uint64, data []byte) bool {
+				out[seq] = string(data)
+				return true
+			}); err != nil {
+				h.wrong("%v", err)
+			}
+			return true
+		}
+		err := h.log.Scan(seg, no, span.First, span.Last, scan)
+		for range 4 { // failures that were planned and did not happen yet
+			if err != nil {
+				err = h.log.Scan(seg, no, span.First, span.Last, scan)
+			}
+		}
+		if err != nil {
+			h.wrong("scan: %v", err)
+		}
+	}
+	return out
+}
+
+// resolve decides on the commit whose outcome was unknown: it is there, all of
+// it, or not at all.
+func (h *history) resolve(found map[uint32]map[uint64]string) {
+	if h.pending == nil {
+		return
+	}
+	there, not := 0, 0
+	for _, c := range h.pending.calls {
+		for i, r := range c.recs {
+			if c.out[i].Duplicate {
+				continue
+			}
+			if found[r.Lane][c.out[i].Seq] == string(r.Data) {
+				there++
+			} else {
+				not++
+			}
+		}
+	}
+	h.tell("pending: %d records there, %d not", there, not)
+	if there > 0 && not > 0 {
+		h.wrong("a commit is there in part: %d records are, %d are not", there, not)
+	}
+	if there > 0 {
+		for i := range h.pending.calls {
+			h.book(&h.pending.calls[i])
+		}
+	}
+	h.pending = nil
+}
+
+// TestHistories runs many short lives of a log. -histories and -seed make it
+// longer, or repeat one.
+func TestHistories(t *testing.T) {
+	t.Logf("first seed %d", *firstSeed)
+	for i := range *histories {
+		if err := runHistory(*firstSeed+uint64(i), bugs{}); err != nil {
+			t.Fatalf("go test ./store/internal/wal -run TestHistories -histories=1 -seed=%d\n%v", *firstSeed+uint64(i), err)
+		}
+	}
+}
