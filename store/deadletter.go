@@ -192,9 +192,13 @@ func (s *Store) keepBytes(name string, each func(keep func([]byte) bool) error) 
 }
 
 // removeDead takes a dead letter's files away, document first: a payload
-// alone is nothing that DeadLetters shows.
+// alone is nothing that DeadLetters shows. It stays until the document is gone
+// for good, which a crash might bring back.
 func (s *Store) removeDead(id ingest.BatchID, payload string) error {
-	return errors.Join(s.unlink(s.deadPath(id.String()+".json")), s.unlink(s.deadPath(payload)))
+	if err := s.unlink(s.deadPath(id.String() + ".json")); err != nil {
+		return err
+	}
+	return s.unlink(s.deadPath(payload))
 }
 
 // DeadLetters walks the dead letters in the order of their names. A document
