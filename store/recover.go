@@ -450,6 +450,7 @@ func (r *recovery) undoneDeadLetters() error {
 	if err != nil {
 		return err
 	}
+	removed := false
 	for _, info := range infos {
 		text, _, _ := strings.Cut(info.Name, ".")
 		id, err := ingest.ParseBatchID(text)
@@ -459,8 +460,13 @@ func (r *recovery) undoneDeadLetters() error {
 		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {
 			return err
 		}
+		removed = true
 	}
-	return nil
+	if !removed {
+		return nil
+	}
+	// Or they would come back when the batch has met another fate.
+	return s.syncDir(s.path(deadName))
 }
 
 // account measures all files that are not accounted for.
