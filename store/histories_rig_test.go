@@ -44,6 +44,9 @@ func (r *rig) files() vfs.FS {
 
 // step is the ledger's Options.Step.
 func (r *rig) step(s ledger.Step) {
+	if s == ledger.Before {
+		r.note()
+	}
 	if r.fs.Off() {
 		if r.under && s == ledger.After && r.beside == 0 && r.other == nil {
 			r.other = r.read()
@@ -51,7 +54,6 @@ func (r *rig) step(s ledger.Step) {
 		return
 	}
 	if s == ledger.Before {
-		r.note()
 		if r.steps--; r.steps == 0 && r.beside == 0 {
 			r.under = true
 			r.cut()

@@ -55,7 +55,7 @@ func TestHistoriesRepeat(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+20; seed++ {
 		var traces [2]string
 		for i := range traces {
-			h := newHistory(seed, t.TempDir(), &campaign{})
+			h := newHistory(seed, scratch(t), &campaign{})
 			synctest.Test(t, func(t *testing.T) {
 				if err := h.live(); err != nil {
 					t.Error(err)
@@ -377,8 +377,8 @@ func (h *history) close() error {
 // of the ledger, what either side leaves is looked at.
 func (h *history) fall() error {
 	kill := h.rng.IntN(3) == 0
+	h.rig.note()
 	if !h.rig.fs.Off() {
-		h.rig.note()
 		h.rig.cut()
 	}
 	if h.s != nil {
