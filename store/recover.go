@@ -305,8 +305,8 @@ func (r *recovery) mirror() error {
 		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
 	}
 	s.keys.add(r.log.Keys)
-	if n := len(r.log.Positions); n > 0 {
-		s.positions.add(r.log.Active.LastCommit, r.log.Positions)
+	for _, pos := range r.log.Positions {
+		s.positions.add(pos.Commit, []wal.Position{pos})
 	}
 	return nil
 }
@@ -533,7 +533,8 @@ func (r *recovery) begin() error {
 		st := tx.State()
 		st.Epoch++
 		st.Clean, st.HighestNo = false, max(st.HighestNo, active.No)
-		st.Active = ledger.Active{No: active.No, Generation: active.Generation, End: active.End, LastCommit: active.LastCommit, Chain: active.Chain}
+		st.Active = ledger.Active{No: active.No, Generation: active.Generation, End: active.End,
+			LastCommit: max(st.Active.LastCommit, active.LastCommit), Chain: active.Chain}
 		tx.SetState(st)
 		return nil
 	})
