@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kustospool/ingest"
@@ -321,6 +322,12 @@ func (r *recovery) strangers() error {
 		r.damaged++
 		if err := s.quarantine(s.path(segmentsName, f.Name)); err != nil && !vfs.Missing(err) {
 			return err
+		}
+		// Where it has the name of a listed segment, that one is lost with it.
+		no, _ := strconv.ParseUint(strings.TrimSuffix(f.Name, segmentSuffix), 10, 64)
+		if seg := s.segments[no]; seg != nil && seg.listed && numbered(f.Name, segmentSuffix) {
+			seg.lost = true
+			r.lost = append(r.lost, seg)
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@
 // Its promise: a change is whole or not there. What a call of Do wrote is on
 // stable storage when the call returns nil, and what readers see is never
 // ahead of that. The counters move in the same transaction as the rows they
-// count, so that the law of Stats holds in every file that a crash leaves.
+// count, so that the law of Counters holds in every file that a crash leaves.
 // Everything but the history and the keys is mirrored in memory; looking at it
 // reads no disk.
 //

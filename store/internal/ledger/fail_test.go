@@ -285,13 +285,13 @@ func TestShrink(t *testing.T) {
 	lane := addLane(t, l, 1)
 	move(t, l, mustSeal(t, l, lane, 1, 5), ingest.Sending, ingest.Succeeded)
 	var keys []Key
-	for i := range 60_000 {
+	for i := range 30_000 {
 		keys = append(keys, Key{Hash: KeyHash{byte(i), byte(i >> 8), byte(i >> 16), 1}, Lane: 1, Seq: uint64(i + 1), At: int64(i)})
 	}
 	do(t, l, func(tx *Tx) error { tx.PutKeys(keys); return nil })
 	for more := true; more; {
 		var err error
-		if more, err = l.PruneKeys(ctx, timeUnixNano(59_990)); err != nil {
+		if more, err = l.PruneKeys(ctx, timeUnixNano(29_990)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestShrink(t *testing.T) {
 	if got := l.mirror.books(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if seq, ok, err := l.FindKey(1, keys[59_995].Hash, 0); seq != 59_996 || !ok || err != nil {
+	if seq, ok, err := l.FindKey(1, keys[29_995].Hash, 0); seq != 29_996 || !ok || err != nil {
 		t.Error(seq, ok, err)
 	}
 	if _, err := l.Settled(lane, 3); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,6 +212,22 @@ func TestRefusedAfterItBegan(t *testing.T) {
 	if !slices.Equal(tables, []string{"table1", "table3"}) {
 		t.Errorf("lanes of %v", tables)
 	}
+}
+
+// TestRowTooLarge: a row that no reader would take is refused, and the ledger
+// goes on.
+func TestRowTooLarge(t *testing.T) {
+	l := newLedger(t, nil)
+	lane := addLane(t, l, 1)
+	e := mustSeal(t, l, lane, 1, 10)
+	why := &ingest.Failure{Message: strings.Repeat("x", maxRowBytes)}
+	if _, err := l.DeadLetter(ctx, e.Batch.ID, e.State, why, time.Now(), 0); !errors.Is(err, ingest.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if got, ok := l.Entry(e.Batch.ID); !ok || got.State != ingest.Sealed || l.Err() != nil {
+		t.Errorf("%+v, %v", got, l.Err())
+	}
+	move(t, l, e, ingest.Sending, ingest.Succeeded)
 }
 
 // TestSegmentLife: row, tombstone, nothing; and what Unsettled says meanwhile.

@@ -170,7 +170,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		u := &ledgerUnderTest{path: filepath.Join(dir, "manifest.db"), m: newModel()}
 		u.undone = u.m
-		u.opts = &Options{Clock: testClock(), Step: func(s Step) {
+		u.opts = &Options{Clock: testClock(), HistoryRetention: 100 * 365 * 24 * time.Hour, Step: func(s Step) {
 			file, err := os.ReadFile(u.path)
 			if err != nil {
 				panic(err)
@@ -262,6 +262,9 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 				from = ingest.Accepted
 			}
 			to := rapid.SampledFrom(ingest.States()).Draw(t, "to")
+			if rapid.IntRange(0, 3).Draw(t, "any") > 0 { // most of them a move that is allowed
+				to = rapid.SampledFrom(slices.DeleteFunc(ingest.States(), func(s ingest.State) bool { return !e.State.CanBecome(s) })).Draw(t, "move")
+			}
 			progress, duplicates := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "progress"), rapid.Int64Range(0, 3).Draw(t, "duplicates")
 			want := error(nil)
 			if from != e.State || to != from && (to == ingest.Split || to == ingest.DeadLettered || !from.CanBecome(to)) {

@@ -52,7 +52,7 @@ func (tx *Tx) put(b bucket, key, body []byte) {
 		return
 	}
 	if len(body) > maxRowBytes {
-		tx.err = fmt.Errorf("a row of %d bytes in %s", len(body), b)
+		tx.err = &ingest.FieldError{Field: "row", Value: fmt.Sprintf("of %d bytes in %s", len(body), b), Rule: fmt.Sprintf("must have at most %d bytes", maxRowBytes)}
 		return
 	}
 	bkt, value := tx.tx.Bucket(bucketNames[b]), sealRow(b, key, body)

@@ -8,6 +8,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
 )
 
@@ -152,7 +153,11 @@ func (l *Ledger) transact(tx *Tx, members []*change) (again bool, err error) {
 			continue
 		}
 		before := tx.writes
-		if c.err = c.stage(tx); c.err != nil && tx.writes != before && tx.err == nil {
+		c.err = c.stage(tx)
+		if errors.Is(tx.err, ingest.ErrInvalid) { // a row that is too large
+			c.err, tx.err = tx.err, nil
+		}
+		if c.err != nil && tx.writes != before && tx.err == nil {
 			return true, tx.rollback()
 		}
 	}
