@@ -68,6 +68,13 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 	s.undead.mu.Lock()
 	delete(s.undead.left, id)
 	s.undead.mu.Unlock()
+	if s.opts.bugs.deadLate {
+		if _, err := s.ledger.DeadLetter(ctx, id, from, why, time.Now(), 0); err != nil {
+			return Entry{}, err
+		}
+		_, err := s.writeDead(ctx, &e, why)
+		return e, err
+	}
 	doc, err := s.writeDead(ctx, &e, why)
 	if err == nil {
 		crashpoint.Reach("deadletter.written")

@@ -458,6 +458,9 @@ func (r *recovery) undoneDeadLetters() error {
 		return err
 	}
 	removed := false
+	if s.opts.bugs.keepUndead {
+		return nil
+	}
 	for _, info := range infos {
 		text, _, _ := strings.Cut(info.Name, ".")
 		id, err := ingest.ParseBatchID(text)
