@@ -5,7 +5,6 @@ package store
 type bugs struct {
 	skipKeys      bool // a segment is listed, and given back, before its keys are in the ledger
 	skipPositions bool // and before its positions are
-	skipEnds      bool // and before the ends of its lanes are
 	skipTombstone bool // a segment is given back while its row stands
 	dropObjects   bool // an object is given back with its first record settled
 	deadLate      bool // a batch becomes a dead letter before its files are written

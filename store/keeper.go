@@ -192,9 +192,6 @@ func (s *Store) list(seg *segment) error {
 		objects = objects[objectsAtOnce:]
 	}
 	ends := s.ends(seg)
-	if s.opts.bugs.skipEnds {
-		ends = nil
-	}
 	if err := s.ledger.Do(background, func(tx *ledger.Tx) error {
 		if err := s.stage(tx, objects, ends); err != nil {
 			return err
