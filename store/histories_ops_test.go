@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"kustospool/ingest"
 	"kustospool/internal/vfs/memfs"
@@ -66,7 +65,7 @@ func (h *history) append() error {
 	for range n {
 		r := wanted{lane: made[h.rng.IntN(len(made))]}
 		r.data = h.data(size)
-		if h.rng.IntN(150) == 0 && h.large {
+		if h.large && h.rng.IntN(40) == 0 {
 			r.data = h.data(DefaultFrameBytes + h.rng.IntN(10_000))
 		}
 		if h.rng.IntN(4) == 0 {
@@ -333,15 +332,6 @@ func (h *history) keep() error {
 	n := 1 + h.rng.IntN(12)
 	h.s.upkeep(n)
 	h.note("upkeep of %d steps", n)
-	return nil
-}
-
-// sleep lets the time go by after which a sparse segment is written again, and
-// a ballast is tried for.
-func (h *history) sleep() error {
-	time.Sleep(2 * compactAfter)
-	h.s.upkeep(4)
-	h.note("some time")
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"kustospool/internal/vfs"
 	"kustospool/store/internal/wal"
@@ -244,6 +245,9 @@ func (h *history) live() (err error) {
 	if err := h.open(); err != nil {
 		return err
 	}
+	if h.rng.IntN(6) == 0 {
+		return h.lose()
+	}
 	return h.last()
 }
 
@@ -345,6 +349,15 @@ func (h *history) session() error {
 	}
 	h.s.upkeep(40)
 	h.note("all settled and given back")
+	return nil
+}
+
+// sleep lets the time go by after which a sparse segment is written again, and
+// a ballast is tried for.
+func (h *history) sleep() error {
+	time.Sleep(2 * compactAfter)
+	h.s.upkeep(4)
+	h.note("some time")
 	return nil
 }
 
@@ -454,7 +467,33 @@ func (h *history) last() error {
 	if err := h.w.check(h.s); err != nil {
 		return err
 	}
+	if err := h.leaks(); err != nil {
+		return err
+	}
 	return h.close()
+}
+
+// leaks looks for files that nobody needs, in a store in which all is settled.
+func (h *history) leaks() error {
+	letters := 0
+	for _, d := range h.w.dead {
+		if letters += 2; d.unsure {
+			letters = 1 << 20
+		}
+	}
+	for _, c := range []struct {
+		dir string
+		max int
+	}{{objectsName, 0}, {quarantined, 0}, {deadName, letters}, {segmentsName, 2 + wal.DefaultStock}} {
+		infos, err := h.rig.fs.List("/spool/" + c.dir)
+		if err != nil {
+			return err
+		}
+		if len(infos) > c.max {
+			return fmt.Errorf("%d files are left in %s/, want at most %d; one is %s", len(infos), c.dir, c.max, infos[0].Name)
+		}
+	}
+	return nil
 }
 
 // ignoreOff drops the errors that a close after a cut has.
