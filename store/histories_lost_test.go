@@ -43,13 +43,18 @@ func (h *history) lose() error {
 		}
 	}
 	for i, l := range h.w.lanes {
-		at := h.s.lanes.find(l.props().Key())
-		if at == nil {
-			continue // the log has nothing of it
+		no, err := h.s.Lane(ctx, l.props(), FrameLimit{})
+		if err != nil {
+			return err
 		}
-		a, err := h.s.AppendOne(ctx, at.no, []byte(h.data(10)), "")
-		if err != nil || a.Seq <= l.high() {
-			return fmt.Errorf("lane %s, number %d as it was: after the loss of the ledger record %d is appended behind %d, %w", l.name, i, a.Seq, l.high(), err)
+		a, err := h.s.AppendOne(ctx, no, []byte(h.data(10)), "")
+		if err != nil {
+			return err
+		}
+		// A batch is known by its lane and numbers, to the destination too.
+		if old := h.w.lane(no); old >= 0 && (old != i || a.Seq <= l.high()) {
+			return fmt.Errorf("after the loss of the ledger lane %s is number %d, which it was for %s, and a record gets number %d; it had ended at %d",
+				l.name, no, h.w.lanes[old].name, a.Seq, l.high())
 		}
 	}
 	return h.close()

@@ -48,8 +48,8 @@ func TestHistories(t *testing.T) {
 		run.count, run.opened.Load(), run.broken.Load(), run.cuts.Load(), run.kills.Load(), run.refusals.Load())
 }
 
-// names are those of objects, which are random.
-var names = regexp.MustCompile(`[0-9a-f]{32}`)
+// names are those of objects and batches, which have a random part.
+var names = regexp.MustCompile(`[0-9a-f-]{32,36}`)
 
 // TestHistoriesRepeat: the same seed gives the same history.
 func TestHistoriesRepeat(t *testing.T) {

@@ -27,8 +27,9 @@ const skipAhead = 1 << 40
 type recovery struct {
 	s     *Store
 	log   *wal.Recovered
-	clean bool // the last Close finished
-	doubt bool // records may have been acknowledged that no file tells of
+	clean bool   // the last Close finished
+	doubt bool   // records may have been acknowledged that no file tells of
+	ahead uint64 // how far numbers jump then
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
@@ -532,7 +533,7 @@ func (r *recovery) begin() error {
 				return err
 			}
 			if jump && l.high > 0 {
-				next, err := tx.Jump(l.no, skipAhead)
+				next, err := tx.Jump(l.no, r.ahead)
 				if err != nil {
 					return err
 				}
