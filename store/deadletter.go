@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"kustospool/ingest"
@@ -64,22 +65,62 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 	if !ok {
 		return Entry{}, fmt.Errorf("%w: batch %s is not live", ErrConflict, id)
 	}
+	s.undead.mu.Lock()
+	delete(s.undead.left, id)
+	s.undead.mu.Unlock()
+	if s.opts.bugs.deadLate {
+		if _, err := s.ledger.DeadLetter(ctx, id, from, why, time.Now(), 0); err != nil {
+			return Entry{}, err
+		}
+		_, err := s.writeDead(ctx, &e, why)
+		return e, err
+	}
 	doc, err := s.writeDead(ctx, &e, why)
-	if err != nil {
-		if vfs.NoSpace(err) {
-			err = fmt.Errorf("%w: writing a dead letter: %v", ErrFull, err)
+	if err == nil {
+		crashpoint.Reach("deadletter.written")
+		e, err = s.ledger.DeadLetter(ctx, id, from, why, doc.At, int64(len(doc.Damaged)))
+	} else if vfs.NoSpace(err) {
+		err = fmt.Errorf("%w: writing a dead letter: %v", ErrFull, err)
+	}
+	if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
+		s.undead.mu.Lock()
+		if s.undead.left == nil {
+			s.undead.left = map[ingest.BatchID]string{}
+		}
+		s.undead.left[id] = deadPayload(&e.Batch)
+		s.undead.mu.Unlock()
+		if rerr := s.clearDead(id); rerr != nil {
+			s.log.Warn("a dead letter that did not become one could not be removed", "batch", id, "cause", rerr)
 		}
 		return Entry{}, err
 	}
-	crashpoint.Reach("deadletter.written")
-	e, err = s.ledger.DeadLetter(ctx, id, from, why, doc.At, int64(len(doc.Damaged)))
-	if errors.Is(err, ErrConflict) {
-		if rerr := s.removeDead(id, doc.Payload); rerr != nil {
-			s.log.Warn("a dead letter that did not become one could not be removed", "batch", id, "cause", rerr)
-		}
-	}
 	return e, err
 }
+
+// undead are the dead letters that did not become one and could not be taken
+// away durably: by batch, the names of their payloads.
+type undead struct {
+	mu   sync.Mutex // guards left; held while files are removed
+	left map[ingest.BatchID]string
+}
+
+// clearDead takes away what a failed DeadLetter left of a batch. It is called
+// before the batch meets another fate: it would have two.
+func (s *Store) clearDead(id ingest.BatchID) error {
+	s.undead.mu.Lock()
+	defer s.undead.mu.Unlock()
+	payload, ok := s.undead.left[id]
+	if !ok {
+		return nil
+	}
+	if err := s.removeDead(id, payload); err != nil {
+		return err
+	}
+	delete(s.undead.left, id)
+	return nil
+}
+
+func deadPayload(b *ingest.Batch) string { return b.ID.String() + ".data" + b.Properties.Extension() }
 
 func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*deadDocument, error) {
 	if err := s.fs.MkdirAll(s.path(deadName)); err != nil {
@@ -90,7 +131,7 @@ func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*
 		Version: 1, Batch: b.ID, Spool: s.id.String(), Lane: b.Lane, First: b.First, Last: b.Last, Properties: b.Properties,
 		Guarantee: b.Guarantee.String(), Confirm: b.Confirm.String(), RawBytes: b.RawBytes, SealedAt: b.SealedAt,
 		Attempts: e.Attempts, Unresolved: e.Unresolved, Failure: why, At: time.Now().UTC(),
-		Payload: b.ID.String() + ".data" + b.Properties.Extension(),
+		Payload: deadPayload(b),
 	}
 	if why == nil {
 		doc.Failure = e.Failure
@@ -192,9 +233,13 @@ func (s *Store) keepBytes(name string, each func(keep func([]byte) bool) error) 
 }
 
 // removeDead takes a dead letter's files away, document first: a payload
-// alone is nothing that DeadLetters shows.
+// alone is nothing that DeadLetters shows. It stays until the document is gone
+// for good, which a crash might bring back.
 func (s *Store) removeDead(id ingest.BatchID, payload string) error {
-	return errors.Join(s.unlink(s.deadPath(id.String()+".json")), s.unlink(s.deadPath(payload)))
+	if err := s.unlink(s.deadPath(id.String() + ".json")); err != nil {
+		return err
+	}
+	return s.unlink(s.deadPath(payload))
 }
 
 // DeadLetters walks the dead letters in the order of their names. A document

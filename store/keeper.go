@@ -39,6 +39,9 @@ func newKeeper(s *Store) *keeper {
 }
 
 func (k *keeper) start() {
+	if k.s.opts.manual {
+		return
+	}
 	k.done.Go(k.run)
 	k.signal()
 }
@@ -80,6 +83,16 @@ func (k *keeper) quitting() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// upkeep does up to n steps, where Options.manual is set.
+func (s *Store) upkeep(n int) {
+	for ; n > 0 && s.Err() == nil; n-- {
+		more := s.wal.Turn()
+		if !s.keeper.step() && !more {
+			return
+		}
 	}
 }
 
@@ -165,6 +178,9 @@ func (s *Store) pick() (u upkeep) {
 // its lanes end and the objects that it refers to. Until the row is there the
 // segment is not given back, and Open makes the row from the file.
 func (s *Store) list(seg *segment) error {
+	if s.opts.bugs.skipKeys {
+		s.keys.moved(s.keys.count())
+	}
 	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
@@ -238,7 +254,7 @@ func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
 		}
 	}
 	through, positions := s.positions.all()
-	if len(positions) > 0 {
+	if len(positions) > 0 && !s.opts.bugs.skipPositions {
 		if err := tx.PutPositions(through, positions); err != nil {
 			return err
 		}

@@ -150,7 +150,8 @@ func (s *Store) freeObjectsLocked(l *lane, r span) (spent bool) {
 	i, _ := slices.BinarySearchFunc(l.objects, r.First, func(o *kept, seq uint64) int { return cmp.Compare(o.Last, seq) })
 	for ; i < len(l.objects) && l.objects[i].First <= r.Last; i++ {
 		o := l.objects[i]
-		if o.live -= o.Overlap(r); o.live == 0 {
+		if o.live -= o.Overlap(r); o.live == 0 || s.opts.bugs.dropObjects {
+			o.live = 0
 			s.spent = append(s.spent, o)
 			spent = true
 		}

@@ -50,7 +50,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if s.lock, err = lockDir(s.fs, dir, o.LockTimeout); err != nil {
 		return nil, err
 	}
-	r := &recovery{s: s}
+	r := &recovery{s: s, ahead: skipAhead}
 	if err := r.run(); err != nil {
 		return nil, errors.Join(err, r.abandon())
 	}

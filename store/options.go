@@ -101,6 +101,11 @@ type Options struct {
 	files vfs.FS
 	books string
 	step  func(ledger.Step)
+	// manual leaves the upkeep to calls of Store.upkeep; tune has the last word
+	// on the options of the log.
+	manual bool
+	tune   func(*wal.Options)
+	bugs   bugs
 }
 
 // withDefaults is a copy with the defaults filled in.

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,10 +63,31 @@ func (r *recovery) rebuild() error {
 		b.Counters.PossibleDuplicates += marks.Acked(marks.High)
 	}
 	slices.SortFunc(b.Lanes, func(a, b ledger.Lane) int { return cmp.Compare(a.No, b.No) })
+	if err := r.leap(b); err != nil {
+		return err
+	}
 	if n := b.Counters.PossibleDuplicates; n > 0 {
 		s.log.Error("the ledger was rebuilt: what waits is sent again, and may have been ingested before", "dir", s.dir, "records", n)
 	}
 	return r.adoptLedger(b)
+}
+
+// leap sees to it that what is stored from now on has other numbers than what
+// was settled and given back, of which no file tells: a destination knows a
+// batch by them, and would take a new one for one that it has. How far is
+// drawn, since a ledger can be lost again.
+func (r *recovery) leap(b *ledger.Books) error {
+	var p [4]byte
+	if _, err := rand.Read(p[:]); err != nil {
+		return err
+	}
+	r.doubt = true
+	r.ahead = skipAhead * (1 + uint64(binary.BigEndian.Uint16(p[:])))
+	for _, l := range b.Lanes {
+		b.State.Lanes = max(b.State.Lanes, l.No)
+	}
+	b.State.Lanes += 1<<8 + binary.BigEndian.Uint32(p[:])>>8
+	return nil
 }
 
 // setLedgerAside moves a damaged ledger to the quarantine.

@@ -27,8 +27,9 @@ const skipAhead = 1 << 40
 type recovery struct {
 	s     *Store
 	log   *wal.Recovered
-	clean bool // the last Close finished
-	doubt bool // records may have been acknowledged that no file tells of
+	clean bool   // the last Close finished
+	doubt bool   // records may have been acknowledged that no file tells of
+	ahead uint64 // how far numbers jump then
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
@@ -220,11 +221,15 @@ func (r *recovery) startLog(known wal.Known) error {
 	s := r.s
 	o := &s.opts
 	var err error
-	s.wal, r.log, err = wal.Open(wal.Options{
+	lo := wal.Options{
 		FS: s.fs, Dir: s.path(segmentsName), Spool: s.id, SegmentBytes: o.SegmentBytes, OpenSegments: o.OpenSegments,
 		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync,
 		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Freed: s.disk.reclaimed, Failed: func(err error) { _ = s.fail(err) },
-	}, known)
+	}
+	if o.tune != nil {
+		o.tune(&lo)
+	}
+	s.wal, r.log, err = wal.Open(lo, known)
 	if err != nil {
 		return err
 	}
@@ -302,8 +307,8 @@ func (r *recovery) mirror() error {
 		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
 	}
 	s.keys.add(r.log.Keys)
-	if n := len(r.log.Positions); n > 0 {
-		s.positions.add(r.log.Active.LastCommit, r.log.Positions)
+	for _, pos := range r.log.Positions {
+		s.positions.add(pos.Commit, []wal.Position{pos})
 	}
 	return nil
 }
@@ -453,6 +458,10 @@ func (r *recovery) undoneDeadLetters() error {
 	if err != nil {
 		return err
 	}
+	removed := false
+	if s.opts.bugs.keepUndead {
+		return nil
+	}
 	for _, info := range infos {
 		text, _, _ := strings.Cut(info.Name, ".")
 		id, err := ingest.ParseBatchID(text)
@@ -462,8 +471,13 @@ func (r *recovery) undoneDeadLetters() error {
 		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {
 			return err
 		}
+		removed = true
 	}
-	return nil
+	if !removed {
+		return nil
+	}
+	// Or they would come back when the batch has met another fate.
+	return s.syncDir(s.path(deadName))
 }
 
 // account measures all files that are not accounted for.
@@ -519,7 +533,7 @@ func (r *recovery) begin() error {
 				return err
 			}
 			if jump && l.high > 0 {
-				next, err := tx.Jump(l.no, skipAhead)
+				next, err := tx.Jump(l.no, r.ahead)
 				if err != nil {
 					return err
 				}
@@ -530,7 +544,8 @@ func (r *recovery) begin() error {
 		st := tx.State()
 		st.Epoch++
 		st.Clean, st.HighestNo = false, max(st.HighestNo, active.No)
-		st.Active = ledger.Active{No: active.No, Generation: active.Generation, End: active.End, LastCommit: active.LastCommit, Chain: active.Chain}
+		st.Active = ledger.Active{No: active.No, Generation: active.Generation, End: active.End,
+			LastCommit: max(st.Active.LastCommit, active.LastCommit), Chain: active.Chain}
 		tx.SetState(st)
 		return nil
 	})

@@ -55,6 +55,9 @@ func (s *Store) Transition(ctx context.Context, id ingest.BatchID, from ingest.S
 	if err := s.Err(); err != nil {
 		return Entry{}, err
 	}
+	if err := s.clearDead(id); err != nil {
+		return Entry{}, noRoom(err)
+	}
 	return s.ledger.Transition(ctx, id, from, apply)
 }
 
@@ -65,6 +68,9 @@ func (s *Store) Transition(ctx context.Context, id ingest.BatchID, from ingest.S
 func (s *Store) Split(ctx context.Context, id ingest.BatchID, from ingest.State, cuts []uint64, why *ingest.Failure) ([]Entry, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
+	}
+	if err := s.clearDead(id); err != nil {
+		return nil, noRoom(err)
 	}
 	old, ok := s.ledger.Entry(id)
 	if !ok {

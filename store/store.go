@@ -37,6 +37,7 @@ type Store struct {
 
 	keys      freshKeys
 	positions freshPositions
+	undead    undead
 	scratch   sync.Pool // *batch
 
 	adding  sync.Mutex // held while a lane is made known to the log

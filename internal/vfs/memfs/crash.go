@@ -1,6 +1,7 @@
 package memfs
 
 import (
+	"cmp"
 	"bytes"
 	"io/fs"
 	"maps"
@@ -55,6 +56,14 @@ func (f *FS) Off() bool {
 	return f.off
 }
 
+// Calm takes back what Fail, CutAfter and Limit have in store.
+func (f *FS) Calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.fails)
+	f.cut, f.limit = 0, 0
+}
+
 // Crash cuts the power, if it is not gone yet, and gives the file system as it
 // is found afterwards. Handles of the old one, and its locks, are dead.
 func (f *FS) Crash() *FS { return f.after(true) }
@@ -85,6 +94,11 @@ func (f *FS) after(power bool) *FS {
 		}
 		clones[n] = c
 		return c
+	}
+	// In the order of their making: names can have a random part, which must
+	// not decide over the outcome.
+	for _, n := range f.nodes() {
+		clone(n)
 	}
 	cloneAll := func(names map[string]*node) map[string]*node {
 		out := make(map[string]*node, len(names))
@@ -121,6 +135,21 @@ func (f *FS) after(power bool) *FS {
 		next.dirs[path] = nd
 	}
 	return next
+}
+
+// nodes lists all files that have a name, or would have one after a crash.
+func (f *FS) nodes() (all []*node) {
+	for _, d := range f.dirs {
+		all = slices.AppendSeq(all, maps.Values(d.names))
+		all = slices.AppendSeq(all, maps.Values(d.durable))
+		for _, c := range d.pending {
+			if c.node != nil {
+				all = append(all, c.node)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *node) int { return cmp.Compare(a.id, b.id) })
+	return slices.Compact(all)
 }
 
 // Contents gives a copy of a file's bytes, for a test to look at.

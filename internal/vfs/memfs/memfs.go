@@ -1,6 +1,7 @@
 package memfs
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -204,7 +205,7 @@ func (f *FS) Stat(name string) (vfs.Info, error) {
 	return f.info(n, filepath.Base(name)), nil
 }
 
-// List lists a directory by name.
+// List lists a directory, the files in the order of their making.
 func (f *FS) List(name string) ([]vfs.Info, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -217,9 +218,10 @@ func (f *FS) List(name string) ([]vfs.Info, error) {
 		return nil, failed("list", name, fs.ErrNotExist)
 	}
 	var out []vfs.Info
-	for _, base := range slices.Sorted(maps.Keys(d.names)) {
-		out = append(out, f.info(d.names[base], base))
+	for base, n := range d.names {
+		out = append(out, f.info(n, base))
 	}
+	slices.SortFunc(out, func(a, b vfs.Info) int { return cmp.Compare(a.ID[1], b.ID[1]) })
 	for _, sub := range slices.Sorted(maps.Keys(f.dirs)) {
 		if sub != name && filepath.Dir(sub) == name {
 			out = append(out, vfs.Info{Name: filepath.Base(sub), Dir: true, Links: 1})

@@ -141,8 +141,8 @@ type extras struct {
 
 var errExtras = errors.New("extras of a commit run past their end")
 
-// parse adds what p holds. Nothing shares memory with p.
-func (e *extras) parse(p []byte, at int64) error {
+// parse adds what p, of commit number, holds. Nothing shares memory with p.
+func (e *extras) parse(p []byte, number uint64, at int64) error {
 	r := reader{p: p}
 	for len(r.p) > 0 && !r.bad {
 		switch kind := r.take(1)[0]; kind {
@@ -158,7 +158,7 @@ func (e *extras) parse(p []byte, at int64) error {
 				e.keys = append(e.keys, KeyAt{Lane: binary.BigEndian.Uint32(k), Seq: binary.BigEndian.Uint64(k[4:]), Hash: KeyHash(k[12:keyLen]), At: at})
 			}
 		case extraPosition:
-			pos := Position{Name: string(r.take(r.number(MaxNameBytes)))}
+			pos := Position{Name: string(r.take(r.number(MaxNameBytes))), Commit: number}
 			if r.take(1)[0] != 0 {
 				pos.Value = append([]byte{}, r.take(r.number(MaxPositionBytes))...)
 			}

@@ -57,6 +57,8 @@ type Ref struct {
 type Position struct {
 	Name  string
 	Value []byte // nil: the position is removed
+	// Commit is the number of its commit, in Recovered.Positions.
+	Commit uint64
 }
 
 // Appended is the answer for one record.

@@ -245,7 +245,7 @@ func (w *walker) publish(off int64, c *commitHeader) {
 	for j := range w.frames {
 		w.frame(&w.frames[j])
 	}
-	if err := s.extras.parse(w.buf, c.at); err != nil {
+	if err := s.extras.parse(w.buf, c.number, c.at); err != nil {
 		s.damage = append(s.damage, Damage{Segment: s.info.No, Name: s.name, Off: off, Len: int64(c.length), Err: fmt.Errorf("%w: %v", ErrDamaged, err)})
 	}
 	for _, l := range s.extras.lanes {
