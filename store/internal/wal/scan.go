@@ -161,13 +161,16 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 	k := &s.l.files
 	k.mu.Lock()
 	seg := k.segs[s.no]
-	if seg == nil || seg.info.Generation != s.r.generation {
+	if seg == nil {
 		k.mu.Unlock()
 		return nil, span, 0, fmt.Errorf("%w %d", ErrNoSegment, s.no)
 	}
 	end = seg.info.End
 	known := seg.info.Lanes[s.lane]
-	if seg.index != nil {
+	if seg.info.Generation != s.r.generation {
+		// It was compacted meanwhile. The old file is still there for who has it open.
+		end, known = s.r.size, Span{}
+	} else if seg.index != nil {
 		copyFrom(seg.index)
 		k.mu.Unlock()
 		return batch, span, end, nil
