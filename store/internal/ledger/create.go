@@ -232,9 +232,11 @@ func fillFile(temp string, o *Options, st *state, spool ingest.SpoolID, fill fun
 	if err := fill(put); err != nil {
 		return err
 	}
-	err = errors.Join(put(row{bktMeta, keyHead, sealRow(bktMeta, keyHead, encodeHead(head{Spool: spool, Version: FormatVersion}))}),
-		put(row{bktMeta, keyState, sealRow(bktMeta, keyState, encodeState(st))}))
-	if err != nil {
+	if err := put(row{bktMeta, keyHead, sealRow(bktMeta, keyHead, encodeHead(head{Spool: spool, Version: FormatVersion}))}); err != nil {
+		return err
+	}
+	st.txid = uint64(tx.ID()) // the last one: put may have begun another
+	if err := tx.Bucket(bucketNames[bktMeta]).Put(keyState, sealRow(bktMeta, keyState, encodeState(st))); err != nil {
 		return err
 	}
 	err = tx.Commit()

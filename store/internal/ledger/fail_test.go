@@ -156,7 +156,7 @@ func TestDamagedRowMet(t *testing.T) {
 		b := tx.Bucket(bucketNames[bktHistory])
 		v := bytes.Clone(b.Get(rowKey(lane, 2)))
 		v[7] ^= 1
-		return b.Put(rowKey(lane, 2), v)
+		return errors.Join(b.Put(rowKey(lane, 2), v), ofThis(tx))
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func decode(b bucket, key, body []byte) (value any, again []byte, err error) {
 
 // rowSeeds has rows of each kind.
 func rowSeeds() (rows []row) {
-	st := &state{State: State{Epoch: 3, Clean: true, Active: Active{1, 2, 3, 4, 5}, HighestNo: 6, Lanes: 7, Positions: 8, History: 9}, counters: Counters{Ingested: 1, Suspect: 2}}
+	st := &state{State: State{Epoch: 3, Clean: true, Active: Active{1, 2, 3, 4, 5}, HighestNo: 6, Lanes: 7, Positions: 8, History: 9}, counters: Counters{Ingested: 1, Suspect: 2}, txid: 11}
 	st.census[bktKeys].Rows, st.census[bktKeys].Sum = 4, 1<<40
 	at := time.Unix(1, 2).UTC()
 	e := &Entry{Batch: ingest.Batch{Lane: 1, First: 2, Last: 3, RawBytes: 4, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmAccepted, SealedAt: at}, State: ingest.Sending,

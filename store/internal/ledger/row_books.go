@@ -39,6 +39,10 @@ type state struct {
 	State
 	counters Counters
 	census   census // of all buckets but bktMeta
+	// txid is the transaction that wrote the row, which is the file's last: a
+	// root page of an older one, left by a write that the disk lost, has a state
+	// that fits its rows and not the meta page.
+	txid uint64
 }
 
 func (c *Counters) fields() []*int64 {
@@ -59,7 +63,7 @@ func encodeState(s *state) []byte {
 	for b := bktMeta + 1; b < bucketCount; b++ {
 		p = appendNumbers(p, s.census[b].Rows, s.census[b].Sum)
 	}
-	return p
+	return appendNumbers(p, s.txid)
 }
 
 func decodeState(body []byte) (*state, error) {
@@ -75,6 +79,7 @@ func decodeState(body []byte) (*state, error) {
 	for b := bktMeta + 1; b < bucketCount; b++ {
 		s.census[b].Rows, s.census[b].Sum = d.u64(), d.u64()
 	}
+	s.txid = d.u64()
 	return s, d.end()
 }
 

@@ -84,6 +84,9 @@ func (p *proof) run(f io.ReaderAt) error {
 	if err := ld.check(); err != nil {
 		return err
 	}
+	if at := ld.m.state.txid; at != p.meta.txid {
+		return fmt.Errorf("%w: the state is of transaction %d and the file of %d", ErrDamaged, at, p.meta.txid)
+	}
 	p.mirror = ld.m
 	p.rest(w)
 	return nil

@@ -162,6 +162,7 @@ func (l *Ledger) transact(tx *Tx, members []*change) (again bool, err error) {
 		}
 	}
 	if tx.touched && tx.err == nil {
+		tx.state.txid = uint64(tx.tx.ID())
 		tx.put(bktMeta, keyState, encodeState(&tx.state))
 	}
 	if tx.err != nil {
