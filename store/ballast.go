@@ -1,10 +1,9 @@
 package store
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"sync/atomic"
+
+	"kustospool/internal/vfs"
 )
 
 // ballast is room on the volume that the spool takes in advance: a file of
@@ -15,8 +14,7 @@ import (
 type ballast struct {
 	// Immutable.
 	path  string
-	bytes int64
-	sync  bool
+	bytes int64 // of one that is made; one that is found may have any size
 
 	held atomic.Bool
 }
@@ -24,7 +22,8 @@ type ballast struct {
 // loadBallast takes the ballast when the spool is opened. A volume that has no
 // room for it leaves the spool open for delivery.
 func (s *Store) loadBallast() {
-	if info, err := os.Stat(s.ballast.path); err == nil && info.Size() == s.ballast.bytes {
+	if info, err := s.fs.Stat(s.ballast.path); err == nil && info.Regular && info.Size > 0 {
+		s.disk.set(s.ballast.path, info.Size)
 		s.ballast.held.Store(true)
 		return
 	}
@@ -33,11 +32,10 @@ func (s *Store) loadBallast() {
 
 // takeBallast writes the file anew, and tells those who wait for room.
 func (s *Store) takeBallast() {
-	if err := s.ballast.write(); err != nil {
+	if err := s.writeBallast(); err != nil {
 		s.complain("no room for the ballast; nothing is accepted until there is", err)
 		return
 	}
-	s.disk.measure(s.ballast.path)
 	s.ballast.held.Store(true)
 	s.disk.reclaimed()
 }
@@ -47,7 +45,7 @@ func (s *Store) giveUpBallast() bool {
 	if !s.ballast.held.CompareAndSwap(true, false) {
 		return false
 	}
-	if err := os.Remove(s.ballast.path); err != nil {
+	if err := s.fs.Remove(s.ballast.path); err != nil && !vfs.Missing(err) {
 		s.complain("the ballast cannot be given up", err)
 		return false
 	}
@@ -56,36 +54,37 @@ func (s *Store) giveUpBallast() bool {
 	return true
 }
 
-// write makes the file, or nothing. Its blocks must be allocated, so zeros are
-// really written; what is in it does not matter, so a crash may leave a part.
-func (b *ballast) write() error {
-	temp := b.path + tempSuffix
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+// makeRoom is asked by the ledger when the volume is full: first the files
+// that the log keeps for later go, then the ballast.
+func (s *Store) makeRoom() bool {
+	return s.wal != nil && s.wal.FreeStock() > 0 || s.giveUpBallast()
+}
+
+// writeBallast makes the file, or nothing. Its blocks must be allocated, so
+// zeros are really written.
+func (s *Store) writeBallast() error {
+	return s.writeFile(s.ballast.path, func(f *fileWriter) error {
+		zeros := make([]byte, 64<<10)
+		var err error
+		for left := s.ballast.bytes; left > 0 && err == nil; left -= int64(len(zeros)) {
+			_, err = f.Write(zeros[:min(left, int64(len(zeros)))])
+		}
 		return err
-	}
-	zeros := make([]byte, 64<<10)
-	for left := b.bytes; left > 0 && err == nil; left -= int64(len(zeros)) {
-		_, err = f.Write(zeros[:min(left, int64(len(zeros)))])
-	}
-	if err == nil && b.sync {
-		err = f.Sync() // an ext4 volume allocates as late as here
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, b.path)
-	}
-	if err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(temp)))
-	}
-	if b.sync {
-		return syncDir(filepath.Dir(b.path))
-	}
-	return nil
+	})
 }
 
 func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
+	if vfs.Missing(err) {
 		return nil
 	}
 	return err
+}
+
+// remove removes a file of the spool.
+func (s *Store) remove(path string) error {
+	if err := ignoreMissing(s.fs.Remove(path)); err != nil {
+		return err
+	}
+	s.disk.set(path, 0)
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,28 +81,68 @@ func TestNoteBesideASpool(t *testing.T) {
 	}
 }
 
-func TestNewerFormatIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	if err := openStore(t, dir, nil).Close(); err != nil {
-		t.Fatal(err)
+// TestOlderFormatIsRefused: a spool of format 2 is left as it is.
+func TestOlderFormatIsRefused(t *testing.T) {
+	for name, lost := range map[string]string{"whole": "", "without its manifest": "manifest.db", "without its segments": "segments/00000001.db"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			old := func(path string) {
+				db, err := bolt.Open(filepath.Join(dir, path), 0o600, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := db.Update(func(tx *bolt.Tx) error {
+					b, err := tx.CreateBucket([]byte("meta"))
+					return errors.Join(err, b.Put([]byte("identity"), make([]byte, 8)), b.Put([]byte("version"), []byte{0, 0, 0, 2}))
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Mkdir(filepath.Join(dir, "segments"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			old("manifest.db")
+			old("segments/00000001.db")
+			if lost != "" {
+				if err := os.Remove(filepath.Join(dir, lost)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := contents(t, dir)
+			_, err := store.Open(dir, nil)
+			var version *store.VersionError
+			if !errors.As(err, &version) || version.Version != 2 || version.Known != 3 {
+				t.Errorf("%v", err)
+			}
+			after := contents(t, dir)
+			delete(after, "lock") // says who looked
+			if !maps.Equal(before, after) {
+				t.Errorf("it was changed: %d files, then %d", len(before), len(after))
+			}
+		})
 	}
-	db, err := bolt.Open(filepath.Join(dir, "manifest.db"), 0o600, nil)
+}
+
+// contents reads all files below a directory.
+func contents(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		out[name] = string(data)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{0, 0, 0, 3})
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = store.Open(dir, nil)
-	var version *store.VersionError
-	if !errors.As(err, &version) || version.Version != 3 || version.Known != 2 {
-		t.Errorf("%v", err)
-	}
+	return out
 }
 
 func TestPermissions(t *testing.T) {
@@ -199,7 +240,8 @@ func TestFullSpool(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no room after everything was delivered")
 	}
-	waitFor(t, s, func(st store.Stats) bool { return st.DiskBytes < 2*segment+512<<10 }) // and the ballast
+	// The active segment, the next one and two kept to be written again, the ballast, the ledger.
+	waitFor(t, s, func(st store.Stats) bool { return st.DiskBytes < 4*segment+768<<10 })
 	if again := fill(); again < first/2 {
 		t.Errorf("%d records fitted at first, %d after the drain", first, again)
 	}
@@ -304,7 +346,13 @@ func TestRecordsStayOutOfTheLog(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := patch(filepath.Join(dir, "segments", "00000001.db"), 0, make([]byte, 2*page)); err != nil {
+	path := filepath.Join(dir, "segments", "00000001.log")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data[:4096])
+	if err := os.WriteFile(path, data[:len(data)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = openStore(t, dir, opts)

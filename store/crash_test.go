@@ -112,9 +112,9 @@ func checkAfterCrash(t *testing.T, dir string, acks []ack) {
 }
 
 var crashPoints = []string{
-	"create.written", "create.renamed", "rotate.taken", "rotate.activated", "commit.begin", "append.staged", "append.written", "append.committed",
-	"manifest.staged", "manifest.committed", "seal", "transition", "settle", "split", "unlink.forgotten", "unlink.removed",
-	"deadletter.payload", "deadletter.written", "object.written", "object.renamed", "object.forgotten",
+	"create.written", "create.renamed", "wal.prepared", "wal.sealed", "wal.written", "wal.synced", "append.committed", "wal.rotating", "rotate.rotated",
+	"segment.listed", "segment.settle", "commit.begin", "manifest.staged", "manifest.committed", "seal", "transition", "settle", "split",
+	"unlink.forgotten", "unlink.removed", "deadletter.payload", "deadletter.written", "object.written", "object.renamed", "object.forgotten",
 }
 
 // TestCrashAtEveryPoint kills a child at each named step, early and later,

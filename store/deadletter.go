@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
+	"kustospool/internal/vfs"
+	"kustospool/store/internal/object"
 )
 
 // deadDocument is dead/<batch>.json, which stands beside the payload.
@@ -41,7 +44,7 @@ type deadDocument struct {
 // maxDeadDocument bounds what is read of a document: properties and a failure.
 const maxDeadDocument = 1 << 20
 
-func (s *Store) deadPath(name string) string { return filepath.Join(s.dir, deadName, name) }
+func (s *Store) deadPath(name string) string { return s.path(deadName, name) }
 
 // DeadLetter sets a batch aside for good: its payload goes to
 // dead/<batch>.data<ext>, with what there is to know of it in
@@ -51,54 +54,35 @@ func (s *Store) deadPath(name string) string { return filepath.Join(s.dir, deadN
 // are those of Transition, and ErrFull when the volume has no room. A call
 // that failed can be repeated.
 func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.State, why *ingest.Failure) (Entry, error) {
-	e, ok := s.Entry(id)
-	if !ok {
-		return Entry{}, expect(nil, id, from)
-	}
-	if err := expect(&e, id, from); err != nil {
-		return Entry{}, err
-	}
-	if !from.CanBecome(ingest.DeadLettered) {
-		return Entry{}, &TransitionError{Batch: id, From: from, To: ingest.DeadLettered}
-	}
 	if err := s.Err(); err != nil {
 		return Entry{}, err
 	}
+	if err := s.ledger.Check(id, from, ingest.DeadLettered); err != nil {
+		return Entry{}, err
+	}
+	e, ok := s.ledger.Entry(id)
+	if !ok {
+		return Entry{}, fmt.Errorf("%w: batch %s is not live", ErrConflict, id)
+	}
 	doc, err := s.writeDead(ctx, &e, why)
 	if err != nil {
-		if isNoSpace(err) {
+		if vfs.NoSpace(err) {
 			err = fmt.Errorf("%w: writing a dead letter: %v", ErrFull, err)
 		}
 		return Entry{}, err
 	}
 	crashpoint.Reach("deadletter.written")
-	var out Entry
-	err = s.manifest.do(ctx, func(g *group) error {
-		old := g.entry(id)
-		if err := expect(old, id, from); err != nil {
-			return err
+	e, err = s.ledger.DeadLetter(ctx, id, from, why, doc.At, int64(len(doc.Damaged)))
+	if errors.Is(err, ErrConflict) {
+		if rerr := s.removeDead(id, doc.Payload); rerr != nil {
+			s.log.Warn("a dead letter that did not become one could not be removed", "batch", id, "cause", rerr)
 		}
-		e := *old
-		e.State, e.Updated = ingest.DeadLettered, doc.At
-		if why != nil {
-			e.Failure = why
-		}
-		g.counters.Damaged += int64(len(doc.Damaged))
-		g.settle(&e)
-		out = e
-		return nil
-	})
-	if err != nil {
-		if errors.Is(err, ErrConflict) {
-			s.removeDead(id, doc.Payload)
-		}
-		return Entry{}, err
 	}
-	return out, nil
+	return e, err
 }
 
 func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*deadDocument, error) {
-	if err := os.MkdirAll(filepath.Join(s.dir, deadName), 0o700); err != nil {
+	if err := s.fs.MkdirAll(s.path(deadName)); err != nil {
 		return nil, err
 	}
 	b := &e.Batch
@@ -111,7 +95,7 @@ func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*
 	if why == nil {
 		doc.Failure = e.Failure
 	}
-	err := s.writeFile(s.deadPath(doc.Payload), func(w io.Writer) error { return s.writeReadable(ctx, w, b, doc) })
+	err := s.writeFile(s.deadPath(doc.Payload), func(w *fileWriter) error { return s.writeReadable(ctx, w, b, doc) })
 	if err != nil {
 		return nil, err
 	}
@@ -120,27 +104,31 @@ func (s *Store) writeDead(ctx context.Context, e *Entry, why *ingest.Failure) (*
 	if err != nil {
 		return nil, err
 	}
-	return doc, s.writeFile(s.deadPath(b.ID.String()+".json"), func(w io.Writer) error {
+	return doc, s.writeFile(s.deadPath(b.ID.String()+".json"), func(w *fileWriter) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
 }
 
 // writeReadable writes what can be read of a payload, around the damage.
-func (s *Store) writeReadable(ctx context.Context, w io.Writer, b *ingest.Batch, doc *deadDocument) error {
+func (s *Store) writeReadable(ctx context.Context, w *fileWriter, b *ingest.Batch, doc *deadDocument) error {
 	l := s.lanes.get(b.Lane)
 	var buf []byte
-	var pos objectPos
+	var pos object.Pos
+	whole := int64(0) // behind the last whole record
 	for next := b.First; next <= b.Last; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if !pos.Inside() {
+			whole = w.end
+		}
+		before := next
 		var err error
 		buf, next, err = s.readRun(l, next, b.Last, &pos, buf[:0])
 		if _, werr := w.Write(buf); werr != nil {
 			return werr
 		}
-		doc.Bytes += int64(len(buf))
 		if err == nil {
 			continue
 		}
@@ -148,86 +136,79 @@ func (s *Store) writeReadable(ctx context.Context, w io.Writer, b *ingest.Batch,
 		if !errors.As(err, &damage) {
 			return err
 		}
-		lost := span{max(damage.First, next), min(damage.Last, b.Last)}
+		if next == before {
+			// Of a record in an object a part may have been written.
+			if err := w.cut(whole); err != nil {
+				return err
+			}
+		}
+		lost := span{First: max(damage.First, next), Last: min(damage.Last, b.Last)}
 		doc.Damaged = append(doc.Damaged, lost)
 		if err := s.keepRaw(l, b, lost); err != nil {
 			return err
 		}
 		next = lost.Last + 1
 	}
+	doc.Bytes = w.end
 	return nil
 }
 
-// keepRaw copies the bytes of damaged frames to the quarantine.
+// maxRaw bounds what is kept of one stretch of damage.
+const maxRaw = ingest.MaxRecordBytes
+
+// keepRaw copies the bytes of damaged frames and chunks to the quarantine.
 func (s *Store) keepRaw(l *lane, b *ingest.Batch, lost span) error {
-	var raw []byte
-	_, _, err := s.scanRun(l, lost.First, lost.Last, func(f *foundFrame) bool {
-		if f.err != nil {
-			raw = append(raw, f.raw[:min(len(f.raw), maxFrameBody)]...)
-		}
-		return len(raw) < maxFrameBody
-	})
-	if err != nil || len(raw) == 0 {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Join(s.dir, quarantined), 0o700); err != nil {
-		return err
-	}
-	name := fmt.Sprintf("%s-%d.frame", b.ID, lost.First)
-	return s.writeFile(filepath.Join(s.dir, quarantined, name), func(w io.Writer) error {
-		_, err := w.Write(raw)
-		return err
+	name := s.path(quarantined, fmt.Sprintf("%s-%d.frame", b.ID, lost.First))
+	return s.keepBytes(name, func(keep func([]byte) bool) error {
+		return s.eachFrame(l, lost.First, lost.Last, func(f *found) bool {
+			if o := f.object(l); o != nil {
+				_ = s.objects.Salvage(&o.ref, max(lost.First, o.first)-o.first, min(lost.Last, o.last)-o.first, maxRaw, keep)
+				return true
+			}
+			return f.err == nil || f.frame == nil || keep(f.frame.Raw)
+		})
 	})
 }
 
-// writeFile makes a file whole or not at all: temporary name, fsync, rename,
-// fsync of the directory.
-func (s *Store) writeFile(path string, fill func(io.Writer) error) (err error) {
-	temp := path + tempSuffix
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp)
+// keepBytes makes a file in the quarantine of what each gives to keep, which
+// says when it is enough; none if that is nothing.
+func (s *Store) keepBytes(name string, each func(keep func([]byte) bool) error) error {
+	nothing := errors.New("nothing to keep")
+	err := s.writeFile(name, func(w *fileWriter) error {
+		var werr error
+		err := each(func(raw []byte) bool {
+			_, werr = w.Write(raw[:min(int64(len(raw)), maxRaw-w.end)])
+			return werr == nil && w.end < maxRaw
+		})
+		if err = errors.Join(err, werr); err == nil && w.end == 0 {
+			err = nothing
 		}
-	}()
-	err = fill(f)
-	if err == nil && !s.opts.NoSync {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
 		return err
+	})
+	if errors.Is(err, nothing) {
+		return nil
 	}
-	if err = renameDurably(temp, path); err != nil {
-		return err
-	}
-	s.disk.measure(path)
-	return nil
+	return err
 }
 
 // removeDead takes a dead letter's files away, document first: a payload
 // alone is nothing that DeadLetters shows.
 func (s *Store) removeDead(id ingest.BatchID, payload string) error {
-	err := errors.Join(s.unlink(s.deadPath(id.String()+".json")), s.unlink(s.deadPath(payload)))
-	return err
+	return errors.Join(s.unlink(s.deadPath(id.String()+".json")), s.unlink(s.deadPath(payload)))
 }
 
 // DeadLetters walks the dead letters in the order of their names. A document
 // that cannot be read is an error of its own and does not end the walk.
 func (s *Store) DeadLetters() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		names, err := os.ReadDir(filepath.Join(s.dir, deadName))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		infos, err := s.fs.List(s.path(deadName))
+		if err != nil && !vfs.Missing(err) {
 			yield(Entry{}, err)
 			return
 		}
-		for _, n := range names {
-			id, ok := deadID(n.Name())
+		slices.SortFunc(infos, func(a, b vfs.Info) int { return strings.Compare(a.Name, b.Name) })
+		for _, info := range infos {
+			id, ok := deadID(info.Name)
 			if !ok {
 				continue
 			}
@@ -235,7 +216,7 @@ func (s *Store) DeadLetters() iter.Seq2[Entry, error] {
 				continue // its dead letter is just being written
 			}
 			doc, err := s.readDead(id)
-			if errors.Is(err, os.ErrNotExist) {
+			if vfs.Missing(err) {
 				continue
 			}
 			var e Entry
@@ -259,12 +240,7 @@ func deadID(name string) (ingest.BatchID, bool) {
 }
 
 func (s *Store) readDead(id ingest.BatchID) (*deadDocument, error) {
-	f, err := os.Open(s.deadPath(id.String() + ".json"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxDeadDocument))
+	text, err := vfs.ReadFile(s.fs, s.deadPath(id.String()+".json"), maxDeadDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -293,22 +269,27 @@ func (doc *deadDocument) entry() Entry {
 func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 	doc, err := s.readDead(id)
 	if err == nil {
-		var f *os.File
-		if f, err = os.Open(s.deadPath(doc.Payload)); err == nil {
-			return f, nil
+		var f vfs.File
+		if f, err = s.fs.Open(s.deadPath(doc.Payload), vfs.ReadOnly); err == nil {
+			return &deadReader{Reader: io.NewSectionReader(f, 0, math.MaxInt64), Closer: f}, nil
 		}
 	}
-	if errors.Is(err, os.ErrNotExist) {
+	if vfs.Missing(err) {
 		return nil, fmt.Errorf("%w: dead letter %s", ErrNotFound, id)
 	}
 	return nil, err
+}
+
+type deadReader struct {
+	io.Reader
+	io.Closer
 }
 
 // RemoveDeadLetter deletes a dead letter, once it was sent again or is not
 // wanted any more. The counters keep it. ErrNotFound when there is none.
 func (s *Store) RemoveDeadLetter(id ingest.BatchID) error {
 	doc, err := s.readDead(id)
-	if errors.Is(err, os.ErrNotExist) {
+	if vfs.Missing(err) {
 		return fmt.Errorf("%w: dead letter %s", ErrNotFound, id)
 	}
 	if err != nil {

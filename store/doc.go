@@ -1,22 +1,23 @@
 // Package store keeps acknowledged records, and the ledger of the batches they
-// are in, in bbolt files of one directory. It knows the states of a batch and
-// no networks, clocks or policies: package engine is its user, and the API
-// follows the engine's needs.
+// are in, in files of one directory. It knows the states of a batch and no
+// networks, clocks or policies: package engine is its user, and the API follows
+// the engine's needs.
 //
 // # Promise
 //
 // When [Store.Append] returns nil the records are on stable storage and have
 // their sequence numbers for good. When a call that changes the ledger
-// ([Store.Seal], [Store.Transition], [Store.Split], [Store.DeadLetter])
-// returns nil, the change is. Each of them is one transaction, all or nothing.
-// The counters of [Stats] are part of the same transactions, so at any moment,
-// and after any crash,
+// ([Store.Seal], [Store.Transition], [Store.Split], [Store.DeadLetter]) returns
+// nil, the change is. Each of them is one transaction, all or nothing; a
+// [Position] is part of the transaction of the records it came with. The counters
+// of Stats are part of the ledger's transactions, so at any moment, and after
+// any crash,
 //
 //	Acked == Open + Sealed + Ingested + Skipped + HandedOver + DeadLettered + Dropped
 //
 // A number is never given to two acknowledged records, not even after the
 // file that had it is gone. Memory, goroutines and open files are bounded by
-// [Options] and by the number of lanes and live batches, not by the records
+// Options and by the number of lanes and live batches, not by the records
 // that wait; so is the time that Open takes.
 //
 // # Failure
@@ -25,19 +26,28 @@
 // says so: [ErrOutcomeUnknown], when the last fsync of a commit failed. After
 // that, and after any other write whose failure says more than "no room", the
 // store is failed: it accepts nothing ([ErrFailed]) and still reads. Open then
-// finds what the disk holds. A full disk or quota is [ErrFull] and leaves the
-// store healthy; the ledger goes on, out of a reserve of the quota and, on a
-// full volume, out of a ballast file that is given up for it, so that delivery
-// can make room again.
+// finds what the disk holds. So is it when its active file was removed
+// underneath. A full disk or quota is [ErrFull] and leaves the store healthy;
+// the ledger goes on, out of a reserve of the quota and, on a full volume, out
+// of a ballast file that is given up for it, so that delivery can make room
+// again.
 //
-// Damage is contained. Every frame of records has a checksum and can be found
-// in a file by its own marks, so that a broken page costs the frames it holds
-// and not the way to others; the rest of a damaged file is salvaged into a new
-// one and the file itself moved to quarantine/. Nothing is ever wiped, no
-// damage panics out of the package, and whatever is found is counted
-// (Stats.Damaged, Stats.Suspect). Records that cannot be read stay in the
-// books: reading their batch fails with a [CorruptionError] that says which
-// they are, and the engine cuts them out and dead-letters them.
+// Damage is contained. Every frame of records has a checksum and can be found in
+// a file by its own marks, so that damage costs the frames it hits and not the
+// way to others; its bytes are copied to quarantine/. Nothing is deleted on the
+// word of what was not verified: a segment goes when a proven row of the ledger
+// says that all in it is settled, and what no row knows is adopted if it proves
+// itself and else set aside. A ledger that is damaged is set aside as well, and
+// made anew from the log. No damage panics out of the package, and whatever is
+// found is counted (Stats.Damaged, Stats.Suspect). Records that cannot be read
+// stay in the books: reading their batch fails with a [CorruptionError] that
+// says which they are, and the engine cuts them out and dead-letters them.
+//
+// Two things the store cannot tell. A disk sector of 512 bytes is taken to be
+// old or new after a power cut, never a mixture that happens to have the right
+// checksum. And damage to the very last commit looks like one that the power
+// cut off: it is noticed where the ledger knows of records in it, or knows
+// from a clean close where the log ended.
 //
 // # What it does not do
 //
@@ -47,75 +57,72 @@
 //
 // # How it works
 //
-// Records go to the active segment, a bbolt file that is only added to. One
-// goroutine, the committer, writes it: whatever waits when a commit ends is
-// the next group, one transaction, one frame for each lane in it, one fdatasync
-// (tally.go says why one is enough). Small frames of many lanes are tied to one
-// value, a sheaf, because what a commit costs is the places in the file that it
-// writes to. Full segments are rotated; the
-// next one was prepared by the keeper, a goroutine in the background. A
-// segment in which every record is settled is unlinked: nothing is deleted
-// record by record, so files neither fragment nor grow free lists, and space
-// comes back without a pause. One in which little is left is written again
-// without the rest, so that a lane that is not delivered keeps its own records
-// on the disk and not those of others.
+// This package is the door to three rooms that do not know each other:
 //
-// The manifest is a second kind of bbolt file, with the lanes, the ledger and
-// its history, the list of segments and the deduplication keys. It has a
-// goroutine and a group commit of its own, so that bookkeeping does not stand
-// in the way of an acknowledgement. The ledger's live part is mirrored in
-// memory; a change is published there once it is durable.
+//   - internal/wal, the log: records go into the active segment, a file that is
+//     only added to, in one write and one fdatasync for whatever waits;
+//   - internal/ledger, the books, one bbolt file: lanes, batches, history, keys,
+//     positions, counters, the list of segments and objects;
+//   - internal/object, files for payloads that are too large for a segment or
+//     whose length nobody knows yet; a frame in the log refers to each, so that
+//     its records have their place in the order of their lane.
+//
+// The door keeps in memory where each lane's records are (mirror.go), fed by the
+// log's commits and the ledger's settled batches, and has one goroutine, the
+// keeper, for what takes more than one room. A full segment is listed in the
+// ledger once the keys and positions in it are there too; one in which every
+// record is settled is given back, and its file is written again. One in which
+// little is left is written anew without the rest, so that a lane that is not
+// delivered keeps its own records on the disk and not those of others.
 //
 // docs/on-disk-format.md has the layout byte by byte.
 //
-// A payload that is too large for that, or whose length nobody knows yet, goes
-// to a file of its own in objects/ ([Object]): chunks that prove themselves,
-// written as a stream. A frame in the active segment refers to it and has its
-// sequence numbers, so that everything else, the order of a lane, batches,
-// splits, settling, is the same. The manifest lists the objects of rotated
-// segments; those of the active one are told by its frames.
+// Locks, in the order they are taken: the log's queue (the log calls Gate with
+// it held), Store.mu, the ledger's mirror; freshKeys.mu, freshPositions.mu and
+// disk.mu are taken last and hold nothing up. The log calls Committed, and the
+// ledger Settled, without a lock of their own. Store.mu is held for memory only.
 //
 // # Crash matrix
 //
-// Across files there are no transactions, but an order: a segment's file is
-// durable before anything refers to it, and the manifest forgets a segment
-// before its file goes. Each row is one crash and what Open does about it;
+// Across the rooms there are no transactions, but an order: what is referred to
+// is durable before what refers to it, and the ledger says that something
+// may go before it goes. Each row is one crash and what Open does about it;
 // each of these can be interrupted and repeated.
 //
 //	crash                                     found                                  done by
-//	while a file is created                   *.tmp                                  sweep removes it
-//	segment prepared, not yet active          a file that was never activated        newSegments puts it on the shelf
-//	activated, the old one not yet listed     two activated files beyond the list    newSegments lists the lower
-//	a commit of the active segment            the meta page before it rules          nothing: it was not acknowledged
-//	power cut in a commit, meta page kept     a tally that does not agree            settle goes back to the commit before
-//	power cut while a segment is activated    the same, of its first transaction     settle makes it a prepared one again
+//	while a file is written                   *.tmp                                  sweep removes it
+//	a commit of the log                       bytes that prove no commit             wal: the log ends before them
 //	committed, not yet acknowledged           the records                            nothing: they are delivered
+//	a segment prepared, not yet written to    a head without a commit                wal keeps it for later
+//	rotated, its index not written            a segment without an index             wal reads it and writes the index
+//	rotated, not yet listed                   a segment without a row                mirror puts it in line, Store.list
+//	keys moved in part                        the same                               its keys are found and moved again
 //	while an object is written                objects/*.tmp                          sweep removes it
-//	object complete, no frame refers to it    a file that nobody knows               countObjects removes it
-//	object settled, not yet forgotten         a row without live records             countObjects removes file and row
-//	object forgotten, not yet unlinked        a file that nobody knows               countObjects removes it
-//	a commit of the manifest                  the meta page before it rules          nothing: the caller had no answer
-//	all settled, segment still listed         a listed segment without live records  countLive, then keeper.reclaim
-//	forgotten, not yet unlinked               a file below the list's end            newSegments removes it
-//	keys copied in part                       the segment's row still says keys      keeper.copyKeys copies again
+//	object complete, no frame refers to it    a file that nobody knows               loadObjects removes it
+//	object settled, not yet forgotten         a row without live records             loadObjects removes file and row
+//	object forgotten, not yet unlinked        a file that nobody knows               loadObjects removes it
+//	a commit of the ledger                    bbolt: the meta page before it rules   nothing: the caller had no answer
+//	all settled, segment still listed         a row without live records             mirror counts, Store.reclaim
+//	tombstone, file not yet given back        a tombstone and its file               wal takes the file for later, begin forgets
+//	given back, tombstone still there         a tombstone without its file           begin forgets it
+//	segment written again, not exchanged      segments/*.new                         wal removes it
+//	exchanged, the ledger has the old row     a row of another generation            mirror puts it in line, Store.list
 //	dead letter written, batch still live     files in dead/ of a live batch         undoneDeadLetters removes them
-//	segment written again, not exchanged      *.salvage beside its original          finishSalvage removes it
-//	salvaged file complete, old one moved     *.salvage without its original         finishSalvage renames it
-//	salvage interrupted before that           *.salvage beside its original          finishSalvage removes it
+//	while a ledger is rebuilt                 a log without a ledger                 rebuild, again
 //
 // and of damage:
 //
-//	manifest missing, torn, or inconsistent   segments without it                    rebuild: all that is there is open again
-//	history or keys of the manifest damaged   the ledger is whole                    renew: they begin anew
-//	manifest fell back one transaction        an invalid meta page                   counted; numbers jump
-//	active segment missing                    the manifest names it                  lostActive; numbers jump
-//	unlisted segment damaged or older         preflight, survey                      salvage; numbers jump
-//	listed segment missing or empty           no file                                listedSegments; its records read as damaged
-//	listed segment damaged or older           met when it is read                    repair, a salvage at run time
+//	ledger missing, torn, or inconsistent     ledger.Open refuses it                 rebuild: all that is there is open again
+//	history or keys of the ledger damaged     the books are whole                    ledger.Open: they begin anew
+//	ledger fell back one transaction          an invalid meta page                   counted; numbers jump
+//	the end of the log is gone                it ends before where it is known to    wal.Recovered.Doubt; numbers jump
+//	a stretch of an unlisted segment damaged  a later commit proves itself           wal saves its frames; damage keeps its bytes
+//	listed segment missing                    no file                                missing; its records read as damaged
+//	a file in segments/ that is none          wal.Recovered.Strangers                strangers moves it to quarantine/
 //	one frame damaged                         its checksum                           CorruptionError for its records
 //	a chunk of an object damaged              its checksum                           CorruptionError for its records
 //	an object's file missing or cut           met when it is read                    CorruptionError for all that is gone
-//	a frame lost that referred to an object   a file that nobody knows, and damage   countObjects moves it to quarantine/
+//	a frame lost that referred to an object   a file that nobody knows, and damage   loadObjects moves it to quarantine/
 //
 // "Numbers jump" means that a lane goes on behind a gap wider than any segment
 // holds, because more may have been acknowledged than is known.

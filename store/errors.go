@@ -4,34 +4,41 @@ import (
 	"errors"
 	"fmt"
 
-	"kustospool/ingest"
+	"kustospool/internal/vfs"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
+// The parts' sentinels are the door's own where they mean the same.
 var (
 	// ErrClosed is returned by every call after Close.
-	ErrClosed = errors.New("the spool is closed")
+	ErrClosed = ledger.ErrClosed
 	// ErrFull is returned by an append that would take the spool past
 	// Options.MaxBytes, or for which the volume has no room. Nothing was
 	// stored; Room tells when to try again.
-	ErrFull = errors.New("the spool is full")
+	ErrFull = ledger.ErrFull
 	// ErrNotFound is returned by Find for a record that was never
 	// acknowledged, or whose history has been pruned.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = ledger.ErrNotFound
 	// ErrConflict is returned by Seal, Transition, Split and DeadLetter when
 	// the batch is not live, is in another state than the caller believes, or
 	// may not make the move.
-	ErrConflict = errors.New("conflict with the batch's state")
+	ErrConflict = ledger.ErrConflict
 	// ErrFailed is returned by every append, and every change of the ledger,
 	// after a write to stable storage failed. Reads go on. To go on writing,
 	// Close and Open again: only the disk can say what it holds.
-	ErrFailed = errors.New("the spool has failed and accepts nothing; close it and open it again")
+	ErrFailed = ledger.ErrFailed
 	// ErrOutcomeUnknown is returned to the callers whose own commit failed at
 	// the point where it may or may not have reached the disk. What Open finds
 	// decides; a Record.Key makes the repeat safe.
-	ErrOutcomeUnknown = errors.New("the outcome of this write is unknown")
+	ErrOutcomeUnknown = ledger.ErrOutcomeUnknown
 	// ErrForeign is matched by a [ForeignError].
 	ErrForeign = errors.New("not a spool")
 )
+
+// TransitionError says which move of a batch the transition table forbids. It
+// matches [ErrConflict].
+type TransitionError = ledger.TransitionError
 
 // LockedError is returned by Open when another process, or another Store of
 // this process, has the spool open.
@@ -76,21 +83,6 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("spool %s has format version %d; this program reads %d", e.Dir, e.Version, e.Known)
 }
 
-// TransitionError says which move of a batch the transition table forbids. It
-// matches [ErrConflict].
-type TransitionError struct {
-	Batch    ingest.BatchID
-	From, To ingest.State
-}
-
-// Error names the batch and the move.
-func (e *TransitionError) Error() string {
-	return fmt.Sprintf("batch %s cannot become %s from %s", e.Batch, e.To, e.From)
-}
-
-// Is makes every TransitionError match [ErrConflict].
-func (e *TransitionError) Is(target error) bool { return target == ErrConflict }
-
 // CorruptionError says which acknowledged records cannot be read any more.
 // First..Last may reach beyond the range that was asked for; it covers whole
 // frames. Records outside of it are unharmed as far as is known.
@@ -108,3 +100,30 @@ func (e *CorruptionError) Error() string {
 
 // Unwrap gives the cause.
 func (e *CorruptionError) Unwrap() error { return e.Err }
+
+// translate gives an error of the log in the door's own words.
+func (s *Store) translate(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, wal.ErrNoSpace):
+		return fmt.Errorf("%w: %v", ErrFull, err)
+	case errors.Is(err, wal.ErrUnknown):
+		return fmt.Errorf("%w: %v", ErrOutcomeUnknown, err)
+	case errors.Is(err, wal.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, wal.ErrFailed):
+		return s.fail(err)
+	case errors.Is(err, wal.ErrNoLane):
+		return fmt.Errorf("%w: %v", ErrNotFound, err)
+	}
+	return err
+}
+
+// noRoom makes ErrFull of an error for want of space.
+func noRoom(err error) error {
+	if vfs.NoSpace(err) {
+		return fmt.Errorf("%w: %v", ErrFull, err)
+	}
+	return err
+}

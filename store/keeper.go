@@ -2,17 +2,18 @@ package store
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kustospool/internal/crashpoint"
+	"kustospool/store/internal/ledger"
 )
 
 // keeper is the goroutine for what must not stand in the way of an ack:
-// preparing the next segment, copying keys, giving settled segments back,
-// writing sparse ones again, pruning. It works when it is told that there may be something to do.
+// entering rotated segments into the ledger, moving keys there, giving settled
+// segments and objects back, writing sparse segments again, pruning. It works
+// when it is told that there may be something to do.
 type keeper struct {
 	s *Store
 
@@ -20,19 +21,24 @@ type keeper struct {
 	pruned   time.Time
 	ballasts time.Time // when the ballast was last tried for
 
-	wake chan struct{}
-	quit chan struct{}
-	done sync.WaitGroup
+	pressed atomic.Bool // an append found no room
+	wake    chan struct{}
+	quit    chan struct{}
+	done    sync.WaitGroup
 }
 
-// ballastEvery is how often a ballast that was given up is tried for, at most.
-const ballastEvery = time.Second
+const (
+	// ballastEvery is how often a ballast that was given up is tried for, at most.
+	ballastEvery = time.Second
+	// pruneEvery is how often expired keys are looked for, at most.
+	pruneEvery = time.Minute
+)
 
-// pruneEvery is how often expired keys are looked for, at most.
-const pruneEvery = time.Minute
+func newKeeper(s *Store) *keeper {
+	return &keeper{s: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+}
 
 func (k *keeper) start() {
-	k.wake, k.quit = make(chan struct{}, 1), make(chan struct{})
 	k.done.Go(k.run)
 	k.signal()
 }
@@ -48,6 +54,12 @@ func (k *keeper) signal() {
 	case k.wake <- struct{}{}:
 	default:
 	}
+}
+
+// press tells that an append found no room.
+func (k *keeper) press() {
+	k.pressed.Store(true)
+	k.signal()
 }
 
 func (k *keeper) run() {
@@ -73,31 +85,34 @@ func (k *keeper) quitting() bool {
 
 // step does one bounded piece of work and reports whether it found any.
 func (k *keeper) step() bool {
-	if err := k.s.fillShelf(); err != nil {
-		k.s.complain("no segment could be prepared ahead", err)
-	}
-	k.s.handles.trim()
-	if !k.s.ballast.held.Load() && time.Since(k.ballasts) >= ballastEvery {
+	s := k.s
+	if !s.ballast.held.Load() && time.Since(k.ballasts) >= ballastEvery {
 		k.ballasts = time.Now()
-		k.s.takeBallast()
+		s.takeBallast()
 	}
-	copy, reclaim, sparse, spent := k.pick()
+	work := s.pick()
 	var err error
 	switch {
-	case len(spent) > 0:
-		err = k.dropObjects(spent)
-		k.ballasts = time.Time{}
-	case reclaim != nil:
-		err = k.reclaim(reclaim)
+	case len(work.spent) > 0:
+		err = s.dropObjects(work.spent)
 		k.ballasts = time.Time{} // there may be room for it again
-	case copy != nil:
-		err = k.copyKeys(copy)
-	case sparse != nil:
-		err = k.compact(sparse)
+	case len(work.settled) > 0:
+		err = s.reclaim(work.settled)
 		k.ballasts = time.Time{}
+	case work.unlisted != nil:
+		err = s.list(work.unlisted)
+	case s.keys.count() >= keysAtOnce:
+		err = s.flushKeys(background, keysAtOnce-1)
+	case work.idle:
+		err = s.translate(s.wal.Rotate())
+	case work.sparse != nil:
+		err = s.compact(work.sparse)
+		k.ballasts = time.Time{}
+	case k.pressed.Swap(false) && s.wal.FreeStock() > 0:
+		s.disk.reclaimed()
 	case time.Since(k.pruned) >= pruneEvery:
 		var more bool
-		if more, err = k.pruneKeys(); !more {
+		if more, err = s.ledger.PruneKeys(background, time.Unix(0, s.keysFrom())); !more {
 			k.pruned = time.Now()
 		}
 	default:
@@ -106,79 +121,149 @@ func (k *keeper) step() bool {
 	if err != nil {
 		// The next signal, which any settled batch gives, tries again.
 		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrFailed) {
-			k.s.complain("upkeep of the spool failed for now", err)
+			s.complain("upkeep of the spool failed for now", err)
 		}
 		return false
 	}
 	return true
 }
 
-// pick finds a segment whose keys are to be copied, one to be given back, one
-// to be written again, and settled objects.
-func (k *keeper) pick() (copy, reclaim, sparse *segment, spent []*object) {
-	k.s.mu.Lock()
-	defer k.s.mu.Unlock()
-	for _, seg := range k.s.segments {
-		switch {
-		case !seg.rotated || !seg.listed || seg.leaving:
-		case seg.keys:
-			copy = seg
-		case seg.live == 0:
-			reclaim = seg
+// upkeep is what there is to do.
+type upkeep struct {
+	spent    []*kept    // settled objects
+	settled  []*segment // segments in which all is settled
+	unlisted *segment   // the oldest one that the ledger does not know
+	sparse   *segment   // one to be written again
+	idle     bool       // nothing waits, and the active segment is worth giving back
+}
+
+const (
+	objectsAtOnce  = 256
+	segmentsAtOnce = 32
+)
+
+func (s *Store) pick() (u upkeep) {
+	active := s.wal.Active()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.spent = s.spent[:min(len(s.spent), objectsAtOnce)]
+	for _, seg := range s.segments {
+		if seg.rotated && seg.listed && !seg.leaving && seg.live == 0 && len(u.settled) < segmentsAtOnce {
+			u.settled = append(u.settled, seg)
 		}
 	}
-	return copy, reclaim, k.s.sparseLocked(time.Now()), k.s.spent[:min(len(k.s.spent), objectsAtOnce)]
+	if len(s.listing) > 0 {
+		u.unlisted = s.listing[0]
+	}
+	u.sparse = s.sparseLocked(time.Now())
+	u.idle = s.unsettled == 0 && active.End > s.opts.SegmentBytes/2
+	return u
 }
 
-func (k *keeper) change(stage func(*group) error) error {
-	return k.s.manifest.do(background, stage)
-}
-
-// reclaim gives a segment back in which every record is settled: first the
-// manifest forgets it, then its file goes.
-func (k *keeper) reclaim(seg *segment) error {
-	s := k.s
-	err := k.change(func(g *group) error {
-		g.del(bktSegments, u64(seg.no))
-		g.publish(func() { s.forgetLocked(seg) })
-		return nil
-	})
-	if err != nil {
+// list enters a rotated segment into the ledger: first what Open would
+// otherwise have to read from it, keys and positions, and with the row where
+// its lanes end and the objects that it refers to. Until the row is there the
+// segment is not given back, and Open makes the row from the file.
+func (s *Store) list(seg *segment) error {
+	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
-	crashpoint.Reach("unlink.forgotten")
-	if err := s.handles.drop(seg, errGone); err != nil {
-		s.log.Warn("closing a settled segment", "path", seg.path, "cause", err)
+	objects := s.unsaved(func(o *kept) bool { return o.segment <= seg.no })
+	for len(objects) > objectsAtOnce {
+		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { return s.stage(tx, objects[:objectsAtOnce], nil) }); err != nil {
+			return err
+		}
+		objects = objects[objectsAtOnce:]
 	}
-	return s.unlink(seg.path)
+	ends := s.ends(seg)
+	if err := s.ledger.Do(background, func(tx *ledger.Tx) error {
+		if err := s.stage(tx, objects, ends); err != nil {
+			return err
+		}
+		tx.Count(seg.damage, 0, 0)
+		return tx.PutSegment(s.rowOf(seg))
+	}); err != nil {
+		return err
+	}
+	crashpoint.Reach("segment.listed")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.listed, seg.damage = true, 0
+	s.listing = s.listing[1:]
+	return nil
 }
 
-// forgetLocked takes a segment out of the mirror.
-func (s *Store) forgetLocked(seg *segment) {
-	seg.leaving = true
-	delete(s.segments, seg.no)
-	for lane := range seg.lanes {
-		l := s.lanes.get(lane)
-		kept := l.segs[:0:0]
-		for _, h := range l.segs {
-			if h.seg != seg {
-				kept = append(kept, h)
+// listAll lists all that were rotated.
+func (s *Store) listAll() error {
+	for {
+		s.mu.RLock()
+		var seg *segment
+		if len(s.listing) > 0 {
+			seg = s.listing[0]
+		}
+		s.mu.RUnlock()
+		if seg == nil {
+			return nil
+		}
+		if err := s.list(seg); err != nil {
+			return err
+		}
+	}
+}
+
+// rowOf is the ledger's row of a rotated segment whose keys and positions are
+// in the ledger.
+func (s *Store) rowOf(seg *segment) ledger.Segment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i := &seg.info
+	row := ledger.Segment{No: seg.no, Generation: i.Generation, Size: i.Size, End: i.End, Index: i.Index,
+		FirstCommit: i.FirstCommit, LastCommit: i.LastCommit, Chain: i.Chain, Lanes: map[uint32]span{}, Lost: seg.lost}
+	for lane, r := range seg.lanes {
+		row.Lanes[lane] = r
+	}
+	return row
+}
+
+// stage brings objects, floors of lanes, and positions into a transaction.
+func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
+	for _, o := range objects {
+		if err := tx.PutObject(o.row()); err != nil {
+			return err
+		}
+	}
+	for _, e := range ends {
+		if err := tx.Advance(e.lane, e.high, e.bytes); err != nil {
+			return err
+		}
+	}
+	through, positions := s.positions.all()
+	if len(positions) > 0 {
+		if err := tx.PutPositions(through, positions); err != nil {
+			return err
+		}
+	}
+	tx.After(func() {
+		s.mu.Lock()
+		for _, o := range objects {
+			o.saved = true
+		}
+		s.mu.Unlock()
+		s.positions.moved(positions)
+	})
+	return nil
+}
+
+// unsaved lists the objects that the ledger does not know.
+func (s *Store) unsaved(which func(*kept) bool) (out []*kept) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, l := range *s.lanes.byNo.Load() {
+		for _, o := range l.objects {
+			if !o.saved && which(o) {
+				out = append(out, o)
 			}
 		}
-		l.segs = kept
 	}
-}
-
-// unlink removes a file of the spool and tells who waits for room.
-func (s *Store) unlink(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	s.disk.set(path, 0)
-	s.disk.reclaimed()
-	crashpoint.Reach("unlink.removed")
-	if s.opts.NoSync {
-		return nil
-	}
-	return syncDir(filepath.Dir(path))
+	return out
 }

@@ -1,164 +1,166 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"sync"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"kustospool/ingest"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
 // A key is stored as the first 16 bytes of the SHA-256 of spool, lane and
 // key, so that keys of any length cost the same and the caller's text is not
-// on disk. Its value is lane, number and accept time of its record.
-type keyHash [16]byte
-
-const keyValueLen = 4 + 8 + 8
-
-func hashKey(spool ingest.SpoolID, lane uint32, key string) keyHash {
+// on disk.
+func hashKey(spool ingest.SpoolID, lane uint32, key string) wal.KeyHash {
 	in := make([]byte, 0, 64)
 	in = append(in, spool[:]...)
 	in = binary.BigEndian.AppendUint32(in, lane)
 	in = append(in, key...)
 	sum := sha256.Sum256(in)
-	return keyHash(sum[:])
+	return wal.KeyHash(sum[:])
 }
 
-func keyValue(lane uint32, seq uint64, at int64) []byte {
-	v := make([]byte, 0, keyValueLen)
-	v = binary.BigEndian.AppendUint32(v, lane)
-	v = binary.BigEndian.AppendUint64(v, seq)
-	return binary.BigEndian.AppendUint64(v, uint64(at))
+const (
+	// keysAtOnce are how many keys one transaction moves to the ledger; the
+	// keeper begins when there are so many.
+	keysAtOnce = 4096
+	// maxFreshKeys bounds the keys in memory: beyond it calls with a key wait
+	// for the ledger. They take about 100 bytes each.
+	maxFreshKeys = 1 << 16
+)
+
+// freshKeys are the keys of durable records that the ledger does not have yet.
+// The log has them; after a crash Open finds them there.
+type freshKeys struct {
+	mu    sync.Mutex // guards all below
+	seqs  map[wal.KeyHash]wal.KeyAt
+	order []wal.KeyAt   // as they were committed
+	less  chan struct{} // closed when some were moved
 }
 
-// freshKey reads a stored key, unless it is older than before.
-func freshKey(lane uint32, v []byte, before int64) (seq uint64, ok bool) {
-	if len(v) != keyValueLen || binary.BigEndian.Uint32(v) != lane || int64(binary.BigEndian.Uint64(v[12:])) < before {
-		return 0, false
+// add takes keys, and reports whether it is time to move some.
+func (k *freshKeys) add(keys []wal.KeyAt) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.seqs == nil {
+		k.seqs = map[wal.KeyHash]wal.KeyAt{}
 	}
-	return binary.BigEndian.Uint64(v[4:]), true
+	for _, key := range keys {
+		k.seqs[key.Hash] = key
+	}
+	before := len(k.order)
+	k.order = append(k.order, keys...)
+	return before < keysAtOnce && len(k.order) >= keysAtOnce
 }
 
-// findKey looks a key up where it can be: the active segment in tx, rotated
-// segments whose keys are not copied yet, newest first, and the manifest.
-// A file that cannot be read just now fails the lookup, so that a repeat is
-// not stored twice for that; one that is damaged for good is passed over.
-func (c *committer) findKey(tx *bolt.Tx, lane uint32, h keyHash, before int64) (seq uint64, ok bool, err error) {
-	if seq, ok = freshKey(lane, tx.Bucket(bktKeys).Get(h[:]), before); ok {
-		return seq, true, nil
-	}
-	for _, seg := range c.s.uncopied() {
-		err := c.s.handles.view(seg, func(tx *bolt.Tx) error {
-			seq, ok = freshKey(lane, tx.Bucket(bktKeys).Get(h[:]), before)
-			return nil
-		})
-		if err != nil && !c.s.keysLost(seg) {
-			return 0, false, err
+func (k *freshKeys) find(h wal.KeyHash) (wal.KeyAt, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, ok := k.seqs[h]
+	return key, ok
+}
+
+func (k *freshKeys) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.order)
+}
+
+// first gives some of the oldest keys.
+func (k *freshKeys) first() []wal.KeyAt {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.order[:min(len(k.order), keysAtOnce)]
+}
+
+// moved forgets the oldest n keys, which the ledger has.
+func (k *freshKeys) moved(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range k.order[:n] {
+		if k.seqs[key.Hash] == key {
+			delete(k.seqs, key.Hash)
 		}
-		if ok {
-			return seq, true, nil
-		}
 	}
-	err = viewDB(c.s.manifest.db, func(tx *bolt.Tx) error {
-		seq, ok = freshKey(lane, tx.Bucket(bktKeys).Get(h[:]), before)
-		return nil
-	})
-	return seq, ok, err
-}
-
-// uncopied lists the rotated segments with keys of their own, newest first.
-func (s *Store) uncopied() []*segment {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var out []*segment
-	for i := len(s.withKeys) - 1; i >= 0; i-- {
-		out = append(out, s.withKeys[i])
+	if k.order = k.order[n:]; len(k.order) == 0 {
+		k.order, k.seqs = nil, nil
 	}
-	return out
+	if k.less != nil {
+		close(k.less)
+		k.less = nil
+	}
 }
 
-// keysLost reports whether a segment's keys are gone, or have meanwhile been
-// copied, so that not finding it open is no reason to refuse a record.
-func (s *Store) keysLost(seg *segment) bool {
-	s.handles.mu.Lock()
-	defer s.handles.mu.Unlock()
-	return seg.broken != nil
-}
-
-const keysAtOnce = 1000
-
-// copyKeys brings the keys of a rotated segment into the manifest, a bounded
-// number in each transaction; the last one marks the segment. A crash between
-// two repeats the work without harm.
-func (k *keeper) copyKeys(seg *segment) error {
-	type stored struct{ key, value []byte }
-	var from []byte
-	before := time.Now().Add(-k.s.opts.KeyRetention).UnixNano()
+// wait waits while there are too many keys.
+func (k *freshKeys) wait(ctx context.Context, failed <-chan struct{}) error {
 	for {
-		var chunk []stored
-		more := false
-		err := k.s.handles.view(seg, func(tx *bolt.Tx) error {
-			cur := tx.Bucket(bktKeys).Cursor()
-			for key, v := cur.Seek(from); key != nil; key, v = cur.Next() {
-				if len(chunk) == keysAtOnce {
-					more = true
-					break
-				}
-				from = append(append(from[:0], key...), 0)
-				if len(key) == len(keyHash{}) && len(v) == keyValueLen && int64(binary.BigEndian.Uint64(v[12:])) >= before {
-					chunk = append(chunk, stored{append([]byte(nil), key...), append([]byte(nil), v...)})
-				}
-			}
+		k.mu.Lock()
+		if len(k.order) < maxFreshKeys {
+			k.mu.Unlock()
 			return nil
-		})
-		if err != nil && !k.s.keysLost(seg) {
-			return err
 		}
-		if err = k.change(func(g *group) error {
-			for _, c := range chunk {
-				g.put(bktKeys, c.key, c.value)
-				g.put(bktKeyTimes, append(append([]byte(nil), c.value[12:]...), c.key...), nil)
-			}
-			if !more {
-				k.s.mu.RLock()
-				row := seg.rowLocked(k.s)
-				k.s.mu.RUnlock()
-				row.Keys = false
-				g.put(bktSegments, u64(seg.no), pack(&row))
-				g.publish(func() { k.s.keysCopiedLocked(seg) })
-			}
-			return nil
-		}); err != nil || !more {
-			return err
+		if k.less == nil {
+			k.less = make(chan struct{})
+		}
+		less := k.less
+		k.mu.Unlock()
+		select {
+		case <-less:
+		case <-failed:
+			return nil // the append says so
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
 
-// pruneKeys removes a bounded number of keys that are older than the
-// retention, and reports whether there may be more.
-func (k *keeper) pruneKeys() (more bool, err error) {
-	before := uint64(max(time.Now().Add(-k.s.opts.KeyRetention).UnixNano(), 0))
-	err = k.change(func(g *group) error {
-		more = false
-		var old [][]byte
-		c := g.tx.Bucket(bktKeyTimes).Cursor()
-		for key, _ := c.First(); len(key) == 8+len(keyHash{}) && binary.BigEndian.Uint64(key) < before; key, _ = c.Next() {
-			if len(old) == keysAtOnce {
-				more = true
-				break
-			}
-			old = append(old, append([]byte(nil), key...))
-		}
-		for _, key := range old {
-			g.del(bktKeyTimes, key)
-			// The key may have been used again since: then its time is another.
-			if v := g.tx.Bucket(bktKeys).Get(key[8:]); len(v) == keyValueLen && binary.BigEndian.Uint64(v[12:]) == binary.BigEndian.Uint64(key) {
-				g.del(bktKeys, key[8:])
+// flushKeys moves keys to the ledger, a bounded number in each transaction,
+// until at most left are there. One by one would rewrite a page for each. A
+// crash between two repeats the work without harm.
+func (s *Store) flushKeys(ctx context.Context, left int) error {
+	for s.keys.count() > left {
+		keys := s.keys.first()
+		rows := make([]ledger.Key, 0, len(keys))
+		before := s.keysFrom()
+		for _, k := range keys {
+			if k.At >= before {
+				rows = append(rows, ledger.Key{Hash: ledger.KeyHash(k.Hash), Lane: k.Lane, Seq: k.Seq, At: k.At})
 			}
 		}
-		return nil
-	})
-	return more, err
+		if err := s.ledger.Do(ctx, func(tx *ledger.Tx) error { tx.PutKeys(rows); return nil }); err != nil {
+			return err
+		}
+		s.keys.moved(len(keys))
+	}
+	return nil
 }
+
+// keysFrom is the accept time of the oldest record whose key counts.
+func (s *Store) keysFrom() int64 { return time.Now().Add(-s.opts.KeyRetention).UnixNano() }
+
+// gate is what the log asks before it takes records.
+type gate struct{ s *Store }
+
+// Room is ErrFull where the quota or the volume is exhausted.
+func (g gate) Room(grow int64) error {
+	if !g.s.fits(grow) {
+		return ErrFull
+	}
+	return nil
+}
+
+// Key looks a key up in memory and in the ledger.
+func (g gate) Key(lane uint32, h wal.KeyHash) (seq uint64, ok bool, err error) {
+	before := g.s.keysFrom()
+	if k, ok := g.s.keys.find(h); ok {
+		return k.Seq, k.At >= before && k.Lane == lane, nil
+	}
+	return g.s.ledger.FindKey(lane, ledger.KeyHash(h), before)
+}
+
+// Alive is the store's own failure.
+func (g gate) Alive() error { return g.s.Err() }

@@ -3,16 +3,19 @@ package store
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
-// lane is the queue of one set of properties.
+// lane is the queue of one set of properties, as the door needs it: where its
+// records are in the log. How far it is sealed, and its batches, are the
+// ledger's to know.
 type lane struct {
 	// Immutable.
 	no        uint32
@@ -20,19 +23,11 @@ type lane struct {
 	props     ingest.Properties
 	separator int64 // bytes that a record adds to a payload beside itself
 
-	limit atomic.Pointer[FrameLimit]
-
-	// Owned by the committer.
-	next  uint64     // the next record's number
-	bytes int64      // payload bytes so far
-	frame int        // about the size of its largest frame of late
-	build *laneBuild // its part of the group commit under way
-
 	// Guarded by Store.mu.
-	marks   laneMarks
-	segs    []held    // where its records are, in order
-	objects []*object // its objects that are not settled, in order
-	live    []*Entry  // its live batches, in order; the entries are never changed
+	high    uint64  // last record that is acknowledged
+	bytes   int64   // payload bytes up to there
+	segs    []held  // where its records are, in order
+	objects []*kept // its objects that are not settled, in order
 	ages    ages
 }
 
@@ -42,103 +37,24 @@ type held struct {
 	span
 }
 
-func newLane(no uint32, key string) (*lane, error) {
-	l := &lane{no: no, key: key}
-	if err := json.Unmarshal([]byte(key), &l.props); err != nil {
-		return nil, err
+func newLane(l ledger.Lane) *lane {
+	out := &lane{no: l.No, key: l.Key, props: l.Properties, high: l.Marks.High, bytes: l.Marks.Bytes}
+	if out.props.Concatenates() {
+		out.separator = 1
 	}
-	if l.props.Concatenates() {
-		l.separator = 1
-	}
-	l.setLimit(FrameLimit{})
-	return l, nil
+	return out
 }
 
-func (l *lane) setLimit(lim FrameLimit) {
-	if lim.Bytes <= 0 || lim.Bytes > DefaultFrameBytes {
-		lim.Bytes = DefaultFrameBytes
-	}
-	if lim.Records <= 0 || lim.Records > maxFrameRecords {
-		lim.Records = maxFrameRecords
-	}
+// forLog is the lane as the log is told of it.
+func (l *lane) forLog(next uint64) wal.Lane {
+	return wal.Lane{No: l.no, Key: l.key, Separator: l.separator, Next: next, Bytes: l.bytes}
+}
+
+func (l *lane) limit(lim FrameLimit) wal.FrameLimit {
 	if l.separator == 0 {
 		lim.Records = 1
 	}
-	l.limit.Store(&lim)
-}
-
-// open is the number of records in no batch.
-func (m *laneMarks) open() int64 { return m.records(span{m.Mark + 1, m.High}) }
-
-// acked is the number of records the books know.
-func (m *laneMarks) acked() int64 { return m.records(span{m.Base + 1, m.High}) }
-
-// records counts the numbers of a range that are records. An empty range is
-// one whose Last is one below its First.
-func (m *laneMarks) records(r span) int64 {
-	n := r.count()
-	for _, g := range m.Gaps {
-		n -= g.overlap(r)
-	}
-	return n
-}
-
-// gapAt is the gap that holds seq.
-func (m *laneMarks) gapAt(seq uint64) (span, bool) {
-	for _, g := range m.Gaps {
-		if g.First <= seq && seq <= g.Last {
-			return g, true
-		}
-	}
-	return span{}, false
-}
-
-// pieces cuts a range at the lane's gaps.
-func (m *laneMarks) pieces(r span) []span {
-	out := []span{}
-	for _, g := range m.Gaps {
-		if g.overlap(r) == 0 {
-			continue
-		}
-		if g.First > r.First {
-			out = append(out, span{r.First, g.First - 1})
-		}
-		if g.Last >= r.Last {
-			return out
-		}
-		r.First = g.Last + 1
-	}
-	return append(out, r)
-}
-
-// entryAt is the live batch that holds seq. Store.mu is held.
-func (l *lane) entryAt(seq uint64) *Entry {
-	i, ok := slices.BinarySearchFunc(l.live, seq, func(e *Entry, seq uint64) int { return cmp.Compare(e.Batch.First, seq) })
-	if !ok {
-		i--
-	}
-	if i < 0 || l.live[i].Batch.Last < seq {
-		return nil
-	}
-	return l.live[i]
-}
-
-// putEntry inserts or replaces a live batch. Store.mu is held.
-func (l *lane) putEntry(e *Entry) {
-	i, ok := slices.BinarySearchFunc(l.live, e.Batch.First, func(e *Entry, seq uint64) int { return cmp.Compare(e.Batch.First, seq) })
-	if ok {
-		l.live[i] = e
-		return
-	}
-	l.live = slices.Insert(l.live, i, e)
-}
-
-// cutEntry removes a live batch. Store.mu is held.
-func (l *lane) cutEntry(first uint64) {
-	i, ok := slices.BinarySearchFunc(l.live, first, func(e *Entry, seq uint64) int { return cmp.Compare(e.Batch.First, seq) })
-	if ok {
-		l.live = slices.Delete(l.live, i, i+1)
-	}
+	return wal.FrameLimit{Bytes: min(max(lim.Bytes, 0), DefaultFrameBytes), Records: max(lim.Records, 0)}
 }
 
 // heldAt is where a record is. Store.mu is held.
@@ -245,42 +161,49 @@ func (t *laneTable) sorted() []*lane {
 // that does not concatenate has one record in a frame whatever it says.
 //
 // It returns an error that matches [ingest.ErrInvalid] for invalid
-// properties, ErrClosed, ErrFailed, or ctx's error, after which the lane may
-// exist nevertheless.
+// properties, ErrClosed, ErrFailed, ErrFull, or ctx's error, after which the
+// lane may exist nevertheless.
 func (s *Store) Lane(ctx context.Context, p *ingest.Properties, lim FrameLimit) (uint32, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	key := p.Key()
-	l := s.lanes.find(key)
+	l := s.lanes.find(p.Key())
 	if l == nil {
-		err := s.manifest.do(ctx, func(g *group) error {
-			if l = s.lanes.find(key); l != nil {
-				return nil
-			}
-			if l = g.newLanes[key]; l != nil {
-				return nil
-			}
-			g.state.Lanes++
-			fresh, err := newLane(g.state.Lanes, key)
-			if err != nil {
-				return err
-			}
-			fresh.next = 1
-			l = fresh
-			g.newLanes[key] = fresh
-			g.put(bktLanes, u32(fresh.no), pack(key))
-			g.setMarks(fresh.no, laneMarks{})
-			g.saveState()
-			g.publish(func() { s.lanes.add(fresh) })
-			return nil
-		})
-		if err != nil {
+		var err error
+		if l, err = s.newLane(ctx, p); err != nil {
 			return 0, err
 		}
 	}
-	l.setLimit(lim)
+	if err := s.wal.SetLimit(l.no, l.limit(lim)); err != nil {
+		return 0, s.translate(err)
+	}
 	return l.no, nil
+}
+
+// newLane makes a lane, first in the ledger and then in the log.
+func (s *Store) newLane(ctx context.Context, p *ingest.Properties) (*lane, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	var row ledger.Lane
+	err := s.ledger.Do(ctx, func(tx *ledger.Tx) (err error) {
+		row, err = tx.AddLane(p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	if l := s.lanes.find(row.Key); l != nil {
+		return l, nil // made by another call meanwhile
+	}
+	l := newLane(row)
+	if err := s.wal.AddLane(l.forLog(l.high + 1)); err != nil {
+		return nil, s.translate(err)
+	}
+	s.lanes.add(l)
+	return l, nil
 }
 
 // LaneProperties gives a lane's properties. What they refer to is shared and

@@ -2,46 +2,27 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
+	"kustospool/store/internal/object"
+	"kustospool/store/internal/wal"
 )
-
-// maxObjectRecords bounds the records of one object, so that the numbers of a
-// lane cannot run away within one segment.
-const maxObjectRecords = 1 << 24
 
 // Object is a payload in the making that is too large for a segment: a file
 // of its own, written as a stream, of which nothing is acknowledged until
-// [Store.AppendObjects]. Memory is about one chunk, 1 MiB, or one record. It
-// is for one goroutine. Discard must be called in the end, whatever happened.
+// [Store.AppendObjects]. Memory is about one chunk, 1 MiB. It is for one
+// goroutine. Discard must be called in the end, whatever happened.
 type Object struct {
-	s    *Store
-	l    *lane
-	id   objectID
-	temp string
-	path string
-	f    *os.File
-
-	buf      []byte // the chunk under construction, its header's room included
-	chunk    chunkHeader
-	records  uint64
-	bytes    int64
-	size     int64 // of the file
-	part     bool  // one record, written in pieces
-	finished bool  // complete under its final name
-	broken   error // why it never will be
-	kept     bool  // the file is the store's now
+	s *Store
+	l *lane
+	w *object.Writer
 }
 
 // NewObject begins an object of a lane. The error is that of the file system,
-// ErrNotFound for an unknown lane, or ErrFailed.
+// ErrNotFound for an unknown lane, ErrFull or ErrFailed.
 func (s *Store) NewObject(lane uint32) (*Object, error) {
 	l := s.lanes.get(lane)
 	if l == nil {
@@ -50,190 +31,69 @@ func (s *Store) NewObject(lane uint32) (*Object, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	o := &Object{s: s, l: l, part: l.separator == 0}
-	if _, err := rand.Read(o.id[:]); err != nil {
-		return nil, err
-	}
-	o.path = s.objectPath(o.id)
-	o.temp = o.path + tempSuffix
-	var err error
-	if o.f, err = os.OpenFile(o.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	w, err := s.objects.New(l.separator)
+	if err != nil {
 		return nil, noRoom(err)
 	}
-	o.begin()
-	return o, nil
+	return &Object{s: s, l: l, w: w}, nil
 }
 
-func (s *Store) objectPath(id objectID) string {
-	return filepath.Join(s.dir, objectsName, id.fileName())
-}
-
-// noRoom makes ErrFull of an error for want of space.
-func noRoom(err error) error {
-	if isNoSpace(err) {
-		return fmt.Errorf("%w: %v", ErrFull, err)
+// objectError gives an error of an object in the door's own words.
+func (s *Store) objectError(err error) error {
+	switch {
+	case errors.Is(err, object.ErrEmpty):
+		return recordSize(0)
+	case errors.Is(err, object.ErrTooMany):
+		return &ingest.FieldError{Field: "object", Rule: fmt.Sprintf("must have at most %d records", object.MaxRecords)}
 	}
-	return err
+	return noRoom(err)
 }
 
 // Records is the number of records so far.
-func (o *Object) Records() int64 {
-	if o.part && o.bytes > 0 {
-		return 1
-	}
-	return int64(o.records)
-}
+func (o *Object) Records() int64 { return o.w.Records() }
 
 // Bytes is what the object adds to a payload so far, separators included.
-func (o *Object) Bytes() int64 { return o.bytes }
+func (o *Object) Bytes() int64 { return o.w.Bytes() }
 
 // Room reports whether one more record of n bytes may join: an object has at
 // most 2^24 records, and at most limit payload bytes unless it is one record.
 func (o *Object) Room(n int, limit int64) bool {
-	return o.records == 0 || o.records < maxObjectRecords && o.bytes+int64(n)+o.l.separator <= limit
-}
-
-// begin starts the next chunk.
-func (o *Object) begin() {
-	o.buf = append(o.buf[:0], make([]byte, chunkHeaderLen)...)
-	o.chunk = chunkHeader{first: o.records, before: o.bytes}
+	return o.w.Records() == 0 || o.w.Records() < object.MaxRecords && o.w.Bytes()+int64(n)+o.l.separator <= limit
 }
 
 // Record adds one record, as [Store.Append] would take it, to an object of a
 // lane whose format concatenates. ErrFull means that it was not added, and
 // that the call can be repeated once there is room.
 func (o *Object) Record(data []byte) error {
-	if o.part || o.finished {
-		return errors.New("store: Record on an object that takes none")
-	}
 	if len(data) == 0 || len(data) > ingest.MaxRecordBytes {
 		return recordSize(len(data))
 	}
-	if o.records >= maxObjectRecords {
-		return &ingest.FieldError{Field: "object", Rule: fmt.Sprintf("must have at most %d records", maxObjectRecords)}
+	if err := o.s.Err(); err != nil {
+		return err
 	}
-	if o.chunk.count > 0 && len(o.buf)+binary.MaxVarintLen32+len(data) > chunkHeaderLen+chunkBytes {
-		if err := o.flush(); err != nil {
-			return err
-		}
+	if err := o.w.Record(data); err != nil {
+		return o.s.objectError(err)
 	}
-	o.buf = binary.AppendUvarint(o.buf, uint64(len(data)))
-	o.buf = append(o.buf, data...)
-	n := int64(len(data)) + o.l.separator
-	o.chunk.count++
-	o.chunk.bytes += uint32(n)
-	o.records++
-	o.bytes += n
 	return nil
 }
 
 // Write adds bytes to the one record of an object of any other lane. On
 // ErrFull it says how many it took, and can be called with the rest.
 func (o *Object) Write(p []byte) (n int, err error) {
-	if !o.part || o.finished {
-		return 0, errors.New("store: Write on an object of records")
-	}
-	for n < len(p) {
-		room := chunkHeaderLen + chunkBytes - len(o.buf)
-		if room == 0 {
-			o.chunk.flags = chunkPart | chunkMore
-			if err := o.flush(); err != nil {
-				return n, err
-			}
-			continue
-		}
-		k := min(room, len(p)-n)
-		o.buf = append(o.buf, p[n:n+k]...)
-		o.chunk.bytes += uint32(k)
-		o.bytes += int64(k)
-		n += k
-	}
-	return n, nil
-}
-
-// flush writes the chunk under construction and begins the next. After ErrFull
-// all is as before.
-func (o *Object) flush() error {
 	if err := o.s.Err(); err != nil {
-		return err
+		return 0, err
 	}
-	if !o.s.fits(int64(len(o.buf))) {
-		return ErrFull
+	if n, err = o.w.Write(p); err != nil {
+		err = o.s.objectError(err)
 	}
-	putChunkHeader(o.buf, o.s.id, o.id, &o.chunk)
-	if _, err := o.f.WriteAt(o.buf, o.size); err != nil {
-		return noRoom(err)
-	}
-	o.size += int64(len(o.buf))
-	o.s.disk.set(o.temp, o.size)
-	o.begin()
-	return nil
-}
-
-// finish makes the file complete and durable under its final name; the
-// directory is the caller's to sync. It can be repeated after ErrFull.
-func (o *Object) finish() error {
-	if o.finished || o.broken != nil {
-		return o.broken
-	}
-	if o.bytes == 0 {
-		return recordSize(0)
-	}
-	if len(o.buf) > chunkHeaderLen {
-		if o.part {
-			o.chunk.flags, o.chunk.count = chunkPart, 1
-		}
-		if err := o.flush(); err != nil {
-			return err
-		}
-	}
-	if !o.s.opts.NoSync {
-		if err := o.f.Sync(); err != nil {
-			// What a failed fsync leaves is unknown, and the next one would not
-			// tell. It must not pass for ErrFull, after which one tries again.
-			o.broken = fmt.Errorf("flushing an object to disk: %w", err)
-			return o.broken
-		}
-	}
-	err := o.f.Close()
-	o.f, o.buf = nil, nil
-	if err != nil {
-		o.broken = err
-		return err
-	}
-	crashpoint.Reach("object.written")
-	if err := os.Rename(o.temp, o.path); err != nil {
-		o.broken = err
-		return err
-	}
-	o.s.disk.set(o.temp, 0)
-	o.s.disk.set(o.path, o.size)
-	o.finished = true
-	if o.part {
-		o.records = 1
-	}
-	return nil
+	return n, err
 }
 
 // Discard removes the file, unless AppendObjects has stored it or may have.
 func (o *Object) Discard() error {
-	if o.kept {
-		return nil
-	}
-	o.kept = true
-	var errs []error
-	if o.f != nil {
-		errs = append(errs, o.f.Close())
-	}
-	for _, path := range []string{o.temp, o.path} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-			continue
-		}
-		o.s.disk.set(path, 0)
-	}
+	err := o.w.Discard()
 	o.s.disk.reclaimed()
-	return errors.Join(errs...)
+	return err
 }
 
 // AppendObjects stores all of the objects or none, in one transaction, and
@@ -242,50 +102,50 @@ func (o *Object) Discard() error {
 // returns nil: first the files, then the frames that refer to them. The errors
 // are those of Append. After ErrFull it can be called again.
 func (s *Store) AppendObjects(ctx context.Context, objects []*Object) ([]Appended, error) {
-	if len(objects) == 0 {
+	return s.AppendObjectsWith(ctx, objects, nil)
+}
+
+// AppendObjectsWith is AppendObjects with positions, as AppendWith is Append.
+func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positions []Position) ([]Appended, error) {
+	if len(objects) == 0 && len(positions) == 0 {
 		return nil, s.Err()
 	}
-	w := s.waiters.get()
-	for _, o := range objects {
-		if err := o.finish(); err != nil {
-			s.waiters.put(w)
-			return nil, err
-		}
+	if err := s.ready(ctx); err != nil {
+		return nil, err
 	}
-	if !s.opts.NoSync {
-		if err := syncDir(filepath.Join(s.dir, objectsName)); err != nil {
-			s.waiters.put(w)
+	var carried []wal.Position
+	if len(positions) > 0 {
+		list, drop, err := s.carry(positions)
+		if err != nil {
 			return nil, err
 		}
+		defer drop()
+		carried = list
+	}
+	b := s.batch(len(objects))
+	defer s.scratch.Put(b)
+	for _, o := range objects {
+		if err := o.w.Finish(); err != nil {
+			return nil, s.objectError(err)
+		}
+		b.recs = append(b.recs, wal.Record{Lane: o.l.no, Ref: refOf(o.w)})
+	}
+	if err := s.objects.Sync(); err != nil {
+		return nil, err
 	}
 	crashpoint.Reach("object.renamed")
-	w.recs, w.out = make([]Record, len(objects)), make([]Appended, len(objects))
-	for i, o := range objects {
-		w.recs[i] = Record{Lane: o.l.no, object: o}
-	}
-	out := w.out
-	err := s.append(ctx, w)
+	err := s.send(ctx, b, carried)
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) {
 		for _, o := range objects {
-			o.kept = true
+			o.w.Keep()
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
+	out := make([]Appended, len(objects))
+	for i, a := range b.out {
+		out[i] = Appended(a)
+	}
 	return out, nil
-}
-
-func recordSize(n int) error {
-	return &ingest.FieldError{Field: "data", Value: fmt.Sprintf("of %d bytes", n), Rule: fmt.Sprintf("must have 1 to %d bytes", ingest.MaxRecordBytes)}
-}
-
-// frame is the frame that refers to a finished object.
-func (o *Object) frame(spool ingest.SpoolID, lane uint32, first uint64, before, at int64, buf []byte) ([]byte, frameHeader) {
-	var b frameBuilder
-	b.start(buf, lane, first, before)
-	b.h.codec = codecObject
-	b.buf = objectRef{id: o.id, size: o.size}.append(b.buf)
-	b.h.count, b.h.bytes = uint32(o.records), o.bytes
-	return b.finish(spool, at), b.h
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/vfs"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
 // Defaults and limits of Options.
@@ -20,8 +23,8 @@ const (
 	DefaultOpenSegments     = 8
 
 	// MinSegmentBytes and MaxSegmentBytes bound Options.SegmentBytes.
-	MinSegmentBytes = 64 << 10
-	MaxSegmentBytes = 1 << 30
+	MinSegmentBytes = wal.MinSegmentBytes
+	MaxSegmentBytes = wal.MaxSegmentBytes
 )
 
 // Compression says how frames are stored. It can be changed with each Open:
@@ -39,12 +42,13 @@ const (
 
 // Options tune a Store. Nil and the zero value mean the documented defaults.
 type Options struct {
-	// SegmentBytes is the payload size at which the active segment file is
-	// rotated; one commit may take it past. Default 64 MiB, from 64 KiB to 1 GiB.
+	// SegmentBytes is the size at which the active segment file is rotated; one
+	// commit may take it past. From 64 KiB to 1 GiB; default 64 MiB, and less
+	// where MaxBytes is small: an eighth of it.
 	SegmentBytes int64
 
 	// MaxBytes bounds the sizes of all files of the spool together: segments,
-	// the one prepared ahead, manifest, dead letters, quarantine. Appends that
+	// those kept to be written again, ledger, objects, dead letters, quarantine. Appends that
 	// would need more get ErrFull; the ledger, dead letters and the reclaim of
 	// space go on, out of a reserve that is counted in. Default 8 GiB; at
 	// least two segments and 5 MiB, of which 4 MiB are the reserve. A dead
@@ -64,8 +68,8 @@ type Options struct {
 	// KeyRetention is how long a Record.Key is remembered. Default 24 h.
 	KeyRetention time.Duration
 
-	// OpenSegments is how many segments below the active one are kept open
-	// for reading. Default 8.
+	// OpenSegments is how many files of segments below the active one are kept
+	// open for reading. Default 8.
 	OpenSegments int
 
 	// CommitInterval is how long a commit waits for more records, at most: fewer
@@ -78,9 +82,9 @@ type Options struct {
 	Compression Compression
 
 	// Committed, when set, is called after each group commit with the frames
-	// it wrote, in commit order and before the appends return. It runs on the
-	// committer goroutine: it must be quick and must not call the Store. The
-	// slice is valid during the call only.
+	// it wrote, in commit order and before the appends return. One call runs at a
+	// time: it must be quick and must not call the Store. The slice is valid
+	// during the call only.
 	Committed func([]Frame)
 
 	// NoSync leaves out the fsyncs of commits and of new files: an acknowledged record then survives the
@@ -91,6 +95,12 @@ type Options struct {
 	// Logger gets what cannot be returned to a caller: damage found, files set
 	// aside, background work that failed. Default: discarded.
 	Logger *slog.Logger
+
+	// For tests: files stands in for the file system of the machine, for all
+	// but the ledger, which is at books; step is told of its transactions.
+	files vfs.FS
+	books string
+	step  func(ledger.Step)
 }
 
 // withDefaults is a copy with the defaults filled in.
@@ -99,13 +109,16 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		c = *o
 	}
-	fill(&c.SegmentBytes, DefaultSegmentBytes)
 	fill(&c.MaxBytes, DefaultMaxBytes)
+	fill(&c.SegmentBytes, min(max(c.MaxBytes/8, MinSegmentBytes), DefaultSegmentBytes))
 	fill(&c.LockTimeout, DefaultLockTimeout)
 	fill(&c.HistoryRetention, DefaultHistoryRetention)
 	fill(&c.HistoryRows, DefaultHistoryRows)
 	fill(&c.KeyRetention, DefaultKeyRetention)
 	fill(&c.OpenSegments, DefaultOpenSegments)
+	if c.files == nil {
+		c.files = vfs.OS
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

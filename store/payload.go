@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"kustospool/ingest"
+	"kustospool/store/internal/object"
 )
 
-// runBytes is about how much a read copies out of one transaction. A record
-// that is larger is copied whole.
+// runBytes is about how much a read copies at a time.
 const runBytes = 1 << 20
 
 // Payload is the bytes of one batch, to be read as often as needed. A format
@@ -33,8 +33,7 @@ func (s *Store) Payload(b *ingest.Batch) *Payload {
 func (p *Payload) Size() int64 { return p.batch.RawBytes }
 
 // Open starts reading at the first byte. The reader copies about 1 MiB of
-// verified frames at a time, and holds no transaction, lock or file while its
-// caller works. It ends in io.EOF after exactly Size bytes, or in a
+// verified frames at a time, and holds no lock or file while its caller works. It ends in io.EOF after exactly Size bytes, or in a
 // [CorruptionError]. It is for one goroutine; it implements io.WriterTo.
 func (p *Payload) Open() io.ReadCloser {
 	return &payloadReader{p: p, next: p.batch.First, left: p.batch.RawBytes}
@@ -46,7 +45,7 @@ type payloadReader struct {
 	left   int64  // bytes that Size promises and were not handed out
 	buf    []byte // verified, not handed out
 	block  *[]byte
-	pos    objectPos
+	pos    object.Pos
 	err    error
 	closed bool
 }
@@ -149,19 +148,19 @@ func (r *payloadReader) fill() error {
 // wholly: of a record in an object it may be a part, and pos says where the
 // next run goes on. When it comes upon damage it returns what it has, and the
 // error.
-func (s *Store) readRun(l *lane, from, last uint64, pos *objectPos, buf []byte) (out []byte, next uint64, err error) {
+func (s *Store) readRun(l *lane, from, last uint64, pos *object.Pos, buf []byte) (out []byte, next uint64, err error) {
 	var damage *CorruptionError
-	var object foundObject
-	err = s.eachFrame(l, from, last, func(f *foundFrame) bool {
+	var in *objectAt
+	err = s.eachFrame(l, from, last, func(f *found) bool {
 		if f.err != nil {
 			damage = f.err
 			return false
 		}
-		if o, ok := f.object(); ok {
-			object = o
+		if in = f.object(l); in != nil {
 			return false
 		}
-		rerr := f.h.eachRecord(f.body, func(seq uint64, data []byte) bool {
+		whole := len(buf)
+		if rerr := f.frame.Each(func(seq uint64, data []byte) bool {
 			if seq >= from && seq <= last {
 				buf = append(buf, data...)
 				if l.separator > 0 {
@@ -169,19 +168,19 @@ func (s *Store) readRun(l *lane, from, last uint64, pos *objectPos, buf []byte) 
 				}
 			}
 			return seq < last
-		})
-		if rerr != nil {
+		}); rerr != nil {
+			buf = buf[:whole]
 			damage = &CorruptionError{Segment: f.segment, Lane: l.no, First: f.First, Last: f.Last, Err: rerr}
 			return false
 		}
-		from = f.h.last() + 1
+		from = f.Last + 1
 		return from <= last && len(buf) < runBytes
 	})
 	switch {
 	case err == nil && damage != nil:
 		err = damage
-	case err == nil && object.First > 0:
-		return s.readObject(l, &object, from, last, pos, buf)
+	case err == nil && in != nil && len(buf) < runBytes:
+		return s.readObject(l, in, from, last, pos, buf)
 	}
 	return buf, min(from, last+1), err
 }

@@ -2,14 +2,19 @@ package store
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kustospool/ingest"
+	"kustospool/internal/vfs"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/object"
+	"kustospool/store/internal/wal"
 )
 
 // skipAhead is how far a lane's numbers jump when records may have been lost
@@ -17,341 +22,427 @@ import (
 // objects that it refers to, so that no number is given out twice.
 const skipAhead = 1 << 40
 
-// recovery is Open's work between the lock and the goroutines. Each step is
-// one row of the crash matrix in doc.go, and can be repeated.
+// recovery is Open's work between the lock and the keeper. Each step is a row
+// of the crash matrix in doc.go, and can be repeated.
 type recovery struct {
-	s       *Store
-	clean   bool // the last Close finished
-	shrunk  bool // the manifest was written again, or could not be
-	doubt   bool // records may have been acknowledged that no file tells of
-	damaged int64
-	suspect int64
-	broken  map[uint64]bool // unlisted segments that were found damaged
+	s     *Store
+	log   *wal.Recovered
+	clean bool // the last Close finished
+	doubt bool // records may have been acknowledged that no file tells of
 
-	active  *segment        // found activated and highest
-	known   map[uint32]bool // lanes with a snapshot in it
-	tally   tally           // of what it holds
-	ends    map[uint32]laneSurvey
-	listing []*segment        // rotated, not in the manifest yet
-	files   map[uint64]string // the segment files there are
-	sizes   map[uint64]int64  // of those listed, as the manifest knows them
-	objects map[objectID]objectRow
-	settled []objectID // in the manifest, and to be forgotten
+	damaged, suspect int64 // found now, and not in the counters yet
+	active           bool  // the active segment is damaged
+	forget           []uint64
+	lost             []*segment
+	fresh            []ledger.ObjectID // settled, to be forgotten
 }
 
-func (s *Store) restore() error {
-	r := &recovery{s: s, broken: map[uint64]bool{}, known: map[uint32]bool{}, ends: map[uint32]laneSurvey{}, sizes: map[uint64]int64{}, objects: map[objectID]objectRow{}}
-	for _, sub := range []string{segmentsName, objectsName, deadName, quarantined} {
-		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
+func (r *recovery) run() error {
+	s := r.s
+	if err := r.openLedger(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		r.openLog, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("opening %s: %w", s.dir, err)
+		}
+	}
+	return nil
+}
+
+// abandon lets go of what a failed Open had taken.
+func (r *recovery) abandon() error {
+	s := r.s
+	var errs []error
+	if s.wal != nil {
+		_, err := s.wal.Close()
+		errs = append(errs, err)
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// prepare makes the directories and removes what was half written.
+func (r *recovery) prepare() error {
+	s := r.s
+	for _, sub := range subdirectories {
+		if err := s.fs.MkdirAll(s.path(sub)); err != nil {
 			return err
 		}
 	}
 	// A file is only as durable as the entries that lead to it.
-	if err := syncDir(s.dir); err != nil {
+	if err := s.syncDir(s.dir); err != nil {
 		return err
 	}
-	if err := sweep(s.dir); err != nil {
-		return err
-	}
-	if err := r.openManifest(); err != nil {
-		return err
-	}
-	s.handles = newHandles(s.id, &s.opts)
-	for _, step := range []func() error{
-		r.listedSegments, r.newSegments, r.lostActive, r.lanesToEnd, r.countLive, r.countObjects, r.undoneDeadLetters, r.account, r.activeSegment, r.begin,
-	} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.sweep()
 }
 
-// adopt takes over what the manifest says.
-func (r *recovery) adopt(b *books) {
+func (r *recovery) ledgerOptions() *ledger.Options {
 	s := r.s
-	s.id, s.counters, s.manifest.state = b.id, b.counters, b.state
-	r.clean = b.state.Clean
-	for _, l := range b.lanes {
-		s.lanes.add(l)
-	}
-	for _, e := range b.entries {
-		s.entries[e.Batch.ID] = e
-		s.lanes.get(e.Batch.Lane).putEntry(e)
-	}
-	r.objects = b.objects
-	for no, row := range b.segments {
-		r.sizes[no] = row.Size
-		seg := &segment{no: no, path: segmentPath(s.dir, no), lanes: row.Lanes, rotated: true, listed: true, keys: row.Keys, txid: row.Txid, floor: row.Txid, lost: row.Lost, repaired: row.Lost}
-		if seg.lanes == nil {
-			seg.lanes = map[uint32]span{}
-		}
-		s.segments[no] = seg
+	return &ledger.Options{
+		NoSync: s.opts.NoSync, LockTimeout: s.opts.LockTimeout,
+		HistoryRetention: s.opts.HistoryRetention, HistoryRows: s.opts.HistoryRows,
+		NoSpace: s.makeRoom, Settled: s.settled, Step: s.opts.step,
+		Failed: func(err error) { _ = s.fail(err) },
+		Size:   func(n int64) { s.disk.set(s.path(ledgerName), n) },
 	}
 }
 
-// listedSegments: a rotated segment whose file is gone is noticed now and
-// counted once; its records are told as damaged when they are read. A file is
-// looked at when it is first read: there are as many as the backlog is large.
-func (r *recovery) listedSegments() error {
+// openLedger opens the ledger. It creates one where there is nothing yet, and
+// sets a damaged one aside, to be rebuilt.
+func (r *recovery) openLedger() error {
 	s := r.s
-	r.files = segmentFiles(s.dir)
-	for _, seg := range s.segments {
-		if path, ok := r.files[seg.no]; ok {
-			s.disk.set(path, r.sizes[seg.no])
-			continue
-		}
-		if seg.lost {
-			continue
-		}
-		s.log.Error("a segment is lost", "path", seg.path)
-		r.damaged++
-		seg.lost, seg.repaired, seg.keys = true, true, false
-		r.listing = append(r.listing, seg)
-	}
-	return nil
-}
-
-// newSegments: files that the manifest does not list. One that it has
-// forgotten is what a crash left of a reclaim, and goes. Of the others those
-// that were activated hold records: the highest is the active one, the rest
-// were rotated and not listed yet. One that was not activated was prepared.
-func (r *recovery) newSegments() error {
-	s := r.s
-	files := r.files
-	s.shelf.next = s.manifest.state.Rotated + 1
-	var fresh []uint64
-	for no, path := range files {
-		s.shelf.next = max(s.shelf.next, no+1)
-		if s.segments[no] != nil {
-			continue
-		}
-		if no <= s.manifest.state.Rotated {
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-			continue
-		}
-		fresh = append(fresh, no)
-	}
-	slices.Sort(fresh)
-	var bad map[uint64]error
-	if !r.clean {
-		known := map[uint32]uint64{}
-		for _, l := range s.lanes.sorted() {
-			known[l.no] = l.marks.High
-		}
-		var err error
-		if bad, err = r.settle(fresh, files, known); err != nil {
-			return err
-		}
-	}
-	for _, no := range fresh {
-		if err := r.newSegment(no, files[no], bad[no]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// newSegment enters one of them; err is the damage that is known of it.
-func (r *recovery) newSegment(no uint64, path string, err error) error {
-	s := r.s
-	var sv *survey
-	if err == nil {
-		sv, err = surveySegment(path, &s.opts, !r.clean)
-	}
-	if err == nil && (sv.spool != s.id || sv.no != no) {
-		err = fmt.Errorf("%w: segment of another spool or number", errDamaged)
-	}
-	st := &s.manifest.state
-	if err == nil && r.clean && st.Active == no && sv.txid < st.Txid {
-		err = fmt.Errorf("%w: the file is at transaction %d and was at %d", errDamaged, sv.txid, st.Txid)
-	}
+	l, found, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), r.keepLedger)
+	var version *ledger.VersionError
 	switch {
-	case errors.Is(err, errDamaged):
-		r.damaged++
-	case err != nil:
-		return err
-	case sv.suspect:
-		// bbolt has fallen back to the transaction before. If the newest one
-		// was acknowledged, its frames are still in the file.
-		r.suspect++
-		err = fmt.Errorf("%w: one meta page is invalid", errDamaged)
+	case errors.As(err, &version):
+		return &VersionError{Dir: s.dir, Version: version.Version, Known: version.Known}
+	case err == nil:
+		s.ledger = l
+		r.clean = l.State().Clean && !found.Suspect
+		r.note(found)
+		s.setID(l.Spool())
+		return r.prepare()
+	}
+	current, _ := s.segmentFiles()
+	switch {
+	case vfs.Missing(err) && !current:
+		if err := r.prepare(); err != nil {
+			return err
+		}
+		return r.createLedger()
+	case vfs.Missing(err):
+		err = fmt.Errorf("it is missing")
+	case errors.Is(err, ledger.ErrDamaged) || errors.Is(err, vfs.ErrNotRegular):
 	default:
-		r.damaged += sv.bad
-		return r.soundSegment(no, path, sv)
-	}
-	s.log.Error("a segment is damaged; salvaging its frames", "path", path, "cause", err)
-	r.broken[no] = true
-	// A segment that was prepared and not activated has nothing to lose, but
-	// that cannot be told from a damaged file.
-	r.doubt = true
-	snaps := map[uint32]laneSnapshot{}
-	for _, l := range s.lanes.sorted() {
-		snaps[l.no] = laneSnapshot{Key: l.key}
-	}
-	survived, err := salvage(s.dir, path, s.id, no, snaps, &s.opts)
-	if err != nil || !survived {
 		return err
 	}
-	if sv, err = surveySegment(path, &s.opts, true); err != nil {
+	s.log.Error("the ledger is damaged; rebuilding it from the log", "dir", s.dir, "cause", err)
+	if err := r.prepare(); err != nil {
 		return err
 	}
-	return r.newActivated(no, path, sv)
+	return r.rebuild()
 }
 
-// settle undoes a commit that a power cut has torn. It gives the segments that
-// are damaged.
-func (r *recovery) settle(numbers []uint64, files map[uint64]string, known map[uint32]uint64) (bad map[uint64]error, err error) {
-	undone, bad, err := settleNewest(numbers, files, known, r.s.opts.NoSync)
-	for _, path := range undone {
-		r.s.log.Warn("the last commit was not complete when the power went, and not acknowledged; it is undone", "path", path)
+func (r *recovery) createLedger() error {
+	var id ingest.SpoolID
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
 	}
-	return bad, err
+	r.clean = true
+	return r.adoptLedger(&ledger.Books{Spool: id, State: ledger.State{Clean: true}})
 }
 
-// soundSegment enters a segment file that is whole.
-func (r *recovery) soundSegment(no uint64, path string, sv *survey) error {
-	if sv.activated {
-		return r.newActivated(no, path, sv)
-	}
-	if r.s.shelf.ready == nil {
-		r.s.shelf.ready = &segment{no: no, path: path}
-		return nil
-	}
-	return os.Remove(path)
-}
-
-// newActivated enters a segment with records. Numbers go up, so the one
-// entered before it is not the active one.
-func (r *recovery) newActivated(no uint64, path string, sv *survey) error {
+// adoptLedger makes a ledger of these books and opens it.
+func (r *recovery) adoptLedger(b *ledger.Books) error {
 	s := r.s
-	seg := &segment{no: no, path: path, lanes: map[uint32]span{}, keys: sv.hasKeys, txid: sv.txid}
-	r.known, r.tally = map[uint32]bool{}, sv.tally
-	for id, row := range sv.objects {
-		r.objects[id] = row
+	if err := ledger.Create(s.books(), s.ledgerPath(), b, r.ledgerOptions()); err != nil {
+		return err
 	}
-	for lane, snap := range sv.snaps {
-		l := s.lanes.get(lane)
-		if l == nil {
-			// The lane is durable in the manifest before its first record, so
-			// only a manifest that fell back does not know it.
-			var err error
-			if l, err = newLane(lane, snap.Key); err != nil {
-				return err
-			}
-			s.lanes.add(l)
-			s.manifest.state.Lanes = max(s.manifest.state.Lanes, lane)
-			r.suspect++
-		}
-		r.known[lane] = true
-		if snap.High > r.ends[lane].Last {
-			r.ends[lane] = laneSurvey{span: span{snap.High, snap.High}, after: snap.Bytes}
-		}
+	l, _, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), nil)
+	if err != nil {
+		return err
 	}
-	for lane, ls := range sv.lanes {
-		seg.lanes[lane] = ls.span
-		if ls.Last >= r.ends[lane].Last {
-			r.ends[lane] = ls
-		}
-		r.doubt = r.doubt || ls.doubtful
-	}
-	s.segments[no] = seg
-	if r.active != nil {
-		r.active.rotated = true
-		r.listing = append(r.listing, r.active)
-	}
-	r.active = seg
+	s.ledger = l
+	s.setID(l.Spool())
 	return nil
 }
 
-// lostActive: the manifest knows of an active segment of which there is no
-// file any more. In every case of doubt what was the active segment is only
-// read from now on, so that no segment has numbers from both sides of a gap.
-func (r *recovery) lostActive() error {
-	s := r.s
-	if st := &s.manifest.state; st.Active != 0 && s.segments[st.Active] == nil {
-		if !r.broken[st.Active] {
-			s.log.Error("the active segment is lost", "dir", s.dir, "segment", st.Active)
+// note counts what opening the ledger found.
+func (r *recovery) note(f ledger.Findings) {
+	if f.Suspect {
+		r.suspect++
+	}
+	if f.Renewed != nil {
+		r.s.log.Error("a part of the ledger was damaged and begins anew", "dir", r.s.dir, "history", f.HistoryLost, "keys", f.KeysLost, "cause", f.Renewed)
+		if f.HistoryLost || f.KeysLost {
 			r.damaged++
 		}
-		r.doubt = true
+	}
+}
+
+// keepLedger copies a ledger that is about to be written again to the
+// quarantine.
+func (r *recovery) keepLedger(ledger.Findings) error {
+	s := r.s
+	if err := s.fs.MkdirAll(s.path(quarantined)); err != nil {
+		return err
+	}
+	from, err := s.books().Open(s.ledgerPath(), vfs.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return s.writeFile(s.quarantineName(ledgerName), func(w *fileWriter) error {
+		_, err := copyAll(w, from)
+		return err
+	})
+}
+
+func (s *Store) setID(id ingest.SpoolID) { s.id, s.objects.Spool = id, id }
+
+// openLog opens the log with what the ledger knows of it.
+func (r *recovery) openLog() error {
+	if r.s.wal != nil {
+		return nil // by the rebuild
+	}
+	st := r.s.ledger.State()
+	known := wal.Known{HighestNo: st.HighestNo,
+		Active: wal.Mark{No: st.Active.No, Generation: st.Active.Generation, End: st.Active.End, Commit: st.Active.LastCommit}}
+	for _, row := range r.s.ledger.Segments() {
+		if !row.Lost {
+			known.Segments = append(known.Segments, infoOf(&row))
+		}
+	}
+	for _, t := range r.s.ledger.Tombstones() {
+		known.Settled = append(known.Settled, wal.Settled{No: t.No, Generation: t.Generation})
+	}
+	for _, row := range r.s.ledger.Lanes() {
+		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Marks.Next(row.Marks.High)))
+	}
+	return r.startLog(known)
+}
+
+func infoOf(row *ledger.Segment) wal.SegmentInfo {
+	i := wal.SegmentInfo{No: row.No, Generation: row.Generation, Size: row.Size, End: row.End, Index: row.Index,
+		FirstCommit: row.FirstCommit, LastCommit: row.LastCommit, Chain: row.Chain, Lanes: map[uint32]wal.Span{}}
+	for lane, span := range row.Lanes {
+		i.Lanes[lane] = wal.Span(span)
+	}
+	return i
+}
+
+func (r *recovery) startLog(known wal.Known) error {
+	s := r.s
+	o := &s.opts
+	var err error
+	s.wal, r.log, err = wal.Open(wal.Options{
+		FS: s.fs, Dir: s.path(segmentsName), Spool: s.id, SegmentBytes: o.SegmentBytes, OpenSegments: o.OpenSegments,
+		CommitInterval: o.CommitInterval, Compress: o.Compression == S2, NoSync: o.NoSync,
+		Gate: gate{s}, Committed: s.committed, Rotated: s.rotated, Freed: s.disk.reclaimed, Failed: func(err error) { _ = s.fail(err) },
+	}, known)
+	if err != nil {
+		return err
+	}
+	r.doubt = r.doubt || r.log.Doubt
+	// All tombstones are served: their files became stock, or are gone.
+	for _, t := range known.Settled {
+		r.forget = append(r.forget, t.No)
+	}
+	return nil
+}
+
+// restoreLanes enters the lanes. One that only the log knows is there because
+// the ledger fell back: it is made there before its first record.
+func (r *recovery) restoreLanes() error {
+	s := r.s
+	known := map[uint32]wal.Lane{}
+	for _, l := range r.log.Lanes {
+		known[l.No] = l
+		if _, ok := s.ledger.Lane(l.No); ok {
+			continue
+		}
+		r.suspect++
+		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { _, err := tx.RestoreLane(l.No, l.Key); return err }); err != nil {
+			return err
+		}
+	}
+	for _, row := range s.ledger.Lanes() {
+		l := newLane(row)
+		if in, ok := known[l.no]; ok && in.Next > row.Marks.Next(row.Marks.High) {
+			l.high, l.bytes = in.Next-1, max(in.Bytes, l.bytes)
+		}
+		s.lanes.add(l)
+	}
+	return nil
+}
+
+// mirror enters segments, keys and positions, and counts what is not settled.
+func (r *recovery) mirror() error {
+	s := r.s
+	for _, row := range s.ledger.Segments() {
+		s.segments[row.No] = &segment{no: row.No, lanes: row.Lanes, rotated: true, listed: true, lost: row.Lost, info: infoOf(&row)}
+	}
+	enter := func(info wal.SegmentInfo) *segment {
+		seg := &segment{no: info.No, lanes: map[uint32]span{}, info: info}
+		for lane, held := range info.Lanes {
+			seg.lanes[lane] = span(held)
+		}
+		s.segments[info.No] = seg
+		return seg
+	}
+	s.mu.Lock()
+	for _, info := range r.log.Rotated {
+		seg := enter(info)
+		seg.rotated = true
+		s.listing = append(s.listing, seg)
+	}
+	if r.log.Active.No != 0 {
+		enter(r.log.Active)
+	}
+	slices.SortFunc(s.listing, func(a, b *segment) int { return cmp.Compare(a.no, b.no) })
+	s.mu.Unlock()
+	for _, seg := range s.segments {
+		for lane, held := range seg.lanes {
+			l := s.lanes.get(lane)
+			if l == nil {
+				return fmt.Errorf("segment %d has records of lane %d, which nobody knows", seg.no, lane)
+			}
+			l.segs = append(l.segs, heldIn(seg, held))
+			n := s.ledger.Unsettled(lane, held, l.high)
+			seg.live += n
+			s.unsettled += n
+		}
 	}
 	for _, l := range s.lanes.sorted() {
-		// A sound active segment tells all that there was: its snapshot covers
-		// what went before it.
-		if end := r.ends[l.no]; r.active != nil && l.marks.High > end.Last {
-			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "first", end.Last+1, "last", l.marks.High)
+		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
+	}
+	s.keys.add(r.log.Keys)
+	if n := len(r.log.Positions); n > 0 {
+		s.positions.add(r.log.Active.LastCommit, r.log.Positions)
+	}
+	return nil
+}
+
+func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
+
+// strangers sets aside what is no segment.
+func (r *recovery) strangers() error {
+	s := r.s
+	for _, f := range r.log.Strangers {
+		s.log.Error("a file in the log is not a segment of it; it is set aside", "file", f.Name, "cause", f.Err)
+		r.damaged++
+		if err := s.quarantine(s.path(segmentsName, f.Name)); err != nil && !vfs.Missing(err) {
+			return err
+		}
+		// Where it has the name of a listed segment, that one is lost with it.
+		no, _ := strconv.ParseUint(strings.TrimSuffix(f.Name, segmentSuffix), 10, 64)
+		if seg := s.segments[no]; seg != nil && seg.listed && numbered(f.Name, segmentSuffix) {
+			seg.lost = true
+			r.lost = append(r.lost, seg)
+		} else if numbered(f.Name, segmentSuffix) {
+			r.doubt = true // it may have held what no other file tells of
+		}
+	}
+	return nil
+}
+
+// damage keeps the bytes of damaged stretches. Records that went with them stay
+// in the books until they are dead-lettered.
+func (r *recovery) damage() error {
+	s := r.s
+	for _, d := range r.log.Damage {
+		s.log.Error("the log is damaged", "file", d.Name, "offset", d.Off, "bytes", d.Len, "lost", d.Lost, "cause", d.Err)
+		if seg := s.segments[d.Segment]; seg != nil && !seg.listed {
+			seg.damage++
+		} else {
+			r.damaged++
+		}
+		r.active = r.active || d.Segment == r.log.Active.No
+		if d.Len == 0 {
+			continue
+		}
+		name := s.quarantineName(fmt.Sprintf("%s-%d", filepath.Base(d.Name), d.Off))
+		if err := s.keepBytes(name, func(keep func([]byte) bool) error {
+			buf := make([]byte, 256<<10)
+			for off, end := d.Off, d.Off+d.Len; off < end; {
+				n, err := s.wal.ReadAt(d.Segment, buf[:min(int64(len(buf)), end-off)], off)
+				if n == 0 || !keep(buf[:n]) {
+					return nil
+				}
+				if off += int64(n); err != nil {
+					return nil // what can be had was had
+				}
+			}
+			return nil
+		}); err != nil && !vfs.NoSpace(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing notices segments whose file is gone, and records that the ledger
+// knows to have been acknowledged and no segment claims. All of them are told
+// as damaged when they are read.
+func (r *recovery) missing() error {
+	s := r.s
+	for _, no := range r.log.Missing {
+		seg := s.segments[no]
+		if seg == nil || seg.lost {
+			continue
+		}
+		s.log.Error("a segment is lost", "dir", s.dir, "segment", no)
+		r.damaged++
+		seg.lost = true
+		r.lost = append(r.lost, seg)
+	}
+	for _, l := range s.lanes.sorted() {
+		end := uint64(0)
+		if n := len(l.segs); n > 0 {
+			end = l.segs[n-1].Last
+		}
+		if n := s.ledger.Unsettled(l.no, span{First: end + 1, Last: l.high}, l.high); end < l.high && n > 0 {
+			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "records", n, "last", l.high)
 			if !r.doubt {
 				r.damaged++
 			}
 			r.doubt = true
 		}
 	}
-	if r.doubt && r.active != nil {
-		r.active.rotated = true
-		r.listing = append(r.listing, r.active)
-		r.active = nil
-	}
 	return nil
 }
 
-// lanesToEnd decides for each lane which number comes next. Records that the
-// manifest knows and no segment holds are lost, and stay in the books until
-// they are dead-lettered. Where more may have been acknowledged than anything
-// on disk tells of, the numbers jump; after a clean close the manifest's marks
-// are exact, and they need not.
-func (r *recovery) lanesToEnd() error {
-	for _, l := range r.s.lanes.sorted() {
-		m := &l.marks
-		if end := r.ends[l.no]; end.Last > m.High {
-			m.High, m.Bytes = end.Last, max(end.after, m.Bytes)
-		}
-		if r.doubt && !r.clean {
-			m.jump()
-		}
-		l.next, l.bytes = m.High+1, m.Bytes
-		if gap, ok := m.gapAt(l.next); ok {
-			l.next = gap.Last + 1
-		}
+// loadObjects finds what is not settled of each object. Files that no frame
+// refers to are what a crash left before the commit, and go, as do those of
+// settled objects; after damage, when a frame may have been lost, the former
+// go to the quarantine instead.
+func (r *recovery) loadObjects() error {
+	s := r.s
+	files, err := s.objects.List()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// jump makes, or widens, a gap behind the last record.
-func (m *laneMarks) jump() {
-	for i, g := range m.Gaps {
-		if g.First <= m.High+1 && m.High+1 <= g.Last {
-			m.Gaps[i].Last += skipAhead
+	there := map[object.ID]int64{}
+	for _, f := range files {
+		there[f.ID] = f.Size
+	}
+	known := map[object.ID]bool{}
+	enter := func(o *kept) {
+		l := s.lanes.get(o.lane)
+		if known[o.id] || l == nil {
 			return
 		}
-	}
-	m.Gaps = append(m.Gaps, span{m.High + 1, m.High + skipAhead})
-}
-
-// countLive builds the index of where each lane's records are, and counts for
-// each segment what is not settled.
-func (r *recovery) countLive() error {
-	s := r.s
-	for _, seg := range s.segments {
-		for lane, r := range seg.lanes {
-			l := s.lanes.get(lane)
-			l.segs = append(l.segs, held{seg: seg, span: r})
-			n := r.overlap(span{l.marks.Mark + 1, l.marks.High})
-			for _, e := range l.live {
-				n += r.overlap(span{e.Batch.First, e.Batch.Last})
-			}
-			seg.live += n
-			s.unsettled += n
-		}
-		if seg.rotated && seg.keys {
-			s.withKeys = append(s.withKeys, seg)
+		known[o.id] = true
+		if o.live = s.ledger.Unsettled(o.lane, o.span, l.high); o.live > 0 {
+			l.objects = append(l.objects, o)
+			delete(there, o.id)
+		} else if o.saved {
+			r.fresh = append(r.fresh, ledger.ObjectID(o.id))
 		}
 	}
-	slices.SortFunc(s.withKeys, func(a, b *segment) int { return cmp.Compare(a.no, b.no) })
+	for _, row := range s.ledger.Objects() {
+		enter(&kept{id: object.ID(row.ID), lane: row.Lane, span: span{First: row.First, Last: row.Last}, size: row.Size, saved: true})
+	}
+	for _, ref := range r.log.Refs {
+		enter(&kept{id: object.ID(ref.Object), lane: ref.Lane, span: span{First: ref.First, Last: ref.Last}, size: ref.Size, segment: ref.Segment})
+	}
 	for _, l := range s.lanes.sorted() {
-		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(l.objects, func(a, b *kept) int { return cmp.Compare(a.First, b.First) })
+	}
+	for id := range there {
+		if !known[id] && (r.doubt || r.damaged > 0 || r.suspect > 0) {
+			err = s.quarantine(s.objects.FilePath(id))
+		} else {
+			err = s.objects.Remove(id)
+		}
+		if err != nil && !vfs.Missing(err) {
+			return err
+		}
 	}
 	return nil
 }
@@ -360,17 +451,17 @@ func (r *recovery) countLive() error {
 // any more are removed; the batch is sent on.
 func (r *recovery) undoneDeadLetters() error {
 	s := r.s
-	entries, err := os.ReadDir(filepath.Join(s.dir, deadName))
+	infos, err := s.fs.List(s.path(deadName))
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		text, _, _ := strings.Cut(e.Name(), ".")
+	for _, info := range infos {
+		text, _, _ := strings.Cut(info.Name, ".")
 		id, err := ingest.ParseBatchID(text)
-		if err != nil || s.entries[id] == nil {
+		if _, live := s.ledger.Entry(id); err != nil || !live || !info.Regular {
 			continue
 		}
-		if err := os.Remove(s.deadPath(e.Name())); err != nil {
+		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {
 			return err
 		}
 	}
@@ -380,88 +471,78 @@ func (r *recovery) undoneDeadLetters() error {
 // account measures all files that are not accounted for.
 func (r *recovery) account() error {
 	s := r.s
-	for no, path := range r.files {
-		if seg := s.segments[no]; seg == nil || !seg.listed {
-			s.disk.measure(path)
-		}
-	}
 	for _, sub := range []string{objectsName, deadName, quarantined} {
-		if err := s.disk.scan(filepath.Join(s.dir, sub)); err != nil {
+		if err := s.measureDir(s.path(sub)); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{lockName, ballastName, manifestName} {
-		s.disk.measure(filepath.Join(s.dir, name))
-	}
+	s.measure(s.path(lockName))
 	return nil
-}
-
-// activeSegment opens the active segment, or activates a new one.
-func (r *recovery) activeSegment() error {
-	s, c := r.s, r.s.commit
-	if r.active != nil {
-		db, file, err := openBoltFile(r.active.path, s.opts.activeDB())
-		if err != nil {
-			return err
-		}
-		c.adoptActive(r.active, db, file, r.known, r.tally)
-		c.lastTxid = r.active.txid
-		return nil
-	}
-	seg, err := s.takeShelf(true)
-	if err != nil {
-		return err
-	}
-	return c.activate(seg)
 }
 
 // begin makes what was found durable, and notes that the spool is in use.
 func (r *recovery) begin() error {
 	s := r.s
-	g := &group{s: s, m: s.manifest, state: s.manifest.state, counters: s.counters, marks: map[uint32]laneMarks{}}
-	g.state.Epoch++
-	g.state.Clean, g.state.Active, g.state.Txid = false, s.active.no, 0
-	for _, seg := range r.listing {
-		g.state.Rotated = max(g.state.Rotated, seg.no)
+	jump := r.doubt && !r.clean
+	if jump || r.active {
+		// No segment has numbers from both sides of a gap, and a damaged one is
+		// not written any further: once it is listed its damage is not met again.
+		if err := s.wal.Rotate(); err != nil {
+			return s.translate(err)
+		}
 	}
-	g.counters.Damaged += r.damaged
-	g.counters.Suspect += r.suspect
-	err := guard(func() error {
-		tx, err := s.manifest.db.Begin(true)
-		if err != nil {
+	if r.active || len(r.log.Damage) > 0 {
+		// With the rows, so that the damage is counted once.
+		if err := s.listAll(); err != nil {
 			return err
 		}
-		g.tx = tx
-		for _, seg := range r.listing {
-			row := seg.rowLocked(s)
-			g.put(bktSegments, u64(seg.no), pack(&row))
+	}
+	nexts := map[uint32]uint64{}
+	active := s.wal.Active()
+	err := s.ledger.Do(background, func(tx *ledger.Tx) error {
+		clear(nexts)
+		for _, no := range r.forget {
+			if err := tx.ForgetSegment(no); err != nil {
+				return err
+			}
+		}
+		for _, id := range r.fresh {
+			if err := tx.DeleteObject(id); err != nil {
+				return err
+			}
+		}
+		for _, seg := range r.lost {
+			if err := tx.PutSegment(s.rowOf(seg)); err != nil {
+				return err
+			}
 		}
 		for _, l := range s.lanes.sorted() {
-			g.put(bktLanes, u32(l.no), pack(l.key))
-			g.setMarks(l.no, l.marks)
+			if err := tx.Advance(l.no, l.high, l.bytes); err != nil {
+				return err
+			}
+			if jump && l.high > 0 {
+				next, err := tx.Jump(l.no, skipAhead)
+				if err != nil {
+					return err
+				}
+				nexts[l.no] = next
+			}
 		}
-		g.saveObjects()
-		for _, id := range r.settled {
-			g.del(bktObjects, id[:])
-		}
-		g.put(bktMeta, keyCounters, pack(&g.counters))
-		g.saveState()
-		if g.err != nil {
-			_ = tx.Rollback()
-			return g.err
-		}
-		return commitTx(tx, s.manifest.path)
+		tx.Count(r.damaged, r.suspect, 0)
+		st := tx.State()
+		st.Epoch++
+		st.Clean, st.HighestNo = false, max(st.HighestNo, active.No)
+		st.Active = ledger.Active{No: active.No, Generation: active.Generation, End: active.End, LastCommit: active.LastCommit, Chain: active.Chain}
+		tx.SetState(st)
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("opening the books of %s: %w", s.dir, err)
+		return err
 	}
-	for _, seg := range r.listing {
-		seg.listed = true
+	for lane, next := range nexts {
+		if err := s.wal.Skip(lane, next); err != nil {
+			return s.translate(err)
+		}
 	}
-	s.manifest.state, s.counters = g.state, g.counters
-	for _, publish := range g.publishes {
-		publish()
-	}
-	s.disk.measure(s.manifest.path)
 	return nil
 }

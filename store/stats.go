@@ -1,9 +1,11 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"time"
 
-	"kustospool/ingest"
+	"kustospool/store/internal/ledger"
 )
 
 // Stats is a snapshot of the spool's books. The counters are persisted with
@@ -46,76 +48,41 @@ type Stats struct {
 	OldestOpen time.Time
 }
 
-// counters are the persisted part of Stats. What can be computed from the
-// lanes' marks and the live batches is not repeated here.
-type counters struct {
-	Ingested     int64 `json:"ingested"`
-	Skipped      int64 `json:"skipped"`
-	HandedOver   int64 `json:"handedOver"`
-	DeadLettered int64 `json:"deadLettered"`
-	Dropped      int64 `json:"dropped"`
-
-	BatchesIngested     int64 `json:"batchesIngested"`
-	BatchesSkipped      int64 `json:"batchesSkipped"`
-	BatchesHandedOver   int64 `json:"batchesHandedOver"`
-	BatchesSplit        int64 `json:"batchesSplit"`
-	BatchesDeadLettered int64 `json:"batchesDeadLettered"`
-	BatchesDropped      int64 `json:"batchesDropped"`
-
-	RawBytes           int64 `json:"rawBytes"`
-	WireBytes          int64 `json:"wireBytes"`
-	PossibleDuplicates int64 `json:"possibleDuplicates"`
-	Damaged            int64 `json:"damaged"`
-	Suspect            int64 `json:"suspect"`
-}
-
-// settle counts a batch that reached a final state.
-func (c *counters) settle(e *Entry) {
-	n := e.Batch.Records()
-	switch e.State {
-	case ingest.Succeeded:
-		c.Ingested += n
-		c.BatchesIngested++
-	case ingest.Skipped:
-		c.Skipped += n
-		c.BatchesSkipped++
-	case ingest.HandedOver:
-		c.HandedOver += n
-		c.BatchesHandedOver++
-	case ingest.DeadLettered:
-		c.DeadLettered += n
-		c.BatchesDeadLettered++
-	case ingest.Dropped:
-		c.Dropped += n
-		c.BatchesDropped++
-	}
-	if e.State.Ingested() || e.State == ingest.HandedOver {
-		c.RawBytes += e.Batch.RawBytes
-		c.WireBytes += e.WireBytes
-	}
-}
-
 // Stats takes a snapshot. It costs a walk over the lanes in memory.
 func (s *Store) Stats() Stats {
+	var st Stats
+	var rows []ledger.Lane
+	s.ledger.Look(func(v *ledger.View) {
+		c := v.Counters()
+		st = Stats{
+			Ingested: c.Ingested, Skipped: c.Skipped, HandedOver: c.HandedOver, DeadLettered: c.DeadLettered, Dropped: c.Dropped,
+			BatchesIngested: c.BatchesIngested, BatchesSkipped: c.BatchesSkipped, BatchesHandedOver: c.BatchesHandedOver,
+			BatchesSplit: c.BatchesSplit, BatchesDeadLettered: c.BatchesDeadLettered, BatchesDropped: c.BatchesDropped,
+			RawBytes: c.RawBytes, WireBytes: c.WireBytes, PossibleDuplicates: c.PossibleDuplicates,
+			Damaged: c.Damaged, Suspect: c.Suspect,
+		}
+		st.BatchesLive, st.Sealed = v.Live()
+		v.Lanes(func(l *ledger.Lane) bool { rows = append(rows, *l); return true })
+	})
+	st.MaxBytes, st.DiskBytes = s.opts.MaxBytes, s.diskBytes()
+	// The log's ends after the ledger's marks: they only grow, so that the law
+	// holds for what is seen.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c := &s.counters
-	st := Stats{
-		Ingested: c.Ingested, Skipped: c.Skipped, HandedOver: c.HandedOver, DeadLettered: c.DeadLettered, Dropped: c.Dropped,
-		BatchesIngested: c.BatchesIngested, BatchesSkipped: c.BatchesSkipped, BatchesHandedOver: c.BatchesHandedOver,
-		BatchesSplit: c.BatchesSplit, BatchesDeadLettered: c.BatchesDeadLettered, BatchesDropped: c.BatchesDropped,
-		RawBytes: c.RawBytes, WireBytes: c.WireBytes, PossibleDuplicates: c.PossibleDuplicates,
-		Damaged: c.Damaged, Suspect: c.Suspect,
-		BatchesLive: int64(len(s.entries)), Segments: len(s.segments), MaxBytes: s.opts.MaxBytes, DiskBytes: s.disk.total(),
+	st.Segments = len(s.segments)
+	if !slices.ContainsFunc(slices.Collect(maps.Values(s.segments)), func(seg *segment) bool { return !seg.rotated }) {
+		st.Segments++ // the active one, which has no record yet
 	}
-	for _, l := range *s.lanes.byNo.Load() {
+	for i := range rows {
+		m := &rows[i].Marks
 		st.Lanes++
-		st.Acked += l.marks.acked()
-		st.AckedBytes += l.marks.Bytes - l.marks.BaseBytes
-		st.Open += l.marks.open()
-		for _, e := range l.live {
-			st.Sealed += e.Batch.Records()
+		l := s.lanes.get(rows[i].No)
+		if l == nil {
+			continue // just made, and without records
 		}
+		st.Acked += m.Acked(l.high)
+		st.AckedBytes += l.bytes - m.BaseBytes
+		st.Open += m.Open(l.high)
 		if len(l.ages) > 0 && (st.OldestOpen.IsZero() || l.ages[0].at.Before(st.OldestOpen)) {
 			st.OldestOpen = l.ages[0].at
 		}

@@ -10,54 +10,51 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/vfs"
+	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/object"
+	"kustospool/store/internal/wal"
 )
 
 // Store is an open spool. All of its methods may be called at the same time.
-// Three goroutines work for it from Open to Close: the committer writes the
-// active segment, the manifest's goroutine writes the books, the keeper
-// prepares the next segment and gives settled ones back.
+// The log and the ledger each have goroutines of their own; one more, the
+// keeper, does the upkeep that takes both. Close ends them all.
 type Store struct {
 	// Immutable.
-	dir      string
-	id       ingest.SpoolID
-	opts     Options
-	log      *slog.Logger
-	lock     *dirLock
-	lanes    *laneTable
-	disk     *disk
-	handles  *handles
-	manifest *manifest
-	commit   *committer
-	keeper   *keeper
-	ballast  *ballast
+	dir     string
+	id      ingest.SpoolID
+	opts    Options
+	log     *slog.Logger
+	fs      vfs.FS
+	lock    vfs.File
+	lanes   *laneTable
+	disk    *disk
+	wal     *wal.Log
+	ledger  *ledger.Ledger
+	objects *object.Dir
+	ballast *ballast
+	keeper  *keeper
 
-	shelf   shelf
-	waiters waiterPool
-	repairs sync.Mutex // held while a segment is salvaged
+	keys      freshKeys
+	positions freshPositions
+	scratch   sync.Pool // *batch
+
+	adding  sync.Mutex // held while a lane is made known to the log
 	failure atomic.Pointer[error]
 	failed  chan struct{} // closed when failure is set
 	// complained is when complain logged last, in nanoseconds.
 	complained atomic.Int64
 
-	// mu guards the in-memory mirror of the books: what is below, and the
-	// parts of lane and segment that say so. It is held for memory only. The
-	// manifest's goroutine alone changes entries, counters, lanes' marks
-	// (High and Bytes excepted) and live; the committer alone adds records.
+	// mu guards the mirror of the log: what is below, and the parts of lane
+	// and segment that say so. It is held for memory only. See doc.go for the
+	// order of locks.
 	mu        sync.RWMutex
-	entries   map[ingest.BatchID]*Entry // live batches; an entry is never changed, only replaced
-	counters  counters
-	segments  map[uint64]*segment // with the active one, without the prepared one
-	active    *segment
+	segments  map[uint64]*segment
+	listing   []*segment // rotated and not in the ledger yet, in order
 	unsettled int64      // records not settled
-	withKeys  []*segment // rotated, with keys that the manifest does not have
-	spent     []*object  // settled; their files are to go
+	spent     []*kept    // settled objects, whose files are to go
 
-	// closing is held shared by whoever uses the manifest's file from outside
-	// its goroutine, and exclusively by Close.
-	closing sync.RWMutex
-	closed  bool
-	// unclosable is set when a panic left bbolt's locks held in a file.
-	unclosable atomic.Bool
+	frames []Frame // for Options.Committed, which is called by one at a time
 
 	closeOnce sync.Once
 	closeErr  error
@@ -80,10 +77,10 @@ func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // fail puts the store into its failed state, and gives the error that says so.
 func (s *Store) fail(cause error) error {
-	if errors.Is(cause, ErrFailed) {
-		return cause
+	err := cause
+	if !errors.Is(cause, ErrFailed) {
+		err = fmt.Errorf("%w: %v", ErrFailed, cause)
 	}
-	err := fmt.Errorf("%w: %v", ErrFailed, cause)
 	if s.failure.CompareAndSwap(nil, &err) {
 		s.log.Error("spool failed; it accepts nothing until it is opened again", "dir", s.dir, "cause", cause)
 		close(s.failed)
@@ -115,53 +112,38 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	s.disk.end()
-	s.commit.stop()
 	s.keeper.stop()
-	var errs []error
-	if s.Err() == nil {
-		errs = append(errs, s.manifest.do(context.Background(), s.stageClean))
+	mark, err := s.wal.Close()
+	errs := []error{err}
+	if err == nil && s.Err() == nil {
+		errs = append(errs, s.noteEnd(mark))
 	}
-	s.manifest.stop()
-	s.closing.Lock()
-	s.closed = true
-	s.closing.Unlock()
-	if !s.unclosable.Load() {
-		errs = append(errs, s.handles.close(s.commit.active), s.manifest.db.Close())
-	}
-	return errors.Join(append(errs, s.lock.unlock())...)
+	return errors.Join(append(errs, s.ledger.Close(), s.lock.Close())...)
 }
 
-// stageClean records where everything stands, so that the next Open can tell
-// whether the files are still what they were.
-func (s *Store) stageClean(g *group) error {
-	for _, l := range s.lanes.sorted() {
-		g.setMarks(l.no, g.withHigh(l, g.laneMarks(l)))
+// noteEnd brings the ledger up to the end of the log and notes where that is,
+// so that the next Open need not read the active segment, and can tell whether
+// the files are still what they were.
+func (s *Store) noteEnd(mark wal.Mark) error {
+	if err := s.listAll(); err != nil {
+		return err
 	}
-	g.state.Clean, g.state.Active, g.state.Txid = true, s.commit.active.no, s.commit.lastTxid
-	g.saveObjects()
-	g.saveState()
-	return nil
-}
-
-// freeLocked takes a settled range off the segments and objects that hold it.
-func (s *Store) freeLocked(lane uint32, r span) {
-	for _, h := range s.lanes.get(lane).segs {
-		if n := h.overlap(r); n > 0 {
-			h.seg.live -= n
-			s.unsettled -= n
+	if err := s.flushKeys(background, 0); err != nil {
+		return err
+	}
+	objects := s.unsaved(func(*kept) bool { return true })
+	return s.ledger.Do(background, func(tx *ledger.Tx) error {
+		if err := s.stage(tx, objects, s.ends(nil)); err != nil {
+			return err
 		}
-	}
-	s.freeObjectsLocked(s.lanes.get(lane), r)
+		st := tx.State()
+		st.Clean, st.Active = true, ledger.Active{No: mark.No, Generation: mark.Generation, End: mark.End, LastCommit: mark.Commit}
+		st.HighestNo = max(st.HighestNo, mark.No)
+		tx.SetState(st)
+		return nil
+	})
 }
 
-// drained tells the keeper that records were settled, and the committer when
-// there is nothing left and the active segment is worth giving back.
-func (s *Store) drained() {
-	s.mu.RLock()
-	idle := s.unsettled == 0
-	s.mu.RUnlock()
-	if idle {
-		s.commit.giveBack()
-	}
-	s.keeper.signal()
-}
+// background is the context of the store's own changes: they are bounded by
+// the disk, and end with it.
+var background = context.Background()

@@ -29,7 +29,7 @@ func TestOutcomesFromTheReportQueues(t *testing.T) {
 					t.Fatal(err)
 				}
 				opts := quick()
-				opts.Batch.MaxBytes = 1 << 10
+				opts.Batch.MaxBytes = 1500 // all reports together stay within the 32 that a peek sees
 				s, err := engine.Open(dir, client, opts)
 				if err != nil {
 					t.Fatal(err)

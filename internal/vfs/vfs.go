@@ -14,8 +14,8 @@ type FS interface {
 	// on a FIFO or a device, and refuses whatever is not a regular file with
 	// ErrNotRegular. A missing file matches fs.ErrNotExist.
 	Open(name string, mode Mode) (File, error)
-	// Rename gives a file another name, in place of what has it. Both names
-	// are in one directory, which SyncDir makes durable.
+	// Rename gives a file another name, in place of what has it. SyncDir of
+	// either directory, where there are two, makes it durable.
 	Rename(from, to string) error
 	// Remove unlinks a file. A missing one matches fs.ErrNotExist.
 	Remove(name string) error

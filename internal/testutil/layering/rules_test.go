@@ -28,7 +28,7 @@ type layer struct {
 var layers = []layer{
 	{path: "ingest"},
 	{path: "batching", may: []string{"ingest"}},
-	{path: "store", may: []string{"ingest", "internal/crashpoint", "internal/datasync", "go.etcd.io/bbolt", "go.etcd.io/bbolt/", "github.com/klauspost/compress/s2", "golang.org/x/sys/", "golang.org/x/sync/"}},
+	{path: "store", may: []string{"ingest", "store/internal/", "internal/vfs", "internal/crashpoint"}},
 	{path: "transport", may: []string{"ingest"}},
 	{path: "transport/dir", may: []string{"transport", "ingest", "github.com/klauspost/compress/gzip"}},
 	{path: "transport/transporttest", may: []string{"transport", "ingest"}, infrastructure: true},

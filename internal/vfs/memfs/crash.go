@@ -93,9 +93,18 @@ func (f *FS) after(power bool) *FS {
 		}
 		return out
 	}
+	moves := map[*move]*move{}
 	for _, path := range slices.Sorted(maps.Keys(f.dirs)) {
 		d := f.dirs[path]
 		nd := &dir{durable: d.durable, names: d.names, pending: slices.Clone(d.pending)}
+		for i, c := range nd.pending {
+			if c.move != nil {
+				if moves[c.move] == nil {
+					moves[c.move] = &move{}
+				}
+				nd.pending[i].move = moves[c.move]
+			}
+		}
 		if power {
 			nd.durable = maps.Clone(d.durable)
 			nd.settle(next.rng)

@@ -138,7 +138,7 @@ func (f *FS) Open(name string, mode vfs.Mode) (vfs.File, error) {
 	return &file{fs: f, n: n, name: name, readOnly: mode == vfs.ReadOnly}, nil
 }
 
-// Rename gives a file another name in the same directory.
+// Rename gives a file another name.
 func (f *FS) Rename(from, to string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,16 +150,19 @@ func (f *FS) Rename(from, to string) error {
 		return failed("rename", from, err)
 	}
 	d2, base2, _, err := f.lookup(to)
-	if err == nil && d2 != d {
-		err = errors.New("memfs: not in one directory")
-	}
 	if err == nil && n == nil {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
 		return failed("rename", from, err)
 	}
-	d.change(change{del: base, set: base2, node: n})
+	if d == d2 {
+		d.change(change{del: base, set: base2, node: n})
+		return f.end()
+	}
+	m := &move{}
+	d2.change(change{set: base2, node: n, move: m})
+	d.change(change{del: base, move: m})
 	return f.end()
 }
 
@@ -253,14 +256,15 @@ func (f *FS) SyncDir(name string) error {
 	d := f.dirs[filepath.Clean(name)]
 	if err := f.begin(SyncDir); err != nil {
 		if d != nil && !errors.Is(err, ErrOff) {
-			d.settle(f.rng)
+			f.settle(d, f.rng)
 		}
 		return failed("syncdir", name, err)
 	}
 	if d == nil {
 		return failed("syncdir", name, fs.ErrNotExist)
 	}
-	d.durable, d.pending = maps.Clone(d.names), nil
+	d.sync()
+	f.finishMoves()
 	return f.end()
 }
 
@@ -289,6 +293,19 @@ func (f *FS) Lock(name string) (vfs.File, error) {
 	f.locks[name] = true
 	n.open++
 	return &file{fs: f, n: n, name: name, lock: true}, nil
+}
+
+// settle decides what becomes durable of a directory.
+func (f *FS) settle(d *dir, rng *rand.Rand) {
+	d.settle(rng)
+	f.finishMoves()
+}
+
+// finishMoves gives the other end of each move that was decided the same outcome.
+func (f *FS) finishMoves() {
+	for _, d := range f.dirs {
+		d.finishMoves()
+	}
 }
 
 func (f *FS) newNode() *node {

@@ -150,6 +150,35 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestMove: a file that is moved between directories is in one of them, and in
+// the new one once either was synced.
+func TestMove(t *testing.T) {
+	for _, sync := range []string{"", "/a", "/b"} {
+		found := map[string]int{}
+		for seed := range uint64(seeds) {
+			fsys := memfs.New(seed)
+			must(t, fsys.MkdirAll("/a"))
+			must(t, fsys.MkdirAll("/b"))
+			create(t, fsys, "/a/1")
+			must(t, fsys.SyncDir("/a"))
+			must(t, fsys.Rename("/a/1", "/b/2"))
+			if sync != "" {
+				must(t, fsys.SyncDir(sync))
+			}
+			after := fsys.Crash()
+			_, errA := after.Stat("/a/1")
+			_, errB := after.Stat("/b/2")
+			if (errA == nil) == (errB == nil) {
+				t.Fatalf("seed %d: old name %v, new name %v", seed, errA, errB)
+			}
+			found[map[bool]string{true: "old", false: "new"}[errA == nil]]++
+		}
+		if sync != "" && found["old"] > 0 || sync == "" && len(found) != 2 {
+			t.Errorf("synced %q: %v", sync, found)
+		}
+	}
+}
+
 // TestFailedSync: what a failed Sync left out does not become durable by the
 // next one, and can be read until then.
 func TestFailedSync(t *testing.T) {

@@ -129,7 +129,11 @@ type dir struct {
 type change struct {
 	del, set string
 	node     *node
+	move     *move // when it is one half of a move between directories
 }
+
+// move is what the two halves of a move share: it is durable as a whole or not.
+type move struct{ decided, durable bool }
 
 func newDir() *dir { return &dir{names: map[string]*node{}, durable: map[string]*node{}} }
 
@@ -149,17 +153,49 @@ func (c change) to(names map[string]*node) {
 	}
 }
 
+// decide makes a change durable, or drops it.
+func (d *dir) decide(c change, durable bool) {
+	if c.move != nil {
+		if c.move.decided {
+			durable = c.move.durable
+		}
+		c.move.decided, c.move.durable = true, durable
+	}
+	if durable {
+		c.to(d.durable)
+	}
+}
+
+// sync makes all changes durable.
+func (d *dir) sync() {
+	for _, c := range d.pending {
+		d.decide(c, true)
+	}
+	d.durable, d.pending = maps.Clone(d.names), nil
+}
+
 // settle decides by chance which changes become durable: those up to one of
 // them, as a journal keeps them, or any of them.
 func (d *dir) settle(rng *rand.Rand) {
 	keep := rng.IntN(len(d.pending) + 1)
 	journal := rng.IntN(2) == 0
 	for i, c := range d.pending {
-		if journal && i < keep || !journal && rng.IntN(2) == 0 {
-			c.to(d.durable)
-		}
+		d.decide(c, journal && i < keep || !journal && rng.IntN(2) == 0)
 	}
 	d.pending = nil
+}
+
+// finishMoves decides the halves of moves whose other half was decided.
+func (d *dir) finishMoves() {
+	kept := d.pending[:0:0]
+	for _, c := range d.pending {
+		if c.move != nil && c.move.decided {
+			d.decide(c, c.move.durable)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	d.pending = kept
 }
 
 func baseOf(name string) string { return filepath.Base(name) }

@@ -51,6 +51,7 @@ type files struct {
 	noSync  bool
 	bugs    bugs
 	tell    func(SegmentInfo)
+	freed   func()
 	commits func() uint64 // how many there were: whether anybody is busy
 
 	generation func() uint64

@@ -169,6 +169,9 @@ func (k *files) dropSome(busy bool) bool {
 		step = dropStepBusy
 	}
 	left := k.shorten(d, step)
+	if k.freed != nil {
+		k.freed()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// FreeStock may have been quicker.

@@ -34,8 +34,9 @@ type Log struct {
 	idle       []*group
 	builds     []*frameBuild
 	buildBytes int
-	// Where the log will end, and how large the file is, as far as the commits go that are done.
-	end, size int64
+	// Where the log will end, how large the file is, and about how large its
+	// index would be, as far as the commits go that are done.
+	end, size, index int64
 
 	seed    atomic.Uint32 // of the active segment's checksums
 	commits atomic.Uint64 // that are durable; the keeper looks whether it moves

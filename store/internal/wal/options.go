@@ -51,6 +51,9 @@ type Options struct {
 	// on a goroutine of the log. It may call Recycle and Scan, but neither Rotate nor
 	// Close.
 	Rotated func(SegmentInfo)
+	// Freed, when set, is called each time the log has given space back to the
+	// volume, on a goroutine of the log. It must not call the Log, DiskBytes excepted.
+	Freed func()
 	// Failed, when set, is called once when the log fails, on whichever
 	// goroutine met the failure. It must not call the Log.
 	Failed func(error)

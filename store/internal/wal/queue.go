@@ -181,8 +181,12 @@ func (l *Log) promise(g *group, size int64) error {
 	}
 	size += g.size
 	grow := end + size - l.size
-	if end+size > l.opts.SegmentBytes {
-		grow = headBytes + size - l.files.nextSize()
+	if end+size+l.index > l.opts.SegmentBytes {
+		// Even where the next file is large enough already it is asked for: it
+		// was made ahead, without asking.
+		if grow = headBytes + size - l.files.nextSize(); grow <= 0 && g.promised == 0 {
+			return l.gate.Room(0)
+		}
 	}
 	if grow <= g.promised {
 		return nil

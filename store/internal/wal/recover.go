@@ -28,7 +28,7 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated,
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
@@ -325,8 +325,9 @@ func (r *recovery) look(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if err == nil {
 		st.until = known.End
-	} else if row != nil && (herr != nil || h.generation == row.Generation) && row.End <= st.size {
-		st.until = row.End
+	} else if row != nil && (herr != nil || h.generation == row.Generation) {
+		// Of one that was cut off, the frames before the cut are looked for.
+		st.until = min(row.End, st.size)
 	}
 	s, werr := walk(f, o.Spool, h, herr, st)
 	if werr != nil {
@@ -467,7 +468,7 @@ func (r *recovery) activate() error {
 	}
 	l.seed.Store(seedOf(active.info.Generation))
 	r.k.active = w.seg
-	l.end, l.size = w.end, w.size
+	l.end, l.size, l.index = w.end, w.size, w.seg.index.grow()
 	for no, x := range w.seg.index.lanes {
 		if x.defined {
 			l.lanes[no].definedIn = active.info.No

@@ -247,7 +247,7 @@ func (l *Log) publish(g *group, h *commitHeader, length int, size, now int64) {
 			b.lane.durableNext, b.lane.durableBytes = f.Last+1, f.Before+f.Bytes
 		}
 	}
-	l.end, l.size = w.end, w.size
+	l.end, l.size, l.index = w.end, w.size, w.seg.index.grow()
 	l.mu.Unlock()
 	l.commits.Add(1)
 	c.Keys, c.Positions, c.Refs = g.keys, g.pos, g.refs
@@ -284,6 +284,6 @@ func (l *Log) activate(next *prepared) {
 	l.seed.Store(seedOf(next.seg.info.Generation))
 	l.files.activate(next.seg)
 	l.mu.Lock()
-	l.end, l.size = w.end, w.size
+	l.end, l.size, l.index = w.end, w.size, 0
 	l.mu.Unlock()
 }

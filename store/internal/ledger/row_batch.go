@@ -1,0 +1,77 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"time"
+
+	"kustospool/ingest"
+)
+
+const (
+	batchCommitted = 1 << iota
+	batchFailed
+	batchFlags = batchCommitted | batchFailed
+)
+
+// encodeBatch is the body of a batch's row. What the key, the lane and the
+// spool's identity tell is left out.
+func encodeBatch(e *Entry) []byte {
+	flags := byte(0)
+	if e.Committed {
+		flags |= batchCommitted
+	}
+	if e.Failure != nil {
+		flags |= batchFailed
+	}
+	p := append(make([]byte, 0, 96), rowVersion, flags, byte(e.Batch.Guarantee), byte(e.Batch.Confirm), byte(e.State))
+	p = appendNumbers(p, e.Batch.Last, uint64(e.Batch.RawBytes), uint64(e.Attempts), uint64(e.Unresolved), uint64(e.PossibleDuplicates), uint64(e.WireBytes))
+	for _, t := range []time.Time{e.Batch.SealedAt, e.NextAttempt, e.Updated} {
+		p = appendTime(p, t)
+	}
+	p = appendBytes(p, e.Progress)
+	if e.Failure != nil {
+		failure, err := json.Marshal(e.Failure)
+		if err != nil {
+			panic("ledger: a failure that cannot be stored: " + err.Error()) // plain strings and numbers
+		}
+		p = appendBytes(p, failure)
+	}
+	return p
+}
+
+// decodeBatch reads a batch's row, but for Batch.Properties and Batch.ID.
+func decodeBatch(key, body []byte) (*Entry, error) {
+	if len(key) != keyLen[bktBatches] {
+		return nil, errRowForm
+	}
+	d := readRow(body)
+	flags := d.byte()
+	e := &Entry{Committed: flags&batchCommitted != 0}
+	b := &e.Batch
+	b.Lane, b.First = binary.BigEndian.Uint32(key), binary.BigEndian.Uint64(key[4:])
+	b.Guarantee, b.Confirm, e.State = ingest.Guarantee(d.byte()), ingest.Confirm(d.byte()), ingest.State(d.byte())
+	b.Last, b.RawBytes = d.u64(), d.i64()
+	e.Attempts, e.Unresolved = int(d.number(math.MaxInt32)), int(d.number(math.MaxInt32))
+	e.PossibleDuplicates, e.WireBytes = d.i64(), d.i64()
+	b.SealedAt, e.NextAttempt, e.Updated = d.time(), d.time(), d.time()
+	e.Progress = d.bytes()
+	if flags&batchFailed != 0 {
+		if failure := d.bytes(); d.err == nil {
+			e.Failure = new(ingest.Failure)
+			d.err = json.Unmarshal(failure, e.Failure)
+		}
+	}
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	if flags&^byte(batchFlags) != 0 || b.First == 0 || b.Last < b.First || !e.State.Valid() || !validTerms(b.Guarantee, b.Confirm) {
+		return nil, errRowForm
+	}
+	return e, nil
+}
+
+func validTerms(g ingest.Guarantee, c ingest.Confirm) bool {
+	return (g == ingest.ExactlyOnce || g == ingest.AtLeastOnce) && (c == ingest.ConfirmIngested || c == ingest.ConfirmAccepted)
+}
