@@ -300,8 +300,11 @@ func (s *scan) frame(p located, end int64) (bool, error) {
 		return false, fmt.Errorf("%w: %w", errLook, orShort(err))
 	}
 	f := Found{Frame: h.frame(), Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw}
-	if _, f.body, f.Ref, err = parseFrame(s.l.opts.Spool, s.seed, raw); err != nil && !s.l.opts.bugs.ignoreFrameSum {
-		return false, fmt.Errorf("%w: %w", errLook, err)
+	if _, f.body, f.Ref, err = parseFrame(s.l.opts.Spool, s.seed, raw); err != nil {
+		if !s.l.opts.bugs.ignoreFrameSum {
+			return false, fmt.Errorf("%w: %w", errLook, err)
+		}
+		f.body = raw[frameHeaderLen:]
 	}
 	if s.next < f.First && !s.tellMissing(min(s.last, f.First-1)) {
 		return false, nil
