@@ -27,6 +27,7 @@ type model struct {
 	live    map[ingest.BatchID]*modelBatch
 	settled map[uint32]map[uint64]ingest.State
 	keys    map[string]uint64
+	places  map[string]string // positions by name
 	split   int64
 }
 
@@ -47,7 +48,10 @@ func (m *model) payload(b *modelBatch) string {
 
 func (m *model) append(t *rapid.T) {
 	n := rapid.IntRange(1, 20).Draw(t, "records")
-	size := rapid.SampledFrom([]int{1, 100, 3000, 9000}).Draw(t, "size")
+	size := rapid.SampledFrom([]int{1, 100, 3000, 9000, 9000, 600_000}).Draw(t, "size")
+	if size > 500_000 && rapid.Bool().Draw(t, "large") {
+		size *= 2 // these are kept in chunks
+	}
 	var recs []store.Record
 	for i := range n {
 		lane := rapid.SampledFrom(m.lanes).Draw(t, "lane")
@@ -58,7 +62,13 @@ func (m *model) append(t *rapid.T) {
 		}
 		recs = append(recs, store.Record{Lane: lane, Data: []byte(data), Key: key})
 	}
-	got, err := m.s.Append(ctx, recs)
+	var positions []store.Position
+	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"p", "q", "r"}), 0, 2, rapid.ID).Draw(t, "positions") {
+		value := fmt.Sprint(rapid.IntRange(0, 1000).Draw(t, "value"))
+		positions = append(positions, store.Position{Name: name, Value: []byte(value)})
+		m.places[name] = value
+	}
+	got, err := m.s.AppendWith(ctx, recs, positions)
 	if err != nil {
 		t.Fatalf("Append: %v", err)
 	}
@@ -78,6 +88,15 @@ func (m *model) append(t *rapid.T) {
 			m.keys[key] = got[i].Seq
 		}
 	}
+}
+
+func (m *model) removePosition(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"p", "q", "r"}).Draw(t, "name")
+	_, known := m.places[name]
+	if err := m.s.RemovePosition(ctx, name); (err == nil) != known {
+		t.Fatalf("RemovePosition(%s): %v, known %v", name, err, known)
+	}
+	delete(m.places, name)
 }
 
 func (m *model) appendObjects(t *rapid.T) {
@@ -246,6 +265,16 @@ func (m *model) check(t *rapid.T) {
 		st.Ingested+st.Skipped+st.HandedOver+st.DeadLettered+st.Dropped != ended || st.BatchesSplit != m.split {
 		t.Fatalf("stats %+v, want acked %d open %d sealed %d ended %d split %d", st, acked, open, sealed, ended, m.split)
 	}
+	places := map[string]string{}
+	for _, p := range m.s.Positions() {
+		places[p.Name] = string(p.Value)
+		if one, ok := m.s.Position(p.Name); !ok || string(one.Value) != places[p.Name] {
+			t.Fatalf("position %s: %q, %v", p.Name, one.Value, ok)
+		}
+	}
+	if !maps.Equal(places, m.places) {
+		t.Fatalf("positions %v, want %v", places, m.places)
+	}
 	live := m.s.Live()
 	if len(live) != len(m.live) {
 		t.Fatalf("%d live batches, want %d", len(live), len(m.live))
@@ -310,7 +339,7 @@ func TestModel(t *testing.T) {
 			dir: dir, opts: &store.Options{SegmentBytes: store.MinSegmentBytes, OpenSegments: 2, NoSync: true,
 				Compression: rapid.SampledFrom([]store.Compression{store.NoCompression, store.S2}).Draw(t, "compression")},
 			records: map[uint32][]string{}, mark: map[uint32]uint64{}, live: map[ingest.BatchID]*modelBatch{},
-			settled: map[uint32]map[uint64]ingest.State{}, keys: map[string]uint64{},
+			settled: map[uint32]map[uint64]ingest.State{}, keys: map[string]uint64{}, places: map[string]string{},
 		}
 		m.open(t)
 		defer func() { m.s.Close() }()
@@ -325,7 +354,7 @@ func TestModel(t *testing.T) {
 			m.settled[lane] = map[uint64]ingest.State{}
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"append": m.append, "append again": m.append, "append objects": m.appendObjects, "seal": m.seal, "transition": m.transition, "transition again": m.transition,
+			"append": m.append, "append again": m.append, "append objects": m.appendObjects, "remove a position": m.removePosition, "seal": m.seal, "transition": m.transition, "transition again": m.transition,
 			"split": m.divide, "dead letter": m.deadLetter, "drain": m.drain, "reopen": m.reopen, "read": m.checkDeep,
 			"": m.check,
 		})

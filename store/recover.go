@@ -329,6 +329,8 @@ func (r *recovery) strangers() error {
 		if seg := s.segments[no]; seg != nil && seg.listed && numbered(f.Name, segmentSuffix) {
 			seg.lost = true
 			r.lost = append(r.lost, seg)
+		} else if numbered(f.Name, segmentSuffix) {
+			r.doubt = true // it may have held what no other file tells of
 		}
 	}
 	return nil

@@ -62,6 +62,15 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*found) bool) (next 
 	next, more = from, true
 	end := min(last, h.Last)
 	err = s.wal.Scan(h.seg.no, l.no, from, end, func(w *wal.Found) bool {
+		if w.Last < next {
+			return true // damage moved it here
+		}
+		if w.First > next {
+			more = fn(missing(l.no, h.seg.no, span{First: next, Last: min(w.First-1, end)}, errMissing))
+			if next = w.First; !more || next > end {
+				return false
+			}
+		}
 		f := &found{span: span{First: w.First, Last: w.Last}, segment: h.seg.no, frame: w}
 		if w.Err != nil {
 			f.err = &CorruptionError{Segment: h.seg.no, Lane: l.no, First: w.First, Last: w.Last, Err: w.Err}
@@ -70,7 +79,8 @@ func (s *Store) scanRun(l *lane, from, last uint64, fn func(*found) bool) (next 
 		next = max(next, f.Last+1)
 		return more && next <= end
 	})
-	if errors.Is(err, wal.ErrNoSegment) {
+	if errors.Is(err, wal.ErrNoSegment) || errors.Is(err, wal.ErrDamaged) {
+		// The file is gone, or is not what its name says.
 		more = fn(missing(l.no, h.seg.no, span{First: next, Last: h.Last}, err))
 		return h.Last + 1, more && h.Last < last, nil
 	}

@@ -130,3 +130,11 @@ func deliver(s *store.Store, e store.Entry) {
 	_, err = s.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) { e.State = ingest.Succeeded })
 	must(err)
 }
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

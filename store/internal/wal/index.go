@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -90,6 +91,29 @@ func (x *index) add(f *Frame, off int64) bool {
 	}
 	l.places = append(l.places, place{uint32(rel), uint32(off)})
 	l.Last, l.bytes = f.Last, f.Before+f.Bytes
+	x.frames++
+	return true
+}
+
+// insert enters a frame that damage has moved before others of its lane, unless
+// there is one with its first record.
+func (x *index) insert(f *Frame, off int64) bool {
+	l := x.lane(f.Lane)
+	if shift := l.First - f.First; f.First < l.First {
+		if l.Last-f.First > 1<<31 {
+			return false
+		}
+		for i := range l.places {
+			l.places[i].rel += uint32(shift)
+		}
+		l.First = f.First
+	}
+	rel := uint32(f.First - l.First)
+	i, found := slices.BinarySearchFunc(l.places, rel, func(p place, rel uint32) int { return cmp.Compare(p.rel, rel) })
+	if found || off > 1<<32-1 {
+		return false
+	}
+	l.places = slices.Insert(l.places, i, place{rel, uint32(off)})
 	x.frames++
 	return true
 }

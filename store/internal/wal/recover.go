@@ -322,8 +322,9 @@ func (r *recovery) look(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if err == nil {
 		st.until = known.End
-	} else if row != nil && (herr != nil || h.generation == row.Generation) && row.End <= st.size {
-		st.until = row.End
+	} else if row != nil && (herr != nil || h.generation == row.Generation) {
+		// Of one that was cut off, the frames before the cut are looked for.
+		st.until = min(row.End, st.size)
 	}
 	s, werr := walk(f, o.Spool, h, herr, st)
 	if werr != nil {

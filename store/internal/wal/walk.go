@@ -265,17 +265,20 @@ func (w *walker) frame(f *walkedFrame) {
 	s := w.s
 	fr := f.h.frame()
 	x := s.index.lanes[fr.Lane]
-	if x != nil && len(x.places) > 0 {
-		if fr.First <= x.Last {
+	if x != nil && len(x.places) > 0 && fr.First <= x.Last {
+		if f.bad || !s.index.insert(&fr, f.off) {
 			return // a second copy
 		}
-		if gap := (Span{x.Last + 1, fr.First - 1}); gap.First <= gap.Last && w.lost > 0 && !w.loose {
-			d := &s.damage[w.lost-1]
-			d.Lost = append(d.Lost, Lost{fr.Lane, gap})
+	} else {
+		if x != nil && len(x.places) > 0 {
+			if gap := (Span{x.Last + 1, fr.First - 1}); gap.First <= gap.Last && w.lost > 0 && !w.loose {
+				d := &s.damage[w.lost-1]
+				d.Lost = append(d.Lost, Lost{fr.Lane, gap})
+			}
 		}
-	}
-	if !s.index.add(&fr, f.off) {
-		return
+		if !s.index.add(&fr, f.off) {
+			return
+		}
 	}
 	if f.bad {
 		s.damage = append(s.damage, Damage{
