@@ -286,6 +286,7 @@ func (h *history) begin() error {
 func (h *history) tryOpen() (err error) {
 	o := h.opts
 	o.files, o.books, o.step = h.rig.files(), h.rig.ledger, h.rig.step
+	o.fault = h.rig.fault
 	h.s, err = Open("/spool", &o)
 	return err
 }
@@ -364,7 +365,7 @@ func (h *history) sleep() error {
 // end ends a session: by a close, by the end of the process, by a power cut.
 func (h *history) end() error {
 	if h.over() || h.rng.IntN(3) > 0 {
-		if !h.rig.fs.Off() && h.rng.IntN(4) == 0 {
+		if !h.rig.fs.Off() && !h.rig.under && h.rng.IntN(4) == 0 {
 			// A store that failed may be closed and opened on the spot.
 			return h.close()
 		}
