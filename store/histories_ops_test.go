@@ -62,12 +62,15 @@ func (h *history) append() error {
 		n = 1
 	}
 	size := []int{1, 1, 30, 200, 2000, 9000}[h.rng.IntN(6)]
+	if h.tight {
+		size *= 5
+	}
 	var recs []wanted
 	for range n {
 		r := wanted{lane: made[h.rng.IntN(len(made))]}
 		r.data = h.data(size)
 		if h.large && h.rng.IntN(40) == 0 {
-			r.data = h.data(DefaultFrameBytes + h.rng.IntN(10_000))
+			r.data = h.data(0) + strings.Repeat("L", DefaultFrameBytes+h.rng.IntN(10_000))
 		}
 		if h.rng.IntN(4) == 0 {
 			r.key = fmt.Sprint("k", h.rng.IntN(keyNames))
