@@ -26,9 +26,11 @@ type Options struct {
 
 	// Full says what Ingest does when MaxDiskBytes is reached. Default BlockCaller.
 	Full FullPolicy
-	// MaxDiskBytes bounds all files of the spool together. Default 8 GiB.
+	// MaxDiskBytes bounds all files of the spool together. Default 8 GiB; 32 MiB
+	// is of use.
 	MaxDiskBytes int64
-	// SegmentBytes is the size at which a segment file is rotated. Default 64 MiB.
+	// SegmentBytes is the size at which a segment file is rotated. Default 64 MiB,
+	// and an eighth of MaxDiskBytes where that is less.
 	SegmentBytes int64
 	// CompressOnDisk stores records compressed (S2): more backlog for each
 	// gigabyte and fewer bytes written, for processor time in the way of an
@@ -116,7 +118,7 @@ func (o *Options) withDefaults() Options {
 	setDefault(&c.Confirm, ingest.ConfirmIngested)
 	setDefault(&c.Full, BlockCaller)
 	setDefault(&c.MaxDiskBytes, 8<<30)
-	setDefault(&c.SegmentBytes, 64<<20)
+	setDefault(&c.SegmentBytes, min(max(c.MaxDiskBytes/8, 64<<10), 64<<20))
 	setDefault(&c.StatusRetention, 7*24*time.Hour)
 	setDefault(&c.Senders, 4)
 	setDefault(&c.MaxUnconfirmed, 1000)

@@ -129,7 +129,7 @@ func TestLargeRecords(t *testing.T) {
 		}
 		settle(t, s, e.Batch.ID)
 	}
-	s = reopen(t, s, dir, nil)
+	reopen(t, s, dir, nil)
 	if n := len(objectNames(t, dir)); n != 0 {
 		t.Errorf("%d objects after all is settled", n)
 	}

@@ -64,6 +64,8 @@ type files struct {
 	next   *prepared
 	nextSz atomic.Int64
 
+	moving sync.Mutex // held while a segment's file is replaced or taken away
+
 	mu      sync.Mutex // guards all below, and all segments
 	segs    map[uint64]*segment
 	active  *segment

@@ -81,6 +81,7 @@ type group struct {
 	vec    [][]byte
 	tail   []byte
 	extras []byte
+	header [frameHeaderLen]byte
 	commit Commit
 }
 
@@ -280,7 +281,7 @@ func (g *group) seal(h commitHeader, spool [8]byte, compress bool) (length int, 
 	}
 	h.length = length
 	sum := h.put(g.main)
-	var fh [frameHeaderLen]byte
+	fh := &g.header
 	off := int64(commitHeaderLen)
 	for _, main := range [2]bool{true, false} {
 		for _, b := range g.frames {

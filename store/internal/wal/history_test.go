@@ -28,9 +28,10 @@ type history struct {
 	where   map[string][]byte // positions that were acknowledged
 	pending *historyCall      // its outcome is unknown
 
-	books  books
-	nextNo int
-	open   bool
+	books   books
+	nextNo  int
+	open    bool
+	dropped bool // a compaction has left positions out
 }
 
 // books is what a ledger would keep. It is never lost but by its own account.
@@ -49,6 +50,7 @@ type historyLane struct {
 	no      uint32
 	records []string
 	settled map[uint64]bool // by their number
+	maybe   map[uint64]bool // and may come back
 }
 
 // historyCall is a call as it was made.
@@ -65,7 +67,7 @@ type oneCall struct {
 
 func (h *history) wrong(format string, args ...any) {
 	if h.err == nil {
-		h.err = fmt.Errorf("seed %d: %s\n%s", h.seed, fmt.Sprintf(format, args...), strings.Join(h.told[max(0, len(h.told)-40):], "\n"))
+		h.err = fmt.Errorf("seed %d: %s\n%s", h.seed, fmt.Sprintf(format, args...), strings.Join(h.told[max(0, len(h.told)-400):], "\n"))
 	}
 }
 
@@ -116,7 +118,7 @@ func runHistory(seed uint64, planted bugs) error {
 	}
 	h.books = books{rows: map[uint64]SegmentInfo{}, tombs: map[uint64]Settled{}, keys: map[laneKey]uint64{}, where: map[string][]byte{}}
 	for no := range uint32(4) {
-		h.lanes[no+1] = &historyLane{no: no + 1, settled: map[uint64]bool{}}
+		h.lanes[no+1] = &historyLane{no: no + 1, settled: map[uint64]bool{}, maybe: map[uint64]bool{}}
 	}
 	h.reopen(false)
 	for range 20 + h.rng.IntN(60) {
@@ -149,8 +151,10 @@ func (h *history) step() {
 		if err := h.log.Rotate(); err != nil {
 			h.afterError(err)
 		}
-	case n < 84:
+	case n < 82:
 		h.settle()
+	case n < 84:
+		h.compact()
 	case n < 88:
 		h.fault()
 	case n < 94:
@@ -361,4 +365,38 @@ func (h *history) settle() {
 	if h.rng.IntN(3) > 0 {
 		delete(h.books.tombs, no)
 	}
+}
+
+// compact settles all of a segment but one lane, and has it written anew.
+func (h *history) compact() {
+	if len(h.books.rows) == 0 {
+		return
+	}
+	nos := sortedKeys(h.books.rows)
+	no := nos[h.rng.IntN(len(nos))]
+	row := h.books.rows[no]
+	stays := 1 + uint32(h.rng.IntN(4))
+	old := row.Lanes
+	info, err := h.log.Compact(no, func(f Frame) bool { return f.Lane == stays })
+	h.tell("compact %d to lane %d: %d bytes of %d, %v", no, stays, info.Size, row.Size, err)
+	if err == nil && info.Generation == row.Generation {
+		return
+	}
+	h.dropped = true
+	// What was dropped may come back until the new file's name is durable.
+	for lane, s := range old {
+		if lane != stays {
+			for seq := s.First; seq <= s.Last; seq++ {
+				h.lanes[lane].settled[seq] = true
+				h.lanes[lane].maybe[seq] = err != nil
+			}
+		}
+	}
+	if err == nil && h.rng.IntN(2) == 0 {
+		h.books.rows[no] = info
+		return
+	}
+	// The books stop before they have it.
+	h.stop(h.rng.IntN(3))
+	h.reopen(true)
 }

@@ -221,6 +221,8 @@ func (k *files) freeStock() (freed int64) {
 
 // recycle takes a segment's file out of the log for good.
 func (k *files) recycle(no uint64, keepBelow int64) error {
+	k.moving.Lock()
+	defer k.moving.Unlock()
 	k.mu.Lock()
 	s := k.segs[no]
 	if s == nil || s.index != nil {

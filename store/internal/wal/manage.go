@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"kustospool/internal/vfs"
 )
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -72,14 +70,3 @@ func (l *Log) DiskBytes() int64 { return l.files.disk.Load() }
 // FreeStock gives the stock back to the volume at once, for want of space, and
 // returns how many bytes that freed.
 func (l *Log) FreeStock() int64 { return l.files.freeStock() }
-
-// Compact writes a rotated segment anew with only the frames that keep wants,
-// and returns what is known of the new file, which takes the old one's place
-// and number. Keys and positions are left out: they must be in the ledger. It
-// changes nothing and returns the old one's info when that would not free a
-// quarter of the file.
-func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
-	return SegmentInfo{}, fmt.Errorf("compaction of segment %d: not yet", no)
-}
-
-var _ = vfs.Missing

@@ -179,10 +179,10 @@ func (r *recovery) files(infos []vfs.Info) error {
 		if row := rows[f.no]; row != nil && row.Size == f.info.Size {
 			r.k.segs[f.no] = &segment{info: *row}
 			r.noteSpans(row)
-			proven, next = max(proven, row.LastCommit), *row
+			proven, next = max(row.FirstCommit, 1)-1, *row
 			continue
 		}
-		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, bugs: r.l.opts.bugs}
+		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
 			st.reach = a.Commit
 		}
@@ -193,8 +193,11 @@ func (r *recovery) files(infos []vfs.Info) error {
 		if err != nil {
 			return err
 		}
-		if s != nil && s.info.FirstCommit > 0 {
-			proven, next = max(proven, s.info.FirstCommit-1), s.info
+		switch {
+		case s != nil && s.info.FirstCommit > 0:
+			proven, next = s.info.FirstCommit-1, s.info
+		case next.No == f.no+1:
+			next.No = f.no // nothing is in this one
 		}
 	}
 	slices.Reverse(r.surveys)

@@ -55,6 +55,9 @@ type walkStart struct {
 	// proven is the number of a commit that was acknowledged, and with it all
 	// before: a later segment, or the ledger, says so. 0: unknown.
 	proven uint64
+	// before is the number of the first commit in a later segment: one with that
+	// number here was cut off, and made again there. 0: unknown.
+	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
 	bugs  bugs
@@ -134,7 +137,7 @@ func (w *walker) run(st walkStart) {
 				switch {
 				case until > 0:
 					end = until
-				case st.reach > i.LastCommit && !s.compacted:
+				case st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
 					end = w.size
 				default:
 					return
@@ -148,7 +151,7 @@ func (w *walker) run(st walkStart) {
 			}
 			off = next
 		}
-		if until == 0 && c.number > st.proven && w.torn(off, &c) {
+		if st.before > 0 && c.number >= st.before && !s.compacted || until == 0 && c.number > st.proven && w.torn(off, &c) {
 			return
 		}
 		w.publish(off, &c)
@@ -156,6 +159,23 @@ func (w *walker) run(st walkStart) {
 		expect, chain, chained = c.number+1, c.sum, true
 		i.End = off
 	}
+}
+
+// begun reports whether a commit was ever written to the segment. A number
+// that was given to a segment may have remained without any.
+func (w *walker) begun() bool {
+	mark := make([]byte, commitMarkLen)
+	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
+	if w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), headBytes, w.size) >= 0 {
+		return true
+	}
+	const at = headBytes + commitHeaderLen // when the mark itself is damaged
+	h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
+	if err != nil {
+		return false
+	}
+	bad, _ := w.body(w.seed, at, &h)
+	return !bad
 }
 
 // torn reports whether the commit that was proven last is one that the end of

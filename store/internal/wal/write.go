@@ -78,7 +78,7 @@ func (l *Log) tryCommit(g *group) error {
 		return fmt.Errorf("%w: %w", ErrUnknown, l.fail(err))
 	}
 	crashpoint.Reach("wal.synced")
-	if info, err := w.file.Stat(); err != nil || info.Links == 0 {
+	if n, err := links(w.file); err != nil || n == 0 {
 		if err == nil {
 			err = errors.New("the active segment was removed")
 		}
@@ -86,6 +86,15 @@ func (l *Log) tryCommit(g *group) error {
 	}
 	l.publish(g, &h, length, size, now)
 	return nil
+}
+
+// links is how many names lead to a file, -1 where nobody can tell.
+func links(f vfs.File) (int, error) {
+	if f, ok := f.(interface{ Links() (int, error) }); ok {
+		return f.Links()
+	}
+	info, err := f.Stat()
+	return info.Links, err
 }
 
 // full reports whether the group belongs into another segment. Room for the
