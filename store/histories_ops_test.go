@@ -11,6 +11,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/vfs/memfs"
+	"kustospool/store/internal/ledger"
 )
 
 // operations are what a history is made of, with their shares.
@@ -61,12 +62,15 @@ func (h *history) append() error {
 		n = 1
 	}
 	size := []int{1, 1, 30, 200, 2000, 9000}[h.rng.IntN(6)]
+	if h.tight {
+		size *= 5
+	}
 	var recs []wanted
 	for range n {
 		r := wanted{lane: made[h.rng.IntN(len(made))]}
 		r.data = h.data(size)
 		if h.large && h.rng.IntN(40) == 0 {
-			r.data = h.data(DefaultFrameBytes + h.rng.IntN(10_000))
+			r.data = h.data(0) + strings.Repeat("L", DefaultFrameBytes+h.rng.IntN(10_000))
 		}
 		if h.rng.IntN(4) == 0 {
 			r.key = fmt.Sprint("k", h.rng.IntN(keyNames))
@@ -405,7 +409,7 @@ func (h *history) made() (out []int) {
 // arm prepares a fault that the next calls will meet.
 func (h *history) arm() {
 	f := h.rig.fs
-	switch k := h.rng.IntN(10); {
+	switch k := h.rng.IntN(12); {
 	case k < 4:
 		n := 1 + h.rng.IntN([]int{4, 15, 60}[h.rng.IntN(3)])
 		f.CutAfter(n)
@@ -423,6 +427,14 @@ func (h *history) arm() {
 		f.Fail(op, n, err)
 		h.faulty = true
 		h.note("call %d of kind %d will fail with %v", n, op, err)
+	case k < 11:
+		r := h.rig
+		r.refuse, r.side, r.refusal = 1+h.rng.IntN(8), []ledger.Step{ledger.Before, ledger.After}[h.rng.IntN(2)], syscall.ENOSPC
+		if h.rng.IntN(2) == 0 {
+			r.refusal = syscall.EIO
+		}
+		h.faulty = true
+		h.note("transaction %d will fail on side %d with %v", r.refuse, r.side, r.refusal)
 	default:
 		room := int64(h.rng.IntN(400_000))
 		f.Limit(f.Used() + room)

@@ -24,6 +24,10 @@ type rig struct {
 	steps   int // transactions until the power goes at one; 0: never
 	beside  int // which side of it: 0 before, 1 after
 
+	refuse  int         // transactions until one fails; 0: never
+	side    ledger.Step // before or after it was written
+	refusal error
+
 	under bool   // the power went beside a transaction
 	other []byte // the ledger as it would be had it gone at the other side
 
@@ -55,13 +59,13 @@ func (r *rig) step(s ledger.Step) {
 	}
 	if s == ledger.Before {
 		if r.steps--; r.steps == 0 && r.beside == 0 {
-			r.under = true
+			r.under, r.other = true, nil
 			r.cut()
 		}
 		return
 	}
 	before := r.image
-	r.image = r.read()
+	r.image, r.under, r.other = r.read(), false, nil
 	if r.forget {
 		r.image, r.late = r.late, r.image
 	}
@@ -69,6 +73,21 @@ func (r *rig) step(s ledger.Step) {
 		r.steps, r.under, r.other = -1, true, before
 		r.cut()
 	}
+}
+
+// fault is the ledger's Options.Fault. After a failed sync of a transaction that
+// was written the disk may hold either side of it.
+func (r *rig) fault(s ledger.Step) error {
+	if s == ledger.Before {
+		r.refuse--
+	}
+	if r.fs.Off() || r.refuse != 0 || s != r.side {
+		return nil
+	}
+	if s == ledger.After {
+		r.under, r.other = true, r.read()
+	}
+	return r.refusal
 }
 
 // note takes in a file that was made without a step: a new ledger takes its
@@ -100,7 +119,7 @@ func (r *rig) cut() {
 // calm takes back all faults that have not come yet.
 func (r *rig) calm() {
 	r.fs.Calm()
-	r.steps = 0
+	r.steps, r.refuse = 0, 0
 }
 
 // fallen is what a power cut, or with kill the end of the process, leaves. The

@@ -174,6 +174,8 @@ func newHistory(seed uint64, dir string, c *campaign) *history {
 	h.opts = Options{SegmentBytes: MinSegmentBytes, OpenSegments: 1 + h.rng.IntN(2), NoSync: false, manual: true}
 	if h.tight {
 		h.opts.MaxBytes = 2*MinSegmentBytes + reserveBytes + slackBytes
+		_ = h.rig.fs.MkdirAll("/spool/" + quarantined)
+		h.rig.fs.Put("/spool/"+quarantined+"/filler", make([]byte, 600_000))
 	}
 	if h.rng.IntN(3) == 0 {
 		h.opts.Compression = S2
@@ -286,6 +288,7 @@ func (h *history) begin() error {
 func (h *history) tryOpen() (err error) {
 	o := h.opts
 	o.files, o.books, o.step = h.rig.files(), h.rig.ledger, h.rig.step
+	o.fault = h.rig.fault
 	h.s, err = Open("/spool", &o)
 	return err
 }
@@ -364,7 +367,7 @@ func (h *history) sleep() error {
 // end ends a session: by a close, by the end of the process, by a power cut.
 func (h *history) end() error {
 	if h.over() || h.rng.IntN(3) > 0 {
-		if !h.rig.fs.Off() && h.rng.IntN(4) == 0 {
+		if !h.rig.fs.Off() && !h.rig.under && h.rng.IntN(4) == 0 {
 			// A store that failed may be closed and opened on the spot.
 			return h.close()
 		}
@@ -420,7 +423,7 @@ func (h *history) fall() error {
 	if other == nil {
 		return nil
 	}
-	b := &history{seed: h.seed, rng: rand.New(rand.NewPCG(h.seed, uint64(len(h.trace)))), dir: h.dir, c: h.c, opts: h.opts, rig: other, w: h.w.clone(), unique: h.unique + 1<<20}
+	b := &history{seed: h.seed, rng: rand.New(rand.NewPCG(h.seed, uint64(len(h.trace)))), dir: h.dir, c: h.c, opts: h.opts, tight: h.tight, large: h.large, rig: other, w: h.w.clone(), unique: h.unique + 1<<20}
 	for _, w := range h.maybe {
 		b.maybe = append(b.maybe, w.clone())
 	}
@@ -475,7 +478,10 @@ func (h *history) last() error {
 
 // leaks looks for files that nobody needs, in a store in which all is settled.
 func (h *history) leaks() error {
-	letters := 0
+	letters, aside := 0, 0
+	if h.tight {
+		aside = 1 // the filler
+	}
 	for _, d := range h.w.dead {
 		if letters += 2; d.unsure {
 			letters = 1 << 20
@@ -484,7 +490,7 @@ func (h *history) leaks() error {
 	for _, c := range []struct {
 		dir string
 		max int
-	}{{objectsName, 0}, {quarantined, 0}, {deadName, letters}, {segmentsName, 2 + wal.DefaultStock}} {
+	}{{objectsName, 0}, {quarantined, aside}, {deadName, letters}, {segmentsName, 2 + wal.DefaultStock}} {
 		infos, err := h.rig.fs.List("/spool/" + c.dir)
 		if err != nil {
 			return err

@@ -101,6 +101,7 @@ type Options struct {
 	files vfs.FS
 	books string
 	step  func(ledger.Step)
+	fault func(ledger.Step) error
 	// manual leaves the upkeep to calls of Store.upkeep; tune has the last word
 	// on the options of the log.
 	manual bool

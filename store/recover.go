@@ -87,7 +87,7 @@ func (r *recovery) ledgerOptions() *ledger.Options {
 	return &ledger.Options{
 		NoSync: s.opts.NoSync, LockTimeout: s.opts.LockTimeout,
 		HistoryRetention: s.opts.HistoryRetention, HistoryRows: s.opts.HistoryRows,
-		NoSpace: s.makeRoom, Settled: s.settled, Step: s.opts.step,
+		NoSpace: s.makeRoom, Settled: s.settled, Step: s.opts.step, Fault: s.opts.fault,
 		Failed: func(err error) { _ = s.fail(err) },
 		Size:   func(n int64) { s.disk.set(s.path(ledgerName), n) },
 	}

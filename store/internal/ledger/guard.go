@@ -56,7 +56,12 @@ func (e *commitError) Unwrap() error { return e.err }
 func (l *Ledger) commitTx(tx *bolt.Tx) error {
 	txid := uint64(tx.ID())
 	crashpoint.Reach("commit.begin")
-	err := l.commit(tx)
+	err := l.fault(Before)
+	if err != nil {
+		err = errors.Join(err, tx.Rollback())
+	} else if err = l.commit(tx); err == nil {
+		err = l.fault(After)
+	}
 	if err == nil {
 		return nil
 	}

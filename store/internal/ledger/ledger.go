@@ -74,6 +74,9 @@ type Options struct {
 	// durable, for tests that cut the power: a copy of the file taken at either
 	// is what the disk would hold.
 	Step func(Step)
+	// Fault is asked right before a transaction is written and right after, for
+	// tests: its error is that of the write.
+	Fault func(Step) error
 }
 
 // Step is a moment in a transaction's life.

@@ -205,6 +205,13 @@ func (tx *Tx) rollback() error {
 	return err
 }
 
+func (l *Ledger) fault(s Step) error {
+	if l.opts.Fault == nil {
+		return nil
+	}
+	return l.opts.Fault(s)
+}
+
 func (l *Ledger) step(s Step) {
 	if l.opts.Step != nil {
 		l.opts.Step(s)
