@@ -28,7 +28,7 @@ import (
 // concatenate is an object each. Directories, resource forks and dot files are
 // passed over, which the log says; an archive in an archive is refused. All of
 // it is stored, under one receipt, or nothing.
-func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string) (ingest.Receipt, error) {
+func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string, at ...ingest.Position) (ingest.Receipt, error) {
 	if p.Format == "" {
 		f, ok := ingest.FormatOf(filepath.Base(path))
 		if !ok {
@@ -41,7 +41,7 @@ func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string
 		return ingest.Receipt{}, err
 	}
 	defer f.Close()
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.takeFile(f, path) })
+	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.takeFile(f, path) })
 }
 
 func (in *intake) takeFile(f *os.File, path string) error {

@@ -32,6 +32,8 @@ const copyBuffer = 256 << 10
 // begins with must be of p's format (package content): data that was not
 // unpacked, UTF-16 and files of other formats are refused.
 //
+// The positions, if any, become durable with it all.
+//
 // The receipt's records are those of r in its order; [Spool.StatusAll] and
 // [Spool.WaitAll] tell what became of them all. What is no record ends as
 // Options.OnBadRecord says and is counted in Receipt.Bad; where r holds nothing
@@ -44,15 +46,15 @@ const copyBuffer = 256 << 10
 // refused ([ingest.ErrInvalid]). Where only other sources that are being read
 // have the room, and nothing stored could make any, it gives way with
 // [ErrFull], whatever the policy: they would wait for each other for ever.
-func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader) (ingest.Receipt, error) {
+func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader, at ...ingest.Position) (ingest.Receipt, error) {
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
 	}
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(&guardedReader{r: r}, "") })
+	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.take(&guardedReader{r: r}, "") })
 }
 
 // ingestSources makes everything durable that feed takes in, or nothing.
-func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed func(*intake) error) (ingest.Receipt, error) {
+func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, at []ingest.Position, feed func(*intake) error) (ingest.Receipt, error) {
 	if err := s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -69,7 +71,7 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	in := &intake{s: s, ctx: ctx, p: &p, rule: s.rule(&p), options: o}
+	in := &intake{s: s, ctx: ctx, p: &p, at: at, rule: s.rule(&p), options: o}
 	defer in.discard()
 	if err := feed(in); err != nil {
 		return ingest.Receipt{}, err
@@ -84,6 +86,7 @@ type intake struct {
 	ctx     context.Context
 	p       *ingest.Properties
 	rule    record.Rule
+	at      []ingest.Position
 	options TableOptions
 
 	small      [][]byte // copies, while there are no objects
@@ -359,7 +362,7 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 	if len(recs) == 0 {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "source", Rule: "must hold at least one record"}
 	}
-	receipts, err := in.s.ingestAll(in.ctx, recs)
+	receipts, err := in.s.ingestAll(in.ctx, recs, in.at...)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -374,7 +377,7 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error) {
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
-		appended, err = in.s.store.AppendObjects(in.ctx, objects)
+		appended, err = in.s.store.AppendObjectsWith(in.ctx, objects, in.at)
 		return err
 	}); err != nil {
 		return ingest.Receipt{}, err
