@@ -1,8 +1,8 @@
 package memfs
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"io/fs"
 	"maps"
 	"path/filepath"
