@@ -26,7 +26,7 @@ import (
 // Each file of an archive is cut for itself; one of a format that does not
 // concatenate is an object each. All of it is stored, under one receipt, or
 // nothing.
-func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string) (ingest.Receipt, error) {
+func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string, at ...ingest.Position) (ingest.Receipt, error) {
 	if p.Format == "" {
 		f, ok := ingest.FormatOf(filepath.Base(path))
 		if !ok {
@@ -39,7 +39,7 @@ func (s *Spool) IngestFile(ctx context.Context, p ingest.Properties, path string
 		return ingest.Receipt{}, err
 	}
 	defer f.Close()
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.takeFile(f, strings.ToLower(path)) })
+	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.takeFile(f, strings.ToLower(path)) })
 }
 
 func (in *intake) takeFile(f *os.File, name string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kustospool/ingest"
@@ -47,12 +48,21 @@ func (s *Spool) Ingest(ctx context.Context, req *ingest.Request) (ingest.Receipt
 			return ingest.Receipt{}, err
 		}
 	}
-	return s.ingestOne(ctx, store.Record{Lane: l.id, Data: data, Key: req.Key})
+	rec := store.Record{Lane: l.id, Data: data, Key: req.Key}
+	if req.Position == nil {
+		return s.ingestOne(ctx, rec)
+	}
+	rcpts, err := s.ingestAll(ctx, []store.Record{rec}, *req.Position)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	return rcpts[0], nil
 }
 
 // IngestAll makes all of the requests durable in one transaction, or none of
 // them. Its errors are those of Ingest; one bad request refuses them all, and
-// the error names its index. At most MaxIngestAllRecords and, together,
+// the error names its index. Of positions with the same name the last one
+// counts. At most MaxIngestAllRecords and, together,
 // MaxIngestAllBytes.
 func (s *Spool) IngestAll(ctx context.Context, reqs []*ingest.Request) ([]ingest.Receipt, error) {
 	if err := s.admit(ctx); err != nil {
@@ -82,7 +92,30 @@ func (s *Spool) IngestAll(ctx context.Context, reqs []*ingest.Request) ([]ingest
 		}
 		recs[i].Lane = l.id
 	}
-	return s.ingestAll(ctx, recs)
+	var at []ingest.Position
+	for _, req := range reqs {
+		if req.Position != nil {
+			at = slices.DeleteFunc(at, func(p ingest.Position) bool { return p.Name == req.Position.Name })
+			at = append(at, *req.Position)
+		}
+	}
+	return s.ingestAll(ctx, recs, at...)
+}
+
+// Position gives a source's position as it was stored last, in this process
+// or an earlier one; false for a name that has none.
+func (s *Spool) Position(name string) (ingest.Position, bool) { return s.store.Position(name) }
+
+// Positions lists the positions by name. There are at most 1024.
+func (s *Spool) Positions() []ingest.Position { return s.store.Positions() }
+
+// RemovePosition forgets a position, durably. ErrNotFound when there is none;
+// its other errors are those of Ingest.
+func (s *Spool) RemovePosition(ctx context.Context, name string) error {
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
+	return s.store.RemovePosition(ctx, name)
 }
 
 // admit refuses a record before anything is done for it.
@@ -145,8 +178,8 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	return s.receipt(rec.Lane, a), nil
 }
 
-func (s *Spool) ingestAll(ctx context.Context, recs []store.Record) ([]ingest.Receipt, error) {
-	if len(recs) == 0 {
+func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest.Position) ([]ingest.Receipt, error) {
+	if len(recs) == 0 && len(at) == 0 {
 		return nil, nil
 	}
 	total := int64(0)
@@ -160,10 +193,10 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record) ([]ingest.Re
 		return nil, &ingest.FieldError{Field: "requests", Value: fmt.Sprintf("of %d records and %d bytes", len(recs), total),
 			Rule: fmt.Sprintf("at most %d records and %d bytes in one call", MaxIngestAllRecords, MaxIngestAllBytes)}
 	}
-	appended, err := s.store.Append(ctx, recs)
+	appended, err := s.store.AppendWith(ctx, recs, at)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
-			appended, err = s.store.Append(ctx, recs)
+			appended, err = s.store.AppendWith(ctx, recs, at)
 			return err
 		})
 	}

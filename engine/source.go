@@ -24,6 +24,8 @@ const smallSource = 4 << 20
 // over. More than one batch is cut at record boundaries. For any other format
 // r is one object, of any size that the transport takes in one batch.
 //
+// The positions, if any, become durable with it all.
+//
 // The receipt's records are those of r in its order; [Spool.StatusAll] and
 // [Spool.WaitAll] tell what became of them all.
 //
@@ -34,15 +36,15 @@ const smallSource = 4 << 20
 // refused ([ingest.ErrInvalid]). Where only other sources that are being read
 // have the room, and nothing stored could make any, it gives way with
 // [ErrFull], whatever the policy: they would wait for each other for ever.
-func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader) (ingest.Receipt, error) {
+func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader, at ...ingest.Position) (ingest.Receipt, error) {
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
 	}
-	return s.ingestSources(ctx, p, func(in *intake) error { return in.take(r) })
+	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.take(r) })
 }
 
 // ingestSources makes everything durable that feed takes in, or nothing.
-func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed func(*intake) error) (ingest.Receipt, error) {
+func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, at []ingest.Position, feed func(*intake) error) (ingest.Receipt, error) {
 	if err := s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -55,7 +57,7 @@ func (s *Spool) ingestSources(ctx context.Context, p ingest.Properties, feed fun
 	if _, err := s.kept(&p); err != nil {
 		return ingest.Receipt{}, err
 	}
-	in := &intake{s: s, ctx: ctx, p: &p, options: s.tableOptions(&p)}
+	in := &intake{s: s, ctx: ctx, p: &p, at: at, options: s.tableOptions(&p)}
 	err := feed(in)
 	var rcpt ingest.Receipt
 	if err == nil {
@@ -71,6 +73,7 @@ type intake struct {
 	s       *Spool
 	ctx     context.Context
 	p       *ingest.Properties
+	at      []ingest.Position
 	options TableOptions
 
 	small      [][]byte // copies, while there are no objects
@@ -292,7 +295,7 @@ func (in *intake) finish() (ingest.Receipt, error) {
 		for i, data := range in.small {
 			recs[i] = store.Record{Lane: l.id, Data: data}
 		}
-		receipts, err := in.s.ingestAll(in.ctx, recs)
+		receipts, err := in.s.ingestAll(in.ctx, recs, in.at...)
 		if err != nil {
 			return ingest.Receipt{}, err
 		}
@@ -302,7 +305,7 @@ func (in *intake) finish() (ingest.Receipt, error) {
 	}
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
-		appended, err = in.s.store.AppendObjects(in.ctx, in.objects)
+		appended, err = in.s.store.AppendObjectsWith(in.ctx, in.objects, in.at)
 		return err
 	}); err != nil {
 		return ingest.Receipt{}, err

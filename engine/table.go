@@ -48,8 +48,9 @@ func (s *Spool) Table(p ingest.Properties) (*Table, error) {
 // Properties is a copy of the table's properties.
 func (t *Table) Properties() ingest.Properties { return t.p }
 
-// Ingest is [Spool.Ingest] of one record without a key.
-func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error) {
+// Ingest is [Spool.Ingest] of one record without a key. The positions, if any,
+// become durable with it.
+func (t *Table) Ingest(ctx context.Context, data []byte, at ...ingest.Position) (ingest.Receipt, error) {
 	if err := t.s.admit(ctx); err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -61,7 +62,14 @@ func (t *Table) Ingest(ctx context.Context, data []byte) (ingest.Receipt, error)
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	return t.s.ingestOne(ctx, store.Record{Lane: l.id, Data: data})
+	if len(at) == 0 {
+		return t.s.ingestOne(ctx, store.Record{Lane: l.id, Data: data})
+	}
+	rcpts, err := t.s.ingestAll(ctx, []store.Record{{Lane: l.id, Data: data}}, at...)
+	if err != nil {
+		return ingest.Receipt{}, err
+	}
+	return rcpts[0], nil
 }
 
 // IngestJSON is Ingest of v as one JSON document, encoded by [json.Marshal]: a
@@ -78,17 +86,18 @@ func (t *Table) IngestJSON(ctx context.Context, v any) (ingest.Receipt, error) {
 }
 
 // IngestReader is [Spool.IngestReader] into the table.
-func (t *Table) IngestReader(ctx context.Context, r io.Reader) (ingest.Receipt, error) {
-	return t.s.IngestReader(ctx, t.p, r)
+func (t *Table) IngestReader(ctx context.Context, r io.Reader, at ...ingest.Position) (ingest.Receipt, error) {
+	return t.s.IngestReader(ctx, t.p, r, at...)
 }
 
 // IngestFile is [Spool.IngestFile] into the table.
-func (t *Table) IngestFile(ctx context.Context, path string) (ingest.Receipt, error) {
-	return t.s.IngestFile(ctx, t.p, path)
+func (t *Table) IngestFile(ctx context.Context, path string, at ...ingest.Position) (ingest.Receipt, error) {
+	return t.s.IngestFile(ctx, t.p, path, at...)
 }
 
-// IngestAll is [Spool.IngestAll] of records without keys.
-func (t *Table) IngestAll(ctx context.Context, records [][]byte) ([]ingest.Receipt, error) {
+// IngestAll is [Spool.IngestAll] of records without keys. The positions, if
+// any, become durable with them.
+func (t *Table) IngestAll(ctx context.Context, records [][]byte, at ...ingest.Position) ([]ingest.Receipt, error) {
 	if err := t.s.admit(ctx); err != nil {
 		return nil, err
 	}
@@ -107,7 +116,7 @@ func (t *Table) IngestAll(ctx context.Context, records [][]byte) ([]ingest.Recei
 	for i := range recs {
 		recs[i].Lane = l.id
 	}
-	return t.s.ingestAll(ctx, recs)
+	return t.s.ingestAll(ctx, recs, at...)
 }
 
 // Writer is an [io.WriteCloser] into the table. For a format of lines it cuts

@@ -30,6 +30,19 @@ type Request struct {
 	// lane is not stored again, and gets the first one's receipt with
 	// Duplicate set. At most MaxKeyBytes.
 	Key string
+
+	// Position, when it is set, becomes durable together with the record, or
+	// not at all.
+	Position *Position
+}
+
+// Position is where a source stands, in its own words: how far a file was
+// read, for example. It is stored in the same commit as the records that were
+// read up to there, so that after a crash the source neither skips nor repeats
+// any. The last one of a name is kept until it is removed.
+type Position struct {
+	Name  string // the source's; 1 to 255 bytes of UTF-8
+	Value []byte // at most 1 KiB; not nil
 }
 
 // Receipt is the answer to a request that is on stable storage. It is plain

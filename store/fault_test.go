@@ -336,7 +336,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 		return cuts, missing
 	}
-	seeds := uint64(300)
+	seeds := uint64(150)
 	if testing.Short() {
 		seeds = 60
 	}

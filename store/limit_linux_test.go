@@ -82,7 +82,7 @@ func TestNoRoomIsHarmless(t *testing.T) {
 // peakMemory is the most memory that a child had, in bytes.
 func peakMemory(p *os.ProcessState) int64 {
 	if u, ok := p.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss << 10
+		return int64(u.Maxrss) << 10
 	}
 	return 0
 }

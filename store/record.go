@@ -3,6 +3,7 @@ package store
 import (
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/store/internal/ledger"
 	"kustospool/store/internal/wal"
 )
@@ -56,13 +57,8 @@ type Appended struct {
 	Duplicate bool
 }
 
-// Position is where a source stands, in its own words: how far a file was
-// read, for example. It is stored together with the records that were read up
-// to there, so that after a crash the source neither skips nor repeats any.
-type Position struct {
-	Name  string // the source's; 1 to MaxPositionName bytes of UTF-8
-	Value []byte // at most MaxPositionBytes; not nil
-}
+// Position is where a source stands; see [ingest.Position].
+type Position = ingest.Position
 
 // Seal asks for the range First..Last of a lane to become a batch.
 type Seal = ledger.Seal

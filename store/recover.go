@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,10 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"kustospool/ingest"
 	"kustospool/internal/vfs"
 	"kustospool/store/internal/ledger"
-	"kustospool/store/internal/object"
 	"kustospool/store/internal/wal"
 )
 
@@ -80,110 +77,6 @@ func (r *recovery) prepare() error {
 	}
 	return s.sweep()
 }
-
-func (r *recovery) ledgerOptions() *ledger.Options {
-	s := r.s
-	return &ledger.Options{
-		NoSync: s.opts.NoSync, LockTimeout: s.opts.LockTimeout,
-		HistoryRetention: s.opts.HistoryRetention, HistoryRows: s.opts.HistoryRows,
-		NoSpace: s.makeRoom, Settled: s.settled, Step: s.opts.step,
-		Failed: func(err error) { _ = s.fail(err) },
-		Size:   func(n int64) { s.disk.set(s.path(ledgerName), n) },
-	}
-}
-
-// openLedger opens the ledger. It creates one where there is nothing yet, and
-// sets a damaged one aside, to be rebuilt.
-func (r *recovery) openLedger() error {
-	s := r.s
-	l, found, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), r.keepLedger)
-	var version *ledger.VersionError
-	switch {
-	case errors.As(err, &version):
-		return &VersionError{Dir: s.dir, Version: version.Version, Known: version.Known}
-	case err == nil:
-		s.ledger = l
-		r.clean = l.State().Clean && !found.Suspect
-		r.note(found)
-		s.setID(l.Spool())
-		return r.prepare()
-	}
-	current, _ := s.segmentFiles()
-	switch {
-	case vfs.Missing(err) && !current:
-		if err := r.prepare(); err != nil {
-			return err
-		}
-		return r.createLedger()
-	case vfs.Missing(err):
-		err = fmt.Errorf("it is missing")
-	case errors.Is(err, ledger.ErrDamaged) || errors.Is(err, vfs.ErrNotRegular):
-	default:
-		return err
-	}
-	s.log.Error("the ledger is damaged; rebuilding it from the log", "dir", s.dir, "cause", err)
-	if err := r.prepare(); err != nil {
-		return err
-	}
-	return r.rebuild()
-}
-
-func (r *recovery) createLedger() error {
-	var id ingest.SpoolID
-	if _, err := rand.Read(id[:]); err != nil {
-		return err
-	}
-	r.clean = true
-	return r.adoptLedger(&ledger.Books{Spool: id, State: ledger.State{Clean: true}})
-}
-
-// adoptLedger makes a ledger of these books and opens it.
-func (r *recovery) adoptLedger(b *ledger.Books) error {
-	s := r.s
-	if err := ledger.Create(s.books(), s.ledgerPath(), b, r.ledgerOptions()); err != nil {
-		return err
-	}
-	l, _, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), nil)
-	if err != nil {
-		return err
-	}
-	s.ledger = l
-	s.setID(l.Spool())
-	return nil
-}
-
-// note counts what opening the ledger found.
-func (r *recovery) note(f ledger.Findings) {
-	if f.Suspect {
-		r.suspect++
-	}
-	if f.Renewed != nil {
-		r.s.log.Error("a part of the ledger was damaged and begins anew", "dir", r.s.dir, "history", f.HistoryLost, "keys", f.KeysLost, "cause", f.Renewed)
-		if f.HistoryLost || f.KeysLost {
-			r.damaged++
-		}
-	}
-}
-
-// keepLedger copies a ledger that is about to be written again to the
-// quarantine.
-func (r *recovery) keepLedger(ledger.Findings) error {
-	s := r.s
-	if err := s.fs.MkdirAll(s.path(quarantined)); err != nil {
-		return err
-	}
-	from, err := s.books().Open(s.ledgerPath(), vfs.ReadOnly)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	return s.writeFile(s.quarantineName(ledgerName), func(w *fileWriter) error {
-		_, err := copyAll(w, from)
-		return err
-	})
-}
-
-func (s *Store) setID(id ingest.SpoolID) { s.id, s.objects.Spool = id, id }
 
 // openLog opens the log with what the ledger knows of it.
 func (r *recovery) openLog() error {
@@ -392,77 +285,6 @@ func (r *recovery) missing() error {
 				r.damaged++
 			}
 			r.doubt = true
-		}
-	}
-	return nil
-}
-
-// loadObjects finds what is not settled of each object. Files that no frame
-// refers to are what a crash left before the commit, and go, as do those of
-// settled objects; after damage, when a frame may have been lost, the former
-// go to the quarantine instead.
-func (r *recovery) loadObjects() error {
-	s := r.s
-	files, err := s.objects.List()
-	if err != nil {
-		return err
-	}
-	there := map[object.ID]int64{}
-	for _, f := range files {
-		there[f.ID] = f.Size
-	}
-	known := map[object.ID]bool{}
-	enter := func(o *kept) {
-		l := s.lanes.get(o.lane)
-		if known[o.id] || l == nil {
-			return
-		}
-		known[o.id] = true
-		if o.live = s.ledger.Unsettled(o.lane, o.span, l.high); o.live > 0 {
-			l.objects = append(l.objects, o)
-			delete(there, o.id)
-		} else if o.saved {
-			r.fresh = append(r.fresh, ledger.ObjectID(o.id))
-		}
-	}
-	for _, row := range s.ledger.Objects() {
-		enter(&kept{id: object.ID(row.ID), lane: row.Lane, span: span{First: row.First, Last: row.Last}, size: row.Size, saved: true})
-	}
-	for _, ref := range r.log.Refs {
-		enter(&kept{id: object.ID(ref.Object), lane: ref.Lane, span: span{First: ref.First, Last: ref.Last}, size: ref.Size, segment: ref.Segment})
-	}
-	for _, l := range s.lanes.sorted() {
-		slices.SortFunc(l.objects, func(a, b *kept) int { return cmp.Compare(a.First, b.First) })
-	}
-	for id := range there {
-		if !known[id] && (r.doubt || r.damaged > 0 || r.suspect > 0) {
-			err = s.quarantine(s.objects.FilePath(id))
-		} else {
-			err = s.objects.Remove(id)
-		}
-		if err != nil && !vfs.Missing(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// undoneDeadLetters: files of a dead letter whose batch did not become one
-// any more are removed; the batch is sent on.
-func (r *recovery) undoneDeadLetters() error {
-	s := r.s
-	infos, err := s.fs.List(s.path(deadName))
-	if err != nil {
-		return err
-	}
-	for _, info := range infos {
-		text, _, _ := strings.Cut(info.Name, ".")
-		id, err := ingest.ParseBatchID(text)
-		if _, live := s.ledger.Entry(id); err != nil || !live || !info.Regular {
-			continue
-		}
-		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {
-			return err
 		}
 	}
 	return nil
