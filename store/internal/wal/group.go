@@ -65,7 +65,6 @@ type group struct {
 	keys   []KeyAt
 	keyed  map[laneKey]uint64
 	pos    []Position
-	posLen int
 	refs   []RefAt
 
 	calls    int

@@ -42,8 +42,6 @@ type books struct {
 	where   map[string][]byte
 	mark    Mark
 	highest uint64
-	moved   []KeyAt // of commits in segments that have no row yet
-	movedAt []Position
 }
 
 type historyLane struct {

@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -58,11 +57,6 @@ type writer struct {
 	chain     uint32
 	sealed    bool // it was closed, and not written to since: its index is right
 	late      lateSync
-}
-
-// path is where a file of the log is.
-func (l *Log) path(no uint64, ext string) string {
-	return filepath.Join(l.opts.Dir, fileName(no, ext))
 }
 
 // AddLane makes a lane known. One that Recovered has is known already, and adding

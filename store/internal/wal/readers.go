@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"fmt"
 	"sync"
 
 	"kustospool/internal/vfs"
@@ -108,4 +109,73 @@ func (r *readers) close() {
 	for len(r.open) > 0 {
 		r.remove(len(r.open) - 1)
 	}
+}
+
+// loadIndex reads the index of a rotated segment. One that does not prove
+// itself is made anew by reading the segment.
+func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
+	r.load.Lock()
+	defer r.load.Unlock()
+	if r.index != nil {
+		return r.index, nil
+	}
+	if info, err := r.file.Stat(); err == nil {
+		r.size = info.Size // it was opened while it was written
+	}
+	x, _, err := readIndex(r.file, o.Spool, r.no, r.size, o.bugs)
+	if err != nil {
+		return r.rebuild(o, end)
+	}
+	r.index = x
+	return x, nil
+}
+
+// rebuild makes the index by reading the segment. The caller holds load.
+func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
+	p := make([]byte, headBytes)
+	h, err := head{}, readFull(r.file, p, 0)
+	if err == nil {
+		h, err = parseHead(p, o.Spool)
+	}
+	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, bugs: o.bugs})
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
+	}
+	r.index, r.walk = s.index, true
+	return r.index, nil
+}
+
+// readIndex reads the index that a segment's seal leads to, and proves it.
+func readIndex(f vfs.File, spool [8]byte, no uint64, size int64, b bugs) (*index, *SegmentInfo, error) {
+	page := make([]byte, headBytes)
+	if size < headBytes {
+		return nil, nil, errHead
+	}
+	if err := readFull(f, page, 0); err != nil {
+		return nil, nil, err
+	}
+	h, err := parseHead(page, spool)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.no != no {
+		return nil, nil, errHead
+	}
+	at, ok := parseSeal(page[sealAt:], h.generation, size)
+	if !ok {
+		return nil, nil, errIndex
+	}
+	p := make([]byte, at.len)
+	if err := readFull(f, p, at.off); err != nil {
+		return nil, nil, err
+	}
+	x, info, err := decodeIndex(p, no, h.generation, size, b.trustIndex)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.End != at.off {
+		return nil, nil, errIndex
+	}
+	info.Index = at.off
+	return x, info, nil
 }
