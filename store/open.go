@@ -130,20 +130,26 @@ func (s *Store) ledgerPath() string {
 // lockPoll is how often a held lock is tried again.
 const lockPoll = 20 * time.Millisecond
 
-// lockDir takes the lock of the directory, or gives up after timeout with a
-// [LockedError] that repeats what the holder wrote into the file. The file
-// stays when the lock ends: removing it would let two processes lock two files
-// of the same name.
+// lockDir takes the lock of the directory and writes into its file who has it.
+// The file stays when the lock ends: removing it would let two processes lock
+// two files of the same name.
 func lockDir(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) {
+	f, err := waitLock(fsys, dir, timeout)
+	// Only informative, so its failure is not one of the lock.
+	if err == nil && f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))), 0)
+	}
+	return f, err
+}
+
+// waitLock takes the lock, or gives up after timeout with a [LockedError] that
+// repeats what the holder wrote into the file.
+func waitLock(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) {
 	path := filepath.Join(dir, lockName)
 	for deadline := time.Now().Add(timeout); ; time.Sleep(lockPoll) {
 		f, err := fsys.Lock(path)
 		switch {
 		case err == nil:
-			// Only informative, so its failure is not one of the lock.
-			if f.Truncate(0) == nil {
-				_, _ = f.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))), 0)
-			}
 			return f, nil
 		case !errors.Is(err, vfs.ErrLocked):
 			return nil, fmt.Errorf("locking %s: %w", path, err)

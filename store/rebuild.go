@@ -43,10 +43,7 @@ func (r *recovery) rebuild() error {
 		return err
 	}
 	b := &ledger.Books{Spool: s.id, Counters: ledger.Counters{Suspect: 1, Damaged: 1}}
-	infos := slices.Clone(r.log.Rotated)
-	if r.log.Active.No != 0 {
-		infos = append(infos, r.log.Active)
-	}
+	infos := r.inLog()
 	for _, info := range infos {
 		b.State.HighestNo = max(b.State.HighestNo, info.No)
 	}
@@ -70,6 +67,15 @@ func (r *recovery) rebuild() error {
 		s.log.Error("the ledger was rebuilt: what waits is sent again, and may have been ingested before", "dir", s.dir, "records", n)
 	}
 	return r.adoptLedger(b)
+}
+
+// inLog are the segments that the log was opened with.
+func (r *recovery) inLog() []wal.SegmentInfo {
+	infos := slices.Clone(r.log.Rotated)
+	if r.log.Active.No != 0 {
+		infos = append(infos, r.log.Active)
+	}
+	return infos
 }
 
 // leap sees to it that what is stored from now on has other numbers than what

@@ -20,9 +20,11 @@ import (
 const skipAhead = 1 << 40
 
 // recovery is Open's work between the lock and the keeper. Each step is a row
-// of the crash matrix in doc.go, and can be repeated.
+// of the crash matrix in doc.go, and can be repeated. Look takes those of the steps
+// that find out, and none that changes a file.
 type recovery struct {
 	s     *Store
+	look  bool
 	log   *wal.Recovered
 	clean bool   // the last Close finished
 	doubt bool   // records may have been acknowledged that no file tells of
@@ -122,7 +124,11 @@ func (r *recovery) startLog(known wal.Known) error {
 	if o.tune != nil {
 		o.tune(&lo)
 	}
-	s.wal, r.log, err = wal.Open(lo, known)
+	open := wal.Open
+	if r.look {
+		open = wal.Look
+	}
+	s.wal, r.log, err = open(lo, known)
 	if err != nil {
 		return err
 	}
@@ -145,7 +151,12 @@ func (r *recovery) restoreLanes() error {
 			continue
 		}
 		r.suspect++
-		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { _, err := tx.RestoreLane(l.No, l.Key); return err }); err != nil {
+		restore := func(tx *ledger.Tx) error { _, err := tx.RestoreLane(l.No, l.Key); return err }
+		if r.look {
+			if err := s.ledger.AssumeLane(l.No, l.Key); err != nil {
+				return err
+			}
+		} else if err := s.ledger.Do(background, restore); err != nil {
 			return err
 		}
 	}
@@ -212,10 +223,12 @@ func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
 func (r *recovery) strangers() error {
 	s := r.s
 	for _, f := range r.log.Strangers {
-		s.log.Error("a file in the log is not a segment of it; it is set aside", "file", f.Name, "cause", f.Err)
+		s.log.Error("a file in the log is not a segment of it", "path", s.path(segmentsName, f.Name), "cause", f.Err)
 		r.damaged++
-		if err := s.quarantine(s.path(segmentsName, f.Name)); err != nil && !vfs.Missing(err) {
-			return err
+		if !r.look {
+			if err := s.quarantine(s.path(segmentsName, f.Name)); err != nil && !vfs.Missing(err) {
+				return err
+			}
 		}
 		// Where it has the name of a listed segment, that one is lost with it.
 		no, _ := strconv.ParseUint(strings.TrimSuffix(f.Name, segmentSuffix), 10, 64)
@@ -234,14 +247,14 @@ func (r *recovery) strangers() error {
 func (r *recovery) damage() error {
 	s := r.s
 	for _, d := range r.log.Damage {
-		s.log.Error("the log is damaged", "file", d.Name, "offset", d.Off, "bytes", d.Len, "lost", d.Lost, "cause", d.Err)
+		s.log.Error("the log is damaged", "path", s.path(segmentsName, filepath.Base(d.Name)), "offset", d.Off, "bytes", d.Len, "lost", d.Lost, "cause", d.Err)
 		if seg := s.segments[d.Segment]; seg != nil && !seg.listed {
 			seg.damage++
 		} else {
 			r.damaged++
 		}
 		r.active = r.active || d.Segment == r.log.Active.No
-		if d.Len == 0 {
+		if d.Len == 0 || r.look {
 			continue
 		}
 		name := s.quarantineName(fmt.Sprintf("%s-%d", filepath.Base(d.Name), d.Off))
@@ -299,7 +312,7 @@ func (r *recovery) missing() error {
 func (r *recovery) account() error {
 	s := r.s
 	for _, sub := range []string{objectsName, deadName, quarantined} {
-		if err := s.measureDir(s.path(sub)); err != nil {
+		if err := s.measureDir(s.path(sub)); err != nil && !(r.look && vfs.Missing(err)) {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func (r *recovery) note(f ledger.Findings) {
 		r.suspect++
 	}
 	if f.Renewed != nil {
-		r.s.log.Error("a part of the ledger was damaged and begins anew", "dir", r.s.dir, "history", f.HistoryLost, "keys", f.KeysLost, "cause", f.Renewed)
+		r.s.log.Error("a part of the ledger is damaged and begins anew", "dir", r.s.dir, "history", f.HistoryLost, "keys", f.KeysLost, "cause", f.Renewed)
 		if f.HistoryLost || f.KeysLost {
 			r.damaged++
 		}

@@ -18,7 +18,7 @@ import (
 func (r *recovery) loadObjects() error {
 	s := r.s
 	files, err := s.objects.List()
-	if err != nil {
+	if err != nil && !(r.look && vfs.Missing(err)) {
 		return err
 	}
 	there := map[object.ID]int64{}
@@ -47,6 +47,9 @@ func (r *recovery) loadObjects() error {
 	}
 	for _, l := range s.lanes.sorted() {
 		slices.SortFunc(l.objects, func(a, b *kept) int { return cmp.Compare(a.First, b.First) })
+	}
+	if r.look {
+		return nil
 	}
 	for id := range there {
 		if !known[id] && (r.doubt || r.damaged > 0 || r.suspect > 0) {

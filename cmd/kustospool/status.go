@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -30,16 +30,17 @@ func statusCommand() *command {
 		name:     "status",
 		synopsis: "--spool DIR | --to TARGET [flags]",
 		summary:  "show what a spool holds, without a network",
-		help: `Opens a spool and shows its counters, what each table waits for, the batches that
-are not settled with what the service last said about them, and the dead letters.
-It delivers nothing. A spool that another process has open is not shown; the
-message names that process.
+		help: `Shows the counters of a spool, what each table waits for, the batches that are not
+settled with what the service last said about them, the dead letters, and damage that
+it finds. It delivers nothing, repairs nothing, and leaves every file as it is. A spool
+that another process has open is not shown; the message names that process. Of one
+whose ledger is damaged it says what opening it would do.
 
 Examples:
   kustospool status --spool /var/spool/fleet
   kustospool status --to https://ingest-help.westeurope.kusto.windows.net --json
 
-Exit codes: 0 shown, 1 the spool is in use or cannot be read, 2 the command is wrong.`,
+Exit codes: 0 shown, 1 the spool is in use or its ledger cannot be read, 2 the command is wrong.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(statusSettings)
 			fs.StringVar(&s.spool, "spool", "", "spool directory")
@@ -62,7 +63,8 @@ type spoolStatus struct {
 	Lanes    []laneBacklog  `json:"lanes"`   // those with something spooled
 	Batches  []batchStatus  `json:"batches"` // not settled, oldest of each lane first
 	Dead     []batchStatus  `json:"dead_letters"`
-	Cut      map[string]int `json:"cut,omitempty"` // how many more there are of a list
+	Cut      map[string]int `json:"cut,omitempty"`   // how many more there are of a list
+	Found    []string       `json:"found,omitempty"` // damage that is not dealt with yet
 }
 
 type spoolCounters struct {
@@ -130,26 +132,24 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 	if err := mustBeSpool(dir); err != nil {
 		return 0, err
 	}
-	// The spool's owner may keep its history for longer than the defaults;
-	// looking at it must not prune it.
-	st, err := store.Open(dir, &store.Options{HistoryRetention: forEver, HistoryRows: math.MaxInt32, KeyRetention: forEver})
+	found := new(findings)
+	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found})})
 	if err != nil {
 		return 0, err
 	}
-	shown, err := collect(st, dir, s.limit)
-	if err := errors.Join(err, st.Close()); err != nil {
+	shown, err := collect(p, dir, s.limit)
+	if err := errors.Join(err, p.Close()); err != nil {
 		return 0, err
 	}
+	shown.Found = found.end()
 	if s.json {
 		return exitOK, json.NewEncoder(c.out).Encode(shown)
 	}
 	return exitOK, shown.writeText(c.out)
 }
 
-const forEver = 100 * 365 * 24 * time.Hour
-
-// mustBeSpool refuses a directory without a spool, so that looking at one
-// never creates one.
+// mustBeSpool refuses a directory without a spool, so that draining one never
+// creates one.
 func mustBeSpool(dir string) error {
 	_, err := os.Stat(filepath.Join(dir, "manifest.db"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -164,7 +164,7 @@ func mustBeSpool(dir string) error {
 	return nil
 }
 
-func collect(st *store.Store, dir string, limit int) (*spoolStatus, error) {
+func collect(st *store.Picture, dir string, limit int) (*spoolStatus, error) {
 	n := st.Stats()
 	out := &spoolStatus{Spool: dir, ID: st.ID().String(), Lanes: []laneBacklog{}, Batches: []batchStatus{}, Dead: []batchStatus{}, Cut: map[string]int{},
 		Counters: spoolCounters{
@@ -248,6 +248,9 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(t, "disk\t%s\n", shortBytes(n.DiskBytes))
+	for _, line := range s.Found {
+		fmt.Fprintf(t, "found\t%s\n", line)
+	}
 	for _, l := range s.Lanes {
 		format := string(l.Format)
 		if l.Blobs {

@@ -143,6 +143,24 @@ func start(fs vfs.FS, path string, o *Options, p *proof) (*Ledger, error) {
 // The errors are those of Open. A file that another process is writing to may
 // look damaged while it does; that is tried a few times.
 func ReadBooks(fs vfs.FS, path string) (*Books, Findings, error) {
+	p, found, err := look(fs, path)
+	if err != nil {
+		return nil, found, err
+	}
+	return p.mirror.books(), found, nil
+}
+
+// Look is ReadBooks as a ledger whose live rows can be read. What would change it, or read
+// history and keys, fails with ErrClosed; it holds no file, and needs no Close.
+func Look(fs vfs.FS, path string) (*Ledger, Findings, error) {
+	p, found, err := look(fs, path)
+	if err != nil {
+		return nil, found, err
+	}
+	return &Ledger{fs: fs, path: path, mirror: *p.mirror, wake: make(chan struct{}, 1), failure: ErrClosed, stopped: true, closed: true}, found, nil
+}
+
+func look(fs vfs.FS, path string) (*proof, Findings, error) {
 	f, err := fs.Open(path, vfs.ReadOnly)
 	if err != nil {
 		return nil, Findings{}, err
@@ -152,7 +170,7 @@ func ReadBooks(fs vfs.FS, path string) (*Books, Findings, error) {
 		before, _ := readMetas(f)
 		p, verr := examine(f, hasMark(fs, path))
 		if verr == nil {
-			return p.mirror.books(), p.findings(), nil
+			return p, p.findings(), nil
 		}
 		err = verr
 		if after, _ := readMetas(f); after == before {
@@ -160,6 +178,22 @@ func ReadBooks(fs vfs.FS, path string) (*Books, Findings, error) {
 		}
 	}
 	return nil, Findings{}, err
+}
+
+// AssumeLane enters a lane that the log knows and the ledger does not into a
+// ledger that Look gave, as Tx.RestoreLane does into the file of another.
+func (l *Ledger) AssumeLane(no uint32, key string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, there := l.mirror.byKey[key]; there || l.mirror.lanes[no] != nil {
+		return fmt.Errorf("%w: lane %d, or its properties", ErrConflict, no)
+	}
+	lane, err := newLane(no, key)
+	if err != nil {
+		return fmt.Errorf("lane %d: %w", no, err)
+	}
+	l.mirror.lanes[no], l.mirror.byKey[key] = lane, no
+	return nil
 }
 
 // Exists reports whether path is a file that begins as a ledger does: one of

@@ -73,22 +73,29 @@ func (r *recovery) crossCheck(a, b *surveyed, ends map[uint32]uint64) {
 	}
 }
 
-// activate chooses the segment that is written next. It is the last one where
-// that has room and nothing about its end is in doubt.
-func (r *recovery) activate() error {
-	l := r.l
-	var active *surveyed
-	if n := len(r.surveys); n > 0 {
-		s := r.surveys[n-1]
-		newest := true
-		for no := range r.k.segs {
-			newest = newest && no < s.info.No
-		}
-		if newest && !s.listed && !s.compacted && !s.doubt && !s.tailHole && !s.headless && s.info.LastCommit == r.last &&
-			s.info.End+s.index.grow() < l.opts.SegmentBytes && s.index.frames < maxIndexed && !s.index.full {
-			active = s
+// activeOne is the segment to go on with: the last one where that has room and
+// nothing about its end is in doubt; nil for a new one.
+func (r *recovery) activeOne() *surveyed {
+	if len(r.surveys) == 0 {
+		return nil
+	}
+	s := r.surveys[len(r.surveys)-1]
+	for no := range r.k.segs {
+		if no > s.info.No {
+			return nil
 		}
 	}
+	if s.listed || s.compacted || s.doubt || s.tailHole || s.headless || s.info.LastCommit != r.last ||
+		s.info.End+s.index.grow() >= r.l.opts.SegmentBytes || s.index.frames >= maxIndexed || s.index.full {
+		return nil
+	}
+	return s
+}
+
+// activate makes ready the segment that is written next.
+func (r *recovery) activate() error {
+	l := r.l
+	active := r.activeOne()
 	for _, s := range r.surveys {
 		seg := &segment{info: s.info, compacted: s.compacted, index: s.index}
 		seg.info.Lanes = nil

@@ -42,6 +42,7 @@ type Log struct {
 
 	w     writer
 	files files
+	look  bool // made by Look
 
 	wake chan struct{} // for the committer
 	quit chan struct{}
@@ -147,6 +148,9 @@ func (l *Log) Rotate() error {
 // not be read when it is opened, and ends the log's goroutines. The mark is where
 // the log ends.
 func (l *Log) Close() (Mark, error) {
+	if l.look {
+		return Mark{}, l.files.close()
+	}
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()

@@ -18,9 +18,25 @@ import (
 // show bytes that are not on the disk, and a sync that returns nil later says nothing
 // of them; a second write does.
 func Open(opts Options, known Known) (*Log, *Recovered, error) {
-	opts, err := opts.withDefaults()
+	r, err := newRecovery(opts, known)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := r.run(); err != nil {
+		return nil, nil, errors.Join(err, r.close())
+	}
+	l := r.l
+	l.wait.Go(l.run)
+	if !l.opts.inline {
+		l.files.start()
+	}
+	return l, r.out, nil
+}
+
+func newRecovery(opts Options, known Known) (*recovery, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	l := &Log{
 		opts: opts, fs: opts.FS, gate: opts.Gate, lanes: map[uint32]*lane{}, open: new(group),
@@ -32,24 +48,17 @@ func Open(opts Options, known Known) (*Log, *Recovered, error) {
 		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
-	r := &recovery{l: l, k: k, known: known, out: &Recovered{}, lanes: map[uint32]*Lane{}}
-	if err := r.run(); err != nil {
-		return nil, nil, errors.Join(err, r.close())
-	}
-	l.wait.Go(l.run)
-	if !opts.inline {
-		k.start()
-	}
-	return l, r.out, nil
+	return &recovery{l: l, k: k, known: known, out: &Recovered{}, lanes: map[uint32]*Lane{}}, nil
 }
 
-// recovery is one Open.
+// recovery is one Open, or one Look.
 type recovery struct {
 	l     *Log
 	k     *files
 	known Known
 	out   *Recovered
 	lanes map[uint32]*Lane
+	look  bool // change nothing
 
 	renamed bool
 	surveys []*surveyed
@@ -57,7 +66,7 @@ type recovery struct {
 	chain   uint32
 }
 
-// surveyed is a segment that was read, open for writing.
+// surveyed is a segment that was read, open for writing unless it was only looked at.
 type surveyed struct {
 	*survey
 	file   vfs.File
@@ -77,11 +86,7 @@ func (r *recovery) close() (err error) {
 }
 
 func (r *recovery) run() error {
-	o := &r.l.opts
-	if err := r.k.fs.MkdirAll(o.Dir); err != nil {
-		return err
-	}
-	infos, err := r.k.fs.List(o.Dir)
+	infos, err := r.listDir()
 	if err != nil {
 		return err
 	}
@@ -102,13 +107,16 @@ func (r *recovery) run() error {
 	if err := r.files(infos); err != nil {
 		return err
 	}
-	if r.renamed {
+	if r.renamed && !r.look {
 		if err := r.k.syncDir(); err != nil {
 			return err
 		}
 	}
 	if err := r.adopt(); err != nil {
 		return err
+	}
+	if r.look {
+		return r.show()
 	}
 	return r.activate()
 }
@@ -275,6 +283,9 @@ func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 
 // toSpare renames a segment that holds nothing any more.
 func (r *recovery) toSpare(no uint64, size int64) error {
+	if r.look {
+		return nil
+	}
 	if err := r.k.fs.Rename(r.k.path(no, extLog), r.k.path(no, extSpare)); err != nil {
 		return err
 	}
@@ -285,7 +296,11 @@ func (r *recovery) toSpare(no uint64, size int64) error {
 
 // survey reads a segment that has no row, or another size than its row says.
 func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
-	f, err := r.k.fs.Open(r.k.path(st.no, extLog), vfs.ReadWrite)
+	mode := vfs.ReadWrite
+	if r.look {
+		mode = vfs.ReadOnly
+	}
+	f, err := r.k.fs.Open(r.k.path(st.no, extLog), mode)
 	if errors.Is(err, vfs.ErrNotRegular) {
 		r.stranger(st.name, err)
 		return nil, nil
@@ -293,7 +308,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.look(f, st, row)
+	s, err := r.read(f, st, row)
 	if err != nil {
 		_ = f.Close()
 		r.stranger(st.name, err)
@@ -309,7 +324,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	return s, nil
 }
 
-func (r *recovery) look(f vfs.File, st walkStart, row *SegmentInfo) (*survey, error) {
+func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, error) {
 	o := &r.l.opts
 	x, known, err := readIndex(f, o.Spool, st.no, st.size, o.bugs)
 	if err == nil && !known.Keys && !known.Positions {
