@@ -80,7 +80,7 @@ func FuzzCommit(f *testing.F) {
 			t.Errorf("commit %+v", c)
 		}
 		var e extras
-		_ = e.parse(extra, 1)
+		_ = e.parse(extra, 1, 1)
 	})
 }
 
