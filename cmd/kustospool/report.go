@@ -53,6 +53,8 @@ type report struct {
 	Headers    int64 `json:"headers,omitempty"`             // dropped from the input
 	Marks      int64 `json:"byte_order_marks,omitempty"`    // cut away
 
+	repeats bool // something is stored that the same command would store again
+
 	firstSkipped error // where the first of BadSkipped is, and why
 
 	// Transport is what the transport told of itself at the end, by name.
