@@ -68,14 +68,14 @@ func (r *report) changed() bool {
 // mostListed bounds the lines about single inputs.
 const mostListed = 20
 
-// unfinished are lines about the inputs that are not whole or have changed,
+// unfinished are lines about the inputs that are not whole, have changed or were begun by an earlier run,
 // with the number of the others; none where all are whole.
-func (r *report) unfinished() []string {
+func (r *report) unfinished(quiet bool) []string {
 	var lines []string
 	whole, more := 0, 0
 	for i := range r.Inputs {
 		switch in := &r.Inputs[i]; {
-		case in.Whole && in.Change == "" && !in.Earlier && in.EarlierBytes == 0:
+		case in.Whole && in.Change == "" && (quiet || !in.Earlier && in.EarlierBytes == 0):
 			whole++
 		case len(lines) == mostListed:
 			more++

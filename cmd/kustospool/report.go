@@ -172,7 +172,7 @@ func (r *report) writeText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, line := range r.remarks() {
+	for _, line := range r.remarks(false) {
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
@@ -181,9 +181,9 @@ func (r *report) writeText(w io.Writer) error {
 }
 
 // remarks are the lines behind the numbers: inputs that are not whole or have
-// changed, and damage.
-func (r *report) remarks() []string {
-	lines := r.unfinished()
+// changed, or were stored by an earlier run unless quiet, and damage.
+func (r *report) remarks(quiet bool) []string {
+	lines := r.unfinished(quiet)
 	if r.AtStart != nil {
 		for _, what := range r.AtStart.Damage {
 			lines = append(lines, "damage found when the spool was opened: "+what)

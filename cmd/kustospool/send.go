@@ -213,6 +213,9 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if slices.ContainsFunc(in.resumed, func(r resumption) bool { return r.whole || r.from > 0 }) {
 		expect = 0 // how many are left shows as they are read
 	}
+	if len(sources) > maxMarks {
+		c.tell("These are %d files, and a spool remembers %d: after a run that is cut, the same command would send some of them twice.", len(sources), maxMarks)
+	}
 	why, err := x.spoolAll(ctx, in, expect, func(ctx context.Context) error {
 		if err := in.spool(ctx); err != nil {
 			return err

@@ -121,9 +121,7 @@ func (x *session) finish(r report, o outcome) (int, error) {
 func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engine.LaneStatus) {
 	c := x.c
 	for i := range r.Inputs {
-		if in := &r.Inputs[i]; in.Earlier && !x.s.json {
-			c.note("%s", in)
-		} else if in.Whole && in.Records == 0 && !in.Earlier && in.EarlierBytes == 0 {
+		if in := &r.Inputs[i]; in.Whole && in.Records == 0 && !in.Earlier && in.EarlierBytes == 0 {
 			c.tell("%s: holds no record.", in.Name)
 		}
 	}
@@ -131,7 +129,7 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 		c.note("Passed over as no record: %v", r.firstSkipped)
 	}
 	if x.s.json || c.quiet { // otherwise the report has them
-		for _, line := range r.remarks() {
+		for _, line := range r.remarks(c.quiet) {
 			c.note("%s", line)
 		}
 	}
