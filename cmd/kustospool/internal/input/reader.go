@@ -23,6 +23,7 @@ type Item struct {
 type Reader struct {
 	name   string
 	in     *record.Reader
+	tap    *tap
 	closer io.Closer
 	policy engine.BadRecordPolicy
 	first  error // the first bad record that was passed over
@@ -85,9 +86,10 @@ func (s *Source) rule() record.Rule {
 
 // read begins to cut what r holds; name is for errors.
 func (s *Source) read(name string, r io.Reader, closer io.Closer) *Reader {
-	in := record.NewReader(r, s.rule())
+	t := &tap{r: r}
+	in := record.NewReader(t, s.rule())
 	in.SkipHeader = s.SkipHeader
-	return &Reader{name: name, in: in, closer: closer, policy: s.policy()}
+	return &Reader{name: name, in: in, tap: t, closer: closer, policy: s.policy()}
 }
 
 // policy is what becomes of bad records: of a file they are found before
