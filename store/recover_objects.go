@@ -72,7 +72,6 @@ func (r *recovery) undoneDeadLetters() error {
 	if err != nil {
 		return err
 	}
-	removed := false
 	if s.opts.bugs.keepUndead {
 		return nil
 	}
@@ -85,11 +84,8 @@ func (r *recovery) undoneDeadLetters() error {
 		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {
 			return err
 		}
-		removed = true
 	}
-	if !removed {
-		return nil
-	}
-	// Or they would come back when the batch has met another fate.
+	// Or they would come back when the batch has met another fate. An Open that
+	// failed may have removed them, so this one syncs even where it finds none.
 	return s.syncDir(s.path(deadName))
 }

@@ -71,6 +71,7 @@ func survive(dir string) {
 		must(fmt.Errorf("the second open found it otherwise: %+v, then %+v", before, after))
 	}
 	must(s.Close())
+	fmt.Println("peak", peakMemory())
 	fmt.Println("stats", after.Damaged, after.Suspect, after.DeadLettered)
 }
 
