@@ -26,6 +26,9 @@ type segmentReader struct {
 	load  sync.Mutex // held while the index is read, and guards what is below
 	index *index
 	walk  bool // the index was made by reading all of the segment
+	// moved is what was found by its marks in the segment that is written, whose
+	// index has it elsewhere; nil before anybody looked.
+	moved *index
 }
 
 // maxCachedFrames bounds the memory of the indexes of all readers that nobody uses.
@@ -73,8 +76,10 @@ func (r *readers) trim() {
 			kept++
 			continue
 		}
-		if s.index != nil {
-			frames += s.index.frames
+		for _, x := range []*index{s.index, s.moved} {
+			if x != nil {
+				frames += x.frames
+			}
 		}
 		if kept++; kept > r.limit || frames > maxCachedFrames {
 			r.remove(i)
@@ -132,6 +137,16 @@ func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
 
 // rebuild makes the index by reading the segment. The caller holds load.
 func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
+	x, err := r.survey(o, end)
+	if err != nil {
+		return nil, err
+	}
+	r.index, r.walk = x, true
+	return x, nil
+}
+
+// survey finds the frames of the segment by their marks.
+func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
 	if err == nil {
@@ -141,8 +156,23 @@ func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
-	r.index, r.walk = s.index, true
-	return r.index, nil
+	return s.index, nil
+}
+
+// relocate sets places of a lane to where their frames were found.
+func (r *segmentReader) relocate(lane uint32, places []located) {
+	r.load.Lock()
+	defer r.load.Unlock()
+	if r.moved == nil || r.moved.lanes[lane] == nil {
+		return
+	}
+	l := r.moved.lanes[lane]
+	for i := range places {
+		p := &places[i]
+		if j := l.from(p.First); j < len(l.places) && l.First+uint64(l.places[j].rel) == p.First {
+			p.off = int64(l.places[j].off)
+		}
+	}
 }
 
 // readIndex reads the index that a segment's seal leads to, and proves it.

@@ -173,6 +173,7 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 	} else if seg.index != nil {
 		copyFrom(seg.index)
 		k.mu.Unlock()
+		s.r.relocate(s.lane, batch)
 		return batch, span, end, nil
 	}
 	k.mu.Unlock()
@@ -191,7 +192,9 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 
 var errLook = errors.New("the frame is not where the index says")
 
-// look makes the segment's index anew from what is found by its marks, once.
+// look makes the segment's index anew from what is found by its marks, once. The
+// writer goes on with the index of the segment that it has, so what is found in
+// that one is kept beside it.
 func (s *scan) look() (bool, error) {
 	r := s.r
 	k := &s.l.files
@@ -205,7 +208,18 @@ func (s *scan) look() (bool, error) {
 	k.mu.Unlock()
 	r.load.Lock()
 	defer r.load.Unlock()
-	if live || r.walk {
+	if live {
+		if r.moved != nil {
+			return false, nil
+		}
+		x, err := r.survey(s.l.opts, end)
+		if err != nil {
+			x = newIndex() // nothing is found, and nobody looks again
+		}
+		r.moved = x
+		return err == nil, nil
+	}
+	if r.walk {
 		return false, nil
 	}
 	old := r.index
