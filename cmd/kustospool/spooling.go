@@ -22,6 +22,7 @@ const (
 	chunkBytes   = 1 << 20
 	chunkRecords = 1000
 	chunkRefused = 100
+	chunksAhead  = 2 // one is filled while one is stored
 )
 
 // chunk is a run of records of one input, or a whole input that is one object.
@@ -31,6 +32,7 @@ type chunk struct {
 	whole   *input.Source
 	data    []byte
 	ends    []int
+	large   []byte           // a record behind those, in the reader's own buffer
 	refused []engine.Refused // what of the input is to become dead letters
 	counts  record.Counts    // of the input, from the last chunk to this one
 	skipped error            // the first of what was passed over
@@ -73,9 +75,10 @@ func (k *chunk) records() [][]byte {
 func (in *intake) spool(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	chunks := make(chan *chunk)
-	free := make(chan *chunk, 2)
-	free <- new(chunk)
-	free <- new(chunk)
+	free := make(chan *chunk, chunksAhead)
+	for range chunksAhead {
+		free <- new(chunk)
+	}
 	go func() {
 		defer close(chunks)
 		for i := range in.sources {
@@ -124,16 +127,14 @@ func (in *intake) store(ctx context.Context, k *chunk) error {
 		in.ended(k.input)
 		return nil
 	}
-	records := k.records()
-	if last := len(records) - 1; last > 0 && len(records[last]) > chunkBytes {
-		// A large record goes alone: together they may be more than one call takes.
-		if err := in.storeAll(ctx, table, k.input, records[:last]); err != nil {
+	if err := in.storeAll(ctx, table, k.input, k.records()); err != nil {
+		return err
+	}
+	if k.large != nil {
+		// It goes alone: together they may be more than one call takes.
+		if err := in.storeAll(ctx, table, k.input, [][]byte{k.large}); err != nil {
 			return err
 		}
-		records = records[last:]
-	}
-	if err := in.storeAll(ctx, table, k.input, records); err != nil {
-		return err
 	}
 	if len(k.refused) > 0 {
 		if _, err := table.DeadLetter(ctx, k.refused...); err != nil {
@@ -226,7 +227,7 @@ func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Sou
 
 // readChunks reads one input to its end, and reports whether to go on with
 // the next.
-func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<- *chunk, free <-chan *chunk) bool {
+func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<- *chunk, free chan *chunk) bool {
 	if src.Whole() || src.Archive() {
 		select {
 		case <-free:
@@ -248,9 +249,6 @@ func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<-
 			return false
 		}
 		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], refused: k.refused[:0]}
-		if cap(k.data) > 4*chunkBytes {
-			k.data = nil // one large record is no reason to keep its room
-		}
 		before, skippedBefore := r.Counts(), r.FirstSkipped()
 		err := fill(k, r, src.Stream())
 		k.counts = r.Counts().Sub(before)
@@ -264,11 +262,15 @@ func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<-
 			err = errors.Join(err, r.Close())
 		}
 		k.err, k.last = err, ended
+		large := k.large != nil
 		if !give(ctx, chunks, k) || err != nil {
 			return false
 		}
 		if ended {
 			return true
+		}
+		if large && !allStored(ctx, free) {
+			return false
 		}
 	}
 }
@@ -286,6 +288,9 @@ func fill(k *chunk, r *input.Reader, stream bool) error {
 			if len(k.refused) == chunkRefused || len(rec.Data) > chunkBytes {
 				return nil
 			}
+		} else if len(rec.Data) > chunkBytes {
+			k.large = rec.Data
+			return nil
 		} else {
 			k.data = append(k.data, rec.Data...)
 			k.ends = append(k.ends, len(k.data))
@@ -295,6 +300,23 @@ func fill(k *chunk, r *input.Reader, stream bool) error {
 		}
 	}
 	return nil
+}
+
+// allStored waits until no chunk is being stored: the last one has a record that
+// the reader's next call would overwrite. A copy of it would be one more record in memory.
+func allStored(ctx context.Context, free chan *chunk) bool {
+	var all [chunksAhead]*chunk
+	for i := range all {
+		select {
+		case all[i] = <-free:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for _, k := range all {
+		free <- k
+	}
+	return true
 }
 
 func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {
