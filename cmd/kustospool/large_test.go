@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -126,4 +128,38 @@ func dirBytes(t *testing.T, dir string) (n int64) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestLargeAmongSmall: a large record is stored out of the reader's buffer,
+// which the records after it overwrite.
+func TestLargeAmongSmall(t *testing.T) {
+	var want []string
+	for i := range 24 {
+		size := 10
+		if i%5 > 2 {
+			size = chunkBytes + i*1000
+		}
+		want = append(want, fmt.Sprintf(`{"i":%d,"s":"%s"}`, i, strings.Repeat(string(rune('a'+i)), size)))
+	}
+	into := t.TempDir()
+	file := write(t, "in.json", strings.Join(want, "\n"))
+	if got := kustospool(t, "", "send", "--to", "dir:"+into, "--database", "D", "--table", "T", "--spool", t.TempDir(), file); got.code != exitOK {
+		t.Fatalf("%+v", got)
+	}
+	var got []string
+	err := filepath.WalkDir(into, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasSuffix(path, ".properties.json") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		got = append(got, strings.Split(strings.TrimSpace(string(data)), "\n")...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The files' names are in the order of their records.
+	if !slices.Equal(got, want) {
+		t.Errorf("%d records arrived of %d, or others", len(got), len(want))
+	}
 }

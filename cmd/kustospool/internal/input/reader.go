@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -25,7 +26,8 @@ type Reader struct {
 	in     *record.Reader
 	closer io.Closer
 	policy engine.BadRecordPolicy
-	first  error // the first bad record that was passed over
+	first  error         // the first bad record that was passed over
+	counts record.Counts // of one that is closed
 }
 
 // Next is the next record, without its line ending. The error is [io.EOF]
@@ -55,7 +57,12 @@ func (r *Reader) Next() (Item, error) {
 }
 
 // Counts are of what was given out and passed over so far.
-func (r *Reader) Counts() record.Counts { return r.in.Counts() }
+func (r *Reader) Counts() record.Counts {
+	if r.in == nil {
+		return r.counts
+	}
+	return r.in.Counts()
+}
 
 // FirstSkipped says of the first bad record that was passed over where it is
 // and why; nil where there is none.
@@ -65,15 +72,22 @@ func (r *Reader) FirstSkipped() error { return r.first }
 // the next call of Next may wait for whoever writes the input.
 func (r *Reader) Ready() bool { return r.in.Ready() }
 
-// Close closes the file.
+// Close closes the file. What Next gave is not valid any more, and nothing else is to be read.
 func (r *Reader) Close() error {
 	if r.closer == nil {
 		return nil
 	}
 	c := r.closer
 	r.closer = nil
+	buf := r.in.Buffer
+	r.in.Buffer, r.counts, r.in = nil, r.in.Counts(), nil
+	buffers.Put(&buf)
 	return c.Close()
 }
+
+// buffers are of closed readers: a file is checked before it is stored, and
+// needs room for its largest record both times.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // rule is how the source's format is cut.
 func (s *Source) rule() record.Rule {
@@ -86,7 +100,7 @@ func (s *Source) rule() record.Rule {
 // read begins to cut what r holds; name is for errors.
 func (s *Source) read(name string, r io.Reader, closer io.Closer) *Reader {
 	in := record.NewReader(r, s.rule())
-	in.SkipHeader = s.SkipHeader
+	in.SkipHeader, in.Buffer = s.SkipHeader, *buffers.Get().(*[]byte)
 	return &Reader{name: name, in: in, closer: closer, policy: s.policy()}
 }
 
