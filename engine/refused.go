@@ -102,27 +102,54 @@ const maxWhy = 1024
 // as acknowledged first, and as dead-lettered as soon as its files are written.
 // All of it is stored or nothing; the errors are those of IngestAll.
 func (t *Table) DeadLetter(ctx context.Context, refused ...Refused) ([]ingest.Receipt, error) {
+	return t.IngestSorted(ctx, nil, refused)
+}
+
+// IngestSorted is IngestAll of records and DeadLetter of what was refused
+// between them, in one transaction with the positions: all of it is stored or
+// nothing. Its receipts are those of the records, and behind them those of the
+// refused.
+func (t *Table) IngestSorted(ctx context.Context, records [][]byte, refused []Refused, at ...ingest.Position) ([]ingest.Receipt, error) {
+	if len(refused) == 0 {
+		return t.IngestAll(ctx, records, at...)
+	}
 	if err := t.s.admit(ctx); err != nil {
 		return nil, err
 	}
-	p := refusedProperties(&t.p)
-	recs := make([]store.Record, len(refused))
-	for i := range refused {
-		data, err := p.Record(refused[i].Data)
+	recs := make([]store.Record, 0, len(records)+len(refused))
+	for i, data := range records {
+		data, err := t.s.check(&t.p, data, "")
 		if err != nil {
 			return nil, fmt.Errorf("record %d: %w", i, err)
 		}
-		recs[i].Data = data
+		recs = append(recs, store.Record{Data: data})
+	}
+	p := refusedProperties(&t.p)
+	for i := range refused {
+		data, err := p.Record(refused[i].Data)
+		if err != nil {
+			return nil, fmt.Errorf("refused record %d: %w", i, err)
+		}
+		recs = append(recs, store.Record{Data: data})
+	}
+	if len(records) > 0 {
+		l, err := t.found(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range records {
+			recs[i].Lane = l.id
+		}
 	}
 	l, err := t.s.lane(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
-	for i := range recs {
+	for i := len(records); i < len(recs); i++ {
 		recs[i].Lane = l.id
 	}
 	forget := t.s.refusals.note(refused)
-	receipts, err := t.s.ingestAll(ctx, recs)
+	receipts, err := t.s.ingestAll(ctx, recs, at...)
 	if err != nil {
 		forget()
 	}

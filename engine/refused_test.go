@@ -16,6 +16,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
+	"kustospool/transport/dir"
 	"kustospool/transport/transporttest"
 )
 
@@ -363,5 +364,54 @@ func TestWriterSaysAtOnce(t *testing.T) {
 	}
 	if err := w.Close(); err != nil || w.Records() != 3 {
 		t.Errorf("%d records, %v", w.Records(), err)
+	}
+}
+
+// TestIngestSorted: records, what was refused between them and the position
+// are stored together, or nothing of them.
+func TestIngestSorted(t *testing.T) {
+	client, err := dir.NewClient(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := engine.Open(t.TempDir(), client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	table, err := s.Table(ingest.Properties{Database: "D", Table: "T", Format: ingest.JSON})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := []byte(`{"a":1}`), engine.Refused{Data: []byte("torn"), Why: "f:2: torn"}
+	at := ingest.Position{Name: "f", Value: []byte("1")}
+	for _, tc := range []struct {
+		records [][]byte
+		refused []engine.Refused
+	}{
+		{[][]byte{good, []byte("[1]")}, []engine.Refused{bad}},
+		{[][]byte{good}, []engine.Refused{bad, {}}},
+	} {
+		if _, err := table.IngestSorted(t.Context(), tc.records, tc.refused, at); !errors.Is(err, ingest.ErrInvalid) {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, ok := s.Position("f"); ok || s.Stats().Acked != 0 {
+		t.Errorf("something is stored: %+v", s.Stats())
+	}
+	rcpts, err := table.IngestSorted(t.Context(), [][]byte{good, good}, []engine.Refused{bad}, at)
+	if err != nil || len(rcpts) != 3 {
+		t.Fatalf("%v, %v", rcpts, err)
+	}
+	if _, ok := s.Position("f"); !ok || s.Stats().Acked != 3 {
+		t.Errorf("not all is stored: %+v", s.Stats())
+	}
+	for i, dead := range []bool{false, false, true} {
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := s.Wait(t.Context(), rcpts[i].ID); err != nil || st.State.Ingested() == dead || (st.State == ingest.DeadLettered) != dead {
+			t.Errorf("record %d: %+v, %v", i, st, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -48,6 +49,9 @@ func (h *history) lose() error {
 			return err
 		}
 		a, err := h.s.AppendOne(ctx, no, []byte(h.data(10)), "")
+		if errors.Is(err, ErrFull) {
+			continue // a quota that was reached, or a ballast that was given up
+		}
 		if err != nil {
 			return err
 		}

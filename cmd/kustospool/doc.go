@@ -15,6 +15,10 @@
 // printed. The second ends the process at once, which loses nothing that was
 // acked either.
 //
+// A run that was cut is continued by the same command: what of a file is stored
+// is remembered in the spool, in the same commit as the records. Of pipes and of
+// blobs nothing is remembered.
+//
 // Exit codes: 0 all is ingested (with --no-wait: durable); 1 something was
 // dead-lettered or dropped, or failed; 2 the command or its input is wrong, or
 // the spool cannot be had, and this run stored nothing; 3 the records are

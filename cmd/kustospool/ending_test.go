@@ -116,13 +116,15 @@ func TestSend_EmptyInputSaysSo(t *testing.T) {
 		{[]string{blank, one, empty}, blank + ": holds no record.\n" + empty + ": holds no record.\n"},
 		{[]string{"-q", empty}, ""},
 		{[]string{one}, ""},
+		{[]string{"-q", one}, ""},
+		{[]string{"--again", one}, ""},
 	} {
 		got := kustospool(t, "", append(base, tc.args...)...)
 		if got.code != exitOK || got.stderr != tc.says {
 			t.Errorf("%q: code %d, %q", tc.args, got.code, got.stderr)
 		}
 	}
-	r := decode[report](t, kustospool(t, "", append(base, "--json", empty, one)...).out)
+	r := decode[report](t, kustospool(t, "", append(base, "--json", "--again", empty, one)...).out)
 	if len(r.Inputs) != 2 || r.Inputs[0] != (inputReport{Name: empty, Whole: true}) || r.Inputs[1] != (inputReport{Name: one, Records: 1, Whole: true}) {
 		t.Errorf("%+v", r.Inputs)
 	}
@@ -133,7 +135,7 @@ func TestSend_Quiet(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // the default spool's place is told, and not when quiet
 	t.Setenv("HOME", t.TempDir())
 	one := write(t, "one.json", "{}\n")
-	to := []string{"send", "--to", "dir:" + t.TempDir(), "--database", "D", "--table", "T", one}
+	to := []string{"send", "--again", "--to", "dir:" + t.TempDir(), "--database", "D", "--table", "T", one}
 	if got := kustospool(t, "", to...); got.code != exitOK || !strings.Contains(got.stderr, "Spool: ") || got.out == "" {
 		t.Errorf("not quiet: %+v", got)
 	}

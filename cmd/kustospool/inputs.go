@@ -13,11 +13,24 @@ type inputReport struct {
 	Whole   bool   `json:"whole"`            // all of it is stored, or all that it held when it was checked
 	Change  string `json:"change,omitempty"` // what happened to it while it was read
 	Why     string `json:"why,omitempty"`    // it is not whole
+
+	// Earlier: all of it was stored by an earlier run, and nothing by this one.
+	Earlier bool `json:"earlier,omitempty"`
+	// EarlierBytes is up to where an earlier run has stored it, unpacked; Records
+	// are of what is behind.
+	EarlierBytes int64 `json:"earlier_bytes,omitempty"`
 }
 
 // String is one line for people.
 func (in *inputReport) String() string {
+	if in.EarlierBytes > 0 {
+		rest := *in
+		rest.EarlierBytes = 0
+		return fmt.Sprintf("%s; an earlier run has stored it up to byte %d", rest.String(), in.EarlierBytes)
+	}
 	switch {
+	case in.Earlier && in.Change == "":
+		return fmt.Sprintf("%s: already stored by an earlier run", in.Name)
 	case in.Change != "" && in.Whole:
 		return fmt.Sprintf("%s: %s stored, all that it held when it was checked; the input %s", in.Name, count(in.Records, "record"), in.Change)
 	case in.Change != "":
@@ -55,14 +68,14 @@ func (r *report) changed() bool {
 // mostListed bounds the lines about single inputs.
 const mostListed = 20
 
-// unfinished are lines about the inputs that are not whole or have changed,
+// unfinished are lines about the inputs that are not whole, have changed or were begun by an earlier run,
 // with the number of the others; none where all are whole.
-func (r *report) unfinished() []string {
+func (r *report) unfinished(quiet bool) []string {
 	var lines []string
 	whole, more := 0, 0
 	for i := range r.Inputs {
 		switch in := &r.Inputs[i]; {
-		case in.Whole && in.Change == "":
+		case in.Whole && in.Change == "" && (quiet || !in.Earlier && in.EarlierBytes == 0):
 			whole++
 		case len(lines) == mostListed:
 			more++

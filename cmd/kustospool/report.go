@@ -53,6 +53,8 @@ type report struct {
 	Headers    int64 `json:"headers,omitempty"`             // dropped from the input
 	Marks      int64 `json:"byte_order_marks,omitempty"`    // cut away
 
+	repeats bool // something is stored that the same command would store again
+
 	firstSkipped error // where the first of BadSkipped is, and why
 
 	// Transport is what the transport told of itself at the end, by name.
@@ -170,7 +172,7 @@ func (r *report) writeText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, line := range r.remarks() {
+	for _, line := range r.remarks(false) {
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
@@ -179,9 +181,9 @@ func (r *report) writeText(w io.Writer) error {
 }
 
 // remarks are the lines behind the numbers: inputs that are not whole or have
-// changed, and damage.
-func (r *report) remarks() []string {
-	lines := r.unfinished()
+// changed, or were stored by an earlier run unless quiet, and damage.
+func (r *report) remarks(quiet bool) []string {
+	lines := r.unfinished(quiet)
 	if r.AtStart != nil {
 		for _, what := range r.AtStart.Damage {
 			lines = append(lines, "damage found when the spool was opened: "+what)

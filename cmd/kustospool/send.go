@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type sendSettings struct {
 	onBadRecord      string
 	uncheckedJSON    bool
 	noWait           bool
+	again            bool
 	rowsOut          string
 	blobs            []string
 }
@@ -66,6 +68,15 @@ anything is stored.
 What is no record (a torn line of json, a quote that is never closed) stops the
 run before anything of a file is stored; of a pipe it becomes a dead letter whose
 reason names its line, and the rest goes on. --on-bad-record says otherwise.
+
+What of a file is stored is remembered in the spool, in the same commit as the
+records. The same command, with the same spool, goes on behind it: after a run
+that was cut, and with a file that has grown. A file that is stored whole is not
+sent again; --again sends it. A file is known by its path, the table and the
+properties it goes with, and the checksum of the first 64 KiB of what is stored:
+one that begins otherwise is a new file. Of pipes nothing is remembered, and of
+files the latest 512. An archive, and an object such as parquet, is stored whole
+or not at all.
 
 An input that is a URL is a blob in storage, which the service fetches by itself:
 with the SAS in the URL's query, as ";impersonate" or ";managed_identity=system"
@@ -105,6 +116,7 @@ With 4 and 5 the report says how many records of which input are stored.`,
 			fs.BoolVar(&s.gzip, "gzip", false, "the inputs are gzip data, whatever their names say")
 			fs.StringVar(&s.onBadRecord, "on-bad-record", "", "what to do with what is no record: stop, skip or dead-letter; default dead-letter for a pipe, and for files stop, with nothing stored")
 			fs.BoolVar(&s.uncheckedJSON, "unchecked-json", false, "do not check that json records are JSON objects; the service passes over what is none without a word")
+			fs.BoolVar(&s.again, "again", false, "send files from their beginning, whatever earlier runs have stored of them")
 			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
 			fs.StringArrayVar(&s.blobs, "blob", nil, "URL of a blob that the service is to fetch, as an argument; may be repeated")
 			s.register(fs)
@@ -187,13 +199,22 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	in := &intake{sources: sources, tables: make(map[ingest.Format]*engine.Table), inputs: newInputReports(sources, blobs)}
+	in := &intake{sources: sources, spooled: x.spool, tables: make(map[ingest.Format]*engine.Table), inputs: newInputReports(sources, blobs)}
 	for _, src := range sources {
 		p := properties
 		p.Format = src.Format
 		if in.tables[src.Format], err = x.spool.Table(p); err != nil {
 			return x.finish(in.report(), outcome{err: err, unread: true})
 		}
+	}
+	if err := in.resume(x.spool, s.again); err != nil {
+		return x.finish(in.report(), outcome{err: err, unread: true})
+	}
+	if slices.ContainsFunc(in.resumed, func(r resumption) bool { return r.whole || r.from > 0 }) {
+		expect = 0 // how many are left shows as they are read
+	}
+	if len(sources) > maxMarks {
+		c.tell("These are %d files, and a spool remembers %d: after a run that is cut, the same command would send some of them twice.", len(sources), maxMarks)
 	}
 	why, err := x.spoolAll(ctx, in, expect, func(ctx context.Context) error {
 		if err := in.spool(ctx); err != nil {

@@ -121,7 +121,7 @@ func (x *session) finish(r report, o outcome) (int, error) {
 func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engine.LaneStatus) {
 	c := x.c
 	for i := range r.Inputs {
-		if in := &r.Inputs[i]; in.Whole && in.Records == 0 {
+		if in := &r.Inputs[i]; in.Whole && in.Records == 0 && !in.Earlier && in.EarlierBytes == 0 {
 			c.tell("%s: holds no record.", in.Name)
 		}
 	}
@@ -129,7 +129,7 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 		c.note("Passed over as no record: %v", r.firstSkipped)
 	}
 	if x.s.json || c.quiet { // otherwise the report has them
-		for _, line := range r.remarks() {
+		for _, line := range r.remarks(c.quiet) {
 			c.note("%s", line)
 		}
 	}
@@ -139,8 +139,12 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 	switch {
 	case o.unread && r.Acked == 0:
 		c.note("Nothing of the input was stored.")
+	case o.unread && x.dest.temporary != "":
+		c.note("A part of the input is stored, in %s.", shellWord(x.dir))
+	case o.unread && r.repeats:
+		c.note("A part of the input is stored, in %s: the same command again goes on behind that of files, and would send that of pipes and blobs twice.", shellWord(x.dir))
 	case o.unread:
-		c.note("A part of the input is stored, in %s: the same command again would send that part twice.", shellWord(x.dir))
+		c.note("A part of the input is stored, in %s: the same command again goes on behind it.", shellWord(x.dir))
 	}
 	switch {
 	case r.DeadLettered > 0:

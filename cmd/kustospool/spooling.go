@@ -31,19 +31,30 @@ type chunk struct {
 	input   int // its place in the command
 	whole   *input.Source
 	data    []byte
+	lent    bool // data is one large record in the reader's own buffer
 	ends    []int
-	large   []byte           // a record behind those, in the reader's own buffer
 	refused []engine.Refused // what of the input is to become dead letters
 	counts  record.Counts    // of the input, from the last chunk to this one
 	skipped error            // the first of what was passed over
 	last    bool             // of its input
 	err     error            // of the input, behind the records
+	first   bool             // of its input
+
+	// Where the input is continued behind the chunk, and behind each of its
+	// records and what is refused; 0 where nothing was taken.
+	at        int64
+	begins    input.Beginning
+	offsets   []int64
+	refusedAt []int64
+	head      []byte // enough of the input's beginning for a mark within the chunk
 }
 
 // intake is what is being stored in one run. It belongs to the goroutine that
 // stores, until that has ended; only stored is for others to look at.
 type intake struct {
 	sources []input.Source
+	spooled *engine.Spool
+	resumed []resumption // of each source
 	tables  map[ingest.Format]*engine.Table
 	inputs  []inputReport // of the sources, and behind them those of blobs
 	cuts    report        // what was cut out of the inputs
@@ -82,7 +93,7 @@ func (in *intake) spool(ctx context.Context) error {
 	go func() {
 		defer close(chunks)
 		for i := range in.sources {
-			if !readChunks(ctx, i, &in.sources[i], chunks, free) {
+			if !readChunks(ctx, i, &in.sources[i], &in.resumed[i], chunks, free) {
 				return
 			}
 		}
@@ -114,12 +125,23 @@ func (in *intake) spool(ctx context.Context) error {
 	}
 }
 
-// store makes a chunk durable and counts it; then the input's error, if it
-// had one, comes to light.
+// store makes a chunk durable in one commit, with what is to become dead
+// letters and with the mark of the input, and counts it; then the input's
+// error, if it had one, comes to light.
 func (in *intake) store(ctx context.Context, k *chunk) error {
-	table := in.tables[in.sources[k.input].Format]
-	if k.whole != nil {
-		n, err := in.whole(ctx, table, k.whole)
+	src, r := &in.sources[k.input], &in.resumed[k.input]
+	table := in.tables[src.Format]
+	if k.first {
+		if err := makeRoom(ctx, in.spooled, r.name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.whole:
+		in.ended(k.input)
+		return nil
+	case k.whole != nil:
+		n, err := in.whole(ctx, table, k.whole, r)
 		if err != nil {
 			return err
 		}
@@ -127,47 +149,57 @@ func (in *intake) store(ctx context.Context, k *chunk) error {
 		in.ended(k.input)
 		return nil
 	}
-	if err := in.storeAll(ctx, table, k.input, k.records()); err != nil {
+	done := k.err == nil && k.last
+	at, err := r.position(k.at, k.begins, done)
+	if err != nil {
 		return err
 	}
-	if k.large != nil {
-		// It goes alone: together they may be more than one call takes.
-		if err := in.storeAll(ctx, table, k.input, [][]byte{k.large}); err != nil {
+	if len(k.ends)+len(k.refused) > 0 || done && len(at) > 0 {
+		if err := in.storeAll(ctx, table, k, at); err != nil {
 			return err
 		}
-	}
-	if len(k.refused) > 0 {
-		if _, err := table.DeadLetter(ctx, k.refused...); err != nil {
-			return err
-		}
-		in.add(k.input, int64(len(k.refused)))
 	}
 	in.cuts.cut(k.counts, int64(len(k.refused)), k.skipped)
-	if k.err == nil && k.last {
+	if done {
 		in.ended(k.input)
 	}
 	return k.err
 }
 
-// storeAll makes records of an input durable. Where one of them cannot be had
-// at all, those before it are.
-func (in *intake) storeAll(ctx context.Context, table *engine.Table, i int, records [][]byte) error {
-	_, err := table.IngestAll(ctx, records)
+// storeAll makes a chunk durable. Where a record of it cannot be had at all,
+// those before it are.
+func (in *intake) storeAll(ctx context.Context, table *engine.Table, k *chunk, at []ingest.Position) error {
+	records, r := k.records(), &in.resumed[k.input]
+	_, err := table.IngestSorted(ctx, records, k.refused, at...)
 	if err == nil {
-		in.add(i, int64(len(records)))
+		in.add(k.input, int64(len(records)+len(k.refused)))
 	}
 	if !errors.Is(err, ingest.ErrInvalid) {
 		return err
 	}
-	for _, rec := range records {
-		if _, err := table.Ingest(ctx, rec); err != nil {
+	refused := 0
+	for i, rec := range records {
+		from := refused
+		for refused < len(k.refused) && k.refusedAt[refused] < k.offsets[i] {
+			refused++
+		}
+		one, err := r.position(k.offsets[i], input.BeginningOf(k.head[:min(k.offsets[i], int64(len(k.head)))]), false)
+		if err != nil {
+			return err
+		}
+		if _, err := table.IngestSorted(ctx, [][]byte{rec}, k.refused[from:refused], one...); err != nil {
 			if errors.Is(err, ingest.ErrInvalid) {
-				err = &input.Error{File: in.inputs[i].Name, Err: fmt.Errorf("behind record %d: %w", in.inputs[i].Records, err)}
+				err = &input.Error{File: in.inputs[k.input].Name, Err: fmt.Errorf("behind record %d: %w", in.inputs[k.input].Records, err)}
 			}
 			return err
 		}
-		in.add(i, 1)
+		in.add(k.input, int64(1+refused-from))
 	}
+	// Together they were more than one call takes.
+	if _, err := table.IngestSorted(ctx, nil, k.refused[refused:], at...); err != nil {
+		return err
+	}
+	in.add(k.input, int64(len(k.refused)-refused))
 	return nil
 }
 
@@ -195,12 +227,22 @@ func (in *intake) failed(i int, err error) {
 
 // whole makes an object durable, of whatever size, or all that an archive
 // holds.
-func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Source) (records int64, err error) {
+func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Source, r *resumption) (records int64, err error) {
+	var at []ingest.Position
+	if r.name != "" {
+		begins, err := src.Beginning(input.BeginningBytes)
+		if err != nil {
+			return 0, err
+		}
+		if at, err = r.position(src.Size(), begins, true); err != nil {
+			return 0, err
+		}
+	}
 	if src.Archive() {
 		if err := src.Changed(); err != nil {
 			return 0, &input.Error{File: src.Name, Err: err}
 		}
-		receipt, err := table.IngestFile(ctx, src.Name)
+		receipt, err := table.IngestFile(ctx, src.Name, at...)
 		bad, isBad := errors.AsType[*engine.RecordError](err)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, engine.ErrFull), errors.Is(err, engine.ErrFailed), errors.Is(err, engine.ErrOutcomeUnknown):
@@ -221,26 +263,33 @@ func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Sou
 	if err != nil {
 		return 0, err
 	}
-	_, err = table.IngestReader(ctx, b)
+	_, err = table.IngestReader(ctx, b, at...)
 	return 1, errors.Join(err, b.Close())
 }
 
-// readChunks reads one input to its end, and reports whether to go on with
-// the next.
-func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<- *chunk, free chan *chunk) bool {
-	if src.Whole() || src.Archive() {
+// readChunks reads one input to its end, behind what an earlier run has stored
+// of it, and reports whether to go on with the next.
+func readChunks(ctx context.Context, place int, src *input.Source, resumed *resumption, chunks chan<- *chunk, free chan *chunk) bool {
+	if resumed.whole || src.Whole() || src.Archive() {
 		select {
 		case <-free:
-			return give(ctx, chunks, &chunk{input: place, whole: src})
+			return give(ctx, chunks, &chunk{input: place, whole: src, first: true})
 		case <-ctx.Done():
 			return false
 		}
 	}
 	r, err := src.Open()
+	if err == nil && resumed.from > 0 {
+		if err = r.SkipTo(resumed.from); err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}
 	if err != nil {
 		give(ctx, chunks, &chunk{input: place, err: err})
 		return false
 	}
+	at, first := resumed.from, true
+	var ahead *input.Item
 	for {
 		var k *chunk
 		select {
@@ -248,12 +297,19 @@ func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<-
 		case <-ctx.Done():
 			return false
 		}
-		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], refused: k.refused[:0]}
+		if k.lent {
+			k.data = nil
+		}
+		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], offsets: k.offsets[:0], at: at, first: first}
 		before, skippedBefore := r.Counts(), r.FirstSkipped()
-		err := fill(k, r, src.Stream())
+		ahead, err = fill(k, r, src.Stream(), ahead)
 		k.counts = r.Counts().Sub(before)
 		if skippedBefore == nil {
 			k.skipped = r.FirstSkipped()
+		}
+		at, first = k.at, false
+		if resumed.name != "" {
+			k.head, k.begins = r.Head(), r.Beginning(k.at)
 		}
 		ended := err == io.EOF
 		if ended {
@@ -262,44 +318,57 @@ func readChunks(ctx context.Context, place int, src *input.Source, chunks chan<-
 			err = errors.Join(err, r.Close())
 		}
 		k.err, k.last = err, ended
-		large := k.large != nil
+		lent := k.lent
 		if !give(ctx, chunks, k) || err != nil {
 			return false
 		}
 		if ended {
 			return true
 		}
-		if large && !allStored(ctx, free) {
+		if lent && !allStored(ctx, free) {
 			return false
 		}
 	}
 }
 
 // fill reads records into k until it is full, or until the next record of a
-// stream may be long in coming.
-func fill(k *chunk, r *input.Reader, stream bool) error {
-	for len(k.data) < chunkBytes && len(k.ends) < chunkRecords {
-		rec, err := r.Next()
-		if err != nil {
-			return err
+// stream may be long in coming. A large record goes alone, because together
+// they may be more than one call takes: it is given back where k has some
+// already, and comes as ahead to the next chunk.
+func fill(k *chunk, r *input.Reader, stream bool, ahead *input.Item) (*input.Item, error) {
+	size := 0
+	for size < chunkBytes && len(k.ends) < chunkRecords && len(k.refused) < chunkRefused {
+		var rec input.Item
+		if ahead != nil {
+			rec, ahead = *ahead, nil
+		} else {
+			var err error
+			if rec, err = r.Next(); err != nil {
+				return nil, err
+			}
 		}
+		if size > 0 && len(rec.Data) > chunkBytes {
+			return &rec, nil
+		}
+		size += len(rec.Data)
+		k.at = r.Offset()
 		if rec.Why != "" {
 			k.refused = append(k.refused, engine.Refused{Data: bytes.Clone(rec.Data), Why: rec.Why})
-			if len(k.refused) == chunkRefused || len(rec.Data) > chunkBytes {
-				return nil
-			}
-		} else if len(rec.Data) > chunkBytes {
-			k.large = rec.Data
-			return nil
+			k.refusedAt = append(k.refusedAt, k.at)
 		} else {
-			k.data = append(k.data, rec.Data...)
+			if len(k.ends) == 0 && len(rec.Data) > chunkBytes {
+				k.data, k.lent = rec.Data, true
+			} else {
+				k.data = append(k.data, rec.Data...)
+			}
 			k.ends = append(k.ends, len(k.data))
+			k.offsets = append(k.offsets, k.at)
 		}
 		if stream && !r.Ready() {
-			return nil
+			return nil, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // allStored waits until no chunk is being stored: the last one has a record that
@@ -332,6 +401,11 @@ func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {
 func (in *intake) report() report {
 	r := in.cuts
 	r.Read, r.Inputs = in.stored.Load(), in.inputs
+	for i := range in.inputs {
+		if in.inputs[i].Records > 0 && (i >= len(in.sources) || in.sources[i].Stream()) {
+			r.repeats = true
+		}
+	}
 	return r
 }
 

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
 	"kustospool/internal/vfs"
 )
 
-// nolimits has the log recycled as it is written, as a destination that takes does.
+// benchLog has the log recycled as it is written, as a destination that takes does.
 func benchLog(b testing.TB, recycled bool) *Log {
 	o := Options{FS: vfs.OS, Dir: b.TempDir(), Spool: spool, SegmentBytes: 64 << 20, Stock: 3}
 	var l *Log
@@ -41,6 +42,11 @@ func warm(b testing.TB, l *Log) {
 	}
 	if err := l.Rotate(); err != nil {
 		b.Fatal(err)
+	}
+	for more := true; more; runtime.Gosched() { // until what is too much is given back
+		l.files.mu.Lock()
+		more = len(l.files.drops) > 0
+		l.files.mu.Unlock()
 	}
 }
 

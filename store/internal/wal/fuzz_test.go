@@ -121,7 +121,7 @@ func FuzzHead(f *testing.F) {
 }
 
 // TestAllocations: a lone record costs no allocation once the log is warm, but
-// for the byte that the look at the file's links copies on Linux.
+// for a byte on Linux, where statx wants a pointer to its path.
 func TestAllocations(t *testing.T) {
 	l, _, err := Open(Options{FS: vfs.OS, Dir: t.TempDir(), Spool: spool, NoSync: true}, Known{})
 	if err != nil {

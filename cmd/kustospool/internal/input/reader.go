@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"weak"
 
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -24,6 +25,7 @@ type Item struct {
 type Reader struct {
 	name   string
 	in     *record.Reader
+	tap    *tap
 	closer io.Closer
 	policy engine.BadRecordPolicy
 	first  error         // the first bad record that was passed over
@@ -81,13 +83,34 @@ func (r *Reader) Close() error {
 	r.closer = nil
 	buf := r.in.Buffer
 	r.in.Buffer, r.counts, r.in = nil, r.in.Counts(), nil
-	buffers.Put(&buf)
+	giveBuffer(buf)
 	return c.Close()
 }
 
-// buffers are of closed readers: a file is checked before it is stored, and
-// needs room for its largest record both times.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// spare is the buffer of the reader that was closed last: a file is checked
+// before it is stored, and needs room for its largest record both times. The collector may
+// take it meanwhile. A sync.Pool would often miss it, on another processor.
+var spare struct {
+	mu     sync.Mutex
+	buffer weak.Pointer[[]byte] // guarded by mu
+}
+
+func takeBuffer() []byte {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	p := spare.buffer.Value()
+	spare.buffer = weak.Pointer[[]byte]{}
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+func giveBuffer(b []byte) {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	spare.buffer = weak.Make(&b)
+}
 
 // rule is how the source's format is cut.
 func (s *Source) rule() record.Rule {
@@ -99,9 +122,10 @@ func (s *Source) rule() record.Rule {
 
 // read begins to cut what r holds; name is for errors.
 func (s *Source) read(name string, r io.Reader, closer io.Closer) *Reader {
-	in := record.NewReader(r, s.rule())
-	in.SkipHeader, in.Buffer = s.SkipHeader, *buffers.Get().(*[]byte)
-	return &Reader{name: name, in: in, closer: closer, policy: s.policy()}
+	t := &tap{r: r}
+	in := record.NewReader(t, s.rule())
+	in.SkipHeader, in.Buffer = s.SkipHeader, takeBuffer()
+	return &Reader{name: name, in: in, tap: t, closer: closer, policy: s.policy()}
 }
 
 // policy is what becomes of bad records: of a file they are found before

@@ -67,6 +67,10 @@ func Take(path string) (*Snapshot, error) {
 // Size is how many bytes the file had.
 func (s *Snapshot) Size() int64 { return s.info.Size() }
 
+// Identity tells the file from others that the system has: device and file
+// number. It is empty where the system does not say.
+func (s *Snapshot) Identity() string { return identity(s.info) }
+
 // Changed says what has happened to the file at the path since; nil for
 // nothing. It is for files that others read.
 func (s *Snapshot) Changed() error {
