@@ -43,6 +43,8 @@
 // stay in the books: reading their batch fails with a [CorruptionError] that
 // says which they are, and the engine cuts them out and dead-letters them.
 //
+// [Look] shows what Open would find and changes nothing, in any of these cases.
+//
 // Two things the store cannot tell. A disk sector of 512 bytes is taken to be
 // old or new after a power cut, never a mixture that happens to have the right
 // checksum. And damage to the very last commit looks like one that the power

@@ -81,14 +81,15 @@ func (r *recovery) adoptLedger(b *ledger.Books) error {
 	return nil
 }
 
-// note counts what opening the ledger found.
+// note tells and counts what opening the ledger found. Damage for which the ledger was
+// written again is in its counters since then; a look writes nothing again.
 func (r *recovery) note(f ledger.Findings) {
 	if f.Suspect {
 		r.suspect++
 	}
 	if f.Renewed != nil {
 		r.s.log.Error("a part of the ledger is damaged and begins anew", "dir", r.s.dir, "history", f.HistoryLost, "keys", f.KeysLost, "cause", f.Renewed)
-		if f.HistoryLost || f.KeysLost {
+		if r.look {
 			r.damaged++
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	chunkBytes   = 1 << 20
 	chunkRecords = 1000
 	chunkRefused = 100
+	chunksAhead  = 2 // one is filled while one is stored
 )
 
 // chunk is a run of records of one input, or a whole input that is one object.
@@ -30,6 +31,7 @@ type chunk struct {
 	input   int // its place in the command
 	whole   *input.Source
 	data    []byte
+	lent    bool // data is one large record in the reader's own buffer
 	ends    []int
 	refused []engine.Refused // what of the input is to become dead letters
 	counts  record.Counts    // of the input, from the last chunk to this one
@@ -84,9 +86,10 @@ func (k *chunk) records() [][]byte {
 func (in *intake) spool(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	chunks := make(chan *chunk)
-	free := make(chan *chunk, 2)
-	free <- new(chunk)
-	free <- new(chunk)
+	free := make(chan *chunk, chunksAhead)
+	for range chunksAhead {
+		free <- new(chunk)
+	}
 	go func() {
 		defer close(chunks)
 		for i := range in.sources {
@@ -266,7 +269,7 @@ func (in *intake) whole(ctx context.Context, table *engine.Table, src *input.Sou
 
 // readChunks reads one input to its end, behind what an earlier run has stored
 // of it, and reports whether to go on with the next.
-func readChunks(ctx context.Context, place int, src *input.Source, resumed *resumption, chunks chan<- *chunk, free <-chan *chunk) bool {
+func readChunks(ctx context.Context, place int, src *input.Source, resumed *resumption, chunks chan<- *chunk, free chan *chunk) bool {
 	if resumed.whole || src.Whole() || src.Archive() {
 		select {
 		case <-free:
@@ -294,10 +297,10 @@ func readChunks(ctx context.Context, place int, src *input.Source, resumed *resu
 		case <-ctx.Done():
 			return false
 		}
-		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], offsets: k.offsets[:0], at: at, first: first}
-		if cap(k.data) > 4*chunkBytes {
-			k.data = nil // one large record is no reason to keep its room
+		if k.lent {
+			k.data = nil
 		}
+		*k = chunk{input: place, data: k.data[:0], ends: k.ends[:0], offsets: k.offsets[:0], at: at, first: first}
 		before, skippedBefore := r.Counts(), r.FirstSkipped()
 		ahead, err = fill(k, r, src.Stream(), ahead)
 		k.counts = r.Counts().Sub(before)
@@ -315,11 +318,15 @@ func readChunks(ctx context.Context, place int, src *input.Source, resumed *resu
 			err = errors.Join(err, r.Close())
 		}
 		k.err, k.last = err, ended
+		lent := k.lent
 		if !give(ctx, chunks, k) || err != nil {
 			return false
 		}
 		if ended {
 			return true
+		}
+		if lent && !allStored(ctx, free) {
+			return false
 		}
 	}
 }
@@ -349,7 +356,11 @@ func fill(k *chunk, r *input.Reader, stream bool, ahead *input.Item) (*input.Ite
 			k.refused = append(k.refused, engine.Refused{Data: bytes.Clone(rec.Data), Why: rec.Why})
 			k.refusedAt = append(k.refusedAt, k.at)
 		} else {
-			k.data = append(k.data, rec.Data...)
+			if len(k.ends) == 0 && len(rec.Data) > chunkBytes {
+				k.data, k.lent = rec.Data, true
+			} else {
+				k.data = append(k.data, rec.Data...)
+			}
 			k.ends = append(k.ends, len(k.data))
 			k.offsets = append(k.offsets, k.at)
 		}
@@ -358,6 +369,23 @@ func fill(k *chunk, r *input.Reader, stream bool, ahead *input.Item) (*input.Ite
 		}
 	}
 	return nil, nil
+}
+
+// allStored waits until no chunk is being stored: the last one has a record that
+// the reader's next call would overwrite. A copy of it would be one more record in memory.
+func allStored(ctx context.Context, free chan *chunk) bool {
+	var all [chunksAhead]*chunk
+	for i := range all {
+		select {
+		case all[i] = <-free:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for _, k := range all {
+		free <- k
+	}
+	return true
 }
 
 func give(ctx context.Context, chunks chan<- *chunk, k *chunk) bool {

@@ -12,11 +12,13 @@ type Reader struct {
 	// SkipHeader drops the first record; of a Reader that has begun it must not
 	// be changed.
 	SkipHeader bool
+	// Buffer is what is read into. It may be set before the first call, to room that another Reader
+	// has done with; where it is too small for a record a larger one takes its place.
+	Buffer []byte
 
 	r        io.Reader
 	c        Cutter
-	buf      []byte
-	from, to int // what of buf was not cut yet
+	from, to int // what of Buffer was not cut yet
 	err      error
 	passed   int64 // bytes cut
 	offset   int64 // of them, those up to the end of the last piece that was given out
@@ -120,7 +122,7 @@ func (r *Reader) next() (Piece, error) {
 // cut cuts the next piece, if it is in memory, and puts it into ahead.
 func (r *Reader) cut() bool {
 	for {
-		n, p, ok := r.c.Cut(r.buf[r.from:r.to], r.err == io.EOF)
+		n, p, ok := r.c.Cut(r.Buffer[r.from:r.to], r.err == io.EOF)
 		r.from += n
 		r.passed += int64(n)
 		if ok {
@@ -139,13 +141,13 @@ const maxEmptyReads = 100
 func (r *Reader) fill() {
 	switch {
 	case r.from > 0:
-		copy(r.buf, r.buf[r.from:r.to])
+		copy(r.Buffer, r.Buffer[r.from:r.to])
 		r.from, r.to = 0, r.to-r.from
-	case r.to == len(r.buf):
-		r.buf = append(r.buf, make([]byte, max(len(r.buf), bufferBytes))...)
+	case r.to == len(r.Buffer):
+		r.Buffer = append(r.Buffer, make([]byte, max(len(r.Buffer), bufferBytes))...)
 	}
 	for range maxEmptyReads {
-		n, err := r.r.Read(r.buf[r.to:])
+		n, err := r.r.Read(r.Buffer[r.to:])
 		r.to += n
 		if r.err = err; n > 0 || err != nil {
 			return

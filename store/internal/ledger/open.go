@@ -69,7 +69,7 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	}
 	found := p.findings()
 	if marked && found.Renewed == nil {
-		found.Renewed = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
+		found.Renewed = errMarked
 	}
 	shrink := p.worthShrinking()
 	if found.Renewed == nil && !shrink {
@@ -94,6 +94,8 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	}
 	return fresh, found, nil
 }
+
+var errMarked = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
 
 func examine(f vfs.File, whole bool) (*proof, error) {
 	info, err := f.Stat()
@@ -168,9 +170,14 @@ func look(fs vfs.FS, path string) (*proof, Findings, error) {
 	defer f.Close()
 	for range 3 {
 		before, _ := readMetas(f)
-		p, verr := examine(f, hasMark(fs, path))
+		marked := hasMark(fs, path)
+		p, verr := examine(f, marked)
 		if verr == nil {
-			return p, p.findings(), nil
+			found := p.findings()
+			if marked && found.Renewed == nil {
+				found.Renewed = errMarked
+			}
+			return p, found, nil
 		}
 		err = verr
 		if after, _ := readMetas(f); after == before {

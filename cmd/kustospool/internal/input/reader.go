@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
+	"weak"
 
 	"kustospool/engine"
 	"kustospool/ingest"
@@ -26,7 +28,8 @@ type Reader struct {
 	tap    *tap
 	closer io.Closer
 	policy engine.BadRecordPolicy
-	first  error // the first bad record that was passed over
+	first  error         // the first bad record that was passed over
+	counts record.Counts // of one that is closed
 }
 
 // Next is the next record, without its line ending. The error is [io.EOF]
@@ -56,7 +59,12 @@ func (r *Reader) Next() (Item, error) {
 }
 
 // Counts are of what was given out and passed over so far.
-func (r *Reader) Counts() record.Counts { return r.in.Counts() }
+func (r *Reader) Counts() record.Counts {
+	if r.in == nil {
+		return r.counts
+	}
+	return r.in.Counts()
+}
 
 // FirstSkipped says of the first bad record that was passed over where it is
 // and why; nil where there is none.
@@ -66,14 +74,42 @@ func (r *Reader) FirstSkipped() error { return r.first }
 // the next call of Next may wait for whoever writes the input.
 func (r *Reader) Ready() bool { return r.in.Ready() }
 
-// Close closes the file.
+// Close closes the file. What Next gave is not valid any more, and nothing else is to be read.
 func (r *Reader) Close() error {
 	if r.closer == nil {
 		return nil
 	}
 	c := r.closer
 	r.closer = nil
+	buf := r.in.Buffer
+	r.in.Buffer, r.counts, r.in = nil, r.in.Counts(), nil
+	giveBuffer(buf)
 	return c.Close()
+}
+
+// spare is the buffer of the reader that was closed last: a file is checked
+// before it is stored, and needs room for its largest record both times. The collector may
+// take it meanwhile. A sync.Pool would often miss it, on another processor.
+var spare struct {
+	mu     sync.Mutex
+	buffer weak.Pointer[[]byte] // guarded by mu
+}
+
+func takeBuffer() []byte {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	p := spare.buffer.Value()
+	spare.buffer = weak.Pointer[[]byte]{}
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+func giveBuffer(b []byte) {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	spare.buffer = weak.Make(&b)
 }
 
 // rule is how the source's format is cut.
@@ -88,7 +124,7 @@ func (s *Source) rule() record.Rule {
 func (s *Source) read(name string, r io.Reader, closer io.Closer) *Reader {
 	t := &tap{r: r}
 	in := record.NewReader(t, s.rule())
-	in.SkipHeader = s.SkipHeader
+	in.SkipHeader, in.Buffer = s.SkipHeader, takeBuffer()
 	return &Reader{name: name, in: in, tap: t, closer: closer, policy: s.policy()}
 }
 
