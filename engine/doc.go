@@ -36,6 +36,11 @@
 // [Spool.IngestFile]. What of them is no record stops them, is passed over, or
 // is dead-lettered at once: [BadRecordPolicy].
 //
+// A call, a source, or each commit of a writer ([Writer.Carry]) can carry a
+// position ([ingest.Position]): where the caller's own source stands, durable
+// in the same commit as the records, or not at all. [Spool.Position] gives it back in this process or the
+// next. A program that goes on there after a crash neither skips nor repeats.
+//
 // A blob that is in storage already is ingested where it is: [Spool.IngestBlob]
 // makes the order durable, without the blob's secret.
 //

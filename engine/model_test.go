@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +65,7 @@ func history(t *testing.T, rt *rapid.T) {
 
 	var acked, poisoned []string
 	var receipts []ingest.Receipt
+	positions := map[string]string{} // as they must be
 	n := 0
 	faults := rapid.Custom(func(rt *rapid.T) transporttest.Step {
 		switch rapid.IntRange(0, 5).Draw(rt, "fault") {
@@ -82,7 +85,7 @@ func history(t *testing.T, rt *rapid.T) {
 	})
 	steps := rapid.IntRange(5, 40).Draw(rt, "steps")
 	for range steps {
-		switch rapid.IntRange(0, 9).Draw(rt, "step") {
+		switch rapid.IntRange(0, 10).Draw(rt, "step") {
 		case 0, 1, 2, 3:
 			p := telemetry
 			p.Table = rapid.SampledFrom([]string{"A", "B", "C"}).Draw(rt, "table")
@@ -96,7 +99,13 @@ func history(t *testing.T, rt *rapid.T) {
 				} else {
 					acked = append(acked, rec)
 				}
-				reqs = append(reqs, request(p, rec))
+				req := request(p, rec)
+				if rapid.IntRange(0, 3).Draw(rt, "position") == 0 {
+					name := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "source")
+					positions[name] = fmt.Sprint(n)
+					req.Position = &ingest.Position{Name: name, Value: []byte(positions[name])}
+				}
+				reqs = append(reqs, req)
 			}
 			rs, err := s.IngestAll(t.Context(), reqs)
 			if err != nil {
@@ -122,6 +131,20 @@ func history(t *testing.T, rt *rapid.T) {
 			fake.Down(transporttest.Fail(transport.Transient))
 			time.Sleep(time.Duration(rapid.IntRange(1, 3000).Draw(rt, "outage")) * time.Millisecond)
 			fake.Down(nil)
+		case 10:
+			name := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "removed")
+			err := s.RemovePosition(t.Context(), name)
+			if _, known := positions[name]; known != (err == nil) || !known && !errors.Is(err, engine.ErrNotFound) {
+				panic(fmt.Sprintf("position %s removed: %v", name, err))
+			}
+			delete(positions, name)
+		}
+		have := map[string]string{}
+		for _, pos := range s.Positions() {
+			have[pos.Name] = string(pos.Value)
+		}
+		if !maps.Equal(have, positions) {
+			panic(fmt.Sprintf("positions %v, want %v", have, positions))
 		}
 		st := s.Stats()
 		if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked || st.Acked != int64(n) {

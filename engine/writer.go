@@ -31,6 +31,8 @@ type Writer struct {
 	cutter record.Cutter
 
 	partial []byte // of the record that has no end yet
+	behind  int64  // bytes that were written before partial
+	at      func(int64) ingest.Position
 	err     error
 	closed  bool
 	counts  record.Counts
@@ -44,8 +46,46 @@ func (w *Writer) Records() int64 { return w.counts.Good }
 // other than StopAtBadRecord), blank lines and byte order marks.
 func (w *Writer) Counts() record.Counts { return w.counts }
 
+// Carry makes every commit of the writer carry a position, which at gives for
+// the number of bytes written that are done with by that commit: up to the end
+// of its last record, its line end included. A program that follows a
+// file puts offset, and where it began to write, into it; after a crash it goes
+// on there with a new writer, and neither skips nor repeats a record. Where a
+// commit stores dead letters, they are in it too. Blank lines and records that
+// were passed over make no commit of their own, so they may be read again.
+//
+// Close takes what has no line end as a record: while the file's last line may
+// still grow, leave the writer open, or be without it.
+//
+// Carry is called before the first Write. at is called while Write and Close
+// run. Its position has the bounds of [ingest.Position]; one that breaks them is
+// the error of that Write, which then stores nothing of that commit. Carry
+// is an [ingest.FieldError] for a nil at, after a Write, and for the format
+// multijson, where an offset may lie within an array and no new writer could
+// go on there.
+func (w *Writer) Carry(at func(written int64) ingest.Position) error {
+	switch {
+	case at == nil:
+		return &ingest.FieldError{Field: "position", Rule: "must be given by a function that is not nil"}
+	case w.closed || w.err != nil || w.behind > 0 || len(w.partial) > 0:
+		return &ingest.FieldError{Field: "position", Rule: "must be carried from before the writer's first Write on"}
+	case !w.whole && w.cutter.Rule.Cut == record.Documents:
+		return &ingest.FieldError{Field: "format", Value: string(w.t.p.Format), Rule: "must be one whose records are lines, or a single object, for a writer that carries positions"}
+	}
+	w.at = at
+	return nil
+}
+
+// position is what a commit carries that ends behind so many bytes.
+func (w *Writer) position(written int64) []ingest.Position {
+	if w.at == nil {
+		return nil
+	}
+	return []ingest.Position{w.at(written)}
+}
+
 // Write takes p and makes the records that it completes durable, all of them
-// or none as long as they fit one IngestAll. When it returns len(p) and nil, everything but an unfinished last
+// or none as long as they fit one IngestAll, dead letters among them. When it returns len(p) and nil, everything but an unfinished last
 // record is on stable storage. After an error the writer refuses further
 // writes with the same error, because what follows would begin in the middle
 // of a record. A record over [ingest.MaxRecordBytes] is an error, and so, by the
@@ -88,10 +128,16 @@ func (w *Writer) ingestComplete(end bool) error {
 		if p.Marked {
 			some.counts.Marks++
 		}
+		// What does not fit any more is stored first, up to where this begins.
+		if some.size+len(p.Data) > MaxIngestAllBytes || len(some.records)+len(some.refused) == MaxIngestAllRecords {
+			if err := w.ingest(&some); err != nil {
+				return err
+			}
+		}
+		some.end = w.behind + int64(begin)
 		switch p.Kind {
 		case record.Blank:
 			some.counts.Blank++
-			continue
 		case record.Bad:
 			err := &RecordError{Line: p.Line, Err: ingest.BadRecord(p.Data, p.Fault)}
 			if p.Fault.Fatal || w.policy == StopAtBadRecord {
@@ -103,11 +149,6 @@ func (w *Writer) ingestComplete(end bool) error {
 				some.size += len(p.Data)
 			}
 		default:
-			if some.size+len(p.Data) > MaxIngestAllBytes || len(some.records) == MaxIngestAllRecords {
-				if err := w.ingest(&some); err != nil {
-					return err
-				}
-			}
 			some.counts.Good++
 			some.records = append(some.records, p.Data)
 			some.size += len(p.Data)
@@ -117,6 +158,7 @@ func (w *Writer) ingestComplete(end bool) error {
 		return err
 	}
 	w.partial = append(w.partial[:0], w.partial[begin:]...)
+	w.behind += int64(begin)
 	return nil
 }
 
@@ -126,15 +168,14 @@ type cutRecords struct {
 	refused []Refused
 	size    int
 	counts  record.Counts
+	end     int64 // of them all, in the bytes written
 }
 
-// ingest makes records durable, and what was refused with them.
+// ingest makes records durable, and in the same commit what was refused
+// between them and the position.
 func (w *Writer) ingest(some *cutRecords) error {
-	if err := w.t.ingestCut(w.ctx, some.records); err != nil {
-		return err
-	}
-	if len(some.refused) > 0 {
-		if _, err := w.t.DeadLetter(w.ctx, some.refused...); err != nil {
+	if len(some.records)+len(some.refused) > 0 {
+		if err := w.t.ingestCut(w.ctx, some, w.position(some.end)); err != nil {
 			return err
 		}
 	}
@@ -143,11 +184,9 @@ func (w *Writer) ingest(some *cutRecords) error {
 	return nil
 }
 
-// ingestCut is IngestAll of records that were cut by the table's rule.
-func (t *Table) ingestCut(ctx context.Context, records [][]byte) error {
-	if len(records) == 0 {
-		return nil
-	}
+// ingestCut is IngestAll of records that were cut by the table's rule, and
+// DeadLetter of what was refused.
+func (t *Table) ingestCut(ctx context.Context, some *cutRecords, at []ingest.Position) error {
 	if err := t.s.admit(ctx); err != nil {
 		return err
 	}
@@ -155,21 +194,37 @@ func (t *Table) ingestCut(ctx context.Context, records [][]byte) error {
 	if err != nil {
 		return err
 	}
-	recs := make([]store.Record, len(records))
-	for i, data := range records {
-		if err := fitsBatch(caps, data); err != nil {
+	recs := make([]store.Record, 0, len(some.records)+len(some.refused))
+	if len(some.records) > 0 {
+		l, err := t.found(ctx)
+		if err != nil {
 			return err
 		}
-		recs[i].Data = data
+		for _, data := range some.records {
+			if err := fitsBatch(caps, data); err != nil {
+				return err
+			}
+			recs = append(recs, store.Record{Lane: l.id, Data: data})
+		}
 	}
-	l, err := t.found(ctx)
-	if err != nil {
-		return err
+	if len(some.refused) > 0 {
+		p := refusedProperties(&t.p)
+		l, err := t.s.lane(ctx, &p)
+		if err != nil {
+			return err
+		}
+		for i := range some.refused {
+			data, err := p.Record(some.refused[i].Data)
+			if err != nil {
+				return err
+			}
+			recs = append(recs, store.Record{Lane: l.id, Data: data})
+		}
 	}
-	for i := range recs {
-		recs[i].Lane = l.id
+	forget := t.s.refusals.note(some.refused)
+	if _, err = t.s.ingestAll(ctx, recs, at...); err != nil {
+		forget()
 	}
-	_, err = t.s.ingestAll(ctx, recs)
 	return err
 }
 
@@ -186,7 +241,7 @@ func (w *Writer) Close() error {
 	case !w.whole:
 		w.err = w.ingestComplete(true)
 	case len(w.partial) > 0:
-		if _, w.err = w.t.Ingest(w.ctx, w.partial); w.err == nil {
+		if _, w.err = w.t.Ingest(w.ctx, w.partial, w.position(int64(len(w.partial)))...); w.err == nil {
 			w.counts.Good++
 		}
 	}
