@@ -116,37 +116,44 @@ func (t *Table) IngestSorted(ctx context.Context, records [][]byte, refused []Re
 	if err := t.s.admit(ctx); err != nil {
 		return nil, err
 	}
-	recs := make([]store.Record, 0, len(records)+len(refused))
+	checked := make([][]byte, len(records))
 	for i, data := range records {
-		data, err := t.s.check(&t.p, data, "")
-		if err != nil {
+		var err error
+		if checked[i], err = t.s.check(&t.p, data, ""); err != nil {
 			return nil, fmt.Errorf("record %d: %w", i, err)
 		}
-		recs = append(recs, store.Record{Data: data})
 	}
-	p := refusedProperties(&t.p)
-	for i := range refused {
-		data, err := p.Record(refused[i].Data)
-		if err != nil {
-			return nil, fmt.Errorf("refused record %d: %w", i, err)
-		}
-		recs = append(recs, store.Record{Data: data})
-	}
+	return t.storeSorted(ctx, checked, refused, at)
+}
+
+// storeSorted is IngestSorted of records that were checked.
+func (t *Table) storeSorted(ctx context.Context, records [][]byte, refused []Refused, at []ingest.Position) ([]ingest.Receipt, error) {
+	recs := make([]store.Record, 0, len(records)+len(refused))
 	if len(records) > 0 {
 		l, err := t.found(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for i := range records {
-			recs[i].Lane = l.id
+		for _, data := range records {
+			recs = append(recs, store.Record{Lane: l.id, Data: data})
 		}
 	}
-	l, err := t.s.lane(ctx, &p)
-	if err != nil {
-		return nil, err
-	}
-	for i := len(records); i < len(recs); i++ {
-		recs[i].Lane = l.id
+	if len(refused) > 0 {
+		p := refusedProperties(&t.p)
+		for i := range refused { // before there is a lane for them
+			data, err := p.Record(refused[i].Data)
+			if err != nil {
+				return nil, fmt.Errorf("refused record %d: %w", i, err)
+			}
+			recs = append(recs, store.Record{Data: data})
+		}
+		l, err := t.s.lane(ctx, &p)
+		if err != nil {
+			return nil, err
+		}
+		for i := len(records); i < len(recs); i++ {
+			recs[i].Lane = l.id
+		}
 	}
 	forget := t.s.refusals.note(refused)
 	receipts, err := t.s.ingestAll(ctx, recs, at...)

@@ -5,7 +5,6 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
-	"kustospool/store"
 )
 
 // Writer is an [io.WriteCloser] into the table. For a format that concatenates
@@ -184,8 +183,8 @@ func (w *Writer) ingest(some *cutRecords) error {
 	return nil
 }
 
-// ingestCut is IngestAll of records that were cut by the table's rule, and
-// DeadLetter of what was refused.
+// ingestCut is IngestSorted of records that were cut by the table's rule, and so
+// are checked.
 func (t *Table) ingestCut(ctx context.Context, some *cutRecords, at []ingest.Position) error {
 	if err := t.s.admit(ctx); err != nil {
 		return err
@@ -194,37 +193,12 @@ func (t *Table) ingestCut(ctx context.Context, some *cutRecords, at []ingest.Pos
 	if err != nil {
 		return err
 	}
-	recs := make([]store.Record, 0, len(some.records)+len(some.refused))
-	if len(some.records) > 0 {
-		l, err := t.found(ctx)
-		if err != nil {
+	for _, data := range some.records {
+		if err := fitsBatch(caps, data); err != nil {
 			return err
 		}
-		for _, data := range some.records {
-			if err := fitsBatch(caps, data); err != nil {
-				return err
-			}
-			recs = append(recs, store.Record{Lane: l.id, Data: data})
-		}
 	}
-	if len(some.refused) > 0 {
-		p := refusedProperties(&t.p)
-		l, err := t.s.lane(ctx, &p)
-		if err != nil {
-			return err
-		}
-		for i := range some.refused {
-			data, err := p.Record(some.refused[i].Data)
-			if err != nil {
-				return err
-			}
-			recs = append(recs, store.Record{Lane: l.id, Data: data})
-		}
-	}
-	forget := t.s.refusals.note(some.refused)
-	if _, err = t.s.ingestAll(ctx, recs, at...); err != nil {
-		forget()
-	}
+	_, err = t.storeSorted(ctx, some.records, some.refused, at)
 	return err
 }
 
