@@ -27,8 +27,10 @@ func (r *recovery) adopt() error {
 				}
 			}
 		}
-		r.out.Keys = append(r.out.Keys, s.extras.keys...)
-		r.out.Positions = append(r.out.Positions, s.extras.positions...)
+		if !s.listed { // else they are in the ledger, which may have newer ones
+			r.out.Keys = append(r.out.Keys, s.extras.keys...)
+			r.out.Positions = append(r.out.Positions, s.extras.positions...)
+		}
 		r.out.Refs = append(r.out.Refs, s.refs...)
 		r.out.Damage = append(r.out.Damage, s.damage...)
 		r.out.Doubt = r.out.Doubt || s.doubt

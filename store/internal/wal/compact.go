@@ -68,7 +68,12 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	s.info, s.compacted = info, true
 	k.disk.Add(info.Size - old.Size)
 	k.mu.Unlock()
-	return info, k.syncDir()
+	if err := k.syncDir(); err != nil {
+		// Which of the two is there after a cut nobody knows, and a tombstone would
+		// be for one of them.
+		return info, l.fail(err)
+	}
+	return info, nil
 }
 
 // wantedFrame is a frame that a compaction keeps.

@@ -149,8 +149,8 @@ type Settled struct{ No, Generation uint64 }
 // Known is what the ledger knows when the log is opened. The zero value is
 // right for a new spool and for one whose ledger was lost.
 type Known struct {
-	// Segments are the rows of rotated segments. A file that is there with the
-	// row's size is not read.
+	// Segments are the rows of rotated segments, whose keys and positions are in
+	// the ledger. A file that is there with the row's size is not read.
 	Segments []SegmentInfo
 	// Settled are the tombstones: their files become stock and come back no more.
 	Settled []Settled
@@ -179,8 +179,8 @@ type Recovered struct {
 	Active SegmentInfo
 	// Lanes has every lane that Known or the log defines, where it stands now.
 	Lanes []Lane
-	// Keys, Positions and Refs are those of segments without a row and of the
-	// active one, in the order of commits.
+	// Keys and Positions are those of segments without a row and of the active
+	// one, in the order of commits; Refs are those of all segments that were read.
 	Keys      []KeyAt
 	Positions []Position
 	Refs      []RefAt

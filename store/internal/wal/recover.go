@@ -60,7 +60,6 @@ type recovery struct {
 	lanes map[uint32]*Lane
 	look  bool // change nothing
 
-	renamed bool
 	surveys []*surveyed
 	last    uint64 // number of the last commit of all
 	chain   uint32
@@ -107,7 +106,9 @@ func (r *recovery) run() error {
 	if err := r.files(infos); err != nil {
 		return err
 	}
-	if r.renamed && !r.look {
+	// Names that are seen count once they are durable: a file that was put in
+	// another's place before a kill could else be the other one again after a cut.
+	if !r.look {
 		if err := r.k.syncDir(); err != nil {
 			return err
 		}
@@ -162,8 +163,6 @@ func (r *recovery) files(infos []vfs.Info) error {
 		case extLog:
 			logs = append(logs, logFile{no, info})
 		case extSpare:
-			// Its name must be durable before the file gets another head.
-			r.renamed = true
 			r.spare(leftover{no, ext, info.Size})
 		default:
 			r.k.drops = append(r.k.drops, leftover{no, ext, info.Size})
@@ -289,7 +288,6 @@ func (r *recovery) toSpare(no uint64, size int64) error {
 	if err := r.k.fs.Rename(r.k.path(no, extLog), r.k.path(no, extSpare)); err != nil {
 		return err
 	}
-	r.renamed = true
 	r.spare(leftover{no, extSpare, size})
 	return nil
 }
