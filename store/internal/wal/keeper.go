@@ -106,7 +106,15 @@ func (k *files) indexRotated() {
 // writeIndex writes the index of a segment that is no longer written, and the seal
 // that leads to it. One sync for both: a seal whose index is not there is
 // found out by the index's sum.
-func (k *files) writeIndex(f vfs.File, s *segment) error {
+func (k *files) writeIndex(f vfs.File, s *segment) (err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		if info, serr := f.Stat(); serr == nil { // it may have grown all the same
+			k.resize(s, info.Size)
+		}
+	}()
 	k.mu.Lock()
 	p := s.index.encode(&s.info, s.compacted)
 	end, size := s.info.End, s.info.Size
