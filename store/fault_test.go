@@ -280,9 +280,9 @@ func TestCompressedFrames(t *testing.T) {
 }
 
 // TestPowerCuts runs a workload into a power cut at every other call that
-// changes a file, with the ledger before and after the transaction under way,
-// and finds all that was acknowledged. Without syncs, the negative control, it
-// misses some.
+// changes a file, and finds all that was acknowledged. Without syncs, the
+// negative control, it misses some. The ledger's file before and after the
+// transaction under way is the business of TestHistories.
 func TestPowerCuts(t *testing.T) {
 	lost := func(noSync bool, seeds uint64) (cuts, missing int) {
 		for seed := range seeds {

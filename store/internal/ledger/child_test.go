@@ -167,7 +167,7 @@ func work(l *Ledger) error {
 // Each is opened, worked with, and read again.
 func TestChildren(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("not run with -short: it starts some hundred processes")
 	}
 	sound, before := usedFile(t)
 	p, err := verify(bytes.NewReader(sound), int64(len(sound)), false)
