@@ -14,7 +14,6 @@ import (
 const (
 	maxBlockListBytes = 16 << 20 // 50,000 entries of the longest id
 	maxBlocks         = 50_000
-	maxDrainBytes     = 1 << 30
 )
 
 var errBodyBroken = &storageError{http.StatusBadRequest, "IncompleteBody", "The request body is incomplete."}
@@ -47,12 +46,6 @@ func readContent(r *http.Request, limit int64) ([]byte, *storageError) {
 		}
 	}
 	return data, nil
-}
-
-// drain reads the rest of a request, so that the client, who may still be
-// sending, sees the reply and not a reset.
-func drain(r *http.Request) {
-	io.CopyN(io.Discard, r.Body, maxDrainBytes)
 }
 
 // listedBlock is an entry of a block list: where to look for which block.

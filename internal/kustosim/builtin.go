@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,15 +50,16 @@ type builtinAccount struct {
 	table  string
 }
 
-// newBuiltinStorage makes the accounts and opens their ports on ip.
-func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
+// newBuiltinStorage makes the accounts and opens their ports. The error is that
+// of a port.
+func newBuiltinStorage(s storageConfig) (*builtinStorage, error) {
 	b := &builtinStorage{issuer: s.issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
-	for n := range s.opts.Accounts {
+	for n := range s.accounts {
 		name := "simstorage" + strconv.Itoa(n)
 		a := &builtinAccount{
 			name:   name,
-			blobs:  newBlobAccount(name, s.opts.MaxBlobBytes, s.issuer, s.stats),
-			queues: newQueueAccount(name, s.issuer, s.stats, func(text string) { s.ingestor.deliver(text) }),
+			blobs:  newBlobAccount(name, s.maxBytes, s.issuer, s.stats),
+			queues: newQueueAccount(name, s.issuer, s.stats, s.deliver),
 			tables: newTableAccount(name, s.issuer, s.stats),
 		}
 		b.accounts = append(b.accounts, a)
@@ -74,7 +76,7 @@ func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
 			{queueService, Queue.Account(n), a.queues, &a.queue},
 			{tableService, Table.Account(n), a.tables, &a.table},
 		} {
-			addr, err := s.listenStorage(l.host, l.svc, ip, l.handler)
+			addr, err := s.listen(l.host, l.svc, l.handler)
 			if err != nil {
 				return nil, err
 			}
@@ -154,7 +156,7 @@ func (b *builtinStorage) locate(uri *url.URL, permission string) (a *builtinAcco
 	a = b.byHost[uri.Host]
 	account, container, name := splitPath(uri.Path)
 	if a == nil || account != a.name {
-		return nil, "", "", &storageError{http.StatusNotFound, "AccountNotFound", "no such storage account"}
+		return nil, "", "", errAccountNotFound
 	}
 	return a, container, name, b.issuer.check(blobService, account, container, uri.Query(), permission, time.Now())
 }
@@ -177,7 +179,7 @@ func (b *builtinStorage) signed(uri *url.URL) (*url.URL, error) {
 	return &u, nil
 }
 
-func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, *ingestError) {
+func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
 	a, container, name, err := b.locate(uri, "r")
 	if err == nil {
 		var found *blob
@@ -185,23 +187,7 @@ func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadClose
 			return io.NopCloser(found.reader()), found.size, nil
 		}
 	}
-	return nil, 0, downloadError(err.status, err.code)
-}
-
-// downloadError turns a storage reply into the code an ingestion fails with.
-func downloadError(status int, code string) *ingestError {
-	switch {
-	case code == "AccountNotFound":
-		return permanent("Download_AccountNotFound", "the storage account of the blob was not found")
-	case status == http.StatusNotFound:
-		return permanent("Download_SourceNotFound", "the blob was not found (%s)", code)
-	case status == http.StatusForbidden, status == http.StatusUnauthorized, status == http.StatusConflict:
-		return permanent("Download_Forbidden", "the blob could not be read (%s)", code)
-	case status >= 500 || status == http.StatusTooManyRequests:
-		return transient("Download_UnknownError", "storage answered %d (%s)", status, code)
-	default:
-		return permanent("Download_BadRequest", "storage answered %d (%s)", status, code)
-	}
+	return nil, 0, err
 }
 
 func (b *builtinStorage) remove(_ context.Context, uri *url.URL) error {
@@ -257,7 +243,7 @@ func (b *builtinStorage) report(_ context.Context, queue reportQueue, text strin
 
 func (b *builtinStorage) close() error { return nil }
 
-// blobNames lists account/container/blob of everything stored.
+// blobNames lists account/container/blob of everything stored, sorted.
 func (b *builtinStorage) blobNames() []string {
 	var names []string
 	for _, a := range b.accounts {
@@ -265,5 +251,16 @@ func (b *builtinStorage) blobNames() []string {
 			names = append(names, strings.Join([]string{a.name, name}, "/"))
 		}
 	}
+	slices.Sort(names)
 	return names
+}
+
+// addQueue makes a queue of the first account that keeps its messages.
+func (b *builtinStorage) addQueue(name string) { b.accounts[0].queues.createQueue(name, false) }
+
+// forgetBlocks drops the blocks that were put and not committed.
+func (b *builtinStorage) forgetBlocks() {
+	for _, a := range b.accounts {
+		a.blobs.forgetBlocks()
+	}
 }

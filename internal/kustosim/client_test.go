@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
@@ -213,7 +215,7 @@ func tagged(value string) edit {
 // message builds a message for db1.t1 that reports everything to the status
 // table.
 func (c *client) message(blob string, rawSize int, edits ...edit) (id, text string) {
-	id = newGUID()
+	id = uuid.NewString()
 	props := map[string]any{"authorizationContext": c.token, "format": "json"}
 	m := map[string]any{"Id": id, "BlobPath": blob, "RawDataSize": rawSize, "DatabaseName": "db1", "TableName": "t1", "RetainBlobOnSuccess": true,
 		"ReportLevel": 2, "ReportMethod": 1, "AdditionalProperties": props,

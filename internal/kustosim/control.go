@@ -1,6 +1,7 @@
 package kustosim
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,13 +12,41 @@ import (
 	"time"
 )
 
+// controls are the levers of the simulator that are reached over HTTP.
+type controls struct {
+	fault        func(Host, Fault) (remove func())
+	ingestFault  func(db, table string, f IngestFault) (remove func())
+	expireSAS    func()
+	expireTokens func()
+	rotate       func(context.Context) error
+}
+
 // control is what a test in another process can do to the simulator, over
 // HTTP. The paths are for loopback and a test: they ask for no token.
 type control struct {
-	sim *Sim
+	controls
+	catalog *catalog
+	stats   *statsBook
 
 	mu      sync.Mutex
 	removes []func() // guarded by mu: of the faults that were set this way
+}
+
+// newControl serves the paths under /sim/.
+func newControl(levers controls, c *catalog, stats *statsBook) http.Handler {
+	h := &control{controls: levers, catalog: c, stats: stats}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sim/rows", h.serveRows)
+	mux.HandleFunc("GET /sim/stats", h.serveStats)
+	mux.HandleFunc("POST /sim/faults", h.serveFaults)
+	mux.HandleFunc("DELETE /sim/faults", h.serveFaults)
+	mux.HandleFunc("POST /sim/age/{what}", h.serveAge)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		stampKusto(w, r)
+		drain(r)
+		kustoErrorOf(http.StatusNotFound).write(w, r)
+	})
+	return mux
 }
 
 // The names of faults over HTTP.
@@ -49,7 +78,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if q.Get("db") == "" || q.Get("table") == "" {
 			q.refuse("host, or db and table, must be given")
 		}
-		set = func() func() { return c.sim.IngestFault(q.Get("db"), q.Get("table"), f) }
+		set = func() func() { return c.ingestFault(q.Get("db"), q.Get("table"), f) }
 	} else {
 		f := Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
@@ -68,7 +97,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if (f.Kind == Respond || f.Kind == RespondEarly || f.Kind == RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
-		set = func() func() { return c.sim.Fault(host, f) }
+		set = func() func() { return c.fault(host, f) }
 	}
 	if q.bad != "" {
 		http.Error(w, q.bad, http.StatusBadRequest)
@@ -86,11 +115,11 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 	switch what := r.PathValue("what"); what {
 	case "sas":
-		c.sim.ExpireSAS()
+		c.expireSAS()
 	case "tokens":
-		c.sim.ExpireTokens()
+		c.expireTokens()
 	case "resources":
-		if err := c.sim.Rotate(r.Context()); err != nil {
+		if err := c.rotate(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
@@ -158,4 +187,23 @@ func choose[T any](q *query, name string, values map[string]T) T {
 		q.refuse("%s must be one of %s", name, strings.Join(names, ", "))
 	}
 	return v
+}
+
+// serveRows writes the rows of ?db=&table= as JSON lines.
+func (c *control) serveRows(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if _, ok := c.catalog.columns(q.Get("db"), q.Get("table")); !ok {
+		http.Error(w, "no such table", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	for _, row := range c.catalog.rows(q.Get("db"), q.Get("table")) {
+		if _, err := w.Write(append(row[:len(row):len(row)], '\n')); err != nil {
+			return
+		}
+	}
+}
+
+func (c *control) serveStats(w http.ResponseWriter, _ *http.Request) {
+	writeKusto(w, http.StatusOK, c.stats.snapshot())
 }

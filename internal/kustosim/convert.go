@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,11 @@ import (
 const maxValueBytes = 1 << 20
 
 var null = []byte("null")
+
+var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+
+// isGUID reports whether text is a GUID in its canonical form, in any case.
+func isGUID(text string) bool { return guidPattern.MatchString(text) }
 
 // appendText appends the JSON of a delimited field as a column's type. What
 // does not convert is null, as at the service.
@@ -73,7 +79,7 @@ func appendText(dst, field []byte, kind string) []byte {
 		}
 		return appendString(dst, []byte(t.UTC().Truncate(100).Format(time.RFC3339Nano)))
 	case "guid":
-		if text = strings.Trim(text, "{}"); !guidPattern.MatchString(text) {
+		if text = strings.Trim(text, "{}"); !isGUID(text) {
 			return append(dst, null...)
 		}
 		return appendString(dst, []byte(strings.ToLower(text)))
@@ -225,5 +231,5 @@ func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
 	}
 	perSecond := int64(time.Second / unit)
 	t := time.Unix(n/perSecond, n%perSecond*int64(unit)).UTC()
-	return quoted(t.Format(time.RFC3339Nano)), true
+	return json.RawMessage(`"` + t.Format(time.RFC3339Nano) + `"`), true
 }

@@ -8,7 +8,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
+
+	"kustospool/ingest"
 )
 
 const maxCommandBytes = 32 << 20
@@ -61,8 +62,46 @@ func decodeCommand(r *http.Request) (*command, *kustoError) {
 	return &c, nil
 }
 
-// kustoHandler serves the DM and the engine endpoint.
-func (s *Sim) kustoHandler() http.Handler {
+// endpointConfig is what the endpoint serves from.
+type endpointConfig struct {
+	catalog   *catalog
+	manager   *manager
+	ingestor  streamIngestor
+	resources resourceLister
+	faults    *faultSet
+	stats     *statsBook
+	notify    func()       // called after every effect
+	control   http.Handler // of the paths under /sim/
+
+	token              string          // of an Admin; empty: nobody is asked for one, unless there are principals
+	principals         map[string]Role // by token
+	metadata           string          // of /v1/rest/auth/metadata; empty: 404
+	preferredIngestion string          // Queue, Rest, or - without the REST API
+}
+
+// streamIngestor takes what comes over REST.
+type streamIngestor interface {
+	submit(*message)
+	streamed(db, table string, format ingest.Format, mappingName string, data []byte) *ingestError
+}
+
+// endpoint serves the Kusto endpoint.
+type endpoint struct {
+	endpointConfig
+	operations operations
+}
+
+func newEndpoint(c endpointConfig) *endpoint {
+	return &endpoint{endpointConfig: c, operations: operations{byID: make(map[string]*operation)}}
+}
+
+// manage runs a management command of a request.
+func (s *endpoint) manage(r *http.Request, c *command) (*dataset, *kustoError) {
+	return s.manager.manage(r.Context(), Command{clientID: r.Header.Get("x-ms-client-request-id"), db: c.DB, text: c.CSL})
+}
+
+// handler serves the DM and the engine endpoint.
+func (s *endpoint) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/rest/auth/metadata", s.serveMetadata)
 	mux.HandleFunc("POST /v1/rest/mgmt", s.serveCommand(s.manage))
@@ -72,18 +111,12 @@ func (s *Sim) kustoHandler() http.Handler {
 	mux.HandleFunc("POST /v1/rest/ingestion/queued/{db}/{table}", s.permitted(s.serveSubmit))
 	mux.HandleFunc("GET /v1/rest/ingestion/queued/{db}/{table}/{id}", s.permitted(s.serveOperation))
 	mux.HandleFunc("POST /v1/rest/ingest/{db}/{table}", s.serveStream)
-	mux.HandleFunc("GET /sim/rows", s.serveRows)
-	mux.HandleFunc("GET /sim/stats", s.serveStats)
-	c := &control{sim: s}
-	mux.HandleFunc("POST /sim/faults", c.serveFaults)
-	mux.HandleFunc("DELETE /sim/faults", c.serveFaults)
-	mux.HandleFunc("POST /sim/age/{what}", c.serveAge)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
 		drain(r)
 		kustoErrorOf(http.StatusNotFound).write(w, r)
 	})
-	faulty := s.withFaults("", s.classify, mux)
+	faulty := s.faults.before(mux, classify, refuseKusto)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
@@ -93,7 +126,7 @@ func (s *Sim) kustoHandler() http.Handler {
 			r.Body, r.ContentLength = http.NoBody, 0
 		}
 		if strings.HasPrefix(r.URL.Path, "/sim/") {
-			mux.ServeHTTP(w, r)
+			s.control.ServeHTTP(w, r)
 			return
 		}
 		faulty.ServeHTTP(w, r)
@@ -101,7 +134,7 @@ func (s *Sim) kustoHandler() http.Handler {
 }
 
 // classify tells the role a request is for, and the text faults match.
-func (s *Sim) classify(r *http.Request) (Host, string) {
+func classify(r *http.Request) (Host, string) {
 	if strings.HasPrefix(r.URL.Path, "/v1/rest/auth/") || strings.HasPrefix(r.URL.Path, "/v1/rest/ingestion/") {
 		return DM, r.URL.Path
 	}
@@ -116,17 +149,17 @@ func (s *Sim) classify(r *http.Request) (Host, string) {
 	return Engine, text
 }
 
-func (s *Sim) serveMetadata(w http.ResponseWriter, _ *http.Request) {
-	if s.opts.Metadata == "" {
+func (s *endpoint) serveMetadata(w http.ResponseWriter, _ *http.Request) {
+	if s.metadata == "" {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, s.opts.Metadata)
+	io.WriteString(w, s.metadata)
 }
 
 // serveCommand checks the bearer token, runs the command and writes its table.
-func (s *Sim) serveCommand(run func(*http.Request, *command) (*dataset, *kustoError)) http.HandlerFunc {
+func (s *endpoint) serveCommand(run func(*http.Request, *command) (*dataset, *kustoError)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
 		c, err := readCommand(r)
@@ -148,78 +181,3 @@ func (s *Sim) serveCommand(run func(*http.Request, *command) (*dataset, *kustoEr
 		}
 	}
 }
-
-// serveRows writes the rows of ?db=&table= as JSON lines.
-func (s *Sim) serveRows(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if _, ok := s.catalog.columns(q.Get("db"), q.Get("table")); !ok {
-		http.Error(w, "no such table", http.StatusNotFound)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	for _, row := range s.catalog.rows(q.Get("db"), q.Get("table")) {
-		if _, err := w.Write(append(row[:len(row):len(row)], '\n')); err != nil {
-			return
-		}
-	}
-}
-
-func (s *Sim) serveStats(w http.ResponseWriter, _ *http.Request) {
-	writeKusto(w, http.StatusOK, s.Stats())
-}
-
-// query answers `T`, `T | count` and `T | take n`; the names may be qualified
-// as database('D').T.
-func (s *Sim) query(_ *http.Request, c *command) (*dataset, *kustoError) {
-	tokens, err := lex(strings.TrimSuffix(c.CSL, ";"))
-	if err != nil {
-		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
-	}
-	db := c.DB
-	if len(tokens) > 5 && tokens[0].is("database") && tokens[1].is("(") && tokens[3].is(")") && tokens[4].is(".") {
-		db, tokens = tokens[2].text, tokens[5:]
-	}
-	if len(tokens) == 0 || tokens[0].kind != wordToken {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
-	}
-	name, rest := tokens[0].text, tokens[1:]
-	columns, ok := s.catalog.columns(db, name)
-	if !ok {
-		return nil, entityNotFound("Table", name)
-	}
-	if len(rest) == 2 && rest[0].is("|") && rest[1].is("count") {
-		return &dataset{[]Column{{"Count", "long"}}, [][]any{{s.catalog.count(db, name)}}}, nil
-	}
-	rows := s.catalog.rows(db, name)
-	if len(rest) == 3 && rest[0].is("|") && (rest[1].is("take") || rest[1].is("limit")) {
-		n, err := parseCount(rest[2].text)
-		if err != nil {
-			return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
-		}
-		rows = rows[:min(n, len(rows))]
-	} else if len(rest) != 0 {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
-	}
-	set := &dataset{columns: columns}
-	if len(columns) == 0 {
-		set.columns = []Column{{"Document", "dynamic"}}
-	}
-	for _, row := range rows {
-		if len(columns) == 0 {
-			set.rows = append(set.rows, []any{json.RawMessage(row)})
-			continue
-		}
-		var doc map[string]json.RawMessage
-		if err := json.Unmarshal(row, &doc); err != nil {
-			return nil, kustoErrorOf(http.StatusInternalServerError)
-		}
-		values := make([]any, len(columns))
-		for i, c := range columns {
-			values[i] = doc[c.Name]
-		}
-		set.rows = append(set.rows, values)
-	}
-	return set, nil
-}
-
-func kustoTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

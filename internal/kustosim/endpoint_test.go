@@ -14,7 +14,7 @@ func TestCommands(t *testing.T) {
 	c := start(t, &Options{Databases: []string{"db1"}, UnknownResource: true})
 	c.command("db1", ".create table T (a:string, ['b c']: long, d:double)")
 	c.command("db1", ".create-merge table T (a:string, e:dynamic)")
-	columns, ok := c.sim.catalog.columns("db1", "T")
+	columns, ok := c.sim.Columns("db1", "T")
 	if want := []Column{{"a", "string"}, {"b c", "long"}, {"d", "real"}, {"e", "dynamic"}}; !ok || !reflect.DeepEqual(columns, want) {
 		t.Errorf("columns are %v, want %v", columns, want)
 	}

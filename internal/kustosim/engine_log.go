@@ -100,7 +100,7 @@ func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
 // `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
-func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
+func (s *manager) showCommands(m *reader) (*dataset, *kustoError) {
 	var ids []string
 	filtered := false
 	if m.words("|", "where", "ClientActivityId") {
@@ -135,7 +135,7 @@ func (s *Sim) showCommands(m *reader) (*dataset, *kustoError) {
 }
 
 // showOperations runs `.show operations [id, ..]`, with or without parentheses.
-func (s *Sim) showOperations(m *reader) (*dataset, *kustoError) {
+func (s *manager) showOperations(m *reader) (*dataset, *kustoError) {
 	var ids []string
 	m.words("(")
 	for !m.done() && !m.words(")") {
@@ -158,21 +158,21 @@ func (s *Sim) showOperations(m *reader) (*dataset, *kustoError) {
 }
 
 // showCapacity runs `.show capacity [ingestions]`.
-func (s *Sim) showCapacity() *dataset {
+func (s *manager) showCapacity() *dataset {
 	consumed := s.commands.consumed()
 	return &dataset{columns: []Column{{"Resource", "string"}, {"Total", "long"}, {"Consumed", "long"}, {"Remaining", "long"}, {"Origin", "string"}},
-		rows: [][]any{{"Ingestions", s.opts.IngestCapacity, consumed, max(0, s.opts.IngestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
+		rows: [][]any{{"Ingestions", s.ingestCapacity, consumed, max(0, s.ingestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
 }
 
-// PeakIngestions is the most ingestion commands that were under way at once.
-func (s *Sim) PeakIngestions() int {
+// peakIngestions is the most ingestion commands that were under way at once.
+func (s *manager) peakIngestions() int {
 	s.commands.mu.Lock()
 	defer s.commands.mu.Unlock()
 	return s.commands.mu.peak
 }
 
-// CommandsUnderWay is how many ingestion commands have begun and not ended.
-func (s *Sim) CommandsUnderWay() int {
+// commandsUnderWay is how many ingestion commands have begun and not ended.
+func (s *manager) commandsUnderWay() int {
 	s.commands.mu.Lock()
 	defer s.commands.mu.Unlock()
 	return len(s.commands.mu.begun)

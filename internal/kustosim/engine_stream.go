@@ -3,7 +3,6 @@ package kustosim
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -15,35 +14,8 @@ import (
 // decompression (protocol reference section 9.2).
 const maxStreamBytes = 4 << 20
 
-// SetStreaming turns the streaming policy of a table on or off.
-func (s *Sim) SetStreaming(db, table string, on bool) error {
-	if !s.catalog.setStreaming(db, table, on) {
-		return ErrTableNotFound
-	}
-	return nil
-}
-
-func (c *catalog) setStreaming(db, name string, on bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	if t == nil {
-		return false
-	}
-	t.streaming = on
-	return true
-}
-
-// streams reports whether the table exists and takes streaming ingestion.
-func (c *catalog) streams(db, name string) (exists, on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	return t != nil, t != nil && t.streaming
-}
-
 // serveStream is POST /v1/rest/ingest/{db}/{table} (protocol reference section 9).
-func (s *Sim) serveStream(w http.ResponseWriter, r *http.Request) {
+func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	stampKusto(w, r)
 	if err := s.authorize(w, r, Ingestor); err != nil {
 		drain(r)
@@ -59,7 +31,7 @@ func (s *Sim) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeKusto(w, http.StatusOK, (&dataset{[]Column{{"ConsumptionMode", "string"}}, nil}).v1())
-	s.change.notify()
+	s.notify()
 }
 
 func readStream(r *http.Request) ([]byte, *kustoError) {
@@ -85,7 +57,7 @@ func readStream(r *http.Request) ([]byte, *kustoError) {
 	return data, nil
 }
 
-func (s *Sim) stream(r *http.Request, data []byte) *kustoError {
+func (s *endpoint) stream(r *http.Request, data []byte) *kustoError {
 	db, name, q := r.PathValue("db"), r.PathValue("table"), r.URL.Query()
 	exists, on := s.catalog.streams(db, name)
 	if !exists {
@@ -99,51 +71,15 @@ func (s *Sim) stream(r *http.Request, data []byte) *kustoError {
 	if err != nil || !streamFormats[format] {
 		return badCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
-	props := map[string]json.RawMessage{"format": json.RawMessage(`"` + string(format) + `"`)}
-	if mapping := q.Get("mappingName"); mapping != "" {
-		props["ingestionmappingreference"], _ = json.Marshal(mapping)
-	}
-	in, bad := understand(&message{Id: newGUID(), BlobPath: "stream://request/data", DatabaseName: db, TableName: name, AdditionalProperties: props})
-	if bad == nil {
-		_, bad = s.ingestor.streamed(in, data)
-	}
-	if bad != nil {
+	if bad := s.ingestor.streamed(db, name, format, q.Get("mappingName"), data); bad != nil {
 		s.stats.add(func(st *Stats) { st.Failed[bad.code]++ })
-		return commandError(bad)
+		return ingestReply(bad)
 	}
 	s.stats.add(func(st *Stats) { st.Streamed++ })
 	return nil
 }
 
-func (g *ingestor) streamed(in *ingestion, data []byte) (*extent, *ingestError) {
-	fault := g.faults.strike(in, FailTransient, FailExhausted, FailPermanent)
-	if fault != nil && !fault.AfterCommit {
-		return nil, fault.failure()
-	}
-	g.turn.Lock()
-	defer g.turn.Unlock()
-	columns, reference, bad := g.schema(in)
-	if bad != nil {
-		return nil, bad
-	}
-	var items []mappingItem
-	if reference != nil {
-		items = reference.items
-	}
-	t, bad := newTarget(columns, items, in)
-	if bad != nil {
-		return nil, bad
-	}
-	rows, bad := g.parse(in, data, t)
-	if bad != nil {
-		return nil, bad
-	}
-	if len(rows) == 0 {
-		return nil, permanent("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
-	}
-	e, bad := g.add(in, rows)
-	if bad == nil && fault != nil {
-		bad = fault.failure()
-	}
-	return e, bad
-}
+// streamFormats are the formats that streaming ingestion takes (protocol
+// reference section 9.1).
+var streamFormats = map[ingest.Format]bool{ingest.CSV: true, ingest.TSV: true, ingest.SCSV: true, ingest.SOHSV: true, ingest.PSV: true,
+	ingest.JSON: true, ingest.MultiJSON: true, ingest.SingleJSON: true, ingest.Avro: true, ingest.TXT: true, ingest.TSVE: true}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
@@ -29,6 +31,12 @@ const (
 	pollEvery       = 20 * time.Millisecond // between looks at empty queues
 	pollHidden      = 60                    // seconds a message is invisible while it is taken
 	externalTimeout = 30 * time.Second
+)
+
+var (
+	errBlobURI         = errors.New("kustosim: not the URI of a blob")
+	errNoAnswer        = errors.New("kustosim: storage did not answer")
+	errAccountNotFound = &storageError{http.StatusNotFound, "AccountNotFound", "no such storage account"}
 )
 
 // externalStorage is a storage account outside the simulator, reached through
@@ -64,13 +72,15 @@ type externalStorage struct {
 	}
 }
 
-func newExternalStorage(ctx context.Context, s *Sim, ip string) (*externalStorage, error) {
-	o := s.opts.Storage
-	e := &externalStorage{account: o.Account, key: o.Key, id: strings.ReplaceAll(newGUID(), "-", "")[:12], units: s.opts.Accounts, issuer: s.issuer,
-		stats: s.stats, deliver: s.ingestor.deliver, base: make(map[service]*url.URL), proxied: make(map[service]*url.URL)}
+// newExternalStorage signs in to the account, makes this start's containers,
+// queues and tables, and opens the ports. The error is about the account or a
+// port.
+func newExternalStorage(ctx context.Context, o *ExternalStorage, s storageConfig) (*externalStorage, error) {
+	e := &externalStorage{account: o.Account, key: o.Key, id: strings.ReplaceAll(uuid.NewString(), "-", "")[:12], units: s.accounts, issuer: s.issuer,
+		stats: s.stats, deliver: s.deliver, base: make(map[service]*url.URL), proxied: make(map[service]*url.URL)}
 	e.taken = make(map[string]bool)
 	e.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: externalTimeout}
-	if err := e.open(ctx, s, ip); err != nil {
+	if err := e.open(ctx, o, s); err != nil {
 		e.http.CloseIdleConnections()
 		return nil, err
 	}
@@ -85,8 +95,7 @@ func newExternalStorage(ctx context.Context, s *Sim, ip string) (*externalStorag
 }
 
 // open opens the ports, signs in and makes the containers, queues and tables.
-func (e *externalStorage) open(ctx context.Context, s *Sim, ip string) error {
-	o := s.opts.Storage
+func (e *externalStorage) open(ctx context.Context, o *ExternalStorage, s storageConfig) error {
 	for _, svc := range []struct {
 		service
 		host Host
@@ -101,7 +110,7 @@ func (e *externalStorage) open(ctx context.Context, s *Sim, ip string) error {
 		}
 		base.Path = strings.TrimRight(base.Path, "/")
 		e.base[svc.service] = base
-		addr, err := s.listenStorage(svc.host.Account(0), svc.service, ip, e.proxy(base))
+		addr, err := s.listen(svc.host.Account(0), svc.service, e.proxy(base))
 		if err != nil {
 			return err
 		}
@@ -241,7 +250,7 @@ func (e *externalStorage) resources() ([]resource, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("kustosim: Storage: %w", err)
 	}
-	start, end := time.Now().Add(-5*time.Minute).UTC(), time.Now().Add(e.issuer.sasLifetime).UTC()
+	start, end := time.Now().Add(-5*time.Minute).UTC(), time.Now().Add(e.issuer.lifetime).UTC()
 	queueRoot := func(name, perms string) (string, error) {
 		q, err := queuesas.QueueSignatureValues{Protocol: queuesas.ProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: perms, QueueName: name}.SignWithSharedKey(queueKey)
 		return e.proxied[queueService].String() + "/" + name + "?" + q.Encode(), err
@@ -269,9 +278,9 @@ func (e *externalStorage) resources() ([]resource, error) {
 		resource{"IngestionsStatusTable", e.proxied[tableService].String() + "/" + e.table() + "?" + table}), nil
 }
 
-// direct turns a URI a client was told into one of the account itself, so that
+// own turns a URI a client was told into one of the account itself, so that
 // faults do not strike the simulator's own reads.
-func (e *externalStorage) direct(svc service, uri *url.URL) string {
+func (e *externalStorage) own(svc service, uri *url.URL) string {
 	u := *uri
 	if u.Host == e.proxied[svc].Host {
 		u.Scheme, u.Host = e.base[svc].Scheme, e.base[svc].Host
@@ -300,26 +309,26 @@ func (e *externalStorage) signed(uri *url.URL) (*url.URL, error) {
 	}
 	container, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(u.Path, e.proxied[blobService].Path), "/"), "/")
 	q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: time.Now().Add(-5 * time.Minute).UTC(),
-		ExpiryTime: time.Now().Add(e.issuer.sasLifetime).UTC(), Permissions: "r", ContainerName: container}.SignWithSharedKey(key)
+		ExpiryTime: time.Now().Add(e.issuer.lifetime).UTC(), Permissions: "r", ContainerName: container}.SignWithSharedKey(key)
 	u.RawQuery = q.Encode()
 	return &u, err
 }
 
-func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, *ingestError) {
+func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
 	if uri.Host != e.proxied[blobService].Host && uri.Host != e.base[blobService].Host {
-		return nil, 0, downloadError(http.StatusNotFound, "AccountNotFound")
+		return nil, 0, errAccountNotFound
 	}
-	client, err := blockblob.NewClientWithNoCredential(e.direct(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
+	client, err := blockblob.NewClientWithNoCredential(e.own(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
-		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
+		return nil, 0, errBlobURI
 	}
 	reply, err := client.DownloadStream(ctx, nil)
 	if err != nil {
 		var refused *azcore.ResponseError
 		if errors.As(err, &refused) {
-			return nil, 0, downloadError(refused.StatusCode, refused.ErrorCode)
+			return nil, 0, &storageError{status: refused.StatusCode, code: refused.ErrorCode}
 		}
-		return nil, 0, transient("Download_UnknownError", "storage did not answer")
+		return nil, 0, errNoAnswer
 	}
 	size := int64(-1)
 	if reply.ContentLength != nil {
@@ -329,9 +338,9 @@ func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCl
 }
 
 func (e *externalStorage) remove(ctx context.Context, uri *url.URL) error {
-	client, err := blockblob.NewClientWithNoCredential(e.direct(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
+	client, err := blockblob.NewClientWithNoCredential(e.own(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
-		return errors.New("kustosim: not the URI of a blob")
+		return errBlobURI
 	}
 	if _, err = client.Delete(ctx, nil); err != nil {
 		return errors.New("kustosim: storage did not delete the blob")
@@ -345,7 +354,7 @@ func (e *externalStorage) setStatus(ctx context.Context, table *url.URL, key ent
 	if strings.Trim(strings.TrimPrefix(u.Path, e.base[tableService].Path), "/") == "" {
 		u.Path = strings.TrimRight(u.Path, "/") + "/" + u.Query().Get("tn")
 	}
-	client, err := aztables.NewClientWithNoCredential(e.direct(tableService, &u), &aztables.ClientOptions{ClientOptions: e.options()})
+	client, err := aztables.NewClientWithNoCredential(e.own(tableService, &u), &aztables.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
 		return errUnknownTable
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -112,20 +111,34 @@ type activeFault struct {
 	removed chan struct{} // closed by the remove function
 }
 
-// faultSet holds the faults in force.
+// requestSettings are what the faults on requests need to know of the rest.
+type requestSettings struct {
+	maxBody int64                        // of a body that Slow keeps
+	done    <-chan struct{}              // closed when the simulator ends
+	count   func(host Host, struck bool) // told of every request
+	notify  func()                       // called after every effect
+}
+
+// faultSet holds the faults in force on requests.
 type faultSet struct {
+	requestSettings
+
 	mu struct {
 		sync.Mutex
 		active []*activeFault
 	}
 }
 
-func (f *faultSet) add(host Host, fault Fault) *activeFault {
+func newFaultSet(s requestSettings) *faultSet { return &faultSet{requestSettings: s} }
+
+// add puts a fault in force. The returned function ends it, and reports whether
+// it was still there.
+func (f *faultSet) add(host Host, fault Fault) (remove func() bool) {
 	a := &activeFault{Fault: fault, host: host, removed: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.active = append(f.mu.active, a)
-	return a
+	return func() bool { return f.remove(a) }
 }
 
 // remove reports whether the fault was still there.
@@ -162,46 +175,26 @@ func (f *faultSet) strike(host Host, method, path string) *activeFault {
 	return hit
 }
 
-// Fault puts a fault in force and returns what ends it. Ending it twice is
-// allowed. Faults strike HTTP requests only; the simulator's own ingestion
-// reads storage without them.
-func (s *Sim) Fault(host Host, f Fault) (remove func()) {
-	a := s.faults.add(host, f)
-	if f.Kind == Refuse {
-		s.eachListener(host, (*listener).refuse)
-	}
-	return func() {
-		if s.faults.remove(a) && f.Kind == Refuse {
-			s.eachListener(host, (*listener).listenAgain)
-		}
-		s.change.notify()
-	}
-}
-
-// withFaults puts the faults of a host before its handler. classify names the
-// host and the text PathContains is looked for in.
-func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string), next http.Handler) http.Handler {
+// before puts the faults of a host before its handler. classify names the host
+// and the text PathContains is looked for in; refuse writes the reply of a fault
+// that answers, in the form of the service.
+func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host, string), refuse func(http.ResponseWriter, *http.Request, *Fault)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer s.change.notify()
+		defer f.notify()
 		host, path := classify(r)
-		fault := s.faults.strike(host, r.Method, path)
+		fault := f.strike(host, r.Method, path)
 		if fault != nil && fault.Kind == Slow {
 			// The request has arrived before the wait begins, so that its effect
 			// comes for certain.
-			body, bad := readContent(r, s.opts.MaxBlobBytes)
-			if bad != nil {
+			body, err := io.ReadAll(io.LimitReader(r.Body, f.maxBody+1))
+			if err != nil || int64(len(body)) > f.maxBody {
 				hangUp(w)
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		s.stats.add(func(st *Stats) {
-			st.Requests[host]++
-			if fault != nil {
-				st.FaultsStruck++
-			}
-		})
-		s.change.notify()
+		f.count(host, fault != nil)
+		f.notify()
 		if fault == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -214,32 +207,32 @@ func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string
 			hangUp(w)
 		case DropReply:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
-			s.change.notify()
+			f.notify()
 			hangUp(w)
 		case RespondLate:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
-			s.change.notify()
-			fault.respond(w, r, svc)
+			f.notify()
+			refuse(w, r, &fault.Fault)
 		case Respond:
 			drain(r)
-			fault.respond(w, r, svc)
+			refuse(w, r, &fault.Fault)
 		case RespondEarly:
-			fault.respondEarly(w, r, svc)
+			respondEarly(w, r, &fault.Fault, refuse)
 		case Slow:
-			s.pause(fault)
+			f.pause(fault)
 			next.ServeHTTP(w, r)
 		case SlowReply:
 			rec := &recorder{header: make(http.Header), keep: true}
 			next.ServeHTTP(rec, r)
-			s.change.notify()
-			s.pause(fault)
+			f.notify()
+			f.pause(fault)
 			rec.replay(w)
 		case Stall:
 			drain(r)
 			select {
 			case <-r.Context().Done():
 			case <-fault.removed:
-			case <-s.done:
+			case <-f.done:
 			}
 			hangUp(w)
 		default:
@@ -250,127 +243,34 @@ func (s *Sim) withFaults(svc service, classify func(*http.Request) (Host, string
 
 // pause waits the fault's delay. A client that leaves does not end it: what a
 // slow service was asked to do, it does later all the same.
-func (s *Sim) pause(f *activeFault) {
-	timer := time.NewTimer(f.Delay)
+func (f *faultSet) pause(a *activeFault) {
+	timer := time.NewTimer(a.Delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-f.removed:
-	case <-s.done:
+	case <-a.removed:
+	case <-f.done:
 	}
-}
-
-// hangUp closes the connection with a reset where the platform has it.
-func hangUp(w http.ResponseWriter) {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		panic(http.ErrAbortHandler)
-	}
-	conn, _, err := hijacker.Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
-	}
-	conn.Close()
 }
 
 // respondEarly leaves the rest of the body to the client. Without full duplex
 // the server would read on before it sends the reply.
-func (f *activeFault) respondEarly(w http.ResponseWriter, r *http.Request, svc service) {
+func respondEarly(w http.ResponseWriter, r *http.Request, f *Fault, refuse func(http.ResponseWriter, *http.Request, *Fault)) {
 	reply := http.NewResponseController(w)
 	if err := reply.EnableFullDuplex(); err != nil {
 		panic(err) // every connection of the simulator can
 	}
 	io.CopyN(io.Discard, r.Body, f.At)
 	w.Header().Set("Connection", "close")
-	f.respond(w, r, svc)
+	refuse(w, r, f)
 	reply.Flush()
 }
 
-func (f *activeFault) respond(w http.ResponseWriter, r *http.Request, svc service) {
+// setRetryAfter puts the header of a fault with RetryAfter, in whole seconds.
+func (f *Fault) setRetryAfter(h http.Header) {
 	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}
-	if svc == "" {
-		stampKusto(w, r)
-		e := kustoErrorOf(f.Status)
-		e.permanent = (e.permanent || f.Permanent) && !f.Transient
-		if f.Code != "" {
-			e.code = f.Code
-		}
-		if f.Message != "" {
-			e.message = f.Message
-		}
-		e.write(w, r)
-		return
-	}
-	stampStorage(w, r)
-	e := storageErrorOf(f.Status, svc)
-	if f.Code != "" {
-		e.code = f.Code
-	}
-	if f.Message != "" {
-		e.message = f.Message
-	}
-	e.write(w, r, svc)
-}
-
-func kustoErrorOf(status int) *kustoError {
-	e := &kustoError{status: status}
-	switch status {
-	case http.StatusUnauthorized:
-		e.code, e.kind, e.permanent = "Unauthorized", "Kusto.Common.Svc.Exceptions.UnauthorizedException", true
-		e.message = "The request is not authenticated."
-	case http.StatusForbidden:
-		e.code, e.kind, e.permanent = "Forbidden", "Kusto.DataNode.Exceptions.KustoRequestDeniedException", true
-		e.message = "Principal is not authorized to perform the operation."
-	case http.StatusNotFound:
-		e.code, e.kind, e.permanent = "NotFound", "Kusto.Data.Exceptions.EntityNotFoundException", true
-		e.message = "The entity was not found."
-	case http.StatusTooManyRequests:
-		e.code, e.kind = "TooManyRequests", "Kusto.DataNode.Exceptions.ControlCommandThrottledException"
-		e.message = "The management command was aborted due to throttling. Retrying after some backoff might succeed."
-	case http.StatusServiceUnavailable:
-		e.code, e.kind = "ServiceUnavailable", "Kusto.Common.Svc.Exceptions.ServiceUnavailableException"
-		e.message = "The service is currently unavailable."
-	case http.StatusGatewayTimeout:
-		e.code, e.kind = "Timeout", "Kusto.Data.Exceptions.KustoServiceTimeoutException"
-		e.message = "Request execution timed out."
-	default:
-		e.code, e.kind = "General_InternalServerError", "Kusto.Common.Svc.Exceptions.InternalServiceException"
-		e.message = "An internal service error occurred."
-		if status < 500 {
-			e.code, e.kind, e.permanent = "General_BadRequest", "Kusto.Data.Exceptions.KustoBadRequestException", true
-			e.message = "Request is invalid."
-		}
-	}
-	return e
-}
-
-func storageErrorOf(status int, svc service) *storageError {
-	e := &storageError{status: status, code: "InternalError", message: "The server encountered an internal error. Please retry the request."}
-	switch status {
-	case http.StatusUnauthorized:
-		e.code, e.message = "NoAuthenticationInformation", "Server failed to authenticate the request."
-	case http.StatusForbidden:
-		e.code, e.message = "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame."
-	case http.StatusNotFound:
-		missing := map[service]*storageError{blobService: errContainerNotFound, queueService: errQueueNotFound, tableService: errTableNotFound}[svc]
-		e.code, e.message = missing.code, missing.message
-	case http.StatusConflict:
-		e.code, e.message = "Conflict", "The request conflicts with the state of the resource."
-	case http.StatusTooManyRequests:
-		e.code, e.message = "TooManyRequests", "Too many requests."
-	case http.StatusServiceUnavailable:
-		e.code, e.message = "ServerBusy", "The server is busy."
-	default:
-		if status < 500 {
-			e.code, e.message = "InvalidInput", "One of the request inputs is not valid."
-		}
-	}
-	return e
 }
 
 // recorder takes a reply away from the client, to drop it or to send it later.

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 )
 
 const map1 = `[{"column":"ts","Properties":{"Path":"$.ts"}},{"column":"id","Properties":{"Path":"$['id']"}},{"column":"name","Properties":{"Path":"$.name"}},{"column":"value","Properties":{"Path":"$.value"}}]`
@@ -90,7 +92,7 @@ func (c *client) fill(file string) string {
 	ids := make(map[string]string)
 	text = uuidPlaceholder.ReplaceAllFunc(text, func(p []byte) []byte {
 		if ids[string(p)] == "" {
-			ids[string(p)] = newGUID()
+			ids[string(p)] = uuid.NewString()
 		}
 		return []byte(ids[string(p)])
 	})

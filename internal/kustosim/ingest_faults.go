@@ -56,6 +56,7 @@ type IngestFault struct {
 	Times int
 }
 
+// activeIngestFault is a fault in force.
 type activeIngestFault struct {
 	IngestFault
 	db, table string
@@ -72,11 +73,18 @@ type ingestFaultSet struct {
 	}
 }
 
-func (f *ingestFaultSet) add(a *activeIngestFault) {
+// add puts a fault on the ingestion into a table, an empty name standing for any.
+// The returned function ends it; ending it twice is allowed.
+func (f *ingestFaultSet) add(db, table string, fault IngestFault) (remove func()) {
+	a := &activeIngestFault{IngestFault: fault, db: db, table: table, removed: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.active = append(f.mu.active, a)
+	return func() { f.remove(a) }
 }
+
+// ended is closed when the fault is removed.
+func (a *activeIngestFault) ended() <-chan struct{} { return a.removed }
 
 func (f *ingestFaultSet) remove(a *activeIngestFault) {
 	f.mu.Lock()
@@ -91,7 +99,7 @@ func (f *ingestFaultSet) remove(a *activeIngestFault) {
 }
 
 // strike returns the first fault of one of the kinds that strikes.
-func (f *ingestFaultSet) strike(in *ingestion, kinds ...IngestFaultKind) *activeIngestFault {
+func (f *ingestFaultSet) strike(db, table, source string, kinds ...IngestFaultKind) *activeIngestFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.mu.active {
@@ -99,7 +107,7 @@ func (f *ingestFaultSet) strike(in *ingestion, kinds ...IngestFaultKind) *active
 		for _, k := range kinds {
 			wanted = wanted || a.Kind == k
 		}
-		if !wanted || a.db != "" && a.db != in.DatabaseName || a.table != "" && a.table != in.TableName || !strings.Contains(in.source(), a.SourceContains) {
+		if !wanted || a.db != "" && a.db != db || a.table != "" && a.table != table || !strings.Contains(source, a.SourceContains) {
 			continue
 		}
 		a.matched++
@@ -110,36 +118,4 @@ func (f *ingestFaultSet) strike(in *ingestion, kinds ...IngestFaultKind) *active
 		return a
 	}
 	return nil
-}
-
-func (a *activeIngestFault) failure() *ingestError {
-	e := &ingestError{code: a.Code, details: a.Details}
-	code := ""
-	switch a.Kind {
-	case FailTransient:
-		code, e.status = "General_InternalServerError", Transient
-	case FailExhausted:
-		code, e.status = "General_RetryAttemptsExceeded", Exhausted
-	default:
-		code, e.status = "General_BadRequest", Permanent
-	}
-	if e.code == "" {
-		e.code = code
-	}
-	if e.details == "" {
-		e.details = "a fault of the simulator"
-	}
-	return e
-}
-
-// IngestFault puts a fault on the ingestion into a table; an empty database or
-// table means any. The returned function ends it; ending it twice is allowed.
-func (s *Sim) IngestFault(db, table string, f IngestFault) (remove func()) {
-	a := &activeIngestFault{IngestFault: f, db: db, table: table, removed: make(chan struct{})}
-	s.ingestor.faults.add(a)
-	return func() {
-		s.ingestor.faults.remove(a)
-		s.ingestor.release()
-		s.change.notify()
-	}
 }

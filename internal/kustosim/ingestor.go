@@ -2,24 +2,60 @@ package kustosim
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
+
+// ingestorConfig is what an ingestor works with.
+type ingestorConfig struct {
+	catalog *catalog
+	tokens  *tokenBook
+	stats   *statsBook
+	notify  func() // called after every effect
+	log     *slog.Logger
+
+	batch             batching      // of tables without a policy
+	autoCreate        bool          // unknown tables
+	anyDatabase       bool          // and unknown databases
+	retryEvery        time.Duration // pause before a transient failure is repeated
+	maxBlobBytes      int64         // of a blob, raw
+	tagHitAsFailed    bool
+	failMalformedJSON bool
+	blobAccess        []string // what may stand behind a URI's semicolon
+	blobHosts         []string // web servers, host:port
+}
+
+// blobStorage is what the ingestor needs of storage, in memory or an external
+// account.
+type blobStorage interface {
+	// download opens a blob by the URI of a message; size is that of the blob
+	// as stored. The error is a *storageError, errBlobURI or one of a storage
+	// that did not answer.
+	download(ctx context.Context, uri *url.URL) (body io.ReadCloser, size int64, err error)
+	// signed is the URI of a blob with a signature of the service's own that
+	// reads it; as it is where the blob is not of this storage.
+	signed(uri *url.URL) (*url.URL, error)
+	// remove deletes an ingested blob. A blob that cannot be deleted stays.
+	remove(ctx context.Context, uri *url.URL) error
+	// setStatus merges properties into the status entity of a message.
+	setStatus(ctx context.Context, table *url.URL, key entityKey, props map[string]any) error
+	// report puts a message, base64 already, on a report queue.
+	report(ctx context.Context, queue reportQueue, text string) error
+}
 
 // ingestor is the DM's aggregation and the engine's ingestion. One goroutine,
 // run, does everything in the order of arrival.
 type ingestor struct {
-	opts    *Options
-	catalog *catalog
-	issuer  *issuer
-	stats   *statsBook
-	change  *change
-	log     *slog.Logger
-	storage storage
+	ingestorConfig
+	storage blobStorage
 	faults  ingestFaultSet
-	web     *http.Client // for Options.BlobHosts
+	web     *http.Client // for blobHosts
 
 	wake chan struct{} // holds a token when mu has news for run
 
@@ -58,9 +94,25 @@ type batch struct {
 	sealed string // the reason, "" while open
 }
 
-func newIngestor(s *Sim) *ingestor {
-	return &ingestor{opts: &s.opts, catalog: s.catalog, issuer: s.issuer, stats: s.stats, change: &s.change, log: s.opts.Logger, web: newWeb(),
-		wake: make(chan struct{}, 1), open: make(map[string]*batch)}
+// newIngestor makes an ingestor. It needs a storage before anything is to be
+// ingested, and somebody to call run.
+func newIngestor(c ingestorConfig) *ingestor {
+	return &ingestor{ingestorConfig: c, web: newWeb(), wake: make(chan struct{}, 1), open: make(map[string]*batch)}
+}
+
+// attach tells where blobs come from and reports go to. It is called once,
+// before run.
+func (g *ingestor) attach(storage blobStorage) { g.storage = storage }
+
+// addFault puts a fault on the ingestion into a table; an empty database or
+// table means any. The returned function ends it; ending it twice is allowed.
+func (g *ingestor) addFault(db, table string, f IngestFault) (remove func()) {
+	end := g.faults.add(db, table, f)
+	return func() {
+		end()
+		g.release()
+		g.notify()
+	}
 }
 
 func (g *ingestor) poke() {
@@ -111,7 +163,7 @@ func (g *ingestor) run(ctx context.Context) {
 			b := g.ready[0]
 			g.ready = g.ready[1:]
 			g.process(ctx, b)
-			g.change.notify()
+			g.notify()
 			continue
 		}
 		timer.Reset(next)
@@ -171,7 +223,7 @@ func (g *ingestor) seal(b *batch, reason string) {
 // admit validates one message and puts it into a batch.
 func (g *ingestor) admit(ctx context.Context, a arrival) {
 	g.stats.add(func(s *Stats) { s.MessagesTaken++ })
-	defer g.change.notify()
+	defer g.notify()
 	m, bad := a.message, (*ingestError)(nil)
 	if m == nil {
 		m, bad = decodeMessage(a.text)
@@ -181,8 +233,8 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.code)
 		return
 	}
-	in := &ingestion{message: m, operation: newGUID()}
-	if bad == nil && !m.submitted && !g.issuer.validToken(m.property("authorizationContext"), time.Now()) {
+	in := &ingestion{message: m, operation: uuid.NewString()}
+	if bad == nil && !m.submitted && !g.tokens.valid(m.property("authorizationContext"), time.Now()) {
 		bad = permanent("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
 	}
 	if bad == nil {
@@ -196,7 +248,7 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 		return
 	}
 	copies := 1
-	if f := g.faults.strike(in, Duplicate); f != nil {
+	if f := g.strike(in, Duplicate); f != nil {
 		copies += max(f.Copies, 1)
 	}
 	for range copies {
@@ -206,7 +258,15 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 }
 
 func (g *ingestor) schema(in *ingestion) ([]Column, *mapping, *ingestError) {
-	return g.catalog.schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.opts.AutoCreate, g.opts.AutoCreate && len(g.opts.Databases) == 0)
+	return g.catalog.schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.autoCreate, g.anyDatabase)
+}
+
+// policy is the batching policy of an ingestion's table.
+func (g *ingestor) policy(in *ingestion) batching {
+	if b, ok := g.catalog.batchingOf(in.DatabaseName, in.TableName); ok {
+		return b
+	}
+	return g.batch
 }
 
 func (g *ingestor) aggregate(in *ingestion) {
@@ -214,7 +274,7 @@ func (g *ingestor) aggregate(in *ingestion) {
 		g.seal(&batch{items: []*ingestion{in}}, reason)
 		return
 	}
-	key, policy := in.batchKey(), g.batching(in.DatabaseName, in.TableName)
+	key, policy := in.batchKey(), g.policy(in)
 	b := g.open[key]
 	if b == nil {
 		b = &batch{key: key, due: time.Now().Add(policy.time)}
@@ -235,7 +295,7 @@ func (g *ingestor) aggregate(in *ingestion) {
 
 // process ingests a sealed batch, blob by blob, and reports each.
 func (g *ingestor) process(ctx context.Context, b *batch) {
-	operation := newGUID()
+	operation := uuid.NewString()
 	seen := make(map[string]bool, len(b.items))
 	for _, in := range b.items {
 		if ctx.Err() != nil {
@@ -255,7 +315,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 	if in.tracked != nil {
 		in.tracked.begin()
 	}
-	fault := g.faults.strike(in, FailTransient, FailExhausted, FailPermanent, LeavePending, Hold)
+	fault := g.strike(in, FailTransient, FailExhausted, FailPermanent, LeavePending, Hold)
 	if fault != nil {
 		switch fault.Kind {
 		case LeavePending:
@@ -267,7 +327,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 			return
 		}
 		if !fault.AfterCommit {
-			g.failOrRetry(ctx, in, fault.failure(), fault.Report)
+			g.failOrRetry(ctx, in, faultFailure(fault), fault.Report)
 			return
 		}
 	}
@@ -276,7 +336,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 	case bad != nil:
 		g.failOrRetry(ctx, in, bad, false)
 	case fault != nil:
-		g.failOrRetry(ctx, in, fault.failure(), fault.Report)
+		g.failOrRetry(ctx, in, faultFailure(fault), fault.Report)
 	case hit != "":
 		g.skip(ctx, in, hit)
 	default:
@@ -306,7 +366,7 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 	if reference != nil {
 		items = reference.items
 	}
-	t, bad := newTarget(columns, items, in)
+	t, bad := newTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
 	if bad != nil {
 		return "", bad
 	}
@@ -331,6 +391,6 @@ func (g *ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *ingestEr
 		in.reported = true
 	}
 	g.mu.Lock()
-	g.mu.later = append(g.mu.later, delayed{in, time.Now().Add(g.opts.RetryEvery)})
+	g.mu.later = append(g.mu.later, delayed{in, time.Now().Add(g.retryEvery)})
 	g.mu.Unlock()
 }

@@ -170,3 +170,31 @@ func cutLiteral(s string) (text, rest string, err error) {
 	}
 	return "", "", errCommandSyntax
 }
+
+// reader walks through the tokens of a command.
+type reader struct {
+	tokens []token
+	at     int
+}
+
+// words takes the given words, in any case, if all of them come next.
+func (m *reader) words(words ...string) bool {
+	for i, w := range words {
+		if m.at+i >= len(m.tokens) || !m.tokens[m.at+i].is(w) {
+			return false
+		}
+	}
+	m.at += len(words)
+	return true
+}
+
+// next takes one token; at the end it is the zero token.
+func (m *reader) next() token {
+	if m.at >= len(m.tokens) {
+		return token{}
+	}
+	m.at++
+	return m.tokens[m.at-1]
+}
+
+func (m *reader) done() bool { return m.at >= len(m.tokens) }

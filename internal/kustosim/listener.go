@@ -3,7 +3,6 @@ package kustosim
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -21,7 +20,6 @@ const (
 // listener is one port of the simulator. It owns the goroutine that serves it
 // and knows all connections, so that close can join everything.
 type listener struct {
-	host    Host
 	addr    string
 	handler http.Handler
 
@@ -34,12 +32,12 @@ type listener struct {
 	conns   sync.WaitGroup // connections, from accept to the end of their goroutine
 }
 
-// listen binds addr and serves handler. Both kusto roles have one listener.
-func listen(host Host, addr string, handler http.Handler) (*listener, error) {
-	l := &listener{host: host, handler: handler}
+// listen binds addr and serves handler. The error is that of the system.
+func listen(addr string, handler http.Handler) (*listener, error) {
+	l := &listener{handler: handler}
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("kustosim: listening for %s: %w", host, err)
+		return nil, err
 	}
 	l.addr = ln.Addr().String()
 	l.mu.Lock()
@@ -125,12 +123,4 @@ func (l *listener) close() error {
 		return nil
 	}
 	return err
-}
-
-func (s *Sim) eachListener(host Host, do func(*listener)) {
-	for _, l := range s.listeners {
-		if host.covers(l.host) || l.host == DM && host == Engine {
-			do(l)
-		}
-	}
 }

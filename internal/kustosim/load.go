@@ -79,7 +79,7 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *
 }
 
 func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *ingestError) {
-	limit := g.opts.MaxBlobBytes
+	limit := g.maxBlobBytes
 	var buf bytes.Buffer
 	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
@@ -123,7 +123,7 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
 func (g *ingestor) parse(in *ingestion, data []byte, t *target) ([]Row, *ingestError) {
 	switch in.format {
 	case ingest.JSON:
-		rows, malformed, bad := parseLines(data, t, in.skipFirst, g.opts.FailMalformedJSON)
+		rows, malformed, bad := parseLines(data, t, in.skipFirst, g.failMalformedJSON)
 		g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
 		return rows, bad
 	case ingest.MultiJSON, ingest.SingleJSON:

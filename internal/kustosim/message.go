@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kustospool/ingest"
 )
 
@@ -93,6 +95,14 @@ func (v *looseInt) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// tracker is told how the ingestion of one blob goes.
+type tracker interface {
+	// begin says that it has been taken up.
+	begin()
+	// set records an outcome; a transient failure may be followed by another.
+	set(outcome)
+}
+
 // message is an ingestion message as clients put it on the queue (protocol
 // reference section 5.3). Decoding matches names in any case.
 type message struct {
@@ -113,11 +123,9 @@ type message struct {
 		RowKey                string
 	}
 
-	submitted bool           // came over REST, whose bearer has been checked
-	tracked   *operationBlob // of a tracked request; nil otherwise
+	submitted bool    // came over REST, whose bearer has been checked
+	tracked   tracker // of a tracked request; nil otherwise
 }
-
-var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
 // decodeMessage reads the text of a queue message. The error is
 // BadRequest_CorruptedMessage; a message comes with it if its JSON was whole,
@@ -138,7 +146,7 @@ func decodeMessage(text string) (*message, *ingestError) {
 	}
 	m.AdditionalProperties = lower
 	switch {
-	case !guidPattern.MatchString(m.Id):
+	case !isGUID(m.Id):
 		return &m, permanent("BadRequest_CorruptedMessage", "Id is not a GUID")
 	case m.BlobPath == "":
 		return &m, permanent("BadRequest_EmptyBlobUri", "BlobPath is empty")
@@ -195,7 +203,7 @@ type ingestion struct {
 // understand validates the properties of a message as the service does before
 // it batches: everything that needs no table.
 func understand(m *message) (*ingestion, *ingestError) {
-	in := &ingestion{message: m, operation: newGUID()}
+	in := &ingestion{message: m, operation: uuid.NewString()}
 	var err error
 	address, access, _ := strings.Cut(m.BlobPath, ";")
 	in.access = access
@@ -343,3 +351,12 @@ func (in *ingestion) batchKey() string {
 
 // source is the blob's URI without credentials.
 func (in *ingestion) source() string { return withoutQuery(in.BlobPath) }
+
+// withoutQuery removes the credentials of a blob URI: its query, and what
+// follows a semicolon.
+func withoutQuery(uri string) string {
+	if i := strings.IndexAny(uri, "?;"); i >= 0 {
+		return uri[:i]
+	}
+	return uri
+}

@@ -1,30 +1,65 @@
 package kustosim
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-func parseCount(text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, errors.New("a count is expected, not " + strconv.Quote(text))
-	}
-	return n, nil
+// managerConfig is what management commands work on.
+type managerConfig struct {
+	catalog   *catalog
+	tokens    *tokenBook
+	resources resourceLister
+	ingestor  directIngestor
+	stats     *statsBook
+	notify    func()          // called after every effect
+	done      <-chan struct{} // closed when the simulator ends
+
+	anyDatabase     bool // unknown databases are created on first use
+	unknownResource bool // tell of a resource of an unknown type
+	tagHitAsFailed  bool
+	ingestCapacity  int           // .ingest commands at once
+	ingestTime      time.Duration // of each, at least
 }
 
-func entityNotFound(what, name string) *kustoError {
-	return &kustoError{http.StatusBadRequest, "BadRequest_EntityNotFound", "Kusto.Data.Exceptions.EntityNotFoundException",
-		what + " '" + name + "' could not be found.", true}
+// resourceLister tells the resources of ingestion, with fresh signatures.
+type resourceLister interface {
+	resources() ([]resource, error)
+}
+
+// directIngestor carries out ingestion commands.
+type directIngestor interface {
+	held(*ingestCommand) <-chan struct{}
+	direct(context.Context, *ingestCommand) (e *Extent, hit string, bad *ingestError)
+}
+
+// manager runs management commands and remembers those that ingest.
+type manager struct {
+	managerConfig
+	commands commandLog
+	running  sync.WaitGroup // async commands
+}
+
+func newManager(c managerConfig) *manager { return &manager{managerConfig: c} }
+
+// wait returns when no async command is under way. No more may be begun.
+func (s *manager) wait() { s.running.Wait() }
+
+// Command is a management command as a client sent it.
+type Command struct {
+	clientID string // x-ms-client-request-id
+	db       string
+	text     string
 }
 
 // manage runs a management command. What it does not know is a permanent 400.
-func (s *Sim) manage(r *http.Request, c *command) (*dataset, *kustoError) {
-	tokens, data, piped, err := lexHead(c.CSL)
+func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError) {
+	tokens, data, piped, err := lexHead(c.text)
 	if err != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
@@ -33,11 +68,11 @@ func (s *Sim) manage(r *http.Request, c *command) (*dataset, *kustoError) {
 		if !inline || !piped {
 			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 		}
-		return s.ingestCommand(r, c, m, data, true)
+		return s.ingest(ctx, c, m, data, true)
 	}
 	switch {
 	case m.words(".ingest"):
-		return s.ingestCommand(r, c, m, "", false)
+		return s.ingest(ctx, c, m, "", false)
 	case m.words(".show", "commands"):
 		return s.showCommands(m)
 	case m.words(".show", "operations"):
@@ -45,75 +80,47 @@ func (s *Sim) manage(r *http.Request, c *command) (*dataset, *kustoError) {
 	case m.words(".show", "capacity"):
 		return s.showCapacity(), nil
 	case m.words(".alter", "table"):
-		return s.alterTable(c.DB, m)
+		return s.alterTable(c.db, m)
 	case m.words(".get", "ingestion", "resources"), m.words(".show", "ingestion", "resources"):
 		return s.resourceRows()
 	case m.words(".get", "kusto", "identity", "token"):
 		s.stats.add(func(st *Stats) { st.TokensIssued++ })
-		return &dataset{[]Column{{"AuthorizationContext", "string"}}, [][]any{{s.issuer.newToken(time.Now())}}}, nil
+		return &dataset{[]Column{{"AuthorizationContext", "string"}}, [][]any{{s.tokens.issue(time.Now())}}}, nil
 	case m.words(".show", "version"):
 		return &dataset{
 			[]Column{{"BuildVersion", "string"}, {"BuildTime", "datetime"}, {"ServiceType", "string"}, {"ProductVersion", "string"}},
 			[][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
 	case m.words(".show", "tables"):
-		return s.showTables(c.DB)
+		return s.showTables(c.db)
 	case m.words(".show", "databases"):
 		return s.showDatabases(), nil
 	case m.words(".show", "table"):
-		return s.showExtents(c.DB, m)
+		return s.showExtents(c.db, m)
 	case m.words(".create-merge", "table"):
-		return s.createTable(c.DB, m, true)
+		return s.createTable(c.db, m, true)
 	case m.words(".create", "table"), m.words(".create-or-alter", "table"):
-		return s.createTable(c.DB, m, false)
+		return s.createTable(c.db, m, false)
 	case m.words(".drop", "table"):
 		name := m.next()
-		if name.kind != wordToken || !s.catalog.dropTable(c.DB, name.text) {
+		if name.kind != wordToken || !s.catalog.dropTable(c.db, name.text) {
 			return nil, entityNotFound("Table", name.text)
 		}
-		return s.showTables(c.DB)
+		return s.showTables(c.db)
 	default:
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 }
 
-// reader walks through the tokens of a command.
-type reader struct {
-	tokens []token
-	at     int
-}
-
-// words takes the given words, in any case, if all of them come next.
-func (m *reader) words(words ...string) bool {
-	for i, w := range words {
-		if m.at+i >= len(m.tokens) || !m.tokens[m.at+i].is(w) {
-			return false
-		}
-	}
-	m.at += len(words)
-	return true
-}
-
-// next takes one token; at the end it is the zero token.
-func (m *reader) next() token {
-	if m.at >= len(m.tokens) {
-		return token{}
-	}
-	m.at++
-	return m.tokens[m.at-1]
-}
-
-func (m *reader) done() bool { return m.at >= len(m.tokens) }
-
 var errTableSyntax = badCommand("General_BadRequest", "Syntax error: the table definition is not understood.")
 
 // createTable runs `.create[-merge] table T (a:string, ...)` and
 // `.create table T ingestion json mapping 'M' '[...]'`.
-func (s *Sim) createTable(db string, m *reader, merge bool) (*dataset, *kustoError) {
+func (s *manager) createTable(db string, m *reader, merge bool) (*dataset, *kustoError) {
 	name := m.next()
 	if name.kind != wordToken {
 		return nil, errTableSyntax
 	}
-	if !s.catalog.hasDatabase(db) && !s.anyDatabase() {
+	if !s.catalog.hasDatabase(db) && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
 	if m.words("ingestion") {
@@ -181,9 +188,9 @@ func (s *Sim) createTable(db string, m *reader, merge bool) (*dataset, *kustoErr
 		[][]any{{name.text, strings.Join(schema, ","), db, folder, doc}}}, nil
 }
 
-func (s *Sim) showTables(db string) (*dataset, *kustoError) {
+func (s *manager) showTables(db string) (*dataset, *kustoError) {
 	names, ok := s.catalog.tables(db)
-	if !ok && !s.anyDatabase() {
+	if !ok && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
 	set := &dataset{columns: []Column{{"TableName", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}}}
@@ -193,7 +200,7 @@ func (s *Sim) showTables(db string) (*dataset, *kustoError) {
 	return set, nil
 }
 
-func (s *Sim) showDatabases() *dataset {
+func (s *manager) showDatabases() *dataset {
 	set := &dataset{columns: []Column{{"DatabaseName", "string"}}}
 	for _, name := range s.catalog.databaseNames() {
 		set.rows = append(set.rows, []any{name})
@@ -202,7 +209,7 @@ func (s *Sim) showDatabases() *dataset {
 }
 
 // showExtents runs `.show table T extents [where tags has|!has|contains|!contains 'x' [and tags ..]]`.
-func (s *Sim) showExtents(db string, m *reader) (*dataset, *kustoError) {
+func (s *manager) showExtents(db string, m *reader) (*dataset, *kustoError) {
 	name := m.next()
 	if name.kind != wordToken || !m.words("extents") {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
@@ -236,6 +243,22 @@ next:
 			}
 		}
 		set.rows = append(set.rows, []any{e.ID, db, name.text, kustoTime(e.Created), e.RowCount, kustoTime(e.Created), strings.Join(e.Tags, "\r\n")})
+	}
+	return set, nil
+}
+
+// resourceRows answers `.get ingestion resources`.
+func (s *manager) resourceRows() (*dataset, *kustoError) {
+	list, err := s.managerConfig.resources.resources()
+	if err != nil {
+		return nil, kustoErrorOf(http.StatusInternalServerError)
+	}
+	if s.unknownResource {
+		list = append(list, resource{"SimulatedFutureResource", "https://localhost/future?sig=none"})
+	}
+	set := &dataset{columns: []Column{{"ResourceTypeName", "string"}, {"StorageRoot", "string"}}}
+	for _, r := range list {
+		set.rows = append(set.rows, []any{r.kind, r.root})
 	}
 	return set, nil
 }

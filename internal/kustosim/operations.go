@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Limits and figures of queued ingestion over REST (protocol reference section 7).
@@ -76,8 +78,8 @@ func (b *operationBlob) set(o outcome) {
 
 // serveIngestionConfiguration answers what a client should know before it
 // submits: containers with their signatures, limits, and the preferred way.
-func (s *Sim) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
-	list, err := s.storage.resources()
+func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
+	list, err := s.endpointConfig.resources.resources()
 	if err != nil {
 		kustoErrorOf(http.StatusInternalServerError).write(w, r)
 		return
@@ -93,7 +95,7 @@ func (s *Sim) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request
 	}
 	writeKusto(w, http.StatusOK, map[string]any{
 		"containerSettings": map[string]any{"containers": containers, "lakeFolders": []path{}, "refreshInterval": refreshInterval, "preferredUploadMethod": "Storage"},
-		"ingestionSettings": map[string]any{"maxBlobsPerBatch": maxBlobsPerRequest, "maxDataSize": int64(maxDataSize), "preferredIngestionMethod": s.opts.PreferredIngestion},
+		"ingestionSettings": map[string]any{"maxBlobsPerBatch": maxBlobsPerRequest, "maxDataSize": int64(maxDataSize), "preferredIngestionMethod": s.preferredIngestion},
 	})
 }
 
@@ -113,7 +115,7 @@ func badSubmission(message string) *kustoError {
 
 // serveSubmit takes a queued ingestion request. What can be said of its blobs
 // only when they are ingested is told by the operation, as a missing table is.
-func (s *Sim) serveSubmit(w http.ResponseWriter, r *http.Request) {
+func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
 	drain(r)
 	var in submission
@@ -135,7 +137,7 @@ func (s *Sim) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	}
 	id := ""
 	if tracked, _ := in.flag("enableTracking"); tracked {
-		id = newGUID()
+		id = uuid.NewString()
 		s.operations.track(id, messages)
 	}
 	s.stats.add(func(st *Stats) {
@@ -191,8 +193,8 @@ func (in *submission) messages(db, table string) ([]*message, *kustoError) {
 		case b.URL == "":
 			return nil, badSubmission("A blob has no url.")
 		case id == "":
-			id = newGUID()
-		case !guidPattern.MatchString(id):
+			id = uuid.NewString()
+		case !isGUID(id):
 			return nil, badSubmission("A sourceId is not a GUID.")
 		}
 		out = append(out, &message{
@@ -209,8 +211,9 @@ func (in *submission) messages(db, table string) ([]*message, *kustoError) {
 func (o *operations) track(id string, messages []*message) {
 	op := &operation{db: messages[0].DatabaseName, table: messages[0].TableName, started: time.Now()}
 	for _, m := range messages {
-		m.tracked = &operationBlob{book: o, sourceID: m.Id, url: withoutQuery(m.BlobPath), status: blobQueued, started: op.started, updated: op.started}
-		op.blobs = append(op.blobs, m.tracked)
+		b := &operationBlob{book: o, sourceID: m.Id, url: withoutQuery(m.BlobPath), status: blobQueued, started: op.started, updated: op.started}
+		m.tracked = b
+		op.blobs = append(op.blobs, b)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -218,7 +221,7 @@ func (o *operations) track(id string, messages []*message) {
 }
 
 // serveOperation tells how far a request has come.
-func (s *Sim) serveOperation(w http.ResponseWriter, r *http.Request) {
+func (s *endpoint) serveOperation(w http.ResponseWriter, r *http.Request) {
 	reply, ok := s.operations.describe(r.PathValue("db"), r.PathValue("table"), r.PathValue("id"), strings.EqualFold(r.URL.Query().Get("details"), "true"))
 	if !ok {
 		e := kustoErrorOf(http.StatusNotFound)

@@ -36,15 +36,15 @@ type target struct {
 
 // newTarget checks a mapping against the table. A mapping of a table with a
 // schema may only name its columns.
-func newTarget(columns []Column, items []mappingItem, in *ingestion) (*target, *ingestError) {
+func newTarget(columns []Column, items []mappingItem, lenient bool, source, table string) (*target, *ingestError) {
 	if len(items) > 0 && len(columns) > 0 {
 		for _, item := range items {
 			if columnIndex(columns, item.column) < 0 {
-				return nil, permanent("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, in.TableName)
+				return nil, permanent("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, table)
 			}
 		}
 	}
-	return &target{columns: columns, mapping: items, lenient: in.lenientCSV, source: in.source()}, nil
+	return &target{columns: columns, mapping: items, lenient: lenient, source: source}, nil
 }
 
 func columnIndex(columns []Column, name string) int {

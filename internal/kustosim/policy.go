@@ -8,7 +8,7 @@ import (
 
 // alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`
 // and `.alter table T policy ingestionbatching '{..}'`.
-func (s *Sim) alterTable(db string, m *reader) (*dataset, *kustoError) {
+func (s *manager) alterTable(db string, m *reader) (*dataset, *kustoError) {
 	name := m.next()
 	switch {
 	case name.kind == wordToken && m.words("policy", "streamingingestion"):
@@ -19,7 +19,7 @@ func (s *Sim) alterTable(db string, m *reader) (*dataset, *kustoError) {
 	return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
 }
 
-func (s *Sim) alterStreaming(db, name string, m *reader) (*dataset, *kustoError) {
+func (s *manager) alterStreaming(db, name string, m *reader) (*dataset, *kustoError) {
 	var on bool
 	switch value := m.next(); {
 	case value.is("enable"):
@@ -39,15 +39,8 @@ func (s *Sim) alterStreaming(db, name string, m *reader) (*dataset, *kustoError)
 		[][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
 }
 
-// batching is when an aggregation of untagged blobs is sealed.
-type batching struct {
-	time  time.Duration
-	items int
-	bytes int64
-}
-
 // alterBatching sets a table's batching policy, within the service's bounds.
-func (s *Sim) alterBatching(db, name string, m *reader) (*dataset, *kustoError) {
+func (s *manager) alterBatching(db, name string, m *reader) (*dataset, *kustoError) {
 	value := m.next()
 	var policy struct {
 		MaximumBatchingTimeSpan string
@@ -70,25 +63,4 @@ func (s *Sim) alterBatching(db, name string, m *reader) (*dataset, *kustoError) 
 	}
 	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
 		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.text}}}, nil
-}
-
-func (c *catalog) setBatching(db, name string, b *batching) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	if t == nil {
-		return false
-	}
-	t.batching = b
-	return true
-}
-
-// batching is the table's policy, or the simulator's own numbers.
-func (g *ingestor) batching(db, name string) batching {
-	g.catalog.mu.Lock()
-	defer g.catalog.mu.Unlock()
-	if t := g.catalog.mu.databases[db][name]; t != nil && t.batching != nil {
-		return *t.batching
-	}
-	return batching{g.opts.BatchTime, g.opts.BatchItems, g.opts.BatchBytes}
 }

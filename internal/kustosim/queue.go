@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -138,7 +140,7 @@ func (a *queueAccount) put(w http.ResponseWriter, r *http.Request, name string) 
 	if !ok1 || !ok2 {
 		return badInput("OutOfRangeQueryParameterValue", "One of the query parameters specified in the request URI is outside the permissible range.")
 	}
-	m := &queueMessage{id: newGUID(), receipt: newGUID(), text: envelope.MessageText, inserted: now, expires: now.Add(ttl), visible: now.Add(hidden)}
+	m := &queueMessage{id: uuid.NewString(), receipt: uuid.NewString(), text: envelope.MessageText, inserted: now, expires: now.Add(ttl), visible: now.Add(hidden)}
 	a.mu.Lock()
 	q := a.mu.queues[name]
 	if q == nil {
@@ -164,7 +166,7 @@ func (a *queueAccount) post(name, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if q := a.mu.queues[name]; q != nil {
-		q.keep(&queueMessage{id: newGUID(), receipt: newGUID(), text: text, inserted: now, expires: now.Add(defaultTTL), visible: now})
+		q.keep(&queueMessage{id: uuid.NewString(), receipt: uuid.NewString(), text: text, inserted: now, expires: now.Add(defaultTTL), visible: now})
 	}
 }
 
@@ -199,7 +201,7 @@ func (a *queueAccount) get(w http.ResponseWriter, r *http.Request, name string, 
 		x := messageXML{MessageId: m.id, InsertionTime: m.inserted.UTC().Format(queueTimeLayout), ExpirationTime: m.expires.UTC().Format(queueTimeLayout), MessageText: &m.text}
 		if !peek {
 			m.dequeued++
-			m.receipt, m.visible = newGUID(), now.Add(hide)
+			m.receipt, m.visible = uuid.NewString(), now.Add(hide)
 			x.PopReceipt, x.TimeNextVisible = m.receipt, m.visible.UTC().Format(queueTimeLayout)
 		}
 		x.DequeueCount = strconv.FormatInt(m.dequeued, 10)

@@ -25,7 +25,7 @@ func refused(t *testing.T, err error, status int, code string) {
 
 func TestQueueMessages(t *testing.T) {
 	c := start(t, nil)
-	c.sim.storage.(*builtinStorage).accounts[0].queues.createQueue("q", false)
+	c.sim.storage.(*builtinStorage).addQueue("q")
 	root := mustParse(t, c.success)
 	root.Path, root.RawQuery = "/simstorage0/q", c.sim.issuer.sign(queueService, "simstorage0", "q", "rap", time.Now())
 	q := c.queue(root.String())

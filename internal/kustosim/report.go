@@ -4,9 +4,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"time"
+
+	"github.com/google/uuid"
 )
+
+// errStatusTable says nothing of the URI, which holds a signature.
+var errStatusTable = errors.New("kustosim: the status table of the message is not a URI")
 
 // skippedByTag is the code of an ingestion that ingestIfNotExists stopped.
 const skippedByTag = "Skipped_IngestByTagAlreadyExists"
@@ -33,7 +39,7 @@ func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
 	g.stats.add(func(s *Stats) { s.SkippedByTag++ })
 	g.log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
 	o := outcome{status: "Skipped", code: skippedByTag, details: "an extent with tag ingest-by:" + tag + " exists", succeeded: true}
-	if g.opts.TagHitAsFailed {
+	if g.tagHitAsFailed {
 		o.status, o.failure, o.succeeded = "Failed", Permanent, false
 	}
 	g.report(ctx, in, o, false)
@@ -51,7 +57,7 @@ func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOn
 	if in.tracked == nil && (in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly) {
 		return
 	}
-	if f := g.faults.strike(in, LoseReport); f != nil {
+	if f := g.strike(in, LoseReport); f != nil {
 		return
 	}
 	if in.tracked != nil {
@@ -82,7 +88,7 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 	to := in.IngestionStatusInTable
 	table, err := url.Parse(to.TableConnectionString)
 	if err != nil {
-		return errUnknownTable
+		return errStatusTable
 	}
 	props := map[string]any{
 		"Status":              o.status,
@@ -92,9 +98,9 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 		"Table":               in.TableName,
 		"UpdatedOn":           kustoTime(time.Now()), "UpdatedOn@odata.type": "Edm.DateTime",
 		"OperationId": in.operation, "OperationId@odata.type": "Edm.Guid",
-		"ActivityId": newGUID(), "ActivityId@odata.type": "Edm.Guid",
+		"ActivityId": uuid.NewString(), "ActivityId@odata.type": "Edm.Guid",
 	}
-	if guidPattern.MatchString(in.Id) {
+	if isGUID(in.Id) {
 		props["IngestionSourceId@odata.type"] = "Edm.Guid"
 	}
 	switch {
@@ -113,7 +119,7 @@ func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) 
 	now := kustoTime(time.Now())
 	queue, report := successQueue, map[string]any{
 		"OperationId": in.operation, "Database": in.DatabaseName, "Table": in.TableName, "IngestionSourceId": in.Id,
-		"IngestionSourcePath": in.source(), "RootActivityId": newGUID(),
+		"IngestionSourcePath": in.source(), "RootActivityId": uuid.NewString(),
 	}
 	if o.succeeded {
 		report["SucceededOn"] = now

@@ -51,13 +51,13 @@ func roleOf(r *http.Request, c *command) Role {
 }
 
 // authorize checks the bearer token of a request and the role of who holds it.
-func (s *Sim) authorize(w http.ResponseWriter, r *http.Request, need Role) *kustoError {
-	if s.opts.Token == "" && len(s.opts.Principals) == 0 {
+func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *kustoError {
+	if s.token == "" && len(s.principals) == 0 {
 		return nil
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	role := s.opts.Principals[token]
-	if token != "" && token == s.opts.Token {
+	role := s.principals[token]
+	if token != "" && token == s.token {
 		role = Admin
 	}
 	switch {
@@ -73,10 +73,10 @@ func (s *Sim) authorize(w http.ResponseWriter, r *http.Request, need Role) *kust
 }
 
 // permitted puts the check of the bearer before a handler that takes no command.
-func (s *Sim) permitted(next http.HandlerFunc) http.HandlerFunc {
+func (s *endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
-		if s.opts.PreferredIngestion == noIngestionAPI {
+		if s.preferredIngestion == noIngestionAPI {
 			drain(r)
 			kustoErrorOf(http.StatusNotFound).write(w, r)
 			return

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,23 +23,21 @@ const (
 
 const sasTime = "2006-01-02T15:04:05Z"
 
-// issuer makes and checks the simulator's shared access signatures and
-// identity tokens. Both die with the secret they were made with.
+// issuer makes and checks the simulator's shared access signatures. They die
+// with the secret they were made with.
 type issuer struct {
-	sasLifetime   time.Duration
-	tokenLifetime time.Duration
+	lifetime time.Duration
 
 	mu struct {
 		sync.Mutex
 		secret []byte
-		tokens map[string]time.Time // identity token -> its end
 	}
 }
 
-func newIssuer(sasLifetime, tokenLifetime time.Duration) *issuer {
-	i := &issuer{sasLifetime: sasLifetime, tokenLifetime: tokenLifetime}
+// newIssuer makes an issuer whose signatures are valid for a time.
+func newIssuer(lifetime time.Duration) *issuer {
+	i := &issuer{lifetime: lifetime}
 	i.mu.secret = randomBytes(32)
-	i.mu.tokens = make(map[string]time.Time)
 	return i
 }
 
@@ -49,7 +46,7 @@ func (i *issuer) sign(svc service, account, name, perms string, now time.Time) s
 	q := url.Values{
 		"sv": {"2018-03-28"},
 		"st": {now.Add(-5 * time.Minute).UTC().Format(sasTime)},
-		"se": {now.Add(i.sasLifetime).UTC().Format(sasTime)},
+		"se": {now.Add(i.lifetime).UTC().Format(sasTime)},
 		"sp": {perms},
 	}
 	switch svc {
@@ -97,60 +94,15 @@ func (i *issuer) check(svc service, account, name string, q url.Values, any stri
 	return nil
 }
 
-// expireSAS makes every signature given out so far invalid.
-func (i *issuer) expireSAS() {
+// expire makes every signature given out so far invalid.
+func (i *issuer) expire() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mu.secret = randomBytes(32)
-}
-
-func (i *issuer) newToken(now time.Time) string {
-	token := "kustosim-identity-" + hex.EncodeToString(randomBytes(24))
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for t, end := range i.mu.tokens {
-		if !now.Before(end) {
-			delete(i.mu.tokens, t)
-		}
-	}
-	i.mu.tokens[token] = now.Add(i.tokenLifetime)
-	return token
-}
-
-func (i *issuer) validToken(token string, now time.Time) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	end, ok := i.mu.tokens[token]
-	return ok && now.Before(end)
-}
-
-// expireTokens makes every identity token given out so far invalid.
-func (i *issuer) expireTokens() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	clear(i.mu.tokens)
 }
 
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
-}
-
-// newGUID returns a random version 4 UUID in its canonical text form.
-func newGUID() string {
-	b := randomBytes(16)
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	h := hex.EncodeToString(b)
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
-
-// withoutQuery removes the credentials of a blob URI: its query, and what
-// follows a semicolon.
-func withoutQuery(uri string) string {
-	if i := strings.IndexAny(uri, "?;"); i >= 0 {
-		return uri[:i]
-	}
-	return uri
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 )
@@ -17,25 +16,45 @@ var ErrClosed = errors.New("kustosim: closed")
 
 // Sim is a running simulator. Its methods are safe for concurrent use.
 type Sim struct {
-	opts       Options
-	catalog    *catalog
-	issuer     *issuer
-	stats      *statsBook
-	faults     faultSet
-	operations operations
-	commands   commandLog
-	change     change
-	ingestor   *ingestor
-	storage    storage
+	opts     Options
+	change   change
+	catalog  *catalog
+	issuer   *issuer
+	tokens   *tokenBook
+	stats    *statsBook
+	faults   *faultSet
+	storage  anyStorage
+	ingestor *ingestor
+	manager  *manager
 
 	kusto     *listener
-	listeners []*listener // all of them; written by Start only
+	listeners []port // all of them; written by Start only
 
 	done    chan struct{} // closed by Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup // the ingestor
 	once    sync.Once
 	closed  error
+}
+
+// port is an open port and the host whose faults strike it.
+type port struct {
+	*listener
+	host Host
+}
+
+// anyStorage is the whole of a storage, the built-in one or an external account.
+type anyStorage interface {
+	blobStorage
+	resourceLister
+	// put stores a blob as somebody else would, beside what clients upload, and
+	// returns its URI without a signature.
+	put(ctx context.Context, name string, data []byte) (*url.URL, error)
+	// rotate replaces all containers and queues by new ones. The old ones, and
+	// what is in them, are gone.
+	rotate(ctx context.Context) error
+	// close stops what the storage runs. Its ports are closed already.
+	close() error
 }
 
 // Start runs a simulator. Nil options are the defaults. The error is about the
@@ -50,52 +69,37 @@ func Start(o *Options) (*Sim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
-	s := &Sim{opts: opts, catalog: newCatalog(opts.Databases), issuer: newIssuer(opts.SASLifetime, opts.TokenLifetime),
-		stats: newStatsBook(), done: make(chan struct{}),
-		operations: operations{byID: make(map[string]*operation)}}
-	s.ingestor = newIngestor(s)
+	s := &Sim{opts: opts, catalog: newCatalog(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
+		stats: newStatsBook(), done: make(chan struct{})}
+	s.faults = newFaultSet(requestSettings{maxBody: opts.MaxBlobBytes, done: s.done, count: s.countRequest, notify: s.change.notify})
+	s.ingestor = newIngestor(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	if s.storage, err = s.openStorage(ctx, ip); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.ingestor.storage = s.storage
+	s.ingestor.attach(s.storage)
+	s.manager = newManager(s.managerConfig())
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
 		s.ingestor.run(ctx)
 	}()
-	if s.kusto, err = listen(DM, opts.Listen, s.kustoHandler()); err != nil {
+	s.kusto, err = s.listen(DM, opts.Listen, newEndpoint(s.endpointConfig()).handler())
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.listeners = append(s.listeners, s.kusto)
 	return s, nil
 }
 
-func (s *Sim) openStorage(ctx context.Context, ip string) (storage, error) {
-	if s.opts.Storage != nil {
-		e, err := newExternalStorage(ctx, s, ip)
-		if err != nil {
-			return nil, err
-		}
-		return e, nil
-	}
-	b, err := newBuiltinStorage(s, ip)
+// listen opens a port of the simulator.
+func (s *Sim) listen(host Host, addr string, handler http.Handler) (*listener, error) {
+	l, err := listen(addr, handler)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kustosim: listening for %s: %w", host, err)
 	}
-	return b, nil
-}
-
-// listenStorage opens a port for one storage service and puts the host's
-// faults before it.
-func (s *Sim) listenStorage(host Host, svc service, ip string, handler http.Handler) (addr string, err error) {
-	l, err := listen(host, net.JoinHostPort(ip, "0"), s.withFaults(svc, func(r *http.Request) (Host, string) { return host, r.URL.Path }, handler))
-	if err != nil {
-		return "", err
-	}
-	s.listeners = append(s.listeners, l)
-	return l.addr, nil
+	s.listeners = append(s.listeners, port{l, host})
+	return l, nil
 }
 
 // Endpoint is the URL of the DM and the engine: http://127.0.0.1:port.
@@ -111,6 +115,9 @@ func (s *Sim) Close() error {
 		var errs []error
 		for _, l := range s.listeners {
 			errs = append(errs, l.close())
+		}
+		if s.manager != nil {
+			s.manager.wait()
 		}
 		s.running.Wait()
 		if s.storage != nil {
@@ -143,12 +150,26 @@ func (s *Sim) CreateMapping(db, table, kind, name, mappingJSON string) error {
 	return s.catalog.createMapping(db, table, kind, name, mappingJSON)
 }
 
+// SetStreaming turns the streaming policy of a table on or off.
+func (s *Sim) SetStreaming(db, table string, on bool) error {
+	if !s.catalog.setStreaming(db, table, on) {
+		return ErrTableNotFound
+	}
+	return nil
+}
+
 // Rows returns the rows of a table in the order of their commit; none if there
 // is no such table. The rows must not be changed.
 func (s *Sim) Rows(db, table string) []Row { return s.catalog.rows(db, table) }
 
 // Count is the number of rows of a table.
 func (s *Sim) Count(db, table string) int { return s.catalog.count(db, table) }
+
+// Columns returns the columns of a table, none without a schema; ok is false if
+// there is no such table.
+func (s *Sim) Columns(db, table string) (columns []Column, ok bool) {
+	return s.catalog.columns(db, table)
+}
 
 // Extents describes what was ingested into a table, in the order of commit.
 func (s *Sim) Extents(db, table string) []Extent { return s.catalog.extents(db, table) }
@@ -160,7 +181,7 @@ func (s *Sim) Blobs() []string {
 	if !ok {
 		return nil
 	}
-	return slices.Sorted(slices.Values(b.blobNames()))
+	return b.blobNames()
 }
 
 // PutBlob stores a blob that no client of the simulator uploaded, under a name
@@ -195,38 +216,59 @@ func (s *Sim) Rotate(ctx context.Context) error { return s.storage.rotate(ctx) }
 // after a week. With external storage it has no effect.
 func (s *Sim) ForgetBlocks() {
 	if b, ok := s.storage.(*builtinStorage); ok {
-		for _, a := range b.accounts {
-			a.blobs.forgetBlocks()
-		}
+		b.forgetBlocks()
 	}
 }
 
 // ExpireSAS makes every SAS handed out so far invalid (403). With external
 // storage it has no effect, as the account's key makes them.
-func (s *Sim) ExpireSAS() { s.issuer.expireSAS() }
+func (s *Sim) ExpireSAS() { s.issuer.expire() }
 
 // ExpireTokens makes every identity token handed out so far invalid.
-func (s *Sim) ExpireTokens() { s.issuer.expireTokens() }
+func (s *Sim) ExpireTokens() { s.tokens.expire() }
 
 // IssueToken returns a fresh identity token, as `.get kusto identity token`
 // does.
-func (s *Sim) IssueToken() string { return s.issuer.newToken(time.Now()) }
+func (s *Sim) IssueToken() string { return s.tokens.issue(time.Now()) }
+
+// Stats returns a copy of the counters.
+func (s *Sim) Stats() Stats { return s.stats.snapshot() }
+
+// PeakIngestions is the most ingestion commands that were under way at once.
+func (s *Sim) PeakIngestions() int { return s.manager.peakIngestions() }
+
+// CommandsUnderWay is how many ingestion commands have begun and not ended.
+func (s *Sim) CommandsUnderWay() int { return s.manager.commandsUnderWay() }
+
+// Fault puts a fault in force and returns what ends it. Ending it twice is
+// allowed. Faults strike HTTP requests only; the simulator's own ingestion
+// reads storage without them.
+func (s *Sim) Fault(host Host, f Fault) (remove func()) {
+	end := s.faults.add(host, f)
+	if f.Kind == Refuse {
+		s.eachListener(host, (*listener).refuse)
+	}
+	return func() {
+		if end() && f.Kind == Refuse {
+			s.eachListener(host, (*listener).listenAgain)
+		}
+		s.change.notify()
+	}
+}
+
+func (s *Sim) eachListener(host Host, do func(*listener)) {
+	for _, l := range s.listeners {
+		if host.covers(l.host) || l.host == DM && host == Engine {
+			do(l.listener)
+		}
+	}
+}
+
+// IngestFault puts a fault on the ingestion into a table; an empty database or
+// table means any. The returned function ends it; ending it twice is allowed.
+func (s *Sim) IngestFault(db, table string, f IngestFault) (remove func()) {
+	return s.ingestor.addFault(db, table, f)
+}
 
 // anyDatabase reports whether unknown databases are created on first use.
 func (s *Sim) anyDatabase() bool { return s.opts.AutoCreate && len(s.opts.Databases) == 0 }
-
-// resourceRows answers `.get ingestion resources`.
-func (s *Sim) resourceRows() (*dataset, *kustoError) {
-	list, err := s.storage.resources()
-	if err != nil {
-		return nil, kustoErrorOf(http.StatusInternalServerError)
-	}
-	if s.opts.UnknownResource {
-		list = append(list, resource{"SimulatedFutureResource", "https://localhost/future?sig=none"})
-	}
-	set := &dataset{columns: []Column{{"ResourceTypeName", "string"}, {"StorageRoot", "string"}}}
-	for _, r := range list {
-		set.rows = append(set.rows, []any{r.kind, r.root})
-	}
-	return set, nil
-}

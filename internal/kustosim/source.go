@@ -2,6 +2,7 @@ package kustosim
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -21,12 +22,12 @@ func newWeb() *http.Client {
 // fetch opens the blob of an ingestion, wherever it is (protocol reference
 // section 4.5). size is -1 where it is not known.
 func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *ingestError) {
-	if slices.Contains(g.opts.BlobHosts, in.blob.Host) {
+	if slices.Contains(g.blobHosts, in.blob.Host) {
 		return g.get(ctx, in)
 	}
 	uri := in.blob
 	if in.access != "" {
-		if !slices.Contains(g.opts.BlobAccess, in.access) {
+		if !slices.Contains(g.blobAccess, in.access) {
 			if strings.HasPrefix(in.access, "managed_identity=") {
 				return nil, 0, permanent("BadRequest_InvalidManagedIdentity", "the managed identity is unknown")
 			}
@@ -37,10 +38,20 @@ func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 			return nil, 0, transient("General_InternalServerError", "a signature cannot be made")
 		}
 	}
-	return g.storage.download(ctx, uri)
+	body, size, err := g.storage.download(ctx, uri)
+	var refused *storageError
+	switch {
+	case errors.As(err, &refused):
+		return nil, 0, downloadError(refused.status, refused.code)
+	case errors.Is(err, errBlobURI):
+		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
+	case err != nil:
+		return nil, 0, transient("Download_UnknownError", "storage did not answer")
+	}
+	return body, size, nil
 }
 
-// get downloads from a web server of the options.
+// get downloads from a web server of blobHosts.
 func (g *ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *ingestError) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.blob.String(), nil)
@@ -70,4 +81,20 @@ type webBody struct {
 func (b *webBody) Close() error {
 	defer b.cancel()
 	return b.ReadCloser.Close()
+}
+
+// downloadError turns a storage reply into the code an ingestion fails with.
+func downloadError(status int, code string) *ingestError {
+	switch {
+	case code == "AccountNotFound":
+		return permanent("Download_AccountNotFound", "the storage account of the blob was not found")
+	case status == http.StatusNotFound:
+		return permanent("Download_SourceNotFound", "the blob was not found (%s)", code)
+	case status == http.StatusForbidden, status == http.StatusUnauthorized, status == http.StatusConflict:
+		return permanent("Download_Forbidden", "the blob could not be read (%s)", code)
+	case status >= 500 || status == http.StatusTooManyRequests:
+		return transient("Download_UnknownError", "storage answered %d (%s)", status, code)
+	default:
+		return permanent("Download_BadRequest", "storage answered %d (%s)", status, code)
+	}
 }

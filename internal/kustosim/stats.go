@@ -63,6 +63,3 @@ func (b *statsBook) snapshot() Stats {
 	s.Requests, s.Batches, s.Failed = maps.Clone(s.Requests), maps.Clone(s.Batches), maps.Clone(s.Failed)
 	return s
 }
-
-// Stats returns a copy of the counters.
-func (s *Sim) Stats() Stats { return s.stats.snapshot() }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // storageError is an error reply of a storage service.
@@ -65,7 +67,7 @@ func (e *storageError) write(w http.ResponseWriter, r *http.Request, svc service
 // stampStorage sets the headers every storage reply has.
 func stampStorage(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("x-ms-request-id", newGUID())
+	h.Set("x-ms-request-id", uuid.NewString())
 	version := r.Header.Get("x-ms-version")
 	if version == "" {
 		version = "2018-03-28"
@@ -74,4 +76,45 @@ func stampStorage(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get("x-ms-client-request-id"); id != "" {
 		h.Set("x-ms-client-request-id", id)
 	}
+}
+
+// refuseFault writes the reply of a fault on one storage service.
+func refuseFault(svc service) func(http.ResponseWriter, *http.Request, *Fault) {
+	return func(w http.ResponseWriter, r *http.Request, f *Fault) {
+		f.setRetryAfter(w.Header())
+		stampStorage(w, r)
+		e := storageErrorOf(f.Status, svc)
+		if f.Code != "" {
+			e.code = f.Code
+		}
+		if f.Message != "" {
+			e.message = f.Message
+		}
+		e.write(w, r, svc)
+	}
+}
+
+// storageErrorOf is what a storage service says with a status.
+func storageErrorOf(status int, svc service) *storageError {
+	e := &storageError{status: status, code: "InternalError", message: "The server encountered an internal error. Please retry the request."}
+	switch status {
+	case http.StatusUnauthorized:
+		e.code, e.message = "NoAuthenticationInformation", "Server failed to authenticate the request."
+	case http.StatusForbidden:
+		e.code, e.message = "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame."
+	case http.StatusNotFound:
+		missing := map[service]*storageError{blobService: errContainerNotFound, queueService: errQueueNotFound, tableService: errTableNotFound}[svc]
+		e.code, e.message = missing.code, missing.message
+	case http.StatusConflict:
+		e.code, e.message = "Conflict", "The request conflicts with the state of the resource."
+	case http.StatusTooManyRequests:
+		e.code, e.message = "TooManyRequests", "Too many requests."
+	case http.StatusServiceUnavailable:
+		e.code, e.message = "ServerBusy", "The server is busy."
+	default:
+		if status < 500 {
+			e.code, e.message = "InvalidInput", "One of the request inputs is not valid."
+		}
+	}
+	return e
 }

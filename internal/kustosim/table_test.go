@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
@@ -74,7 +76,7 @@ func TestTableEntities(t *testing.T) {
 
 func TestTableKeepsTypes(t *testing.T) {
 	c := start(t, nil)
-	e := aztables.EDMEntity{Entity: aztables.Entity{PartitionKey: "p", RowKey: "r"}, Properties: map[string]any{"Id": aztables.EDMGUID(newGUID()), "Big": aztables.EDMInt64(1 << 60)}}
+	e := aztables.EDMEntity{Entity: aztables.Entity{PartitionKey: "p", RowKey: "r"}, Properties: map[string]any{"Id": aztables.EDMGUID(uuid.NewString()), "Big": aztables.EDMInt64(1 << 60)}}
 	text, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)

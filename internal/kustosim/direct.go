@@ -1,0 +1,155 @@
+package kustosim
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kustospool/ingest"
+)
+
+// ingestCommand is an ingestion command: some blobs, or inline data.
+type ingestCommand struct {
+	operation  string // its id
+	db, table  string
+	properties map[string]json.RawMessage // lower-case names
+	uris       []string
+	inline     bool
+	data       string // with inline
+}
+
+// held is closed when the fault is removed that holds this command; nil if none
+// does.
+func (g *ingestor) held(c *ingestCommand) <-chan struct{} {
+	if hold := g.faults.strike(c.db, c.table, "", Hold); hold != nil {
+		return hold.ended()
+	}
+	return nil
+}
+
+// direct ingests the blobs of one command, or its inline data, as one extent.
+// Like everything that commits, it does so in its turn. hit is the tag that
+// stopped it, if one did; there is no extent then.
+func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit string, bad *ingestError) {
+	uris := c.uris
+	if c.inline {
+		uris = []string{"inline://command/data"}
+	}
+	var parts []*ingestion
+	for _, uri := range uris {
+		one, bad := understand(&message{Id: c.operation, DatabaseName: c.db, TableName: c.table, RetainBlobOnSuccess: true, AdditionalProperties: c.properties, BlobPath: uri})
+		if bad != nil {
+			return nil, "", bad
+		}
+		one.operation = c.operation
+		parts = append(parts, one)
+	}
+	first := parts[0]
+	fault := g.strike(first, FailTransient, FailExhausted, FailPermanent)
+	if fault != nil && !fault.AfterCommit {
+		return nil, "", faultFailure(fault)
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	columns, reference, bad := g.schema(first)
+	if bad != nil {
+		return nil, "", bad
+	}
+	if hit, skipped := g.catalog.tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
+		return nil, hit, nil
+	}
+	items := first.mapping
+	if reference != nil {
+		items = reference.items
+	}
+	var rows []Row
+	for _, one := range parts {
+		t, bad := newTarget(columns, items, one.lenientCSV, one.source(), one.TableName)
+		if bad != nil {
+			return nil, "", bad
+		}
+		var more []Row
+		if c.inline {
+			more, bad = g.parse(one, []byte(strings.TrimLeft(c.data, " \t\r\n")), t)
+			if bad == nil && len(more) == 0 {
+				bad = permanent("BadRequest_NoRecordsOrWrongFormat", "the command has no records")
+			}
+		} else {
+			more, bad = g.load(ctx, one, t)
+		}
+		if bad != nil {
+			return nil, "", bad
+		}
+		rows = append(rows, more...)
+	}
+	if e, bad = g.add(first, rows); bad != nil {
+		return nil, "", bad
+	}
+	if fault != nil {
+		return nil, "", faultFailure(fault)
+	}
+	return e, "", nil
+}
+
+// add commits rows as one extent with the tags of in. The turn is the caller's.
+func (g *ingestor) add(in *ingestion, rows []Row) (*Extent, *ingestError) {
+	created := in.created
+	if created.IsZero() {
+		created = time.Now()
+	}
+	e := &Extent{ID: uuid.NewString(), Tags: in.tags, RowCount: len(rows), Source: in.source(), Operation: in.operation, Created: created.UTC()}
+	if bad := g.catalog.commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
+		return nil, bad
+	}
+	g.stats.add(func(s *Stats) {
+		s.Ingested++
+		s.Rows += int64(len(rows))
+	})
+	return e, nil
+}
+
+// streamed ingests the data of one streaming request, under a mapping of the
+// table or without one.
+func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName string, data []byte) *ingestError {
+	props := map[string]json.RawMessage{"format": json.RawMessage(`"` + string(format) + `"`)}
+	if mappingName != "" {
+		props["ingestionmappingreference"], _ = json.Marshal(mappingName)
+	}
+	in, bad := understand(&message{Id: uuid.NewString(), BlobPath: "stream://request/data", DatabaseName: db, TableName: table, AdditionalProperties: props})
+	if bad != nil {
+		return bad
+	}
+	fault := g.strike(in, FailTransient, FailExhausted, FailPermanent)
+	if fault != nil && !fault.AfterCommit {
+		return faultFailure(fault)
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	columns, reference, bad := g.schema(in)
+	if bad != nil {
+		return bad
+	}
+	var items []mappingItem
+	if reference != nil {
+		items = reference.items
+	}
+	t, bad := newTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
+	if bad != nil {
+		return bad
+	}
+	rows, bad := g.parse(in, data, t)
+	if bad != nil {
+		return bad
+	}
+	if len(rows) == 0 {
+		return permanent("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
+	}
+	_, bad = g.add(in, rows)
+	if bad == nil && fault != nil {
+		bad = faultFailure(fault)
+	}
+	return bad
+}

@@ -1,0 +1,71 @@
+package kustosim
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// query answers `T`, `T | count` and `T | take n`; the names may be qualified
+// as database('D').T.
+func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
+	tokens, err := lex(strings.TrimSuffix(c.CSL, ";"))
+	if err != nil {
+		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
+	}
+	db := c.DB
+	if len(tokens) > 5 && tokens[0].is("database") && tokens[1].is("(") && tokens[3].is(")") && tokens[4].is(".") {
+		db, tokens = tokens[2].text, tokens[5:]
+	}
+	if len(tokens) == 0 || tokens[0].kind != wordToken {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
+	}
+	name, rest := tokens[0].text, tokens[1:]
+	columns, ok := s.catalog.columns(db, name)
+	if !ok {
+		return nil, entityNotFound("Table", name)
+	}
+	if len(rest) == 2 && rest[0].is("|") && rest[1].is("count") {
+		return &dataset{[]Column{{"Count", "long"}}, [][]any{{s.catalog.count(db, name)}}}, nil
+	}
+	rows := s.catalog.rows(db, name)
+	if len(rest) == 3 && rest[0].is("|") && (rest[1].is("take") || rest[1].is("limit")) {
+		n, err := parseCount(rest[2].text)
+		if err != nil {
+			return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
+		}
+		rows = rows[:min(n, len(rows))]
+	} else if len(rest) != 0 {
+		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
+	}
+	set := &dataset{columns: columns}
+	if len(columns) == 0 {
+		set.columns = []Column{{"Document", "dynamic"}}
+	}
+	for _, row := range rows {
+		if len(columns) == 0 {
+			set.rows = append(set.rows, []any{json.RawMessage(row)})
+			continue
+		}
+		var doc map[string]json.RawMessage
+		if err := json.Unmarshal(row, &doc); err != nil {
+			return nil, kustoErrorOf(http.StatusInternalServerError)
+		}
+		values := make([]any, len(columns))
+		for i, c := range columns {
+			values[i] = doc[c.Name]
+		}
+		set.rows = append(set.rows, values)
+	}
+	return set, nil
+}
+
+func parseCount(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, errors.New("a count is expected, not " + strconv.Quote(text))
+	}
+	return n, nil
+}

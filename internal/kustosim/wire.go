@@ -1,0 +1,85 @@
+package kustosim
+
+import (
+	"context"
+	"net"
+	"net/http"
+)
+
+// This file gives each room what it works with, and no more.
+
+func (s *Sim) countRequest(host Host, struck bool) {
+	s.stats.add(func(st *Stats) {
+		st.Requests[host]++
+		if struck {
+			st.FaultsStruck++
+		}
+	})
+}
+
+func (s *Sim) ingestorConfig() ingestorConfig {
+	o := &s.opts
+	return ingestorConfig{
+		catalog: s.catalog, tokens: s.tokens, stats: s.stats, notify: s.change.notify, log: o.Logger,
+		batch:             batching{o.BatchTime, o.BatchItems, o.BatchBytes},
+		autoCreate:        o.AutoCreate,
+		anyDatabase:       s.anyDatabase(),
+		retryEvery:        o.RetryEvery,
+		maxBlobBytes:      o.MaxBlobBytes,
+		tagHitAsFailed:    o.TagHitAsFailed,
+		failMalformedJSON: o.FailMalformedJSON,
+		blobAccess:        o.BlobAccess,
+		blobHosts:         o.BlobHosts,
+	}
+}
+
+func (s *Sim) managerConfig() managerConfig {
+	o := &s.opts
+	return managerConfig{
+		catalog: s.catalog, tokens: s.tokens, resources: s.storage, ingestor: s.ingestor, stats: s.stats, notify: s.change.notify, done: s.done,
+		anyDatabase:     s.anyDatabase(),
+		unknownResource: o.UnknownResource,
+		tagHitAsFailed:  o.TagHitAsFailed,
+		ingestCapacity:  o.IngestCapacity,
+		ingestTime:      o.IngestTime,
+	}
+}
+
+func (s *Sim) endpointConfig() endpointConfig {
+	o := &s.opts
+	levers := controls{fault: s.Fault, ingestFault: s.IngestFault, expireSAS: s.ExpireSAS, expireTokens: s.ExpireTokens, rotate: s.Rotate}
+	return endpointConfig{
+		catalog: s.catalog, manager: s.manager, ingestor: s.ingestor, resources: s.storage, faults: s.faults, stats: s.stats, notify: s.change.notify,
+		control:            newControl(levers, s.catalog, s.stats),
+		token:              o.Token,
+		principals:         o.Principals,
+		metadata:           o.Metadata,
+		preferredIngestion: o.PreferredIngestion,
+	}
+}
+
+// openStorage makes the storage of the options, with its ports on ip.
+func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
+	c := storageConfig{accounts: s.opts.Accounts, maxBytes: s.opts.MaxBlobBytes, issuer: s.issuer, stats: s.stats, deliver: s.ingestor.deliver,
+		listen: func(host Host, svc service, handler http.Handler) (string, error) {
+			faulty := s.faults.before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, refuseFault(svc))
+			l, err := s.listen(host, net.JoinHostPort(ip, "0"), faulty)
+			if err != nil {
+				return "", err
+			}
+			return l.addr, nil
+		}}
+	// A nil pointer must not become an interface that is not nil.
+	if s.opts.Storage != nil {
+		e, err := newExternalStorage(ctx, s.opts.Storage, c)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	b, err := newBuiltinStorage(c)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
