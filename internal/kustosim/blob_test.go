@@ -207,22 +207,6 @@ func TestBlobDigestIsChecked(t *testing.T) {
 	}
 }
 
-func TestParseRange(t *testing.T) {
-	for _, tt := range []struct {
-		text          string
-		first, length int64
-		ok            bool
-	}{
-		{"bytes=0-9", 0, 10, true}, {"bytes=5-", 5, 5, true}, {"bytes=5-99", 5, 5, true}, {"bytes=9-9", 9, 1, true},
-		{"bytes=10-", 0, 0, false}, {"bytes=5-4", 0, 0, false}, {"bytes=-3", 0, 0, false}, {"items=0-1", 0, 0, false},
-	} {
-		first, length, ok := parseRange(tt.text, 10)
-		if ok != tt.ok || ok && (first != tt.first || length != tt.length) {
-			t.Errorf("parseRange(%q) = %d, %d, %v", tt.text, first, length, ok)
-		}
-	}
-}
-
 // What is committed and what is not is told apart, and ids of one blob have one length.
 func TestBlobBlockList(t *testing.T) {
 	c := start(t, nil)

@@ -321,3 +321,12 @@ func encode(t *testing.T, m map[string]any) string {
 	}
 	return base64.StdEncoding.EncodeToString(data)
 }
+
+func rowsText(rows []Row) string {
+	var b strings.Builder
+	for _, r := range rows {
+		b.Write(r)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -233,3 +233,6 @@ func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
 	t := time.Unix(n/perSecond, n%perSecond*int64(unit)).UTC()
 	return json.RawMessage(`"` + t.Format(time.RFC3339Nano) + `"`), true
 }
+
+// kustoTime is a time as replies and reports have it.
+func kustoTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

@@ -1,14 +1,19 @@
 package kustosim
 
-import (
-	"time"
-)
-
 // dataset is a v1 reply: one table, as management commands have it (protocol
 // reference section 2.2).
 type dataset struct {
 	columns []Column
 	rows    [][]any
+}
+
+// columns makes columns of their names and types, one after the other.
+func columns(pairs ...string) []Column {
+	list := make([]Column, len(pairs)/2)
+	for i := range list {
+		list[i] = Column{Name: pairs[2*i], Type: pairs[2*i+1]}
+	}
+	return list
 }
 
 // netTypes are the DataType names of the v1 form.
@@ -66,6 +71,3 @@ func (d *dataset) v2() any {
 		}{"DataSetCompletion", false, false},
 	}
 }
-
-// kustoTime is a time as replies and reports have it.
-func kustoTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

@@ -78,7 +78,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *reader, data string,
 	s.commands.begin(*done)
 	if async {
 		s.running.Go(func() { s.carryOut(ctx, done, in) }) // the handler runs, so wait has not been called
-		return &dataset{[]Column{{"OperationId", "guid"}}, [][]any{{done.operation}}}, nil
+		return &dataset{columns("OperationId", "guid"), [][]any{{done.operation}}}, nil
 	}
 	e, failure := s.carryOut(ctx, done, in)
 	if failure != nil {
@@ -88,7 +88,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *reader, data string,
 	if e != nil {
 		id = e.ID
 	}
-	return &dataset{[]Column{{"ExtentId", "guid"}, {"ItemLoaded", "string"}, {"Duration", "timespan"}, {"HasErrors", "bool"}, {"OperationId", "guid"}},
+	return &dataset{columns("ExtentId", "guid", "ItemLoaded", "string", "Duration", "timespan", "HasErrors", "bool", "OperationId", "guid"),
 		[][]any{{id, strings.Join(withoutQueries(uris), ","), "00:00:00", false, done.operation}}}, nil
 }
 

@@ -120,8 +120,7 @@ func (s *manager) showCommands(m *reader) (*dataset, *kustoError) {
 	if !m.done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: []Column{{"ClientActivityId", "string"}, {"CommandType", "string"}, {"Database", "string"}, {"StartedOn", "datetime"},
-		{"LastUpdatedOn", "datetime"}, {"State", "string"}, {"FailureReason", "string"}}}
+	set := &dataset{columns: columns("ClientActivityId", "string", "CommandType", "string", "Database", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "State", "string", "FailureReason", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool {
 		return c.state != commandInProgress && (!filtered || slices.Contains(ids, c.clientID))
 	}) {
@@ -149,8 +148,7 @@ func (s *manager) showOperations(m *reader) (*dataset, *kustoError) {
 	if !m.done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: []Column{{"OperationId", "guid"}, {"Operation", "string"}, {"NodeId", "string"}, {"StartedOn", "datetime"},
-		{"LastUpdatedOn", "datetime"}, {"Duration", "timespan"}, {"State", "string"}, {"Status", "string"}}}
+	set := &dataset{columns: columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool { return len(ids) == 0 || slices.Contains(ids, c.operation) }) {
 		set.rows = append(set.rows, []any{c.operation, c.kind, "", kustoTime(c.started), kustoTime(c.ended), "00:00:00", c.state, c.reason})
 	}
@@ -160,7 +158,7 @@ func (s *manager) showOperations(m *reader) (*dataset, *kustoError) {
 // showCapacity runs `.show capacity [ingestions]`.
 func (s *manager) showCapacity() *dataset {
 	consumed := s.commands.consumed()
-	return &dataset{columns: []Column{{"Resource", "string"}, {"Total", "long"}, {"Consumed", "long"}, {"Remaining", "long"}, {"Origin", "string"}},
+	return &dataset{columns: columns("Resource", "string", "Total", "long", "Consumed", "long", "Remaining", "long", "Origin", "string"),
 		rows: [][]any{{"Ingestions", s.ingestCapacity, consumed, max(0, s.ingestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
 }
 

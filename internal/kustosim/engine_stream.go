@@ -30,7 +30,7 @@ func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 		err.write(w, r)
 		return
 	}
-	writeKusto(w, http.StatusOK, (&dataset{[]Column{{"ConsumptionMode", "string"}}, nil}).v1())
+	writeKusto(w, http.StatusOK, (&dataset{columns("ConsumptionMode", "string"), nil}).v1())
 	s.notify()
 }
 

@@ -4,16 +4,11 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"path"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
-
-	"kustospool/ingest"
 )
 
 // presize is the most that a buffer is made for on the word of a message.
@@ -120,22 +115,9 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
 	return parts, nil
 }
 
+// parse makes rows of data, and counts the lines that were passed over.
 func (g *ingestor) parse(in *ingestion, data []byte, t *target) ([]Row, *ingestError) {
-	switch in.format {
-	case ingest.JSON:
-		rows, malformed, bad := parseLines(data, t, in.skipFirst, g.failMalformedJSON)
-		g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
-		return rows, bad
-	case ingest.MultiJSON, ingest.SingleJSON:
-		return parseMulti(data, t, in.skipFirst)
-	case ingest.Raw:
-		b := &rowBuilder{}
-		t.appendFields(b, [][]byte{data}, 1)
-		return b.rows(), nil
-	case ingest.Avro, ingest.ApacheAvro, ingest.Parquet, ingest.ORC, ingest.SStream, ingest.W3CLogFile:
-		sum := sha256.Sum256(data)
-		return []Row{Row(fmt.Sprintf(`{"_opaque":%q,"size":%d}`, hex.EncodeToString(sum[:]), len(data)))}, nil
-	default:
-		return parseDelimited(data, in.format, t, in.skipFirst)
-	}
+	rows, malformed, bad := t.records(data, in.format, in.skipFirst, g.failMalformedJSON)
+	g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
+	return rows, bad
 }

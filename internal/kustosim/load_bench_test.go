@@ -24,10 +24,8 @@ func BenchmarkParse(b *testing.B) {
 		b.Run(tt.name, func(b *testing.B) {
 			data := bytes.Repeat(tt.record, 4<<20/len(tt.record))
 			b.SetBytes(int64(len(data)))
-			g := newIngestor(ingestorConfig{stats: newStatsBook()})
-			in := &ingestion{format: tt.format}
 			for b.Loop() {
-				rows, bad := g.parse(in, data, tt.target)
+				rows, _, bad := tt.target.records(data, tt.format, false, false)
 				if bad != nil || len(rows) != len(data)/len(tt.record) {
 					b.Fatal(fmt.Sprint(len(rows), bad))
 				}

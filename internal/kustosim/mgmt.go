@@ -85,10 +85,10 @@ func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError)
 		return s.resourceRows()
 	case m.words(".get", "kusto", "identity", "token"):
 		s.stats.add(func(st *Stats) { st.TokensIssued++ })
-		return &dataset{[]Column{{"AuthorizationContext", "string"}}, [][]any{{s.tokens.issue(time.Now())}}}, nil
+		return &dataset{columns("AuthorizationContext", "string"), [][]any{{s.tokens.issue(time.Now())}}}, nil
 	case m.words(".show", "version"):
 		return &dataset{
-			[]Column{{"BuildVersion", "string"}, {"BuildTime", "datetime"}, {"ServiceType", "string"}, {"ProductVersion", "string"}},
+			columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),
 			[][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
 	case m.words(".show", "tables"):
 		return s.showTables(c.db)
@@ -135,10 +135,10 @@ func (s *manager) createTable(db string, m *reader, merge bool) (*dataset, *kust
 			}
 			return nil, badCommand("BadRequest_InvalidMapping", err.Error())
 		}
-		return &dataset{[]Column{{"Name", "string"}, {"Kind", "string"}, {"Mapping", "string"}, {"Database", "string"}, {"Table", "string"}},
+		return &dataset{columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
 			[][]any{{mappingName.text, kind.text, text.text, db, name.text}}}, nil
 	}
-	var columns []Column
+	var schema []Column
 	if !m.done() {
 		if !m.words("(") {
 			return nil, errTableSyntax
@@ -148,7 +148,7 @@ func (s *manager) createTable(db string, m *reader, merge bool) (*dataset, *kust
 			if column.kind != wordToken || !colon || kind.kind != wordToken {
 				return nil, errTableSyntax
 			}
-			columns = append(columns, Column{column.text, kind.text})
+			schema = append(schema, Column{column.text, kind.text})
 			m.words(",")
 		}
 	}
@@ -172,20 +172,20 @@ func (s *manager) createTable(db string, m *reader, merge bool) (*dataset, *kust
 	if !m.done() {
 		return nil, errTableSyntax
 	}
-	if err := s.catalog.create(db, name.text, columns, merge); err != nil {
+	if err := s.catalog.create(db, name.text, schema, merge); err != nil {
 		code := "General_BadRequest"
 		if errors.Is(err, ErrTableExists) {
 			code = "BadRequest_EntityNameAlreadyExists"
 		}
 		return nil, badCommand(code, err.Error())
 	}
-	columns, _ = s.catalog.columns(db, name.text)
-	var schema []string
-	for _, c := range columns {
-		schema = append(schema, c.Name+":"+c.Type)
+	schema, _ = s.catalog.columns(db, name.text)
+	var told []string
+	for _, c := range schema {
+		told = append(told, c.Name+":"+c.Type)
 	}
-	return &dataset{[]Column{{"TableName", "string"}, {"Schema", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}},
-		[][]any{{name.text, strings.Join(schema, ","), db, folder, doc}}}, nil
+	return &dataset{columns("TableName", "string", "Schema", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string"),
+		[][]any{{name.text, strings.Join(told, ","), db, folder, doc}}}, nil
 }
 
 func (s *manager) showTables(db string) (*dataset, *kustoError) {
@@ -193,7 +193,7 @@ func (s *manager) showTables(db string) (*dataset, *kustoError) {
 	if !ok && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
-	set := &dataset{columns: []Column{{"TableName", "string"}, {"DatabaseName", "string"}, {"Folder", "string"}, {"DocString", "string"}}}
+	set := &dataset{columns: columns("TableName", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string")}
 	for _, name := range names {
 		set.rows = append(set.rows, []any{name, db, "", ""})
 	}
@@ -201,7 +201,7 @@ func (s *manager) showTables(db string) (*dataset, *kustoError) {
 }
 
 func (s *manager) showDatabases() *dataset {
-	set := &dataset{columns: []Column{{"DatabaseName", "string"}}}
+	set := &dataset{columns: columns("DatabaseName", "string")}
 	for _, name := range s.catalog.databaseNames() {
 		set.rows = append(set.rows, []any{name})
 	}
@@ -233,8 +233,7 @@ func (s *manager) showExtents(db string, m *reader) (*dataset, *kustoError) {
 	if !m.done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: []Column{{"ExtentId", "guid"}, {"DatabaseName", "string"}, {"TableName", "string"}, {"MaxCreatedOn", "datetime"},
-		{"RowCount", "long"}, {"MinCreatedOn", "datetime"}, {"Tags", "string"}}}
+	set := &dataset{columns: columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
 next:
 	for _, e := range s.catalog.extents(db, name.text) {
 		for _, keep := range filters {
@@ -256,7 +255,7 @@ func (s *manager) resourceRows() (*dataset, *kustoError) {
 	if s.unknownResource {
 		list = append(list, resource{"SimulatedFutureResource", "https://localhost/future?sig=none"})
 	}
-	set := &dataset{columns: []Column{{"ResourceTypeName", "string"}, {"StorageRoot", "string"}}}
+	set := &dataset{columns: columns("ResourceTypeName", "string", "StorageRoot", "string")}
 	for _, r := range list {
 		set.rows = append(set.rows, []any{r.kind, r.root})
 	}

@@ -13,7 +13,7 @@ import (
 	"kustospool/ingest"
 )
 
-func rowsText(rows []Row) string {
+func textOf(rows []Row) string {
 	var b strings.Builder
 	for _, r := range rows {
 		b.Write(r)
@@ -53,7 +53,7 @@ func TestDelimited(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rows, bad := parseDelimited([]byte(tt.data), tt.format, &tt.target, false)
-			got := rowsText(rows)
+			got := textOf(rows)
 			if bad != nil {
 				got = bad.code
 			}
@@ -63,8 +63,8 @@ func TestDelimited(t *testing.T) {
 		})
 	}
 	rows, bad := parseDelimited([]byte("a,b\n1,2\n"), ingest.CSV, &target{}, true)
-	if bad != nil || rowsText(rows) != `{"c0":"1","c1":"2"}`+"\n" {
-		t.Errorf("without the first record: %s, %v", rowsText(rows), bad)
+	if bad != nil || textOf(rows) != `{"c0":"1","c1":"2"}`+"\n" {
+		t.Errorf("without the first record: %s, %v", textOf(rows), bad)
 	}
 }
 
@@ -125,17 +125,17 @@ func TestDocuments(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rows, malformed, bad := parseLines([]byte(tt.data), &tt.target, false, false)
-			if bad != nil || malformed != 0 || rowsText(rows) != tt.want {
-				t.Errorf("json gives\n%s, %d, %v, want\n%s", rowsText(rows), malformed, bad, tt.want)
+			if bad != nil || malformed != 0 || textOf(rows) != tt.want {
+				t.Errorf("json gives\n%s, %d, %v, want\n%s", textOf(rows), malformed, bad, tt.want)
 			}
-			if rows, bad = parseMulti([]byte("[\n"+tt.data+"\n]"), &tt.target, false); bad != nil || rowsText(rows) != tt.want {
-				t.Errorf("multijson gives\n%s, %v, want\n%s", rowsText(rows), bad, tt.want)
+			if rows, bad = parseMulti([]byte("[\n"+tt.data+"\n]"), &tt.target, false); bad != nil || textOf(rows) != tt.want {
+				t.Errorf("multijson gives\n%s, %v, want\n%s", textOf(rows), bad, tt.want)
 			}
 		})
 	}
 	rows, bad := parseMulti([]byte("{\"a\":1}{\"a\":2}\n[{\"a\":3},\n{\"a\":4}]"), &target{}, true)
-	if bad != nil || rowsText(rows) != "{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n" {
-		t.Errorf("got %s, %v", rowsText(rows), bad)
+	if bad != nil || textOf(rows) != "{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n" {
+		t.Errorf("got %s, %v", textOf(rows), bad)
 	}
 }
 

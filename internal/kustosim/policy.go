@@ -35,7 +35,7 @@ func (s *manager) alterStreaming(db, name string, m *reader) (*dataset, *kustoEr
 	if !s.catalog.setStreaming(db, name, on) {
 		return nil, entityNotFound("Table", name)
 	}
-	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
+	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
 		[][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
 }
 
@@ -61,6 +61,6 @@ func (s *manager) alterBatching(db, name string, m *reader) (*dataset, *kustoErr
 	if !s.catalog.setBatching(db, name, &b) {
 		return nil, entityNotFound("Table", name)
 	}
-	return &dataset{[]Column{{"PolicyName", "string"}, {"EntityName", "string"}, {"Policy", "string"}},
+	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
 		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.text}}}, nil
 }

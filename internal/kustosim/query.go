@@ -23,12 +23,12 @@ func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
 	}
 	name, rest := tokens[0].text, tokens[1:]
-	columns, ok := s.catalog.columns(db, name)
+	schema, ok := s.catalog.columns(db, name)
 	if !ok {
 		return nil, entityNotFound("Table", name)
 	}
 	if len(rest) == 2 && rest[0].is("|") && rest[1].is("count") {
-		return &dataset{[]Column{{"Count", "long"}}, [][]any{{s.catalog.count(db, name)}}}, nil
+		return &dataset{columns("Count", "long"), [][]any{{s.catalog.count(db, name)}}}, nil
 	}
 	rows := s.catalog.rows(db, name)
 	if len(rest) == 3 && rest[0].is("|") && (rest[1].is("take") || rest[1].is("limit")) {
@@ -40,12 +40,12 @@ func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
 	} else if len(rest) != 0 {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
 	}
-	set := &dataset{columns: columns}
-	if len(columns) == 0 {
-		set.columns = []Column{{"Document", "dynamic"}}
+	set := &dataset{columns: schema}
+	if len(schema) == 0 {
+		set.columns = columns("Document", "dynamic")
 	}
 	for _, row := range rows {
-		if len(columns) == 0 {
+		if len(schema) == 0 {
 			set.rows = append(set.rows, []any{json.RawMessage(row)})
 			continue
 		}
@@ -53,8 +53,8 @@ func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
 		if err := json.Unmarshal(row, &doc); err != nil {
 			return nil, kustoErrorOf(http.StatusInternalServerError)
 		}
-		values := make([]any, len(columns))
-		for i, c := range columns {
+		values := make([]any, len(schema))
+		for i, c := range schema {
 			values[i] = doc[c.Name]
 		}
 		set.rows = append(set.rows, values)

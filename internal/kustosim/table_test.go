@@ -150,28 +150,3 @@ func TestTableQueries(t *testing.T) {
 	_, err := table.NewListEntitiesPager(&aztables.ListEntitiesOptions{Filter: &bad}).NextPage(t.Context())
 	refused(t, err, http.StatusBadRequest, "InvalidInput")
 }
-
-func FuzzFilter(f *testing.F) {
-	for _, s := range []string{"", "A eq 'b'", "(A eq 'b' and not B lt 3) or C eq guid'x'", "A eq 'it''s'", "((((", "not not not", "A eq"} {
-		f.Add(s)
-	}
-	props := map[string]json.RawMessage{"A": json.RawMessage(`"b"`), "B": json.RawMessage(`2`)}
-	f.Fuzz(func(t *testing.T, s string) {
-		match, err := parseFilter(s)
-		if err == nil {
-			match(props)
-		}
-	})
-}
-
-func FuzzTableResource(f *testing.F) {
-	for _, s := range []string{"t", "t()", "t(PartitionKey='a',RowKey='b')", "t(PartitionKey='it''s',RowKey='')", "t(PartitionKey='"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		name, _, _, ok := parseTableResource(s)
-		if ok && name == "" {
-			t.Errorf("%q has an empty name", s)
-		}
-	})
-}
