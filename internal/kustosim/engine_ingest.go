@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/lex"
+
 	"github.com/google/uuid"
 )
 
@@ -15,54 +17,54 @@ const noExtent = "00000000-0000-0000-0000-000000000000"
 // ingestCommand runs `.ingest [async] into table T (h'uri', ..) [with (..)]`
 // and `.ingest inline into table T [with (..)] <| data` (protocol reference
 // section 8). An async command replies at once and is carried out behind that.
-func (s *manager) ingest(ctx context.Context, c Command, m *reader, data string, inline bool) (*dataset, *kustoError) {
-	async := !inline && m.words("async")
+func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data string, inline bool) (*dataset, *kustoError) {
+	async := !inline && m.Words("async")
 	syntax := badCommand("General_BadRequest", "Syntax error: the ingestion command is not understood.")
-	if !m.words("into") {
+	if !m.Words("into") {
 		return nil, syntax
 	}
-	m.words("table")
-	name := m.next()
-	if name.kind != wordToken {
+	m.Words("table")
+	name := m.Next()
+	if name.Kind != lex.Word {
 		return nil, syntax
 	}
 	var uris []string
 	if !inline {
-		if m.words("(") {
-			for !m.words(")") {
-				uri := m.next()
-				if uri.kind != textToken {
+		if m.Words("(") {
+			for !m.Words(")") {
+				uri := m.Next()
+				if uri.Kind != lex.Text {
 					return nil, syntax
 				}
-				uris = append(uris, uri.text)
-				m.words(",")
+				uris = append(uris, uri.Text)
+				m.Words(",")
 			}
-		} else if uri := m.next(); uri.kind == textToken {
-			uris = append(uris, uri.text)
+		} else if uri := m.Next(); uri.Kind == lex.Text {
+			uris = append(uris, uri.Text)
 		}
 		if len(uris) == 0 {
 			return nil, syntax
 		}
 	}
 	props := make(map[string]json.RawMessage)
-	if m.words("with") {
-		if !m.words("(") {
+	if m.Words("with") {
+		if !m.Words("(") {
 			return nil, syntax
 		}
-		for !m.words(")") {
-			key, equals, value := m.next(), m.words("="), m.next()
-			if key.kind == 0 || !equals || value.kind == 0 {
+		for !m.Words(")") {
+			key, equals, value := m.Next(), m.Words("="), m.Next()
+			if key.Kind == 0 || !equals || value.Kind == 0 {
 				return nil, syntax
 			}
-			text, err := json.Marshal(value.text)
+			text, err := json.Marshal(value.Text)
 			if err != nil {
 				return nil, syntax
 			}
-			props[strings.ToLower(key.text)] = text
-			m.words(",")
+			props[strings.ToLower(key.Text)] = text
+			m.Words(",")
 		}
 	}
-	if !m.done() {
+	if !m.Done() {
 		return nil, syntax
 	}
 
@@ -71,7 +73,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *reader, data string,
 	if inline {
 		done.kind = "DataIngestPush"
 	}
-	in := &ingestCommand{operation: done.operation, db: c.db, table: name.text, properties: props, uris: uris, inline: inline, data: data}
+	in := &ingestCommand{operation: done.operation, db: c.db, table: name.Text, properties: props, uris: uris, inline: inline, data: data}
 	// The effect comes for certain once the engine has begun, also for a client
 	// that has left.
 	ctx = context.WithoutCancel(ctx)

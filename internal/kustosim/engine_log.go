@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/lex"
 )
 
 // maxCommands bounds the log of commands; the oldest are forgotten first.
@@ -100,24 +102,24 @@ func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
 // `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
-func (s *manager) showCommands(m *reader) (*dataset, *kustoError) {
+func (s *manager) showCommands(m *lex.Reader) (*dataset, *kustoError) {
 	var ids []string
 	filtered := false
-	if m.words("|", "where", "ClientActivityId") {
+	if m.Words("|", "where", "ClientActivityId") {
 		filtered = true
 		switch {
-		case m.words("=", "="):
-			ids = append(ids, m.next().text)
-		case m.words("in", "("):
-			for !m.done() && !m.words(")") {
-				ids = append(ids, m.next().text)
-				m.words(",")
+		case m.Words("=", "="):
+			ids = append(ids, m.Next().Text)
+		case m.Words("in", "("):
+			for !m.Done() && !m.Words(")") {
+				ids = append(ids, m.Next().Text)
+				m.Words(",")
 			}
 		default:
 			return nil, badCommand("General_BadRequest", "Syntax error: the condition on commands is not understood.")
 		}
 	}
-	if !m.done() {
+	if !m.Done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	set := &dataset{columns: columns("ClientActivityId", "string", "CommandType", "string", "Database", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "State", "string", "FailureReason", "string")}
@@ -134,18 +136,18 @@ func (s *manager) showCommands(m *reader) (*dataset, *kustoError) {
 }
 
 // showOperations runs `.show operations [id, ..]`, with or without parentheses.
-func (s *manager) showOperations(m *reader) (*dataset, *kustoError) {
+func (s *manager) showOperations(m *lex.Reader) (*dataset, *kustoError) {
 	var ids []string
-	m.words("(")
-	for !m.done() && !m.words(")") {
-		id := m.next()
-		if id.kind == symbolToken {
+	m.Words("(")
+	for !m.Done() && !m.Words(")") {
+		id := m.Next()
+		if id.Kind == lex.Symbol {
 			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 		}
-		ids = append(ids, id.text)
-		m.words(",")
+		ids = append(ids, id.Text)
+		m.Words(",")
 	}
-	if !m.done() {
+	if !m.Done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	set := &dataset{columns: columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"kustospool/internal/kustosim/internal/lex"
 )
 
 const maxPathSteps = 64
@@ -130,7 +132,7 @@ func parsePath(text string) ([]pathStep, error) {
 		}
 		switch {
 		case strings.HasPrefix(rest, "['"), strings.HasPrefix(rest, `["`):
-			name, after, err := cutLiteral(rest[1:])
+			name, after, err := lex.CutLiteral(rest[1:])
 			if err != nil || !strings.HasPrefix(after, "]") {
 				return nil, errPath
 			}

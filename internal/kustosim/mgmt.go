@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/lex"
 )
 
 // managerConfig is what management commands work on.
@@ -59,51 +61,51 @@ type Command struct {
 
 // manage runs a management command. What it does not know is a permanent 400.
 func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError) {
-	tokens, data, piped, err := lexHead(c.text)
+	tokens, data, piped, err := lex.Head(c.text)
 	if err != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
-	m := &reader{tokens: tokens}
-	if inline := m.words(".ingest", "inline"); inline || piped {
+	m := &lex.Reader{Tokens: tokens}
+	if inline := m.Words(".ingest", "inline"); inline || piped {
 		if !inline || !piped {
 			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 		}
 		return s.ingest(ctx, c, m, data, true)
 	}
 	switch {
-	case m.words(".ingest"):
+	case m.Words(".ingest"):
 		return s.ingest(ctx, c, m, "", false)
-	case m.words(".show", "commands"):
+	case m.Words(".show", "commands"):
 		return s.showCommands(m)
-	case m.words(".show", "operations"):
+	case m.Words(".show", "operations"):
 		return s.showOperations(m)
-	case m.words(".show", "capacity"):
+	case m.Words(".show", "capacity"):
 		return s.showCapacity(), nil
-	case m.words(".alter", "table"):
+	case m.Words(".alter", "table"):
 		return s.alterTable(c.db, m)
-	case m.words(".get", "ingestion", "resources"), m.words(".show", "ingestion", "resources"):
+	case m.Words(".get", "ingestion", "resources"), m.Words(".show", "ingestion", "resources"):
 		return s.resourceRows()
-	case m.words(".get", "kusto", "identity", "token"):
+	case m.Words(".get", "kusto", "identity", "token"):
 		s.stats.add(func(st *Stats) { st.TokensIssued++ })
 		return &dataset{columns("AuthorizationContext", "string"), [][]any{{s.tokens.issue(time.Now())}}}, nil
-	case m.words(".show", "version"):
+	case m.Words(".show", "version"):
 		return &dataset{
 			columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),
 			[][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
-	case m.words(".show", "tables"):
+	case m.Words(".show", "tables"):
 		return s.showTables(c.db)
-	case m.words(".show", "databases"):
+	case m.Words(".show", "databases"):
 		return s.showDatabases(), nil
-	case m.words(".show", "table"):
+	case m.Words(".show", "table"):
 		return s.showExtents(c.db, m)
-	case m.words(".create-merge", "table"):
+	case m.Words(".create-merge", "table"):
 		return s.createTable(c.db, m, true)
-	case m.words(".create", "table"), m.words(".create-or-alter", "table"):
+	case m.Words(".create", "table"), m.Words(".create-or-alter", "table"):
 		return s.createTable(c.db, m, false)
-	case m.words(".drop", "table"):
-		name := m.next()
-		if name.kind != wordToken || !s.catalog.dropTable(c.db, name.text) {
-			return nil, entityNotFound("Table", name.text)
+	case m.Words(".drop", "table"):
+		name := m.Next()
+		if name.Kind != lex.Word || !s.catalog.dropTable(c.db, name.Text) {
+			return nil, entityNotFound("Table", name.Text)
 		}
 		return s.showTables(c.db)
 	default:
@@ -115,77 +117,77 @@ var errTableSyntax = badCommand("General_BadRequest", "Syntax error: the table d
 
 // createTable runs `.create[-merge] table T (a:string, ...)` and
 // `.create table T ingestion json mapping 'M' '[...]'`.
-func (s *manager) createTable(db string, m *reader, merge bool) (*dataset, *kustoError) {
-	name := m.next()
-	if name.kind != wordToken {
+func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *kustoError) {
+	name := m.Next()
+	if name.Kind != lex.Word {
 		return nil, errTableSyntax
 	}
 	if !s.catalog.hasDatabase(db) && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
-	if m.words("ingestion") {
-		kind, isMapping := m.next(), m.words("mapping")
-		mappingName, text := m.next(), m.next()
-		if !isMapping || mappingName.kind != textToken || text.kind != textToken || !m.done() {
+	if m.Words("ingestion") {
+		kind, isMapping := m.Next(), m.Words("mapping")
+		mappingName, text := m.Next(), m.Next()
+		if !isMapping || mappingName.Kind != lex.Text || text.Kind != lex.Text || !m.Done() {
 			return nil, badCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
-		if err := s.catalog.createMapping(db, name.text, kind.text, mappingName.text, text.text); err != nil {
+		if err := s.catalog.createMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
 			if errors.Is(err, ErrTableNotFound) {
-				return nil, entityNotFound("Table", name.text)
+				return nil, entityNotFound("Table", name.Text)
 			}
 			return nil, badCommand("BadRequest_InvalidMapping", err.Error())
 		}
 		return &dataset{columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
-			[][]any{{mappingName.text, kind.text, text.text, db, name.text}}}, nil
+			[][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil
 	}
 	var schema []Column
-	if !m.done() {
-		if !m.words("(") {
+	if !m.Done() {
+		if !m.Words("(") {
 			return nil, errTableSyntax
 		}
-		for !m.words(")") {
-			column, colon, kind := m.next(), m.words(":"), m.next()
-			if column.kind != wordToken || !colon || kind.kind != wordToken {
+		for !m.Words(")") {
+			column, colon, kind := m.Next(), m.Words(":"), m.Next()
+			if column.Kind != lex.Word || !colon || kind.Kind != lex.Word {
 				return nil, errTableSyntax
 			}
-			schema = append(schema, Column{column.text, kind.text})
-			m.words(",")
+			schema = append(schema, Column{column.Text, kind.Text})
+			m.Words(",")
 		}
 	}
 	var folder, doc string
-	if m.words("with", "(") {
-		for !m.words(")") {
-			key, equals, value := m.next(), m.words("="), m.next()
+	if m.Words("with", "(") {
+		for !m.Words(")") {
+			key, equals, value := m.Next(), m.Words("="), m.Next()
 			switch {
-			case !equals || value.kind != textToken:
+			case !equals || value.Kind != lex.Text:
 				return nil, errTableSyntax
-			case key.is("folder"):
-				folder = value.text
-			case key.is("docstring"):
-				doc = value.text
+			case key.Is("folder"):
+				folder = value.Text
+			case key.Is("docstring"):
+				doc = value.Text
 			default:
 				return nil, errTableSyntax
 			}
-			m.words(",")
+			m.Words(",")
 		}
 	}
-	if !m.done() {
+	if !m.Done() {
 		return nil, errTableSyntax
 	}
-	if err := s.catalog.create(db, name.text, schema, merge); err != nil {
+	if err := s.catalog.create(db, name.Text, schema, merge); err != nil {
 		code := "General_BadRequest"
 		if errors.Is(err, ErrTableExists) {
 			code = "BadRequest_EntityNameAlreadyExists"
 		}
 		return nil, badCommand(code, err.Error())
 	}
-	schema, _ = s.catalog.columns(db, name.text)
+	schema, _ = s.catalog.columns(db, name.Text)
 	var told []string
 	for _, c := range schema {
 		told = append(told, c.Name+":"+c.Type)
 	}
 	return &dataset{columns("TableName", "string", "Schema", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string"),
-		[][]any{{name.text, strings.Join(told, ","), db, folder, doc}}}, nil
+		[][]any{{name.Text, strings.Join(told, ","), db, folder, doc}}}, nil
 }
 
 func (s *manager) showTables(db string) (*dataset, *kustoError) {
@@ -209,39 +211,39 @@ func (s *manager) showDatabases() *dataset {
 }
 
 // showExtents runs `.show table T extents [where tags has|!has|contains|!contains 'x' [and tags ..]]`.
-func (s *manager) showExtents(db string, m *reader) (*dataset, *kustoError) {
-	name := m.next()
-	if name.kind != wordToken || !m.words("extents") {
+func (s *manager) showExtents(db string, m *lex.Reader) (*dataset, *kustoError) {
+	name := m.Next()
+	if name.Kind != lex.Word || !m.Words("extents") {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	if _, ok := s.catalog.columns(db, name.text); !ok {
-		return nil, entityNotFound("Table", name.text)
+	if _, ok := s.catalog.columns(db, name.Text); !ok {
+		return nil, entityNotFound("Table", name.Text)
 	}
 	var filters []func(tags []string) bool
-	for m.words("where") || m.words("and") {
-		tags, negated := m.words("tags"), m.words("!")
-		op, value := m.next(), m.next()
-		if !tags || value.kind != textToken || !op.is("has") && !op.is("contains") {
+	for m.Words("where") || m.Words("and") {
+		tags, negated := m.Words("tags"), m.Words("!")
+		op, value := m.Next(), m.Next()
+		if !tags || value.Kind != lex.Text || !op.Is("has") && !op.Is("contains") {
 			return nil, badCommand("General_BadRequest", "Syntax error: the condition on tags is not understood.")
 		}
 		filters = append(filters, func(tags []string) bool {
 			return negated != slices.ContainsFunc(tags, func(t string) bool {
-				return t == value.text || op.is("contains") && strings.Contains(strings.ToLower(t), strings.ToLower(value.text))
+				return t == value.Text || op.Is("contains") && strings.Contains(strings.ToLower(t), strings.ToLower(value.Text))
 			})
 		})
 	}
-	if !m.done() {
+	if !m.Done() {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	set := &dataset{columns: columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
 next:
-	for _, e := range s.catalog.extents(db, name.text) {
+	for _, e := range s.catalog.extents(db, name.Text) {
 		for _, keep := range filters {
 			if !keep(e.Tags) {
 				continue next
 			}
 		}
-		set.rows = append(set.rows, []any{e.ID, db, name.text, kustoTime(e.Created), e.RowCount, kustoTime(e.Created), strings.Join(e.Tags, "\r\n")})
+		set.rows = append(set.rows, []any{e.ID, db, name.Text, kustoTime(e.Created), e.RowCount, kustoTime(e.Created), strings.Join(e.Tags, "\r\n")})
 	}
 	return set, nil
 }

@@ -4,30 +4,32 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"kustospool/internal/kustosim/internal/lex"
 )
 
 // alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`
 // and `.alter table T policy ingestionbatching '{..}'`.
-func (s *manager) alterTable(db string, m *reader) (*dataset, *kustoError) {
-	name := m.next()
+func (s *manager) alterTable(db string, m *lex.Reader) (*dataset, *kustoError) {
+	name := m.Next()
 	switch {
-	case name.kind == wordToken && m.words("policy", "streamingingestion"):
-		return s.alterStreaming(db, name.text, m)
-	case name.kind == wordToken && m.words("policy", "ingestionbatching"):
-		return s.alterBatching(db, name.text, m)
+	case name.Kind == lex.Word && m.Words("policy", "streamingingestion"):
+		return s.alterStreaming(db, name.Text, m)
+	case name.Kind == lex.Word && m.Words("policy", "ingestionbatching"):
+		return s.alterBatching(db, name.Text, m)
 	}
 	return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
 }
 
-func (s *manager) alterStreaming(db, name string, m *reader) (*dataset, *kustoError) {
+func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*dataset, *kustoError) {
 	var on bool
-	switch value := m.next(); {
-	case value.is("enable"):
+	switch value := m.Next(); {
+	case value.Is("enable"):
 		on = true
-	case value.is("disable"):
+	case value.Is("disable"):
 	default:
 		var policy struct{ IsEnabled bool }
-		if value.kind != textToken || json.Unmarshal([]byte(value.text), &policy) != nil {
+		if value.Kind != lex.Text || json.Unmarshal([]byte(value.Text), &policy) != nil {
 			return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
 		}
 		on = policy.IsEnabled
@@ -40,15 +42,15 @@ func (s *manager) alterStreaming(db, name string, m *reader) (*dataset, *kustoEr
 }
 
 // alterBatching sets a table's batching policy, within the service's bounds.
-func (s *manager) alterBatching(db, name string, m *reader) (*dataset, *kustoError) {
-	value := m.next()
+func (s *manager) alterBatching(db, name string, m *lex.Reader) (*dataset, *kustoError) {
+	value := m.Next()
 	var policy struct {
 		MaximumBatchingTimeSpan string
 		MaximumNumberOfItems    int
 		MaximumRawDataSizeMB    int
 	}
 	var hours, minutes, seconds int
-	if value.kind != textToken || !m.done() || json.Unmarshal([]byte(value.text), &policy) != nil {
+	if value.Kind != lex.Text || !m.Done() || json.Unmarshal([]byte(value.Text), &policy) != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
 	}
 	if n, err := fmt.Sscanf(policy.MaximumBatchingTimeSpan, "%d:%d:%d", &hours, &minutes, &seconds); n != 3 || err != nil {
@@ -62,5 +64,5 @@ func (s *manager) alterBatching(db, name string, m *reader) (*dataset, *kustoErr
 		return nil, entityNotFound("Table", name)
 	}
 	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
-		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.text}}}, nil
+		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.Text}}}, nil
 }

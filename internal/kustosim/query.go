@@ -6,33 +6,35 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"kustospool/internal/kustosim/internal/lex"
 )
 
 // query answers `T`, `T | count` and `T | take n`; the names may be qualified
 // as database('D').T.
 func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
-	tokens, err := lex(strings.TrimSuffix(c.CSL, ";"))
+	tokens, err := lex.All(strings.TrimSuffix(c.CSL, ";"))
 	if err != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
 	db := c.DB
-	if len(tokens) > 5 && tokens[0].is("database") && tokens[1].is("(") && tokens[3].is(")") && tokens[4].is(".") {
-		db, tokens = tokens[2].text, tokens[5:]
+	if len(tokens) > 5 && tokens[0].Is("database") && tokens[1].Is("(") && tokens[3].Is(")") && tokens[4].Is(".") {
+		db, tokens = tokens[2].Text, tokens[5:]
 	}
-	if len(tokens) == 0 || tokens[0].kind != wordToken {
+	if len(tokens) == 0 || tokens[0].Kind != lex.Word {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
 	}
-	name, rest := tokens[0].text, tokens[1:]
+	name, rest := tokens[0].Text, tokens[1:]
 	schema, ok := s.catalog.columns(db, name)
 	if !ok {
 		return nil, entityNotFound("Table", name)
 	}
-	if len(rest) == 2 && rest[0].is("|") && rest[1].is("count") {
+	if len(rest) == 2 && rest[0].Is("|") && rest[1].Is("count") {
 		return &dataset{columns("Count", "long"), [][]any{{s.catalog.count(db, name)}}}, nil
 	}
 	rows := s.catalog.rows(db, name)
-	if len(rest) == 3 && rest[0].is("|") && (rest[1].is("take") || rest[1].is("limit")) {
-		n, err := parseCount(rest[2].text)
+	if len(rest) == 3 && rest[0].Is("|") && (rest[1].Is("take") || rest[1].Is("limit")) {
+		n, err := parseCount(rest[2].Text)
 		if err != nil {
 			return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
 		}

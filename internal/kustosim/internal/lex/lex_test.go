@@ -1,4 +1,4 @@
-package kustosim
+package lex
 
 import "testing"
 
@@ -7,7 +7,7 @@ func FuzzLex(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		tokens, err := lex(s)
+		tokens, err := All(s)
 		if err == nil && len(tokens) > len(s) {
 			t.Errorf("%q has %d tokens", s, len(tokens))
 		}

@@ -1,4 +1,4 @@
-package kustosim
+package lex
 
 import (
 	"errors"
@@ -6,42 +6,44 @@ import (
 	"strings"
 )
 
-// tokenKind tells the tokens of a command apart.
-type tokenKind int
+// Kind tells the tokens of a command apart.
+type Kind int
 
+// The kinds of tokens.
 const (
-	wordToken   tokenKind = iota + 1 // a bare name, number or command word
-	textToken                        // a string literal, unquoted
-	symbolToken                      // one of ( ) [ ] { } , : = | < > .
+	Word   Kind = iota + 1 // a bare name, number or command word
+	Text                   // a string literal, unquoted
+	Symbol                 // one of ( ) [ ] { } , : = | < > .
 )
 
-type token struct {
-	kind tokenKind
-	text string
+// Token is a word, a literal or a symbol.
+type Token struct {
+	Kind Kind
+	Text string
 }
 
-// is reports whether the token is this word, in any case, or this symbol.
-func (t token) is(text string) bool {
-	return t.kind == wordToken && strings.EqualFold(t.text, text) || t.kind == symbolToken && t.text == text
+// Is reports whether the token is this word, in any case, or this symbol.
+func (t Token) Is(text string) bool {
+	return t.Kind == Word && strings.EqualFold(t.Text, text) || t.Kind == Symbol && t.Text == text
 }
 
 var errCommandSyntax = errors.New("the command is not understood")
 
-// lex splits a command into tokens. String literals may be in single or double
+// All splits a command into tokens. String literals may be in single or double
 // quotes with backslash escapes, verbatim (@'..', a quote is doubled), between
 // three back-ticks, and obfuscated (h'..'). A bracketed name, ['T'] or ["T"], is
 // one word. A word keeps a leading dot, so ".create" is one token.
-func lex(s string) ([]token, error) {
-	tokens, _, piped, err := lexHead(s)
+func All(s string) ([]Token, error) {
+	tokens, _, piped, err := Head(s)
 	if err == nil && piped {
 		err = errCommandSyntax
 	}
 	return tokens, err
 }
 
-// lexHead splits a command up to "<|" outside of a literal. data is what
+// Head splits a command up to "<|" outside of a literal. data is what
 // follows that, to the command's end; piped tells whether there was one.
-func lexHead(s string) (tokens []token, data string, piped bool, err error) {
+func Head(s string) (tokens []Token, data string, piped bool, err error) {
 	tokens, s, err = lexTokens(s)
 	if err != nil || s == "" {
 		return tokens, "", false, err
@@ -50,8 +52,8 @@ func lexHead(s string) (tokens []token, data string, piped bool, err error) {
 }
 
 // lexTokens returns the tokens before the end or "<|", and the rest from there.
-func lexTokens(s string) ([]token, string, error) {
-	var tokens []token
+func lexTokens(s string) ([]Token, string, error) {
+	var tokens []Token
 	for {
 		s = strings.TrimLeft(s, " \t\r\n")
 		if s == "" || strings.HasPrefix(s, "<|") {
@@ -65,33 +67,33 @@ func lexTokens(s string) ([]token, string, error) {
 			if !ok {
 				return nil, "", errCommandSyntax
 			}
-			tokens, s = append(tokens, token{textToken, text}), rest
+			tokens, s = append(tokens, Token{Text, text}), rest
 		case c == '\'' || c == '"':
-			text, rest, err := cutLiteral(s)
+			text, rest, err := CutLiteral(s)
 			if err != nil {
 				return nil, "", err
 			}
-			tokens, s = append(tokens, token{textToken, text}), rest
+			tokens, s = append(tokens, Token{Text, text}), rest
 		case (c == '@' || c == 'h' || c == 'H') && len(s) > 1 && strings.IndexByte("'\"@", s[1]) >= 0:
 			text, rest, err := cutPrefixed(s)
 			if err != nil {
 				return nil, "", err
 			}
-			tokens, s = append(tokens, token{textToken, text}), rest
+			tokens, s = append(tokens, Token{Text, text}), rest
 		case strings.HasPrefix(s, "['") || strings.HasPrefix(s, `["`):
-			text, rest, err := cutLiteral(s[1:])
+			text, rest, err := CutLiteral(s[1:])
 			if err != nil || !strings.HasPrefix(rest, "]") {
 				return nil, "", errCommandSyntax
 			}
-			tokens, s = append(tokens, token{wordToken, text}), rest[1:]
+			tokens, s = append(tokens, Token{Word, text}), rest[1:]
 		case isWord(c) || c == '.' && len(s) > 1 && isWord(s[1]) && len(tokens) == 0:
 			n := 1
 			for n < len(s) && isWord(s[n]) {
 				n++
 			}
-			tokens, s = append(tokens, token{wordToken, s[:n]}), s[n:]
+			tokens, s = append(tokens, Token{Word, s[:n]}), s[n:]
 		case strings.IndexByte("()[]{},:=|<>.;!", c) >= 0:
-			tokens, s = append(tokens, token{symbolToken, s[:1]}), s[1:]
+			tokens, s = append(tokens, Token{Symbol, s[:1]}), s[1:]
 		default:
 			return nil, "", errCommandSyntax
 		}
@@ -108,7 +110,7 @@ func cutPrefixed(s string) (text, rest string, err error) {
 		s = s[1:]
 	}
 	if s[0] != '@' {
-		return cutLiteral(s)
+		return CutLiteral(s)
 	}
 	s = s[1:]
 	if s == "" || s[0] != '\'' && s[0] != '"' {
@@ -131,8 +133,8 @@ func cutPrefixed(s string) (text, rest string, err error) {
 	return "", "", errCommandSyntax
 }
 
-// cutLiteral takes a quoted literal with backslash escapes off the front of s.
-func cutLiteral(s string) (text, rest string, err error) {
+// CutLiteral takes a quoted literal with backslash escapes off the front of s.
+func CutLiteral(s string) (text, rest string, err error) {
 	quote := s[0]
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -171,16 +173,16 @@ func cutLiteral(s string) (text, rest string, err error) {
 	return "", "", errCommandSyntax
 }
 
-// reader walks through the tokens of a command.
-type reader struct {
-	tokens []token
+// Reader walks through the tokens of a command.
+type Reader struct {
+	Tokens []Token
 	at     int
 }
 
-// words takes the given words, in any case, if all of them come next.
-func (m *reader) words(words ...string) bool {
+// Words takes the given words, in any case, if all of them come next.
+func (m *Reader) Words(words ...string) bool {
 	for i, w := range words {
-		if m.at+i >= len(m.tokens) || !m.tokens[m.at+i].is(w) {
+		if m.at+i >= len(m.Tokens) || !m.Tokens[m.at+i].Is(w) {
 			return false
 		}
 	}
@@ -188,13 +190,14 @@ func (m *reader) words(words ...string) bool {
 	return true
 }
 
-// next takes one token; at the end it is the zero token.
-func (m *reader) next() token {
-	if m.at >= len(m.tokens) {
-		return token{}
+// Next takes one token; at the end it is the zero token.
+func (m *Reader) Next() Token {
+	if m.at >= len(m.Tokens) {
+		return Token{}
 	}
 	m.at++
-	return m.tokens[m.at-1]
+	return m.Tokens[m.at-1]
 }
 
-func (m *reader) done() bool { return m.at >= len(m.tokens) }
+// Done reports whether there are no more tokens.
+func (m *Reader) Done() bool { return m.at >= len(m.Tokens) }
