@@ -1,17 +1,21 @@
 package kustosim
 
+import (
+	"kustospool/internal/kustosim/internal/parse"
+)
+
 // dataset is a v1 reply: one table, as management commands have it (protocol
 // reference section 2.2).
 type dataset struct {
-	columns []Column
+	columns []parse.Column
 	rows    [][]any
 }
 
 // columns makes columns of their names and types, one after the other.
-func columns(pairs ...string) []Column {
-	list := make([]Column, len(pairs)/2)
+func columns(pairs ...string) []parse.Column {
+	list := make([]parse.Column, len(pairs)/2)
 	for i := range list {
-		list[i] = Column{Name: pairs[2*i], Type: pairs[2*i+1]}
+		list[i] = parse.Column{Name: pairs[2*i], Type: pairs[2*i+1]}
 	}
 	return list
 }

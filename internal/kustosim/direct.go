@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 
 	"kustospool/ingest"
@@ -33,7 +35,7 @@ func (g *ingestor) held(c *ingestCommand) <-chan struct{} {
 // direct ingests the blobs of one command, or its inline data, as one extent.
 // Like everything that commits, it does so in its turn. hit is the tag that
 // stopped it, if one did; there is no extent then.
-func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit string, bad *ingestError) {
+func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit string, bad *parse.Error) {
 	uris := c.uris
 	if c.inline {
 		uris = []string{"inline://command/data"}
@@ -65,17 +67,17 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit
 	if reference != nil {
 		items = reference.items
 	}
-	var rows []Row
+	var rows []parse.Row
 	for _, one := range parts {
-		t, bad := newTarget(columns, items, one.lenientCSV, one.source(), one.TableName)
+		t, bad := parse.NewTarget(columns, items, one.lenientCSV, one.source(), one.TableName)
 		if bad != nil {
 			return nil, "", bad
 		}
-		var more []Row
+		var more []parse.Row
 		if c.inline {
 			more, bad = g.parse(one, []byte(strings.TrimLeft(c.data, " \t\r\n")), t)
 			if bad == nil && len(more) == 0 {
-				bad = permanent("BadRequest_NoRecordsOrWrongFormat", "the command has no records")
+				bad = parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the command has no records")
 			}
 		} else {
 			more, bad = g.load(ctx, one, t)
@@ -95,7 +97,7 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit
 }
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
-func (g *ingestor) add(in *ingestion, rows []Row) (*Extent, *ingestError) {
+func (g *ingestor) add(in *ingestion, rows []parse.Row) (*Extent, *parse.Error) {
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()
@@ -113,7 +115,7 @@ func (g *ingestor) add(in *ingestion, rows []Row) (*Extent, *ingestError) {
 
 // streamed ingests the data of one streaming request, under a mapping of the
 // table or without one.
-func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName string, data []byte) *ingestError {
+func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error {
 	props := map[string]json.RawMessage{"format": json.RawMessage(`"` + string(format) + `"`)}
 	if mappingName != "" {
 		props["ingestionmappingreference"], _ = json.Marshal(mappingName)
@@ -132,11 +134,11 @@ func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName 
 	if bad != nil {
 		return bad
 	}
-	var items []mappingItem
+	var items []parse.MappingItem
 	if reference != nil {
 		items = reference.items
 	}
-	t, bad := newTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
+	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
 	if bad != nil {
 		return bad
 	}
@@ -145,7 +147,7 @@ func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName 
 		return bad
 	}
 	if len(rows) == 0 {
-		return permanent("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
+		return parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
 	}
 	_, bad = g.add(in, rows)
 	if bad == nil && fault != nil {

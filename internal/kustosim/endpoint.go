@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"kustospool/ingest"
 )
 
@@ -82,7 +84,7 @@ type endpointConfig struct {
 // streamIngestor takes what comes over REST.
 type streamIngestor interface {
 	submit(*message)
-	streamed(db, table string, format ingest.Format, mappingName string, data []byte) *ingestError
+	streamed(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
 }
 
 // endpoint serves the Kusto endpoint.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"kustospool/internal/kustosim/internal/lex"
 
 	"github.com/google/uuid"
@@ -127,15 +129,15 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 	e, hit, bad := s.ingestor.direct(ctx, in)
 	switch {
 	case bad != nil:
-		done.state, done.reason = commandFailed, bad.code+": "+bad.details
-		s.stats.add(func(st *Stats) { st.Failed[bad.code]++ })
+		done.state, done.reason = commandFailed, bad.Code+": "+bad.Details
+		s.stats.add(func(st *Stats) { st.Failed[bad.Code]++ })
 		return nil, ingestReply(bad)
 	case hit != "":
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
 		s.stats.add(func(st *Stats) { st.SkippedByTag++ })
 		if s.tagHitAsFailed {
 			done.state, done.reason = commandFailed, skippedByTag+": "+done.reason
-			return nil, ingestReply(permanent(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
+			return nil, ingestReply(parse.Permanentf(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
 		}
 	default:
 		done.state = commandCompleted

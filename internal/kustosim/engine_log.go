@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"kustospool/internal/kustosim/internal/lex"
 )
 
@@ -130,7 +132,7 @@ func (s *manager) showCommands(m *lex.Reader) (*dataset, *kustoError) {
 		if state == commandSkipped {
 			state = commandCompleted // the log of commands knows no such state
 		}
-		set.rows = append(set.rows, []any{c.clientID, c.kind, c.db, kustoTime(c.started), kustoTime(c.ended), state, c.reason})
+		set.rows = append(set.rows, []any{c.clientID, c.kind, c.db, parse.FormatTime(c.started), parse.FormatTime(c.ended), state, c.reason})
 	}
 	return set, nil
 }
@@ -152,7 +154,7 @@ func (s *manager) showOperations(m *lex.Reader) (*dataset, *kustoError) {
 	}
 	set := &dataset{columns: columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool { return len(ids) == 0 || slices.Contains(ids, c.operation) }) {
-		set.rows = append(set.rows, []any{c.operation, c.kind, "", kustoTime(c.started), kustoTime(c.ended), "00:00:00", c.state, c.reason})
+		set.rows = append(set.rows, []any{c.operation, c.kind, "", parse.FormatTime(c.started), parse.FormatTime(c.ended), "00:00:00", c.state, c.reason})
 	}
 	return set, nil
 }

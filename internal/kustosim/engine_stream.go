@@ -72,7 +72,7 @@ func (s *endpoint) stream(r *http.Request, data []byte) *kustoError {
 		return badCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
 	if bad := s.ingestor.streamed(db, name, format, q.Get("mappingName"), data); bad != nil {
-		s.stats.add(func(st *Stats) { st.Failed[bad.code]++ })
+		s.stats.add(func(st *Stats) { st.Failed[bad.Code]++ })
 		return ingestReply(bad)
 	}
 	s.stats.add(func(st *Stats) { st.Streamed++ })

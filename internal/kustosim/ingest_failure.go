@@ -1,22 +1,26 @@
 package kustosim
 
+import (
+	"kustospool/internal/kustosim/internal/parse"
+)
+
 // faultFailure is what an ingestion fails with that a fault strikes.
-func faultFailure(a *activeIngestFault) *ingestError {
-	e := &ingestError{code: a.Code, details: a.Details}
+func faultFailure(a *activeIngestFault) *parse.Error {
+	e := &parse.Error{Code: a.Code, Details: a.Details}
 	code := ""
 	switch a.Kind {
 	case FailTransient:
-		code, e.status = "General_InternalServerError", Transient
+		code, e.Status = "General_InternalServerError", parse.Transient
 	case FailExhausted:
-		code, e.status = "General_RetryAttemptsExceeded", Exhausted
+		code, e.Status = "General_RetryAttemptsExceeded", parse.Exhausted
 	default:
-		code, e.status = "General_BadRequest", Permanent
+		code, e.Status = "General_BadRequest", parse.Permanent
 	}
-	if e.code == "" {
-		e.code = code
+	if e.Code == "" {
+		e.Code = code
 	}
-	if e.details == "" {
-		e.details = "a fault of the simulator"
+	if e.Details == "" {
+		e.Details = "a fault of the simulator"
 	}
 	return e
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 )
 
@@ -224,18 +226,18 @@ func (g *ingestor) seal(b *batch, reason string) {
 func (g *ingestor) admit(ctx context.Context, a arrival) {
 	g.stats.add(func(s *Stats) { s.MessagesTaken++ })
 	defer g.notify()
-	m, bad := a.message, (*ingestError)(nil)
+	m, bad := a.message, (*parse.Error)(nil)
 	if m == nil {
 		m, bad = decodeMessage(a.text)
 	}
 	if m == nil {
-		g.stats.add(func(s *Stats) { s.Failed[bad.code]++ })
-		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.code)
+		g.stats.add(func(s *Stats) { s.Failed[bad.Code]++ })
+		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.Code)
 		return
 	}
 	in := &ingestion{message: m, operation: uuid.NewString()}
 	if bad == nil && !m.submitted && !g.tokens.valid(m.property("authorizationContext"), time.Now()) {
-		bad = permanent("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
+		bad = parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
 	}
 	if bad == nil {
 		in, bad = understand(m)
@@ -257,7 +259,7 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 	}
 }
 
-func (g *ingestor) schema(in *ingestion) ([]Column, *mapping, *ingestError) {
+func (g *ingestor) schema(in *ingestion) ([]parse.Column, *mapping, *parse.Error) {
 	return g.catalog.schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.autoCreate, g.anyDatabase)
 }
 
@@ -303,7 +305,7 @@ func (g *ingestor) process(ctx context.Context, b *batch) {
 		}
 		in.operation = operation
 		if seen[in.source()] {
-			g.fail(ctx, in, permanent("BlobAlreadyReceived_BlobAlreadyFoundInBatch", "the blob is in this batch already"))
+			g.fail(ctx, in, parse.Permanentf("BlobAlreadyReceived_BlobAlreadyFoundInBatch", "the blob is in this batch already"))
 			continue
 		}
 		seen[in.source()] = true
@@ -352,7 +354,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 // commit loads a blob and adds its rows as one extent. hit is the tag that
 // stopped it, if one did, looked for before the download. Ingestions have turns,
 // so nothing can come between that look and the commit.
-func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *ingestError) {
+func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *parse.Error) {
 	g.turn.Lock()
 	defer g.turn.Unlock()
 	columns, reference, bad := g.schema(in)
@@ -366,7 +368,7 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 	if reference != nil {
 		items = reference.items
 	}
-	t, bad := newTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
+	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
 	if bad != nil {
 		return "", bad
 	}
@@ -380,8 +382,8 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 
 // failOrRetry ends an ingestion as failed, or comes back to it if the failure
 // is transient.
-func (g *ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *ingestError, report bool) {
-	if bad.status != Transient {
+func (g *ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *parse.Error, report bool) {
+	if bad.Status != parse.Transient {
 		g.fail(ctx, in, bad)
 		return
 	}

@@ -28,7 +28,7 @@ func TestIngestsAndReports(t *testing.T) {
 
 func TestRefusesMessages(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "string"}, Column{"b", "long"})
+	c.create(Column{Name: "a", Type: "string"}, Column{Name: "b", Type: "long"})
 	const good = `{"a":"x","b":1}` + "\n"
 	uri := c.upload("good.json", good)
 	mapping := `[{"column":"a","Properties":{"Path":"$.a"}}]`
@@ -121,7 +121,7 @@ func TestBadBlobs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := start(t, &Options{MaxBlobBytes: 4000})
-			c.create(Column{"a", "string"}, Column{"b", "long"})
+			c.create(Column{Name: "a", Type: "string"}, Column{Name: "b", Type: "long"})
 			var uri string
 			if tt.name == "big.csv" {
 				uri = c.upload(tt.name+".gz", tt.data)

@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/klauspost/compress/gzip"
 )
 
@@ -15,14 +17,14 @@ import (
 const presize = 64 << 20
 
 // load downloads the blob of an ingestion and parses it into rows.
-func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *ingestError) {
+func (g *ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]parse.Row, *parse.Error) {
 	body, size, bad := g.fetch(ctx, in)
 	if bad != nil {
 		return nil, bad
 	}
 	defer body.Close()
 	if size == 0 {
-		return nil, permanent("BadRequest_EmptyBlob", "the blob is empty")
+		return nil, parse.Permanentf("BadRequest_EmptyBlob", "the blob is empty")
 	}
 	name := strings.ToLower(path.Base(in.blob.Path))
 	var parts [][]byte
@@ -30,7 +32,7 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *
 	case strings.HasSuffix(name, ".gz") && !in.treatGzAs && in.format.Compressible():
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, permanent("BadRequest_InvalidBlob", "the blob's name ends in .gz but it is not gzip")
+			return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob's name ends in .gz but it is not gzip")
 		}
 		data, bad := g.readRaw(z, in.RawDataSize.value)
 		if bad != nil {
@@ -59,7 +61,7 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *
 	if in.RawDataSize.set && in.RawDataSize.value != raw {
 		g.stats.add(func(s *Stats) { s.RawSizeMismatch++ })
 	}
-	var rows []Row
+	var rows []parse.Row
 	for _, p := range parts {
 		more, bad := g.parse(in, p, t)
 		if bad != nil {
@@ -68,30 +70,30 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *target) ([]Row, *
 		rows = append(rows, more...)
 	}
 	if len(rows) == 0 {
-		return nil, permanent("BadRequest_NoRecordsOrWrongFormat", "the blob has no records, or another format than %s", in.format)
+		return nil, parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the blob has no records, or another format than %s", in.format)
 	}
 	return rows, nil
 }
 
-func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *ingestError) {
+func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
 	limit := g.maxBlobBytes
 	var buf bytes.Buffer
 	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
 	if err != nil {
-		return nil, permanent("BadRequest_InvalidBlob", "the blob ends early or its compression is damaged")
+		return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob ends early or its compression is damaged")
 	}
 	if n > limit {
-		return nil, permanent("Stream_InputStreamTooLarge", "the raw data is over %d bytes", limit)
+		return nil, parse.Permanentf("Stream_InputStreamTooLarge", "the raw data is over %d bytes", limit)
 	}
 	return buf.Bytes(), nil
 }
 
 // unzip reads the files of an archive that match the zipPattern, in order.
-func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
+func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
-		return nil, permanent("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
+		return nil, parse.Permanentf("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
 	}
 	var parts [][]byte
 	for _, f := range archive.File {
@@ -100,7 +102,7 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
 		}
 		r, err := f.Open()
 		if err != nil {
-			return nil, permanent("BadRequest_InvalidArchive", "a file of the archive cannot be read")
+			return nil, parse.Permanentf("BadRequest_InvalidArchive", "a file of the archive cannot be read")
 		}
 		part, bad := g.readRaw(r, 0)
 		r.Close()
@@ -110,14 +112,14 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *ingestError) {
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
-		return nil, permanent("BadRequest_EmptyArchive", "the archive has no file to ingest")
+		return nil, parse.Permanentf("BadRequest_EmptyArchive", "the archive has no file to ingest")
 	}
 	return parts, nil
 }
 
 // parse makes rows of data, and counts the lines that were passed over.
-func (g *ingestor) parse(in *ingestion, data []byte, t *target) ([]Row, *ingestError) {
-	rows, malformed, bad := t.records(data, in.format, in.skipFirst, g.failMalformedJSON)
+func (g *ingestor) parse(in *ingestion, data []byte, t *parse.Target) ([]parse.Row, *parse.Error) {
+	rows, malformed, bad := t.Records(data, in.format, in.skipFirst, g.failMalformedJSON)
 	g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
 	return rows, bad
 }

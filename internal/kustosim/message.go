@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 
 	"kustospool/ingest"
@@ -130,15 +132,15 @@ type message struct {
 // decodeMessage reads the text of a queue message. The error is
 // BadRequest_CorruptedMessage; a message comes with it if its JSON was whole,
 // so that the failure can be reported.
-func decodeMessage(text string) (*message, *ingestError) {
+func decodeMessage(text string) (*message, *parse.Error) {
 	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
-		return nil, permanent("BadRequest_CorruptedMessage", "the message is not base64")
+		return nil, parse.Permanentf("BadRequest_CorruptedMessage", "the message is not base64")
 	}
 	data = bytes.TrimRight(data, "\x00") // Fluent Bit sends the terminator of its C string
 	var m message
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, permanent("BadRequest_CorruptedMessage", "the message is not a JSON object of the expected types")
+		return nil, parse.Permanentf("BadRequest_CorruptedMessage", "the message is not a JSON object of the expected types")
 	}
 	lower := make(map[string]json.RawMessage, len(m.AdditionalProperties))
 	for k, v := range m.AdditionalProperties {
@@ -146,14 +148,14 @@ func decodeMessage(text string) (*message, *ingestError) {
 	}
 	m.AdditionalProperties = lower
 	switch {
-	case !isGUID(m.Id):
-		return &m, permanent("BadRequest_CorruptedMessage", "Id is not a GUID")
+	case !parse.IsGUID(m.Id):
+		return &m, parse.Permanentf("BadRequest_CorruptedMessage", "Id is not a GUID")
 	case m.BlobPath == "":
-		return &m, permanent("BadRequest_EmptyBlobUri", "BlobPath is empty")
+		return &m, parse.Permanentf("BadRequest_EmptyBlobUri", "BlobPath is empty")
 	case m.DatabaseName == "":
-		return &m, permanent("BadRequest_EmptyDatabaseName", "DatabaseName is empty")
+		return &m, parse.Permanentf("BadRequest_EmptyDatabaseName", "DatabaseName is empty")
 	case m.TableName == "":
-		return &m, permanent("BadRequest_InvalidOrEmptyTableName", "TableName is empty")
+		return &m, parse.Permanentf("BadRequest_InvalidOrEmptyTableName", "TableName is empty")
 	}
 	return &m, nil
 }
@@ -185,7 +187,7 @@ type ingestion struct {
 	format      ingest.Format
 	kind        string // mapping kind, lower case
 	mappingName string
-	mapping     []mappingItem // inline
+	mapping     []parse.MappingItem // inline
 	mappingText string
 	tags        []string
 	notExists   []string
@@ -202,13 +204,13 @@ type ingestion struct {
 
 // understand validates the properties of a message as the service does before
 // it batches: everything that needs no table.
-func understand(m *message) (*ingestion, *ingestError) {
+func understand(m *message) (*ingestion, *parse.Error) {
 	in := &ingestion{message: m, operation: uuid.NewString()}
 	var err error
 	address, access, _ := strings.Cut(m.BlobPath, ";")
 	in.access = access
 	if in.blob, err = url.Parse(address); err != nil || in.blob.Host == "" {
-		return in, permanent("BadRequest_InvalidBlobUri", "BlobPath is not a URI")
+		return in, parse.Permanentf("BadRequest_InvalidBlobUri", "BlobPath is not a URI")
 	}
 	if bad := in.readFormat(); bad != nil {
 		return in, bad
@@ -217,14 +219,14 @@ func understand(m *message) (*ingestion, *ingestError) {
 		return in, bad
 	}
 	if in.tags, err = stringArray(m.property("tags")); err != nil {
-		return in, permanent("BadRequest_MalformedIngestionProperty", "tags must be a JSON array of strings")
+		return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "tags must be a JSON array of strings")
 	}
 	if in.notExists, err = stringArray(m.property("ingestIfNotExists")); err != nil {
-		return in, permanent("BadRequest_MalformedIngestionProperty", "ingestIfNotExists must be a JSON array of strings")
+		return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestIfNotExists must be a JSON array of strings")
 	}
 	if text := m.property("creationTime"); text != "" {
 		if in.created, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return in, permanent("BadRequest_MalformedIngestionProperty", "creationTime must be ISO 8601")
+			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "creationTime must be ISO 8601")
 		}
 		if in.created.Year() == 1 { // how the Go client says nothing
 			in.created = time.Time{}
@@ -236,37 +238,37 @@ func understand(m *message) (*ingestion, *ingestError) {
 	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}} {
 		var v looseBool
 		if err := v.UnmarshalJSON([]byte(m.property(f.name))); err != nil {
-			return in, permanent("BadRequest_MalformedIngestionProperty", "%s must be a boolean", f.name)
+			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "%s must be a boolean", f.name)
 		}
 		*f.set = bool(v)
 	}
 	if text := m.property("zipPattern"); text != "" {
 		if in.zipPattern, err = regexp.Compile(text); err != nil {
-			return in, permanent("BadRequest_MalformedIngestionProperty", "zipPattern must be a regular expression")
+			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "zipPattern must be a regular expression")
 		}
 	}
 	in.policyText = m.property("validationPolicy")
 	if in.policyText != "" {
 		var policy struct{ ValidationOptions, ValidationImplications looseInt }
 		if err := json.Unmarshal([]byte(in.policyText), &policy); err != nil {
-			return in, permanent("BadRequest_MalformedIngestionProperty", "validationPolicy must be a JSON object")
+			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "validationPolicy must be a JSON object")
 		}
 		in.lenientCSV = policy.ValidationOptions.value == 0 || policy.ValidationImplications.value == 1
 	}
 	if !m.IgnoreSizeLimit && m.RawDataSize.value > 6<<30 {
-		return in, permanent("BadRequest_FileTooLarge", "the raw size is over 6 GiB")
+		return in, parse.Permanentf("BadRequest_FileTooLarge", "the raw size is over 6 GiB")
 	}
 	return in, nil
 }
 
 // readFormat takes the format from its property or else from the blob's name;
 // a name that tells nothing is csv.
-func (in *ingestion) readFormat() *ingestError {
+func (in *ingestion) readFormat() *parse.Error {
 	in.format = ingest.CSV
 	if text := in.property("format"); text != "" {
 		f, err := ingest.ParseFormat(text)
 		if err != nil {
-			return permanent("BadRequest_FormatNotSupported", "format %q is not supported", text)
+			return parse.Permanentf("BadRequest_FormatNotSupported", "format %q is not supported", text)
 		}
 		in.format = f
 	} else if f, ok := ingest.FormatOf(path.Base(in.blob.Path)); ok {
@@ -276,26 +278,26 @@ func (in *ingestion) readFormat() *ingestError {
 	return nil
 }
 
-func (in *ingestion) readMapping() *ingestError {
+func (in *ingestion) readMapping() *parse.Error {
 	in.mappingName = in.property("ingestionMappingReference", "mappingReference", "csvMappingReference", "jsonMappingReference", "avroMappingReference")
 	in.mappingText = in.property("ingestionMapping", "csvMapping", "jsonMapping", "avroMapping")
 	if in.mappingName != "" && in.mappingText != "" {
-		return permanent("BadRequest_DuplicateMapping", "the message has a mapping and a mapping reference")
+		return parse.Permanentf("BadRequest_DuplicateMapping", "the message has a mapping and a mapping reference")
 	}
 	if kind := in.property("ingestionMappingType"); kind != "" {
 		known := []string{"Csv", "Json", "Avro", "ApacheAvro", "Parquet", "Orc", "orc", "SStream", "W3CLogFile", "Unknown"}
 		if !slices.Contains(known, kind) {
-			return permanent("BadRequest_MalformedIngestionProperty", "ingestionMappingType %q is not one of the service's spellings", kind)
+			return parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestionMappingType %q is not one of the service's spellings", kind)
 		}
 		if (in.mappingName != "" || in.mappingText != "") && kind != "Unknown" && !strings.EqualFold(kind, in.kind) &&
 			(!strings.HasSuffix(in.kind, "avro") || !strings.HasSuffix(strings.ToLower(kind), "avro")) {
-			return permanent("BadRequest_InconsistentMapping", "a mapping of kind %s does not fit format %s", kind, in.format)
+			return parse.Permanentf("BadRequest_InconsistentMapping", "a mapping of kind %s does not fit format %s", kind, in.format)
 		}
 	}
 	if in.mappingText != "" {
-		items, err := parseMapping(in.mappingText)
+		items, err := parse.ParseMapping(in.mappingText)
 		if err != nil {
-			return permanent("BadRequest_InvalidMapping", "%v", err)
+			return parse.Permanentf("BadRequest_InvalidMapping", "%v", err)
 		}
 		in.mapping = items
 	}

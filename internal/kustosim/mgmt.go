@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"kustospool/internal/kustosim/internal/lex"
 )
 
@@ -37,7 +39,7 @@ type resourceLister interface {
 // directIngestor carries out ingestion commands.
 type directIngestor interface {
 	held(*ingestCommand) <-chan struct{}
-	direct(context.Context, *ingestCommand) (e *Extent, hit string, bad *ingestError)
+	direct(context.Context, *ingestCommand) (e *Extent, hit string, bad *parse.Error)
 }
 
 // manager runs management commands and remembers those that ingest.
@@ -140,7 +142,7 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 		return &dataset{columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
 			[][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil
 	}
-	var schema []Column
+	var schema []parse.Column
 	if !m.Done() {
 		if !m.Words("(") {
 			return nil, errTableSyntax
@@ -150,7 +152,7 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 			if column.Kind != lex.Word || !colon || kind.Kind != lex.Word {
 				return nil, errTableSyntax
 			}
-			schema = append(schema, Column{column.Text, kind.Text})
+			schema = append(schema, parse.Column{Name: column.Text, Type: kind.Text})
 			m.Words(",")
 		}
 	}
@@ -243,7 +245,7 @@ next:
 				continue next
 			}
 		}
-		set.rows = append(set.rows, []any{e.ID, db, name.Text, kustoTime(e.Created), e.RowCount, kustoTime(e.Created), strings.Join(e.Tags, "\r\n")})
+		set.rows = append(set.rows, []any{e.ID, db, name.Text, parse.FormatTime(e.Created), e.RowCount, parse.FormatTime(e.Created), strings.Join(e.Tags, "\r\n")})
 	}
 	return set, nil
 }

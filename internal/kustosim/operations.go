@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 )
 
@@ -69,7 +71,7 @@ func (b *operationBlob) set(o outcome) {
 	switch {
 	case o.succeeded:
 		b.status = blobSucceeded
-	case o.failure == Transient:
+	case o.failure == parse.Transient:
 		b.status = blobInProgress
 	default:
 		b.status = blobFailed
@@ -194,7 +196,7 @@ func (in *submission) messages(db, table string) ([]*message, *kustoError) {
 			return nil, badSubmission("A blob has no url.")
 		case id == "":
 			id = uuid.NewString()
-		case !isGUID(id):
+		case !parse.IsGUID(id):
 			return nil, badSubmission("A sourceId is not a GUID.")
 		}
 		out = append(out, &message{
@@ -252,13 +254,13 @@ func (o *operations) describe(db, table, id string, details bool) (map[string]an
 		}
 		counts[status]++
 		d := map[string]any{"sourceId": b.sourceID, "url": b.url, "status": b.status,
-			"startTime": kustoTime(b.started), "lastUpdated": kustoTime(b.updated)}
+			"startTime": parse.FormatTime(b.started), "lastUpdated": parse.FormatTime(b.updated)}
 		if b.outcome.code != "" {
 			d["errorCode"], d["failureStatus"], d["details"] = b.outcome.code, b.outcome.failure, b.outcome.details
 		}
 		list = append(list, d)
 	}
-	reply := map[string]any{"startTime": kustoTime(op.started), "lastUpdated": kustoTime(updated), "status": counts}
+	reply := map[string]any{"startTime": parse.FormatTime(op.started), "lastUpdated": parse.FormatTime(updated), "status": counts}
 	if details {
 		reply["details"] = list
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 )
 
@@ -113,12 +115,12 @@ func kustoErrorOf(status int) *kustoError {
 }
 
 // ingestReply is the reply to a command or a stream whose ingestion failed.
-func ingestReply(bad *ingestError) *kustoError {
-	e := &kustoError{http.StatusBadRequest, bad.code, "Kusto.DataNode.Exceptions.IngestionException", bad.details, true}
+func ingestReply(bad *parse.Error) *kustoError {
+	e := &kustoError{http.StatusBadRequest, bad.Code, "Kusto.DataNode.Exceptions.IngestionException", bad.Details, true}
 	switch {
-	case strings.HasSuffix(bad.code, "NotExist"), strings.HasSuffix(bad.code, "WasNotFound"):
+	case strings.HasSuffix(bad.Code, "NotExist"), strings.HasSuffix(bad.Code, "WasNotFound"):
 		e.kind = "Kusto.Data.Exceptions.EntityNotFoundException"
-	case bad.status != Permanent:
+	case bad.Status != parse.Permanent:
 		e.status, e.permanent = http.StatusInternalServerError, false
 	}
 	return e

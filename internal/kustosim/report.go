@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"kustospool/internal/kustosim/internal/parse"
+
 	"github.com/google/uuid"
 )
 
@@ -26,8 +28,8 @@ type outcome struct {
 	succeeded bool
 }
 
-func failed(bad *ingestError) outcome {
-	return outcome{status: "Failed", code: bad.code, failure: bad.status, details: bad.details}
+func failed(bad *parse.Error) outcome {
+	return outcome{status: "Failed", code: bad.Code, failure: bad.Status, details: bad.Details}
 }
 
 func (g *ingestor) succeed(ctx context.Context, in *ingestion) {
@@ -40,14 +42,14 @@ func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
 	g.log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
 	o := outcome{status: "Skipped", code: skippedByTag, details: "an extent with tag ingest-by:" + tag + " exists", succeeded: true}
 	if g.tagHitAsFailed {
-		o.status, o.failure, o.succeeded = "Failed", Permanent, false
+		o.status, o.failure, o.succeeded = "Failed", parse.Permanent, false
 	}
 	g.report(ctx, in, o, false)
 }
 
-func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *ingestError) {
-	g.stats.add(func(s *Stats) { s.Failed[bad.code]++ })
-	g.log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.code, "failureStatus", bad.status)
+func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *parse.Error) {
+	g.stats.add(func(s *Stats) { s.Failed[bad.Code]++ })
+	g.log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.Code, "failureStatus", bad.Status)
 	g.report(ctx, in, failed(bad), false)
 }
 
@@ -96,11 +98,11 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 		"IngestionSourcePath": in.source(),
 		"Database":            in.DatabaseName,
 		"Table":               in.TableName,
-		"UpdatedOn":           kustoTime(time.Now()), "UpdatedOn@odata.type": "Edm.DateTime",
+		"UpdatedOn":           parse.FormatTime(time.Now()), "UpdatedOn@odata.type": "Edm.DateTime",
 		"OperationId": in.operation, "OperationId@odata.type": "Edm.Guid",
 		"ActivityId": uuid.NewString(), "ActivityId@odata.type": "Edm.Guid",
 	}
-	if isGUID(in.Id) {
+	if parse.IsGUID(in.Id) {
 		props["IngestionSourceId@odata.type"] = "Edm.Guid"
 	}
 	switch {
@@ -116,7 +118,7 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 }
 
 func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) error {
-	now := kustoTime(time.Now())
+	now := parse.FormatTime(time.Now())
 	queue, report := successQueue, map[string]any{
 		"OperationId": in.operation, "Database": in.DatabaseName, "Table": in.TableName, "IngestionSourceId": in.Id,
 		"IngestionSourcePath": in.source(), "RootActivityId": uuid.NewString(),
@@ -126,7 +128,7 @@ func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) 
 	} else {
 		queue = failureQueue
 		report["FailedOn"], report["Details"], report["ErrorCode"], report["FailureStatus"] = now, o.details, o.code, o.failure
-		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.failure == Transient
+		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.failure == parse.Transient
 	}
 	text, err := json.Marshal(report)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/parse"
 )
 
 // Extent describes the rows that one blob brought in, committed at once.
@@ -23,16 +25,16 @@ type Extent struct {
 // mapping is an ingestion mapping of a table.
 type mapping struct {
 	kind  string // lower case
-	items []mappingItem
+	items []parse.MappingItem
 }
 
 type extent struct {
 	Extent
-	rows []Row
+	rows []parse.Row
 }
 
 type table struct {
-	columns  []Column // none: without a schema
+	columns  []parse.Column // none: without a schema
 	mappings map[string]*mapping
 	extents  []*extent
 	tags     map[string]int // extents that carry the tag
@@ -67,11 +69,11 @@ func newCatalog(databases []string) *catalog {
 
 // create makes a table and its database. An equal one may exist; with merge,
 // new columns are added to an existing one.
-func (c *catalog) create(db, name string, columns []Column, merge bool) error {
+func (c *catalog) create(db, name string, columns []parse.Column, merge bool) error {
 	columns = slices.Clone(columns)
 	seen := make(map[string]bool)
 	for i := range columns {
-		t, ok := canonicalType(columns[i].Type)
+		t, ok := parse.CanonicalType(columns[i].Type)
 		if !ok {
 			return fmt.Errorf("kustosim: column %q has unknown type %q", columns[i].Name, columns[i].Type)
 		}
@@ -96,7 +98,7 @@ func (c *catalog) create(db, name string, columns []Column, merge bool) error {
 	}
 	if merge {
 		for _, col := range columns {
-			if !slices.ContainsFunc(t.columns, func(have Column) bool { return have.Name == col.Name }) {
+			if !slices.ContainsFunc(t.columns, func(have parse.Column) bool { return have.Name == col.Name }) {
 				t.columns = append(t.columns[:len(t.columns):len(t.columns)], col)
 			}
 		}
@@ -111,7 +113,7 @@ func (c *catalog) create(db, name string, columns []Column, merge bool) error {
 func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
 
 func (c *catalog) createMapping(db, name, kind, mappingName, text string) error {
-	items, err := parseMapping(text)
+	items, err := parse.ParseMapping(text)
 	if err != nil {
 		return err
 	}
@@ -127,7 +129,7 @@ func (c *catalog) createMapping(db, name, kind, mappingName, text string) error 
 
 // schema returns a table's columns and one of its mappings. mappingName may be
 // empty. The error has the code that an ingestion into it fails with.
-func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]Column, *mapping, *ingestError) {
+func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]parse.Column, *mapping, *parse.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tables := c.mu.databases[db]
@@ -136,7 +138,7 @@ func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyData
 		c.mu.databases[db] = tables
 	}
 	if tables == nil {
-		return nil, nil, permanent("BadRequest_DatabaseNotExist", "database %q does not exist", db)
+		return nil, nil, parse.Permanentf("BadRequest_DatabaseNotExist", "database %q does not exist", db)
 	}
 	t := tables[name]
 	if t == nil && autoCreate {
@@ -144,14 +146,14 @@ func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyData
 		tables[name] = t
 	}
 	if t == nil {
-		return nil, nil, permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+		return nil, nil, parse.Permanentf("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
 	}
 	if mappingName == "" {
 		return t.columns, nil, nil
 	}
 	m := t.mappings[mappingKey(kind, mappingName)]
 	if m == nil {
-		return nil, nil, permanent("BadRequest_MappingReferenceWasNotFound", "%s mapping %q of table %q was not found", kind, mappingName, name)
+		return nil, nil, parse.Permanentf("BadRequest_MappingReferenceWasNotFound", "%s mapping %q of table %q was not found", kind, mappingName, name)
 	}
 	return t.columns, m, nil
 }
@@ -172,12 +174,12 @@ func (c *catalog) tagged(db, name string, values []string) (string, bool) {
 }
 
 // commit adds an extent with its rows and tags, at once.
-func (c *catalog) commit(db, name string, described Extent, rows []Row) *ingestError {
+func (c *catalog) commit(db, name string, described Extent, rows []parse.Row) *parse.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
 	if t == nil {
-		return permanent("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+		return parse.Permanentf("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
 	}
 	e := &extent{described, rows}
 	t.extents = append(t.extents, e)
@@ -188,14 +190,14 @@ func (c *catalog) commit(db, name string, described Extent, rows []Row) *ingestE
 	return nil
 }
 
-func (c *catalog) rows(db, name string) []Row {
+func (c *catalog) rows(db, name string) []parse.Row {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
 	if t == nil {
 		return nil
 	}
-	rows := make([]Row, 0, t.count)
+	rows := make([]parse.Row, 0, t.count)
 	for _, e := range t.extents {
 		rows = append(rows, e.rows...)
 	}
@@ -227,7 +229,7 @@ func (c *catalog) extents(db, name string) []Extent {
 }
 
 // columns returns a table's columns; ok is false if there is no such table.
-func (c *catalog) columns(db, name string) (columns []Column, ok bool) {
+func (c *catalog) columns(db, name string) (columns []parse.Column, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"kustospool/internal/kustosim/internal/parse"
 )
 
 // sourceTimeout bounds the download of a blob from a web server.
@@ -21,7 +23,7 @@ func newWeb() *http.Client {
 
 // fetch opens the blob of an ingestion, wherever it is (protocol reference
 // section 4.5). size is -1 where it is not known.
-func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *ingestError) {
+func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *parse.Error) {
 	if slices.Contains(g.blobHosts, in.blob.Host) {
 		return g.get(ctx, in)
 	}
@@ -29,13 +31,13 @@ func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 	if in.access != "" {
 		if !slices.Contains(g.blobAccess, in.access) {
 			if strings.HasPrefix(in.access, "managed_identity=") {
-				return nil, 0, permanent("BadRequest_InvalidManagedIdentity", "the managed identity is unknown")
+				return nil, 0, parse.Permanentf("BadRequest_InvalidManagedIdentity", "the managed identity is unknown")
 			}
-			return nil, 0, permanent("Download_Forbidden", "the access that the blob's URI names is refused")
+			return nil, 0, parse.Permanentf("Download_Forbidden", "the access that the blob's URI names is refused")
 		}
 		var err error
 		if uri, err = g.storage.signed(in.blob); err != nil {
-			return nil, 0, transient("General_InternalServerError", "a signature cannot be made")
+			return nil, 0, parse.Transientf("General_InternalServerError", "a signature cannot be made")
 		}
 	}
 	body, size, err := g.storage.download(ctx, uri)
@@ -44,25 +46,25 @@ func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 	case errors.As(err, &refused):
 		return nil, 0, downloadError(refused.status, refused.code)
 	case errors.Is(err, errBlobURI):
-		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
+		return nil, 0, parse.Permanentf("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
 	case err != nil:
-		return nil, 0, transient("Download_UnknownError", "storage did not answer")
+		return nil, 0, parse.Transientf("Download_UnknownError", "storage did not answer")
 	}
 	return body, size, nil
 }
 
 // get downloads from a web server of blobHosts.
-func (g *ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *ingestError) {
+func (g *ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *parse.Error) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.blob.String(), nil)
 	if err != nil {
 		cancel()
-		return nil, 0, permanent("BadRequest_InvalidBlobUri", "BlobPath is no URI that can be fetched")
+		return nil, 0, parse.Permanentf("BadRequest_InvalidBlobUri", "BlobPath is no URI that can be fetched")
 	}
 	resp, err := g.web.Do(req)
 	if err != nil {
 		cancel()
-		return nil, 0, transient("Download_UnknownError", "the web server did not answer")
+		return nil, 0, parse.Transientf("Download_UnknownError", "the web server did not answer")
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
@@ -84,17 +86,17 @@ func (b *webBody) Close() error {
 }
 
 // downloadError turns a storage reply into the code an ingestion fails with.
-func downloadError(status int, code string) *ingestError {
+func downloadError(status int, code string) *parse.Error {
 	switch {
 	case code == "AccountNotFound":
-		return permanent("Download_AccountNotFound", "the storage account of the blob was not found")
+		return parse.Permanentf("Download_AccountNotFound", "the storage account of the blob was not found")
 	case status == http.StatusNotFound:
-		return permanent("Download_SourceNotFound", "the blob was not found (%s)", code)
+		return parse.Permanentf("Download_SourceNotFound", "the blob was not found (%s)", code)
 	case status == http.StatusForbidden, status == http.StatusUnauthorized, status == http.StatusConflict:
-		return permanent("Download_Forbidden", "the blob could not be read (%s)", code)
+		return parse.Permanentf("Download_Forbidden", "the blob could not be read (%s)", code)
 	case status >= 500 || status == http.StatusTooManyRequests:
-		return transient("Download_UnknownError", "storage answered %d (%s)", status, code)
+		return parse.Transientf("Download_UnknownError", "storage answered %d (%s)", status, code)
 	default:
-		return permanent("Download_BadRequest", "storage answered %d (%s)", status, code)
+		return parse.Permanentf("Download_BadRequest", "storage answered %d (%s)", status, code)
 	}
 }

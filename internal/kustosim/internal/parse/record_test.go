@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -76,7 +76,7 @@ func FuzzRecordsAsParsed(f *testing.F) {
 			alone = append(alone, rows[0])
 			batch = append(append(batch, rec...), '\n')
 		}
-		if rows, ok := judged(batch, format); !ok || rowsText(rows) != rowsText(alone) {
+		if rows, ok := judged(batch, format); !ok || textOf(rows) != textOf(alone) {
 			t.Errorf("%s: the batch %q is %q, %v, its records alone are %q", format, batch, rows, ok, alone)
 		}
 		if marksInside(data) {
@@ -86,7 +86,7 @@ func FuzzRecordsAsParsed(f *testing.F) {
 		if ok != (bad == 0) {
 			t.Errorf("%s: %q has %d bad records and is parsed: %v", format, data, bad, ok)
 		}
-		if ok && rowsText(rows) != rowsText(alone) {
+		if ok && textOf(rows) != textOf(alone) {
 			t.Errorf("%s: %q is parsed as %q, and cut into %q", format, data, rows, alone)
 		}
 	})

@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -26,25 +26,25 @@ func (b *rowBuilder) rows() []Row {
 	return rows
 }
 
-// target is how records become rows of one table.
-type target struct {
+// Target is how records become rows of one table.
+type Target struct {
 	columns []Column      // none: without a schema
-	mapping []mappingItem // none: by position or by name
+	mapping []MappingItem // none: by position or by name
 	lenient bool          // do not insist on the number of fields
 	source  string        // for the SourceLocation transform
 }
 
-// newTarget checks a mapping against the table. A mapping of a table with a
+// NewTarget checks a mapping against the table. A mapping of a table with a
 // schema may only name its columns.
-func newTarget(columns []Column, items []mappingItem, lenient bool, source, table string) (*target, *ingestError) {
+func NewTarget(columns []Column, items []MappingItem, lenient bool, source, table string) (*Target, *Error) {
 	if len(items) > 0 && len(columns) > 0 {
 		for _, item := range items {
 			if columnIndex(columns, item.column) < 0 {
-				return nil, permanent("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, table)
+				return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, table)
 			}
 		}
 	}
-	return &target{columns: columns, mapping: items, lenient: lenient, source: source}, nil
+	return &Target{columns: columns, mapping: items, lenient: lenient, source: source}, nil
 }
 
 func columnIndex(columns []Column, name string) int {
@@ -76,7 +76,7 @@ var delimited = map[ingest.Format]struct {
 // records. All records of a blob must have the same number of fields and, in a
 // table with a schema, that of its columns; else the whole blob fails with
 // Stream_WrongNumberOfFields, unless the validation policy is lenient.
-func parseDelimited(data []byte, format ingest.Format, t *target, skipFirst bool) ([]Row, *ingestError) {
+func parseDelimited(data []byte, format ingest.Format, t *Target, skipFirst bool) ([]Row, *Error) {
 	d := delimited[format]
 	p := &fieldReader{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), comma: d.comma, quotes: d.quotes}
 	b := &rowBuilder{buf: make([]byte, 0, len(data)+len(data)/4)}
@@ -87,7 +87,7 @@ func parseDelimited(data []byte, format ingest.Format, t *target, skipFirst bool
 	}
 	for record := 1; ; record++ {
 		var ok bool
-		var bad *ingestError
+		var bad *Error
 		if fields, ok, bad = p.record(fields[:0]); bad != nil {
 			return nil, bad
 		}
@@ -104,7 +104,7 @@ func parseDelimited(data []byte, format ingest.Format, t *target, skipFirst bool
 			want = len(fields)
 		}
 		if !schemaless && !t.lenient && len(fields) != want {
-			return nil, permanent("Stream_WrongNumberOfFields", "record %d has %d fields, not %d", record, len(fields), want)
+			return nil, Permanentf("Stream_WrongNumberOfFields", "record %d has %d fields, not %d", record, len(fields), want)
 		}
 		if skipFirst && record == 1 {
 			continue
@@ -113,7 +113,7 @@ func parseDelimited(data []byte, format ingest.Format, t *target, skipFirst bool
 	}
 }
 
-func (t *target) appendFields(b *rowBuilder, fields [][]byte, record int) {
+func (t *Target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 	switch {
 	case len(t.mapping) > 0 && len(t.columns) > 0:
 		for i, c := range t.columns {
@@ -159,7 +159,7 @@ func (t *target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 	b.end()
 }
 
-func (t *target) appendMapped(dst []byte, item *mappingItem, place int, fields [][]byte, kind string, record int) []byte {
+func (t *Target) appendMapped(dst []byte, item *MappingItem, place int, fields [][]byte, kind string, record int) []byte {
 	switch {
 	case item.transform == "sourcelocation":
 		return appendString(dst, []byte(t.source))
@@ -200,7 +200,7 @@ type fieldReader struct {
 
 // record appends the next record's fields. They point into the data, or are
 // copies where a quote was doubled.
-func (p *fieldReader) record(fields [][]byte) (_ [][]byte, ok bool, bad *ingestError) {
+func (p *fieldReader) record(fields [][]byte) (_ [][]byte, ok bool, bad *Error) {
 	for len(p.data) > 0 && (p.data[0] == '\n' || p.data[0] == '\r') {
 		p.data = p.data[1:]
 	}
@@ -220,7 +220,7 @@ func (p *fieldReader) record(fields [][]byte) (_ [][]byte, ok bool, bad *ingestE
 }
 
 // field takes one field and what ends it; last is true at the end of a record.
-func (p *fieldReader) field() (field []byte, last bool, bad *ingestError) {
+func (p *fieldReader) field() (field []byte, last bool, bad *Error) {
 	var quotedPart []byte
 	if p.quotes && len(p.data) > 0 && p.data[0] == '"' {
 		if quotedPart, bad = p.quoted(); bad != nil {
@@ -247,13 +247,13 @@ func (p *fieldReader) field() (field []byte, last bool, bad *ingestError) {
 }
 
 // quoted takes a quoted part off the data, without its quotes; never nil.
-func (p *fieldReader) quoted() ([]byte, *ingestError) {
+func (p *fieldReader) quoted() ([]byte, *Error) {
 	rest := p.data[1:]
 	var out []byte
 	for {
 		n := bytes.IndexByte(rest, '"')
 		if n < 0 {
-			return nil, permanent("Stream_ClosingQuoteMissing", "a quoted field has no closing quote")
+			return nil, Permanentf("Stream_ClosingQuoteMissing", "a quoted field has no closing quote")
 		}
 		doubled := n+1 < len(rest) && rest[n+1] == '"'
 		if !doubled && out == nil {

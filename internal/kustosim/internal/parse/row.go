@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -38,8 +38,8 @@ type Column struct {
 
 var scalarTypes = []string{"string", "long", "int", "real", "decimal", "bool", "datetime", "timespan", "guid", "dynamic"}
 
-// canonicalType maps the service's aliases to their types.
-func canonicalType(name string) (string, bool) {
+// CanonicalType maps the service's aliases to their types.
+func CanonicalType(name string) (string, bool) {
 	name = strings.ToLower(strings.TrimPrefix(name, "System."))
 	switch name {
 	case "", "object":

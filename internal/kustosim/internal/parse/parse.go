@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"crypto/sha256"
@@ -9,11 +9,11 @@ import (
 	"kustospool/ingest"
 )
 
-// records makes rows of a blob or a request of one format. skipFirst leaves the
+// Records makes rows of a blob or a request of one format. skipFirst leaves the
 // first record out. A malformed line of format json is passed over and counted,
 // or with strict fails the blob. Formats that the simulator does not read become
 // one row with the digest of the data.
-func (t *target) records(data []byte, format ingest.Format, skipFirst, strict bool) (rows []Row, malformed int64, bad *ingestError) {
+func (t *Target) Records(data []byte, format ingest.Format, skipFirst, strict bool) (rows []Row, malformed int64, bad *Error) {
 	switch format {
 	case ingest.JSON:
 		return parseLines(data, t, skipFirst, strict)
@@ -40,7 +40,7 @@ func Parse(data []byte, format ingest.Format) ([]Row, error) {
 	if _, ok := delimited[format]; !ok && format != ingest.JSON && format != ingest.MultiJSON {
 		return nil, errors.New("kustosim: Parse is for formats of records")
 	}
-	rows, _, bad := (&target{}).records(data, format, false, true)
+	rows, _, bad := (&Target{}).Records(data, format, false, true)
 	if bad != nil {
 		return nil, bad
 	}

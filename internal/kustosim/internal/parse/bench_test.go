@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -16,16 +16,16 @@ func BenchmarkParse(b *testing.B) {
 		name   string
 		record []byte
 		format ingest.Format
-		target *target
+		target *Target
 	}{
-		{"json", doc, ingest.JSON, &target{}}, {"json-typed", doc, ingest.JSON, &target{columns: typed}},
-		{"csv", line, ingest.CSV, &target{}}, {"csv-typed", line, ingest.CSV, &target{columns: typed}}, {"multijson", doc, ingest.MultiJSON, &target{}},
+		{"json", doc, ingest.JSON, &Target{}}, {"json-typed", doc, ingest.JSON, &Target{columns: typed}},
+		{"csv", line, ingest.CSV, &Target{}}, {"csv-typed", line, ingest.CSV, &Target{columns: typed}}, {"multijson", doc, ingest.MultiJSON, &Target{}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			data := bytes.Repeat(tt.record, 4<<20/len(tt.record))
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				rows, _, bad := tt.target.records(data, tt.format, false, false)
+				rows, _, bad := tt.target.Records(data, tt.format, false, false)
 				if bad != nil || len(rows) != len(data)/len(tt.record) {
 					b.Fatal(fmt.Sprint(len(rows), bad))
 				}

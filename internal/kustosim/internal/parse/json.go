@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 
 // parseLines reads format json: one object a line. A line that is none is
 // passed over and counted, or fails the blob if strict.
-func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, malformed int64, bad *ingestError) {
+func parseLines(data []byte, t *Target, skipFirst, strict bool) (rows []Row, malformed int64, bad *Error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	b := &rowBuilder{}
 	rows = make([]Row, 0, bytes.Count(data, []byte("\n"))+1)
@@ -24,7 +24,7 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 		var ok bool
 		if doc, ok = scanObject(line, doc[:0], !t.plain()); !ok {
 			if strict {
-				return nil, malformed, permanent("BadRequest_UnexpectedCharacterInInputStream", "line %d is not a JSON object", record+1)
+				return nil, malformed, Permanentf("BadRequest_UnexpectedCharacterInInputStream", "line %d is not a JSON object", record+1)
 			}
 			malformed++
 			continue
@@ -47,14 +47,14 @@ func parseLines(data []byte, t *target, skipFirst, strict bool) (rows []Row, mal
 
 // parseMulti reads formats multijson and singlejson: objects, and arrays of
 // objects, one after the other with any white space between them.
-func parseMulti(data []byte, t *target, skipFirst bool) ([]Row, *ingestError) {
+func parseMulti(data []byte, t *Target, skipFirst bool) ([]Row, *Error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	b := &rowBuilder{}
 	var rows []Row
 	var members document
 	record, inArray := 0, false
-	wrong := func() *ingestError {
-		return permanent("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not a JSON object", record)
+	wrong := func() *Error {
+		return Permanentf("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not a JSON object", record)
 	}
 	for i := skipSpace(data, 0); i < len(data) || inArray; i = skipSpace(data, i) {
 		if i < len(data) && data[i] == '[' && !inArray {
@@ -103,11 +103,11 @@ func parseMulti(data []byte, t *target, skipFirst bool) ([]Row, *ingestError) {
 }
 
 // plain reports whether documents become rows as they are.
-func (t *target) plain() bool { return len(t.columns) == 0 && len(t.mapping) == 0 }
+func (t *Target) plain() bool { return len(t.columns) == 0 && len(t.mapping) == 0 }
 
 // appendDocument appends the row of one JSON object: by mapping, or each
 // column from the property of its name.
-func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, object document, record int) {
+func (t *Target) appendDocument(b *rowBuilder, doc json.RawMessage, object document, record int) {
 	if len(t.columns) == 0 {
 		for j := range t.mapping {
 			b.buf = appendName(b.buf, j, t.mapping[j].column)
@@ -136,7 +136,7 @@ func (t *target) appendDocument(b *rowBuilder, doc json.RawMessage, object docum
 	b.end()
 }
 
-func (t *target) appendField(dst []byte, item *mappingItem, doc json.RawMessage, object document, kind string, record int) []byte {
+func (t *Target) appendField(dst []byte, item *MappingItem, doc json.RawMessage, object document, kind string, record int) []byte {
 	switch {
 	case item.transform == "sourcelocation":
 		return appendString(dst, []byte(t.source))

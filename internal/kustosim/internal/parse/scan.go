@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"encoding/json"
@@ -12,8 +12,8 @@ import (
 
 const maxPathSteps = 64
 
-// mappingItem says where one column comes from.
-type mappingItem struct {
+// MappingItem says where one column comes from.
+type MappingItem struct {
 	column    string
 	kind      string // canonical type, "" if the mapping does not say
 	ordinal   int    // -1 without
@@ -23,10 +23,10 @@ type mappingItem struct {
 	transform string // lower case
 }
 
-// parseMapping reads a mapping: an array of {"column","datatype",
+// ParseMapping reads a mapping: an array of {"column","datatype",
 // "Properties":{..}}, names in any case. The flat form of old mappings, with
 // the properties beside the column, is read too.
-func parseMapping(text string) ([]mappingItem, error) {
+func ParseMapping(text string) ([]MappingItem, error) {
 	var raw []map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
 		return nil, errors.New("the mapping is not a JSON array of objects")
@@ -34,7 +34,7 @@ func parseMapping(text string) ([]mappingItem, error) {
 	if len(raw) == 0 {
 		return nil, errors.New("the mapping is empty")
 	}
-	items := make([]mappingItem, len(raw))
+	items := make([]MappingItem, len(raw))
 	for i, entry := range raw {
 		props := make(map[string]string)
 		if err := flatten(entry, props, true); err != nil {
@@ -74,8 +74,8 @@ func flatten(entry map[string]json.RawMessage, props map[string]string, top bool
 	return nil
 }
 
-func newMappingItem(props map[string]string) (mappingItem, error) {
-	item := mappingItem{column: props["column"], ordinal: -1, field: props["field"], transform: strings.ToLower(props["transform"])}
+func newMappingItem(props map[string]string) (MappingItem, error) {
+	item := MappingItem{column: props["column"], ordinal: -1, field: props["field"], transform: strings.ToLower(props["transform"])}
 	if item.column == "" {
 		item.column = props["name"]
 	}
@@ -83,7 +83,7 @@ func newMappingItem(props map[string]string) (mappingItem, error) {
 		return item, errors.New("it has no column")
 	}
 	if text := props["datatype"]; text != "" {
-		kind, ok := canonicalType(text)
+		kind, ok := CanonicalType(text)
 		if !ok {
 			return item, fmt.Errorf("unknown datatype %q", text)
 		}

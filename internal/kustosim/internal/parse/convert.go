@@ -1,4 +1,4 @@
-package kustosim
+package parse
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ var null = []byte("null")
 
 var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-// isGUID reports whether text is a GUID in its canonical form, in any case.
-func isGUID(text string) bool { return guidPattern.MatchString(text) }
+// IsGUID reports whether text is a GUID in its canonical form, in any case.
+func IsGUID(text string) bool { return guidPattern.MatchString(text) }
 
 // appendText appends the JSON of a delimited field as a column's type. What
 // does not convert is null, as at the service.
@@ -79,7 +79,7 @@ func appendText(dst, field []byte, kind string) []byte {
 		}
 		return appendString(dst, []byte(t.UTC().Truncate(100).Format(time.RFC3339Nano)))
 	case "guid":
-		if text = strings.Trim(text, "{}"); !isGUID(text) {
+		if text = strings.Trim(text, "{}"); !IsGUID(text) {
 			return append(dst, null...)
 		}
 		return appendString(dst, []byte(strings.ToLower(text)))
@@ -234,5 +234,5 @@ func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
 	return json.RawMessage(`"` + t.Format(time.RFC3339Nano) + `"`), true
 }
 
-// kustoTime is a time as replies and reports have it.
-func kustoTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
+// FormatTime is a time as replies and reports have it.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
