@@ -2,6 +2,7 @@ package kustosim
 
 import (
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/catalog"
 	"kustospool/internal/kustosim/internal/parse"
 )
 
@@ -11,6 +12,14 @@ type (
 	Row = parse.Row
 	// Column is a column of a table.
 	Column = parse.Column
+	// Extent describes the rows that one blob brought in, committed at once.
+	Extent = catalog.Extent
+)
+
+// Errors of [Sim.CreateTable] and [Sim.CreateMapping].
+var (
+	ErrTableExists   = catalog.ErrTableExists
+	ErrTableNotFound = catalog.ErrTableNotFound
 )
 
 // Failure statuses of a report (protocol reference section 6.1).

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/catalog"
 )
 
 // controls are the levers of the simulator that are reached over HTTP.
@@ -25,7 +27,7 @@ type controls struct {
 // HTTP. The paths are for loopback and a test: they ask for no token.
 type control struct {
 	controls
-	catalog *catalog
+	catalog *catalog.Catalog
 	stats   *statsBook
 
 	mu      sync.Mutex
@@ -33,7 +35,7 @@ type control struct {
 }
 
 // newControl serves the paths under /sim/.
-func newControl(levers controls, c *catalog, stats *statsBook) http.Handler {
+func newControl(levers controls, c *catalog.Catalog, stats *statsBook) http.Handler {
 	h := &control{controls: levers, catalog: c, stats: stats}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sim/rows", h.serveRows)
@@ -192,12 +194,12 @@ func choose[T any](q *query, name string, values map[string]T) T {
 // serveRows writes the rows of ?db=&table= as JSON lines.
 func (c *control) serveRows(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	if _, ok := c.catalog.columns(q.Get("db"), q.Get("table")); !ok {
+	if _, ok := c.catalog.Columns(q.Get("db"), q.Get("table")); !ok {
 		http.Error(w, "no such table", http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	for _, row := range c.catalog.rows(q.Get("db"), q.Get("table")) {
+	for _, row := range c.catalog.Rows(q.Get("db"), q.Get("table")) {
 		if _, err := w.Write(append(row[:len(row):len(row)], '\n')); err != nil {
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/google/uuid"
@@ -35,7 +37,7 @@ func (g *ingestor) held(c *ingestCommand) <-chan struct{} {
 // direct ingests the blobs of one command, or its inline data, as one extent.
 // Like everything that commits, it does so in its turn. hit is the tag that
 // stopped it, if one did; there is no extent then.
-func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit string, bad *parse.Error) {
+func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Extent, hit string, bad *parse.Error) {
 	uris := c.uris
 	if c.inline {
 		uris = []string{"inline://command/data"}
@@ -60,12 +62,12 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit
 	if bad != nil {
 		return nil, "", bad
 	}
-	if hit, skipped := g.catalog.tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
+	if hit, skipped := g.catalog.Tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
 		return nil, hit, nil
 	}
 	items := first.mapping
 	if reference != nil {
-		items = reference.items
+		items = reference.Items
 	}
 	var rows []parse.Row
 	for _, one := range parts {
@@ -97,13 +99,13 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *Extent, hit
 }
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
-func (g *ingestor) add(in *ingestion, rows []parse.Row) (*Extent, *parse.Error) {
+func (g *ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse.Error) {
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()
 	}
-	e := &Extent{ID: uuid.NewString(), Tags: in.tags, RowCount: len(rows), Source: in.source(), Operation: in.operation, Created: created.UTC()}
-	if bad := g.catalog.commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
+	e := &catalog.Extent{ID: uuid.NewString(), Tags: in.tags, RowCount: len(rows), Source: in.source(), Operation: in.operation, Created: created.UTC()}
+	if bad := g.catalog.Commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
 		return nil, bad
 	}
 	g.stats.add(func(s *Stats) {
@@ -136,7 +138,7 @@ func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName 
 	}
 	var items []parse.MappingItem
 	if reference != nil {
-		items = reference.items
+		items = reference.Items
 	}
 	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
 	if bad != nil {

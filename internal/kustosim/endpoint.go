@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"kustospool/ingest"
@@ -66,7 +68,7 @@ func decodeCommand(r *http.Request) (*command, *kustoError) {
 
 // endpointConfig is what the endpoint serves from.
 type endpointConfig struct {
-	catalog   *catalog
+	catalog   *catalog.Catalog
 	manager   *manager
 	ingestor  streamIngestor
 	resources resourceLister

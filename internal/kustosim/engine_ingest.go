@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"kustospool/internal/kustosim/internal/lex"
@@ -98,7 +100,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 
 // carryOut ingests what a command asks for, within the capacity, and books how
 // it ended.
-func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestCommand) (*Extent, *kustoError) {
+func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestCommand) (*catalog.Extent, *kustoError) {
 	defer func() {
 		done.ended = time.Now()
 		s.commands.end(*done)

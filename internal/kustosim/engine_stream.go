@@ -59,7 +59,7 @@ func readStream(r *http.Request) ([]byte, *kustoError) {
 
 func (s *endpoint) stream(r *http.Request, data []byte) *kustoError {
 	db, name, q := r.PathValue("db"), r.PathValue("table"), r.URL.Query()
-	exists, on := s.catalog.streams(db, name)
+	exists, on := s.catalog.Streams(db, name)
 	if !exists {
 		return &kustoError{http.StatusNotFound, "NotFound", "Kusto.Data.Exceptions.EntityNotFoundException", "Table '" + name + "' could not be found.", true}
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/google/uuid"
@@ -16,17 +18,17 @@ import (
 
 // ingestorConfig is what an ingestor works with.
 type ingestorConfig struct {
-	catalog *catalog
+	catalog *catalog.Catalog
 	tokens  *tokenBook
 	stats   *statsBook
 	notify  func() // called after every effect
 	log     *slog.Logger
 
-	batch             batching      // of tables without a policy
-	autoCreate        bool          // unknown tables
-	anyDatabase       bool          // and unknown databases
-	retryEvery        time.Duration // pause before a transient failure is repeated
-	maxBlobBytes      int64         // of a blob, raw
+	batch             catalog.Batching // of tables without a policy
+	autoCreate        bool             // unknown tables
+	anyDatabase       bool             // and unknown databases
+	retryEvery        time.Duration    // pause before a transient failure is repeated
+	maxBlobBytes      int64            // of a blob, raw
 	tagHitAsFailed    bool
 	failMalformedJSON bool
 	blobAccess        []string // what may stand behind a URI's semicolon
@@ -259,13 +261,13 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 	}
 }
 
-func (g *ingestor) schema(in *ingestion) ([]parse.Column, *mapping, *parse.Error) {
-	return g.catalog.schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.autoCreate, g.anyDatabase)
+func (g *ingestor) schema(in *ingestion) ([]parse.Column, *catalog.Mapping, *parse.Error) {
+	return g.catalog.Schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.autoCreate, g.anyDatabase)
 }
 
 // policy is the batching policy of an ingestion's table.
-func (g *ingestor) policy(in *ingestion) batching {
-	if b, ok := g.catalog.batchingOf(in.DatabaseName, in.TableName); ok {
+func (g *ingestor) policy(in *ingestion) catalog.Batching {
+	if b, ok := g.catalog.BatchingOf(in.DatabaseName, in.TableName); ok {
 		return b
 	}
 	return g.batch
@@ -279,7 +281,7 @@ func (g *ingestor) aggregate(in *ingestion) {
 	key, policy := in.batchKey(), g.policy(in)
 	b := g.open[key]
 	if b == nil {
-		b = &batch{key: key, due: time.Now().Add(policy.time)}
+		b = &batch{key: key, due: time.Now().Add(policy.Time)}
 		g.open[key] = b
 		g.order = append(g.order, b)
 	}
@@ -288,9 +290,9 @@ func (g *ingestor) aggregate(in *ingestion) {
 	switch {
 	case bool(in.FlushImmediately):
 		g.seal(b, "FlushImmediately")
-	case len(b.items) >= policy.items:
+	case len(b.items) >= policy.Items:
 		g.seal(b, "Count")
-	case b.bytes >= policy.bytes:
+	case b.bytes >= policy.Bytes:
 		g.seal(b, "Size")
 	}
 }
@@ -361,12 +363,12 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 	if bad != nil {
 		return "", bad
 	}
-	if hit, skipped := g.catalog.tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
+	if hit, skipped := g.catalog.Tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
 		return hit, nil
 	}
 	items := in.mapping
 	if reference != nil {
-		items = reference.items
+		items = reference.Items
 	}
 	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
 	if bad != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"kustospool/internal/kustosim/internal/lex"
@@ -16,7 +18,7 @@ import (
 
 // managerConfig is what management commands work on.
 type managerConfig struct {
-	catalog   *catalog
+	catalog   *catalog.Catalog
 	tokens    *tokenBook
 	resources resourceLister
 	ingestor  directIngestor
@@ -39,7 +41,7 @@ type resourceLister interface {
 // directIngestor carries out ingestion commands.
 type directIngestor interface {
 	held(*ingestCommand) <-chan struct{}
-	direct(context.Context, *ingestCommand) (e *Extent, hit string, bad *parse.Error)
+	direct(context.Context, *ingestCommand) (e *catalog.Extent, hit string, bad *parse.Error)
 }
 
 // manager runs management commands and remembers those that ingest.
@@ -106,7 +108,7 @@ func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError)
 		return s.createTable(c.db, m, false)
 	case m.Words(".drop", "table"):
 		name := m.Next()
-		if name.Kind != lex.Word || !s.catalog.dropTable(c.db, name.Text) {
+		if name.Kind != lex.Word || !s.catalog.DropTable(c.db, name.Text) {
 			return nil, entityNotFound("Table", name.Text)
 		}
 		return s.showTables(c.db)
@@ -124,7 +126,7 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 	if name.Kind != lex.Word {
 		return nil, errTableSyntax
 	}
-	if !s.catalog.hasDatabase(db) && !s.anyDatabase {
+	if !s.catalog.HasDatabase(db) && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
 	if m.Words("ingestion") {
@@ -133,8 +135,8 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 		if !isMapping || mappingName.Kind != lex.Text || text.Kind != lex.Text || !m.Done() {
 			return nil, badCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
-		if err := s.catalog.createMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
-			if errors.Is(err, ErrTableNotFound) {
+		if err := s.catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
+			if errors.Is(err, catalog.ErrTableNotFound) {
 				return nil, entityNotFound("Table", name.Text)
 			}
 			return nil, badCommand("BadRequest_InvalidMapping", err.Error())
@@ -176,14 +178,14 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 	if !m.Done() {
 		return nil, errTableSyntax
 	}
-	if err := s.catalog.create(db, name.Text, schema, merge); err != nil {
+	if err := s.catalog.Create(db, name.Text, schema, merge); err != nil {
 		code := "General_BadRequest"
-		if errors.Is(err, ErrTableExists) {
+		if errors.Is(err, catalog.ErrTableExists) {
 			code = "BadRequest_EntityNameAlreadyExists"
 		}
 		return nil, badCommand(code, err.Error())
 	}
-	schema, _ = s.catalog.columns(db, name.Text)
+	schema, _ = s.catalog.Columns(db, name.Text)
 	var told []string
 	for _, c := range schema {
 		told = append(told, c.Name+":"+c.Type)
@@ -193,7 +195,7 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 }
 
 func (s *manager) showTables(db string) (*dataset, *kustoError) {
-	names, ok := s.catalog.tables(db)
+	names, ok := s.catalog.Tables(db)
 	if !ok && !s.anyDatabase {
 		return nil, entityNotFound("Database", db)
 	}
@@ -206,7 +208,7 @@ func (s *manager) showTables(db string) (*dataset, *kustoError) {
 
 func (s *manager) showDatabases() *dataset {
 	set := &dataset{columns: columns("DatabaseName", "string")}
-	for _, name := range s.catalog.databaseNames() {
+	for _, name := range s.catalog.DatabaseNames() {
 		set.rows = append(set.rows, []any{name})
 	}
 	return set
@@ -218,7 +220,7 @@ func (s *manager) showExtents(db string, m *lex.Reader) (*dataset, *kustoError) 
 	if name.Kind != lex.Word || !m.Words("extents") {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	if _, ok := s.catalog.columns(db, name.Text); !ok {
+	if _, ok := s.catalog.Columns(db, name.Text); !ok {
 		return nil, entityNotFound("Table", name.Text)
 	}
 	var filters []func(tags []string) bool
@@ -239,7 +241,7 @@ func (s *manager) showExtents(db string, m *lex.Reader) (*dataset, *kustoError) 
 	}
 	set := &dataset{columns: columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
 next:
-	for _, e := range s.catalog.extents(db, name.Text) {
+	for _, e := range s.catalog.Extents(db, name.Text) {
 		for _, keep := range filters {
 			if !keep(e.Tags) {
 				continue next

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"kustospool/internal/kustosim/internal/catalog"
+
 	"kustospool/internal/kustosim/internal/lex"
 )
 
@@ -34,7 +36,7 @@ func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*dataset, *kus
 		}
 		on = policy.IsEnabled
 	}
-	if !s.catalog.setStreaming(db, name, on) {
+	if !s.catalog.SetStreaming(db, name, on) {
 		return nil, entityNotFound("Table", name)
 	}
 	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
@@ -56,11 +58,11 @@ func (s *manager) alterBatching(db, name string, m *lex.Reader) (*dataset, *kust
 	if n, err := fmt.Sscanf(policy.MaximumBatchingTimeSpan, "%d:%d:%d", &hours, &minutes, &seconds); n != 3 || err != nil {
 		return nil, badCommand("General_BadRequest", "Syntax error: the policy's time is not understood.")
 	}
-	b := batching{time.Duration(hours*3600+minutes*60+seconds) * time.Second, policy.MaximumNumberOfItems, int64(policy.MaximumRawDataSizeMB) << 20}
-	if b.time < 10*time.Second || b.time > 30*time.Minute || b.items < 1 || b.items > 25_000 || policy.MaximumRawDataSizeMB < 100 || policy.MaximumRawDataSizeMB > 4096 {
+	b := catalog.Batching{Time: time.Duration(hours*3600+minutes*60+seconds) * time.Second, Items: policy.MaximumNumberOfItems, Bytes: int64(policy.MaximumRawDataSizeMB) << 20}
+	if b.Time < 10*time.Second || b.Time > 30*time.Minute || b.Items < 1 || b.Items > 25_000 || policy.MaximumRawDataSizeMB < 100 || policy.MaximumRawDataSizeMB > 4096 {
 		return nil, badCommand("BadRequest_InvalidPolicy", "The policy's values are out of range.")
 	}
-	if !s.catalog.setBatching(db, name, &b) {
+	if !s.catalog.SetBatching(db, name, &b) {
 		return nil, entityNotFound("Table", name)
 	}
 	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),

@@ -25,14 +25,14 @@ func (s *endpoint) query(_ *http.Request, c *command) (*dataset, *kustoError) {
 		return nil, badCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
 	}
 	name, rest := tokens[0].Text, tokens[1:]
-	schema, ok := s.catalog.columns(db, name)
+	schema, ok := s.catalog.Columns(db, name)
 	if !ok {
 		return nil, entityNotFound("Table", name)
 	}
 	if len(rest) == 2 && rest[0].Is("|") && rest[1].Is("count") {
-		return &dataset{columns("Count", "long"), [][]any{{s.catalog.count(db, name)}}}, nil
+		return &dataset{columns("Count", "long"), [][]any{{s.catalog.Count(db, name)}}}, nil
 	}
-	rows := s.catalog.rows(db, name)
+	rows := s.catalog.Rows(db, name)
 	if len(rest) == 3 && rest[0].Is("|") && (rest[1].Is("take") || rest[1].Is("limit")) {
 		n, err := parseCount(rest[2].Text)
 		if err != nil {

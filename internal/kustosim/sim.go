@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/catalog"
 )
 
 // ErrClosed is returned by [Sim.Wait] after [Sim.Close].
@@ -18,7 +20,7 @@ var ErrClosed = errors.New("kustosim: closed")
 type Sim struct {
 	opts     Options
 	change   change
-	catalog  *catalog
+	catalog  *catalog.Catalog
 	issuer   *issuer
 	tokens   *tokenBook
 	stats    *statsBook
@@ -69,7 +71,7 @@ func Start(o *Options) (*Sim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
-	s := &Sim{opts: opts, catalog: newCatalog(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
+	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
 		stats: newStatsBook(), done: make(chan struct{})}
 	s.faults = newFaultSet(requestSettings{maxBody: opts.MaxBlobBytes, done: s.done, count: s.countRequest, notify: s.change.notify})
 	s.ingestor = newIngestor(s.ingestorConfig())
@@ -132,27 +134,27 @@ func (s *Sim) Close() error {
 // no schema and takes any document. Creating an equal table again is allowed;
 // the error is [ErrTableExists], or about a name or type.
 func (s *Sim) CreateTable(db, table string, columns ...Column) error {
-	return s.catalog.create(db, table, columns, false)
+	return s.catalog.Create(db, table, columns, false)
 }
 
 // DropTable removes a table with its rows, mappings and tags, and reports
 // whether it was there.
-func (s *Sim) DropTable(db, table string) bool { return s.catalog.dropTable(db, table) }
+func (s *Sim) DropTable(db, table string) bool { return s.catalog.DropTable(db, table) }
 
 // DropTag removes a tag, prefix included, from all extents of a table, as a
 // retention policy or an operator would.
-func (s *Sim) DropTag(db, table, tag string) { s.catalog.dropTag(db, table, tag) }
+func (s *Sim) DropTag(db, table, tag string) { s.catalog.DropTag(db, table, tag) }
 
 // CreateMapping makes an ingestion mapping of a kind ("json", "csv", "avro",
 // in any case), or replaces it. The error is [ErrTableNotFound] or about the
 // JSON.
 func (s *Sim) CreateMapping(db, table, kind, name, mappingJSON string) error {
-	return s.catalog.createMapping(db, table, kind, name, mappingJSON)
+	return s.catalog.CreateMapping(db, table, kind, name, mappingJSON)
 }
 
 // SetStreaming turns the streaming policy of a table on or off.
 func (s *Sim) SetStreaming(db, table string, on bool) error {
-	if !s.catalog.setStreaming(db, table, on) {
+	if !s.catalog.SetStreaming(db, table, on) {
 		return ErrTableNotFound
 	}
 	return nil
@@ -160,19 +162,19 @@ func (s *Sim) SetStreaming(db, table string, on bool) error {
 
 // Rows returns the rows of a table in the order of their commit; none if there
 // is no such table. The rows must not be changed.
-func (s *Sim) Rows(db, table string) []Row { return s.catalog.rows(db, table) }
+func (s *Sim) Rows(db, table string) []Row { return s.catalog.Rows(db, table) }
 
 // Count is the number of rows of a table.
-func (s *Sim) Count(db, table string) int { return s.catalog.count(db, table) }
+func (s *Sim) Count(db, table string) int { return s.catalog.Count(db, table) }
 
 // Columns returns the columns of a table, none without a schema; ok is false if
 // there is no such table.
 func (s *Sim) Columns(db, table string) (columns []Column, ok bool) {
-	return s.catalog.columns(db, table)
+	return s.catalog.Columns(db, table)
 }
 
 // Extents describes what was ingested into a table, in the order of commit.
-func (s *Sim) Extents(db, table string) []Extent { return s.catalog.extents(db, table) }
+func (s *Sim) Extents(db, table string) []Extent { return s.catalog.Extents(db, table) }
 
 // Blobs lists what is in the built-in storage as account/container/blob,
 // sorted; with external storage nothing.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+
+	"kustospool/internal/kustosim/internal/catalog"
 )
 
 // This file gives each room what it works with, and no more.
@@ -21,7 +23,7 @@ func (s *Sim) ingestorConfig() ingestorConfig {
 	o := &s.opts
 	return ingestorConfig{
 		catalog: s.catalog, tokens: s.tokens, stats: s.stats, notify: s.change.notify, log: o.Logger,
-		batch:             batching{o.BatchTime, o.BatchItems, o.BatchBytes},
+		batch:             catalog.Batching{Time: o.BatchTime, Items: o.BatchItems, Bytes: o.BatchBytes},
 		autoCreate:        o.AutoCreate,
 		anyDatabase:       s.anyDatabase(),
 		retryEvery:        o.RetryEvery,

@@ -1,4 +1,4 @@
-package kustosim
+package catalog
 
 import (
 	"errors"
@@ -22,10 +22,10 @@ type Extent struct {
 	Created   time.Time
 }
 
-// mapping is an ingestion mapping of a table.
-type mapping struct {
+// Mapping is an ingestion mapping of a table.
+type Mapping struct {
 	kind  string // lower case
-	items []parse.MappingItem
+	Items []parse.MappingItem
 }
 
 type extent struct {
@@ -35,17 +35,17 @@ type extent struct {
 
 type table struct {
 	columns  []parse.Column // none: without a schema
-	mappings map[string]*mapping
+	mappings map[string]*Mapping
 	extents  []*extent
 	tags     map[string]int // extents that carry the tag
 	count    int
 
 	streaming bool      // the streaming ingestion policy
-	batching  *batching // the ingestion batching policy; nil is the simulator's
+	batching  *Batching // the ingestion batching policy; nil is the simulator's
 }
 
-// catalog holds databases, tables and rows.
-type catalog struct {
+// Catalog holds databases, tables and rows.
+type Catalog struct {
 	mu struct {
 		sync.Mutex
 		databases map[string]map[string]*table
@@ -58,8 +58,8 @@ var (
 	ErrTableNotFound = errors.New("kustosim: no such table")
 )
 
-func newCatalog(databases []string) *catalog {
-	c := &catalog{}
+func New(databases []string) *Catalog {
+	c := &Catalog{}
 	c.mu.databases = make(map[string]map[string]*table)
 	for _, db := range databases {
 		c.mu.databases[db] = make(map[string]*table)
@@ -67,9 +67,9 @@ func newCatalog(databases []string) *catalog {
 	return c
 }
 
-// create makes a table and its database. An equal one may exist; with merge,
+// Create makes a table and its database. An equal one may exist; with merge,
 // new columns are added to an existing one.
-func (c *catalog) create(db, name string, columns []parse.Column, merge bool) error {
+func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) error {
 	columns = slices.Clone(columns)
 	seen := make(map[string]bool)
 	for i := range columns {
@@ -93,7 +93,7 @@ func (c *catalog) create(db, name string, columns []parse.Column, merge bool) er
 	}
 	t := c.mu.databases[db][name]
 	if t == nil {
-		c.mu.databases[db][name] = &table{columns: columns, mappings: make(map[string]*mapping), tags: make(map[string]int)}
+		c.mu.databases[db][name] = &table{columns: columns, mappings: make(map[string]*Mapping), tags: make(map[string]int)}
 		return nil
 	}
 	if merge {
@@ -112,7 +112,7 @@ func (c *catalog) create(db, name string, columns []parse.Column, merge bool) er
 
 func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
 
-func (c *catalog) createMapping(db, name, kind, mappingName, text string) error {
+func (c *Catalog) CreateMapping(db, name, kind, mappingName, text string) error {
 	items, err := parse.ParseMapping(text)
 	if err != nil {
 		return err
@@ -123,13 +123,13 @@ func (c *catalog) createMapping(db, name, kind, mappingName, text string) error 
 	if t == nil {
 		return fmt.Errorf("%w: %s.%s", ErrTableNotFound, db, name)
 	}
-	t.mappings[mappingKey(kind, mappingName)] = &mapping{strings.ToLower(kind), items}
+	t.mappings[mappingKey(kind, mappingName)] = &Mapping{strings.ToLower(kind), items}
 	return nil
 }
 
-// schema returns a table's columns and one of its mappings. mappingName may be
+// Schema returns a table's columns and one of its mappings. mappingName may be
 // empty. The error has the code that an ingestion into it fails with.
-func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]parse.Column, *mapping, *parse.Error) {
+func (c *Catalog) Schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]parse.Column, *Mapping, *parse.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tables := c.mu.databases[db]
@@ -142,7 +142,7 @@ func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyData
 	}
 	t := tables[name]
 	if t == nil && autoCreate {
-		t = &table{mappings: make(map[string]*mapping), tags: make(map[string]int)}
+		t = &table{mappings: make(map[string]*Mapping), tags: make(map[string]int)}
 		tables[name] = t
 	}
 	if t == nil {
@@ -158,9 +158,9 @@ func (c *catalog) schema(db, name, kind, mappingName string, autoCreate, anyData
 	return t.columns, m, nil
 }
 
-// tagged returns the first of the ingest-by values that an extent of the table
+// Tagged returns the first of the ingest-by values that an extent of the table
 // carries.
-func (c *catalog) tagged(db, name string, values []string) (string, bool) {
+func (c *Catalog) Tagged(db, name string, values []string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t := c.mu.databases[db][name]; t != nil {
@@ -173,8 +173,8 @@ func (c *catalog) tagged(db, name string, values []string) (string, bool) {
 	return "", false
 }
 
-// commit adds an extent with its rows and tags, at once.
-func (c *catalog) commit(db, name string, described Extent, rows []parse.Row) *parse.Error {
+// Commit adds an extent with its rows and tags, at once.
+func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row) *parse.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
@@ -190,7 +190,7 @@ func (c *catalog) commit(db, name string, described Extent, rows []parse.Row) *p
 	return nil
 }
 
-func (c *catalog) rows(db, name string) []parse.Row {
+func (c *Catalog) Rows(db, name string) []parse.Row {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
@@ -204,7 +204,7 @@ func (c *catalog) rows(db, name string) []parse.Row {
 	return rows
 }
 
-func (c *catalog) count(db, name string) int {
+func (c *Catalog) Count(db, name string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t := c.mu.databases[db][name]; t != nil {
@@ -213,7 +213,7 @@ func (c *catalog) count(db, name string) int {
 	return 0
 }
 
-func (c *catalog) extents(db, name string) []Extent {
+func (c *Catalog) Extents(db, name string) []Extent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
@@ -228,8 +228,8 @@ func (c *catalog) extents(db, name string) []Extent {
 	return list
 }
 
-// columns returns a table's columns; ok is false if there is no such table.
-func (c *catalog) columns(db, name string) (columns []parse.Column, ok bool) {
+// Columns returns a table's columns; ok is false if there is no such table.
+func (c *Catalog) Columns(db, name string) (columns []parse.Column, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
@@ -239,8 +239,8 @@ func (c *catalog) columns(db, name string) (columns []parse.Column, ok bool) {
 	return t.columns, true
 }
 
-// tables lists a database's tables in order; ok is false without the database.
-func (c *catalog) tables(db string) (names []string, ok bool) {
+// Tables lists a database's tables in order; ok is false without the database.
+func (c *Catalog) Tables(db string) (names []string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tables, ok := c.mu.databases[db]
@@ -251,20 +251,20 @@ func (c *catalog) tables(db string) (names []string, ok bool) {
 	return names, ok
 }
 
-func (c *catalog) hasDatabase(db string) bool {
+func (c *Catalog) HasDatabase(db string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mu.databases[db] != nil
 }
 
-func (c *catalog) databaseNames() []string {
+func (c *Catalog) DatabaseNames() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.mu.databases))
 }
 
-// dropTable removes a table with its rows and tags.
-func (c *catalog) dropTable(db, name string) bool {
+// DropTable removes a table with its rows and tags.
+func (c *Catalog) DropTable(db, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ok := c.mu.databases[db][name]
@@ -272,8 +272,8 @@ func (c *catalog) dropTable(db, name string) bool {
 	return ok
 }
 
-// dropTag removes a tag from all extents of a table, as retention does.
-func (c *catalog) dropTag(db, name, tag string) {
+// DropTag removes a tag from all extents of a table, as retention does.
+func (c *Catalog) DropTag(db, name, tag string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
