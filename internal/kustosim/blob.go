@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/port"
 )
 
 // blob is a committed block blob. Its blocks are never changed in place.
@@ -142,7 +144,7 @@ func splitPath(path string) (account, name, rest string) {
 func (a *blobAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
-		drain(r)
+		port.Drain(r)
 		err.write(w, r, blobService)
 	}
 }

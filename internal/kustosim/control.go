@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/port"
+
 	"kustospool/internal/kustosim/internal/catalog"
 )
 
@@ -45,7 +47,7 @@ func newControl(levers controls, c *catalog.Catalog, stats *statsBook) http.Hand
 	mux.HandleFunc("POST /sim/age/{what}", h.serveAge)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
-		drain(r)
+		port.Drain(r)
 		kustoErrorOf(http.StatusNotFound).write(w, r)
 	})
 	return mux

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/port"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -117,7 +119,7 @@ func (s *endpoint) handler() http.Handler {
 	mux.HandleFunc("POST /v1/rest/ingest/{db}/{table}", s.serveStream)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
-		drain(r)
+		port.Drain(r)
 		kustoErrorOf(http.StatusNotFound).write(w, r)
 	})
 	faulty := s.faults.before(mux, classify, refuseKusto)
@@ -125,7 +127,7 @@ func (s *endpoint) handler() http.Handler {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
 			held.command, held.err = decodeCommand(r)
-			drain(r)
+			port.Drain(r)
 			r = r.WithContext(context.WithValue(r.Context(), commandKey{}, held))
 			r.Body, r.ContentLength = http.NoBody, 0
 		}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/port"
+
 	"kustospool/ingest"
 )
 
@@ -18,7 +20,7 @@ const maxStreamBytes = 4 << 20
 func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	stampKusto(w, r)
 	if err := s.authorize(w, r, Ingestor); err != nil {
-		drain(r)
+		port.Drain(r)
 		err.write(w, r)
 		return
 	}
@@ -35,7 +37,7 @@ func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 }
 
 func readStream(r *http.Request) ([]byte, *kustoError) {
-	defer drain(r)
+	defer port.Drain(r)
 	body := io.Reader(io.LimitReader(r.Body, maxStreamBytes+1))
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
 		z, err := gzip.NewReader(body)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/port"
 )
 
 // Host is a role of the simulator that a fault can strike. The Kusto endpoint
@@ -188,7 +190,7 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 			// comes for certain.
 			body, err := io.ReadAll(io.LimitReader(r.Body, f.maxBody+1))
 			if err != nil || int64(len(body)) > f.maxBody {
-				hangUp(w)
+				port.HangUp(w)
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
@@ -201,20 +203,20 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 		}
 		switch fault.Kind {
 		case Down:
-			hangUp(w)
+			port.HangUp(w)
 		case DropRequest:
-			drain(r)
-			hangUp(w)
+			port.Drain(r)
+			port.HangUp(w)
 		case DropReply:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
 			f.notify()
-			hangUp(w)
+			port.HangUp(w)
 		case RespondLate:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
 			f.notify()
 			refuse(w, r, &fault.Fault)
 		case Respond:
-			drain(r)
+			port.Drain(r)
 			refuse(w, r, &fault.Fault)
 		case RespondEarly:
 			respondEarly(w, r, &fault.Fault, refuse)
@@ -228,13 +230,13 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 			f.pause(fault)
 			rec.replay(w)
 		case Stall:
-			drain(r)
+			port.Drain(r)
 			select {
 			case <-r.Context().Done():
 			case <-fault.removed:
 			case <-f.done:
 			}
-			hangUp(w)
+			port.HangUp(w)
 		default:
 			next.ServeHTTP(w, r)
 		}

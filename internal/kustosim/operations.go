@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/port"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/google/uuid"
@@ -119,11 +121,11 @@ func badSubmission(message string) *kustoError {
 // only when they are ingested is told by the operation, as a missing table is.
 func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
-	drain(r)
+	port.Drain(r)
 	var in submission
 	switch {
 	case err != nil:
-		hangUp(w)
+		port.HangUp(w)
 		return
 	case len(data) > maxRequestBytes:
 		kustoErrorOf(http.StatusRequestEntityTooLarge).write(w, r)

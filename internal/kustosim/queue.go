@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/port"
+
 	"github.com/google/uuid"
 )
 
@@ -82,7 +84,7 @@ func (a *queueAccount) dropQueue(name string) {
 func (a *queueAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
-		drain(r)
+		port.Drain(r)
 		err.write(w, r, queueService)
 	}
 }

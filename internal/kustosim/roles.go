@@ -3,6 +3,8 @@ package kustosim
 import (
 	"net/http"
 	"strings"
+
+	"kustospool/internal/kustosim/internal/port"
 )
 
 // Role is what a principal may do. Each role includes those before it. The
@@ -77,12 +79,12 @@ func (s *endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		stampKusto(w, r)
 		if s.preferredIngestion == noIngestionAPI {
-			drain(r)
+			port.Drain(r)
 			kustoErrorOf(http.StatusNotFound).write(w, r)
 			return
 		}
 		if err := s.authorize(w, r, roleOf(r, nil)); err != nil {
-			drain(r)
+			port.Drain(r)
 			err.write(w, r)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/port"
 )
 
 // ErrClosed is returned by [Sim.Wait] after [Sim.Close].
@@ -29,8 +30,8 @@ type Sim struct {
 	ingestor *ingestor
 	manager  *manager
 
-	kusto     *listener
-	listeners []port // all of them; written by Start only
+	kusto     *port.Listener
+	listeners []opened // all of them; written by Start only
 
 	done    chan struct{} // closed by Close
 	cancel  context.CancelFunc
@@ -39,9 +40,9 @@ type Sim struct {
 	closed  error
 }
 
-// port is an open port and the host whose faults strike it.
-type port struct {
-	*listener
+// opened is a port of the simulator and the host whose faults strike it.
+type opened struct {
+	*port.Listener
 	host Host
 }
 
@@ -95,17 +96,17 @@ func Start(o *Options) (*Sim, error) {
 }
 
 // listen opens a port of the simulator.
-func (s *Sim) listen(host Host, addr string, handler http.Handler) (*listener, error) {
-	l, err := listen(addr, handler)
+func (s *Sim) listen(host Host, addr string, handler http.Handler) (*port.Listener, error) {
+	l, err := port.Listen(addr, handler)
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: listening for %s: %w", host, err)
 	}
-	s.listeners = append(s.listeners, port{l, host})
+	s.listeners = append(s.listeners, opened{l, host})
 	return l, nil
 }
 
 // Endpoint is the URL of the DM and the engine: http://127.0.0.1:port.
-func (s *Sim) Endpoint() string { return "http://" + s.kusto.addr }
+func (s *Sim) Endpoint() string { return "http://" + s.kusto.Addr }
 
 // Close ends the simulator: ports, connections and goroutines are gone when it
 // returns, and so are the rows. External containers, queues and tables are
@@ -116,7 +117,7 @@ func (s *Sim) Close() error {
 		s.cancel()
 		var errs []error
 		for _, l := range s.listeners {
-			errs = append(errs, l.close())
+			errs = append(errs, l.Close())
 		}
 		if s.manager != nil {
 			s.manager.wait()
@@ -248,20 +249,20 @@ func (s *Sim) CommandsUnderWay() int { return s.manager.commandsUnderWay() }
 func (s *Sim) Fault(host Host, f Fault) (remove func()) {
 	end := s.faults.add(host, f)
 	if f.Kind == Refuse {
-		s.eachListener(host, (*listener).refuse)
+		s.eachListener(host, (*port.Listener).Refuse)
 	}
 	return func() {
 		if end() && f.Kind == Refuse {
-			s.eachListener(host, (*listener).listenAgain)
+			s.eachListener(host, (*port.Listener).ListenAgain)
 		}
 		s.change.notify()
 	}
 }
 
-func (s *Sim) eachListener(host Host, do func(*listener)) {
+func (s *Sim) eachListener(host Host, do func(*port.Listener)) {
 	for _, l := range s.listeners {
 		if host.covers(l.host) || l.host == DM && host == Engine {
-			do(l.listener)
+			do(l.Listener)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/port"
 )
 
 const (
@@ -163,7 +165,7 @@ func quoted(s string) json.RawMessage {
 func (a *tableAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
-		drain(r)
+		port.Drain(r)
 		err.write(w, r, tableService)
 	}
 }

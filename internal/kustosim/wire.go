@@ -69,7 +69,7 @@ func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
 			if err != nil {
 				return "", err
 			}
-			return l.addr, nil
+			return l.Addr, nil
 		}}
 	// A nil pointer must not become an interface that is not nil.
 	if s.opts.Storage != nil {

@@ -1,4 +1,4 @@
-package kustosim
+package port
 
 import (
 	"context"
@@ -17,10 +17,10 @@ const (
 	relistenTries  = 100
 )
 
-// listener is one port of the simulator. It owns the goroutine that serves it
+// Listener is one port of the simulator. It owns the goroutine that serves it
 // and knows all connections, so that close can join everything.
-type listener struct {
-	addr    string
+type Listener struct {
+	Addr    string
 	handler http.Handler
 
 	mu struct {
@@ -32,21 +32,21 @@ type listener struct {
 	conns   sync.WaitGroup // connections, from accept to the end of their goroutine
 }
 
-// listen binds addr and serves handler. The error is that of the system.
-func listen(addr string, handler http.Handler) (*listener, error) {
-	l := &listener{handler: handler}
+// Listen binds addr and serves handler. The error is that of the system.
+func Listen(addr string, handler http.Handler) (*Listener, error) {
+	l := &Listener{handler: handler}
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	l.addr = ln.Addr().String()
+	l.Addr = ln.Addr().String()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.serveLocked(ln)
 	return l, nil
 }
 
-func (l *listener) serveLocked(ln net.Listener) {
+func (l *Listener) serveLocked(ln net.Listener) {
 	server := &http.Server{
 		Handler:           http.HandlerFunc(l.serveHTTP),
 		ReadHeaderTimeout: headerTimeout,
@@ -73,14 +73,14 @@ func (l *listener) serveLocked(ln net.Listener) {
 
 // serveHTTP counts the request as a connection of its own, because a hijacked
 // connection is done before its handler is.
-func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	l.conns.Add(1)
 	defer l.conns.Done()
 	l.handler.ServeHTTP(w, r)
 }
 
-// refuse closes the port and its connections.
-func (l *listener) refuse() {
+// Refuse closes the port and its connections.
+func (l *Listener) Refuse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.server != nil {
@@ -89,16 +89,16 @@ func (l *listener) refuse() {
 	}
 }
 
-// listenAgain takes the port back. Should another process have it, it tries
+// ListenAgain takes the port back. Should another process have it, it tries
 // for as long as a short-lived owner may last and then stays closed.
-func (l *listener) listenAgain() {
+func (l *Listener) ListenAgain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.closed || l.mu.server != nil {
 		return
 	}
 	for range relistenTries {
-		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", l.addr)
+		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", l.Addr)
 		if err == nil {
 			l.serveLocked(ln)
 			return
@@ -107,8 +107,8 @@ func (l *listener) listenAgain() {
 	}
 }
 
-// close closes the port and its connections and waits for their goroutines.
-func (l *listener) close() error {
+// Close closes the port and its connections and waits for their goroutines.
+func (l *Listener) Close() error {
 	l.mu.Lock()
 	var err error
 	l.mu.closed = true

@@ -1,4 +1,4 @@
-package kustosim
+package port
 
 import (
 	"io"
@@ -8,14 +8,14 @@ import (
 
 const maxDrainBytes = 1 << 30
 
-// drain reads the rest of a request, so that the client, who may still be
+// Drain reads the rest of a request, so that the client, who may still be
 // sending, sees the reply and not a reset.
-func drain(r *http.Request) {
+func Drain(r *http.Request) {
 	io.CopyN(io.Discard, r.Body, maxDrainBytes)
 }
 
-// hangUp closes the connection with a reset where the platform has it.
-func hangUp(w http.ResponseWriter) {
+// HangUp closes the connection with a reset where the platform has it.
+func HangUp(w http.ResponseWriter) {
 	hijacker, ok := w.(http.Hijacker)
 	if !ok {
 		panic(http.ErrAbortHandler)
