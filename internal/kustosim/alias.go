@@ -3,6 +3,7 @@ package kustosim
 import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
 )
 
@@ -14,6 +15,50 @@ type (
 	Column = parse.Column
 	// Extent describes the rows that one blob brought in, committed at once.
 	Extent = catalog.Extent
+	// Host is a role of the simulator that a fault can strike.
+	Host = fault.Host
+	// Fault is one fault on one host.
+	Fault = fault.Fault
+	// FaultKind says what happens to a request.
+	FaultKind = fault.FaultKind
+	// IngestFault is one fault of the ingestion into a table.
+	IngestFault = fault.IngestFault
+	// IngestFaultKind says what happens to an ingestion.
+	IngestFaultKind = fault.IngestFaultKind
+)
+
+// The hosts. A storage host without Host.Account means every account.
+const (
+	DM     = fault.DM
+	Engine = fault.Engine
+	Blob   = fault.Blob
+	Queue  = fault.Queue
+	Table  = fault.Table
+)
+
+// The kinds of faults on requests.
+const (
+	Down         = fault.Down
+	DropRequest  = fault.DropRequest
+	DropReply    = fault.DropReply
+	Respond      = fault.Respond
+	RespondEarly = fault.RespondEarly
+	RespondLate  = fault.RespondLate
+	Slow         = fault.Slow
+	SlowReply    = fault.SlowReply
+	Stall        = fault.Stall
+	Refuse       = fault.Refuse
+)
+
+// The kinds of faults of ingestions.
+const (
+	FailTransient = fault.FailTransient
+	FailExhausted = fault.FailExhausted
+	FailPermanent = fault.FailPermanent
+	LeavePending  = fault.LeavePending
+	Hold          = fault.Hold
+	Duplicate     = fault.Duplicate
+	LoseReport    = fault.LoseReport
 )
 
 // Errors of [Sim.CreateTable] and [Sim.CreateMapping].

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/fault"
 )
 
 // Permissions of what `.get ingestion resources` hands out. The protocol
@@ -68,13 +70,13 @@ func newBuiltinStorage(s storageConfig) (*builtinStorage, error) {
 	for n, a := range b.accounts {
 		for _, l := range []struct {
 			svc     service
-			host    Host
+			host    fault.Host
 			handler http.Handler
 			addr    *string
 		}{
-			{blobService, Blob.Account(n), a.blobs, &a.blob},
-			{queueService, Queue.Account(n), a.queues, &a.queue},
-			{tableService, Table.Account(n), a.tables, &a.table},
+			{blobService, fault.Blob.Account(n), a.blobs, &a.blob},
+			{queueService, fault.Queue.Account(n), a.queues, &a.queue},
+			{tableService, fault.Table.Account(n), a.tables, &a.table},
 		} {
 			addr, err := s.listen(l.host, l.svc, l.handler)
 			if err != nil {

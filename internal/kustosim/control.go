@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/port"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -18,8 +20,8 @@ import (
 
 // controls are the levers of the simulator that are reached over HTTP.
 type controls struct {
-	fault        func(Host, Fault) (remove func())
-	ingestFault  func(db, table string, f IngestFault) (remove func())
+	fault        func(fault.Host, fault.Fault) (remove func())
+	ingestFault  func(db, table string, f fault.IngestFault) (remove func())
 	expireSAS    func()
 	expireTokens func()
 	rotate       func(context.Context) error
@@ -55,10 +57,10 @@ func newControl(levers controls, c *catalog.Catalog, stats *statsBook) http.Hand
 
 // The names of faults over HTTP.
 var (
-	faultNames = map[string]FaultKind{"down": Down, "drop-request": DropRequest, "drop-reply": DropReply, "respond": Respond,
-		"respond-early": RespondEarly, "respond-late": RespondLate, "slow": Slow, "slow-reply": SlowReply, "stall": Stall, "refuse": Refuse}
-	ingestFaultNames = map[string]IngestFaultKind{"fail-transient": FailTransient, "fail-exhausted": FailExhausted, "fail-permanent": FailPermanent,
-		"leave-pending": LeavePending, "hold": Hold, "duplicate": Duplicate, "lose-report": LoseReport}
+	faultNames = map[string]fault.FaultKind{"down": fault.Down, "drop-request": fault.DropRequest, "drop-reply": fault.DropReply, "respond": fault.Respond,
+		"respond-early": fault.RespondEarly, "respond-late": fault.RespondLate, "slow": fault.Slow, "slow-reply": fault.SlowReply, "stall": fault.Stall, "refuse": fault.Refuse}
+	ingestFaultNames = map[string]fault.IngestFaultKind{"fail-transient": fault.FailTransient, "fail-exhausted": fault.FailExhausted, "fail-permanent": fault.FailPermanent,
+		"leave-pending": fault.LeavePending, "hold": fault.Hold, "duplicate": fault.Duplicate, "lose-report": fault.LoseReport}
 )
 
 // serveFaults sets a fault (POST) or removes those that were set (DELETE).
@@ -77,28 +79,28 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	q := query{Values: r.URL.Query()}
 	var set func() func()
 	if q.Get("host") == "" {
-		f := IngestFault{Kind: choose(&q, "kind", ingestFaultNames), Code: q.Get("code"), Details: q.Get("details"), Report: q.flag("report"),
+		f := fault.IngestFault{Kind: choose(&q, "kind", ingestFaultNames), Code: q.Get("code"), Details: q.Get("details"), Report: q.flag("report"),
 			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
 		if q.Get("db") == "" || q.Get("table") == "" {
 			q.refuse("host, or db and table, must be given")
 		}
 		set = func() func() { return c.ingestFault(q.Get("db"), q.Get("table"), f) }
 	} else {
-		f := Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
+		f := fault.Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
 			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
-		host := Host(q.Get("host"))
+		host := fault.Host(q.Get("host"))
 		role, account, numbered := strings.Cut(q.Get("host"), "/")
-		if !slices.Contains([]Host{DM, Engine, Blob, Queue, Table}, Host(role)) {
+		if !slices.Contains([]fault.Host{fault.DM, fault.Engine, fault.Blob, fault.Queue, fault.Table}, fault.Host(role)) {
 			q.refuse("host %q must be dm, engine, blob, queue or table, the last three with /N for one account", q.Get("host"))
 		}
 		if n, err := strconv.Atoi(account); numbered && (err != nil || n < 0 || n >= maxAccounts) {
 			q.refuse("host %q: no such account", q.Get("host"))
 		}
-		if f.Kind == Refuse && (host == DM || host == Engine) {
+		if f.Kind == fault.Refuse && (host == fault.DM || host == fault.Engine) {
 			q.refuse("kind refuse would close the port that this request came by, and could not be taken back; use down")
 		}
-		if (f.Kind == Respond || f.Kind == RespondEarly || f.Kind == RespondLate) && (f.Status < 200 || f.Status > 599) {
+		if (f.Kind == fault.Respond || f.Kind == fault.RespondEarly || f.Kind == fault.RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
 		set = func() func() { return c.fault(host, f) }

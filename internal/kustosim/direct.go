@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -28,8 +30,8 @@ type ingestCommand struct {
 // held is closed when the fault is removed that holds this command; nil if none
 // does.
 func (g *ingestor) held(c *ingestCommand) <-chan struct{} {
-	if hold := g.faults.strike(c.db, c.table, "", Hold); hold != nil {
-		return hold.ended()
+	if hold := g.faults.Strike(c.db, c.table, "", fault.Hold); hold != nil {
+		return hold.Ended()
 	}
 	return nil
 }
@@ -52,9 +54,9 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Ext
 		parts = append(parts, one)
 	}
 	first := parts[0]
-	fault := g.strike(first, FailTransient, FailExhausted, FailPermanent)
-	if fault != nil && !fault.AfterCommit {
-		return nil, "", faultFailure(fault)
+	struck := g.strike(first, fault.FailTransient, fault.FailExhausted, fault.FailPermanent)
+	if struck != nil && !struck.AfterCommit {
+		return nil, "", faultFailure(struck)
 	}
 	g.turn.Lock()
 	defer g.turn.Unlock()
@@ -92,8 +94,8 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Ext
 	if e, bad = g.add(first, rows); bad != nil {
 		return nil, "", bad
 	}
-	if fault != nil {
-		return nil, "", faultFailure(fault)
+	if struck != nil {
+		return nil, "", faultFailure(struck)
 	}
 	return e, "", nil
 }
@@ -126,9 +128,9 @@ func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName 
 	if bad != nil {
 		return bad
 	}
-	fault := g.strike(in, FailTransient, FailExhausted, FailPermanent)
-	if fault != nil && !fault.AfterCommit {
-		return faultFailure(fault)
+	struck := g.strike(in, fault.FailTransient, fault.FailExhausted, fault.FailPermanent)
+	if struck != nil && !struck.AfterCommit {
+		return faultFailure(struck)
 	}
 	g.turn.Lock()
 	defer g.turn.Unlock()
@@ -152,8 +154,8 @@ func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName 
 		return parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
 	}
 	_, bad = g.add(in, rows)
-	if bad == nil && fault != nil {
-		bad = faultFailure(fault)
+	if bad == nil && struck != nil {
+		bad = faultFailure(struck)
 	}
 	return bad
 }

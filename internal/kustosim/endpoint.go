@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/port"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -74,7 +76,7 @@ type endpointConfig struct {
 	manager   *manager
 	ingestor  streamIngestor
 	resources resourceLister
-	faults    *faultSet
+	faults    *fault.Set
 	stats     *statsBook
 	notify    func()       // called after every effect
 	control   http.Handler // of the paths under /sim/
@@ -122,7 +124,7 @@ func (s *endpoint) handler() http.Handler {
 		port.Drain(r)
 		kustoErrorOf(http.StatusNotFound).write(w, r)
 	})
-	faulty := s.faults.before(mux, classify, refuseKusto)
+	faulty := s.faults.Before(mux, classify, refuseKusto)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
@@ -140,19 +142,19 @@ func (s *endpoint) handler() http.Handler {
 }
 
 // classify tells the role a request is for, and the text faults match.
-func classify(r *http.Request) (Host, string) {
+func classify(r *http.Request) (fault.Host, string) {
 	if strings.HasPrefix(r.URL.Path, "/v1/rest/auth/") || strings.HasPrefix(r.URL.Path, "/v1/rest/ingestion/") {
-		return DM, r.URL.Path
+		return fault.DM, r.URL.Path
 	}
 	c, _ := readCommand(r)
 	if c == nil {
-		return Engine, r.URL.Path
+		return fault.Engine, r.URL.Path
 	}
 	text := r.URL.Path + " " + c.CSL
 	if strings.HasPrefix(c.CSL, ".get ") || strings.HasPrefix(c.CSL, ".show ingestion resources") {
-		return DM, text
+		return fault.DM, text
 	}
-	return Engine, text
+	return fault.Engine, text
 }
 
 func (s *endpoint) serveMetadata(w http.ResponseWriter, _ *http.Request) {

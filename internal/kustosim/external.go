@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"github.com/google/uuid"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -98,9 +100,9 @@ func newExternalStorage(ctx context.Context, o *ExternalStorage, s storageConfig
 func (e *externalStorage) open(ctx context.Context, o *ExternalStorage, s storageConfig) error {
 	for _, svc := range []struct {
 		service
-		host Host
+		host fault.Host
 		text string
-	}{{blobService, Blob, o.BlobURL}, {queueService, Queue, o.QueueURL}, {tableService, Table, o.TableURL}} {
+	}{{blobService, fault.Blob, o.BlobURL}, {queueService, fault.Queue, o.QueueURL}, {tableService, fault.Table, o.TableURL}} {
 		base, err := url.Parse(svc.text)
 		if err != nil || base.Host == "" {
 			return fmt.Errorf("kustosim: Storage: the %s URL is not one", svc.service)

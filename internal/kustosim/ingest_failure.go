@@ -1,17 +1,18 @@
 package kustosim
 
 import (
+	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
 )
 
 // faultFailure is what an ingestion fails with that a fault strikes.
-func faultFailure(a *activeIngestFault) *parse.Error {
+func faultFailure(a *fault.ActiveIngest) *parse.Error {
 	e := &parse.Error{Code: a.Code, Details: a.Details}
 	code := ""
 	switch a.Kind {
-	case FailTransient:
+	case fault.FailTransient:
 		code, e.Status = "General_InternalServerError", parse.Transient
-	case FailExhausted:
+	case fault.FailExhausted:
 		code, e.Status = "General_RetryAttemptsExceeded", parse.Exhausted
 	default:
 		code, e.Status = "General_BadRequest", parse.Permanent
@@ -26,6 +27,6 @@ func faultFailure(a *activeIngestFault) *parse.Error {
 }
 
 // strike returns the first fault of one of the kinds that strikes an ingestion.
-func (g *ingestor) strike(in *ingestion, kinds ...IngestFaultKind) *activeIngestFault {
-	return g.faults.strike(in.DatabaseName, in.TableName, in.source(), kinds...)
+func (g *ingestor) strike(in *ingestion, kinds ...fault.IngestFaultKind) *fault.ActiveIngest {
+	return g.faults.Strike(in.DatabaseName, in.TableName, in.source(), kinds...)
 }

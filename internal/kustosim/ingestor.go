@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -58,7 +60,7 @@ type blobStorage interface {
 type ingestor struct {
 	ingestorConfig
 	storage blobStorage
-	faults  ingestFaultSet
+	faults  fault.IngestSet
 	web     *http.Client // for blobHosts
 
 	wake chan struct{} // holds a token when mu has news for run
@@ -110,8 +112,8 @@ func (g *ingestor) attach(storage blobStorage) { g.storage = storage }
 
 // addFault puts a fault on the ingestion into a table; an empty database or
 // table means any. The returned function ends it; ending it twice is allowed.
-func (g *ingestor) addFault(db, table string, f IngestFault) (remove func()) {
-	end := g.faults.add(db, table, f)
+func (g *ingestor) addFault(db, table string, f fault.IngestFault) (remove func()) {
+	end := g.faults.Add(db, table, f)
 	return func() {
 		end()
 		g.release()
@@ -252,7 +254,7 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 		return
 	}
 	copies := 1
-	if f := g.strike(in, Duplicate); f != nil {
+	if f := g.strike(in, fault.Duplicate); f != nil {
 		copies += max(f.Copies, 1)
 	}
 	for range copies {
@@ -319,19 +321,19 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 	if in.tracked != nil {
 		in.tracked.begin()
 	}
-	fault := g.strike(in, FailTransient, FailExhausted, FailPermanent, LeavePending, Hold)
-	if fault != nil {
-		switch fault.Kind {
-		case LeavePending:
+	struck := g.strike(in, fault.FailTransient, fault.FailExhausted, fault.FailPermanent, fault.LeavePending, fault.Hold)
+	if struck != nil {
+		switch struck.Kind {
+		case fault.LeavePending:
 			return
-		case Hold:
+		case fault.Hold:
 			g.mu.Lock()
 			g.mu.held = append(g.mu.held, in)
 			g.mu.Unlock()
 			return
 		}
-		if !fault.AfterCommit {
-			g.failOrRetry(ctx, in, faultFailure(fault), fault.Report)
+		if !struck.AfterCommit {
+			g.failOrRetry(ctx, in, faultFailure(struck), struck.Report)
 			return
 		}
 	}
@@ -339,8 +341,8 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 	switch {
 	case bad != nil:
 		g.failOrRetry(ctx, in, bad, false)
-	case fault != nil:
-		g.failOrRetry(ctx, in, faultFailure(fault), fault.Report)
+	case struck != nil:
+		g.failOrRetry(ctx, in, faultFailure(struck), struck.Report)
 	case hit != "":
 		g.skip(ctx, in, hit)
 	default:

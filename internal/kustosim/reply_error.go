@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/google/uuid"
@@ -67,8 +69,8 @@ func stampKusto(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuseKusto writes the reply of a fault on the Kusto endpoint.
-func refuseKusto(w http.ResponseWriter, r *http.Request, f *Fault) {
-	f.setRetryAfter(w.Header())
+func refuseKusto(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+	f.SetRetryAfter(w.Header())
 	stampKusto(w, r)
 	e := kustoErrorOf(f.Status)
 	e.permanent = (e.permanent || f.Permanent) && !f.Transient

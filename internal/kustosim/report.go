@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/google/uuid"
@@ -59,7 +61,7 @@ func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOn
 	if in.tracked == nil && (in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly) {
 		return
 	}
-	if f := g.strike(in, LoseReport); f != nil {
+	if f := g.strike(in, fault.LoseReport); f != nil {
 		return
 	}
 	if in.tracked != nil {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"kustospool/internal/kustosim/internal/catalog"
 	"kustospool/internal/kustosim/internal/port"
 )
@@ -25,7 +27,7 @@ type Sim struct {
 	issuer   *issuer
 	tokens   *tokenBook
 	stats    *statsBook
-	faults   *faultSet
+	faults   *fault.Set
 	storage  anyStorage
 	ingestor *ingestor
 	manager  *manager
@@ -74,7 +76,7 @@ func Start(o *Options) (*Sim, error) {
 	}
 	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
 		stats: newStatsBook(), done: make(chan struct{})}
-	s.faults = newFaultSet(requestSettings{maxBody: opts.MaxBlobBytes, done: s.done, count: s.countRequest, notify: s.change.notify})
+	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
 	s.ingestor = newIngestor(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -247,7 +249,7 @@ func (s *Sim) CommandsUnderWay() int { return s.manager.commandsUnderWay() }
 // allowed. Faults strike HTTP requests only; the simulator's own ingestion
 // reads storage without them.
 func (s *Sim) Fault(host Host, f Fault) (remove func()) {
-	end := s.faults.add(host, f)
+	end := s.faults.Add(host, f)
 	if f.Kind == Refuse {
 		s.eachListener(host, (*port.Listener).Refuse)
 	}
@@ -261,7 +263,7 @@ func (s *Sim) Fault(host Host, f Fault) (remove func()) {
 
 func (s *Sim) eachListener(host Host, do func(*port.Listener)) {
 	for _, l := range s.listeners {
-		if host.covers(l.host) || l.host == DM && host == Engine {
+		if host.Covers(l.host) || l.host == DM && host == Engine {
 			do(l.Listener)
 		}
 	}

@@ -3,11 +3,13 @@ package kustosim
 import (
 	"maps"
 	"sync"
+
+	"kustospool/internal/kustosim/internal/fault"
 )
 
 // Stats counts what the simulator has seen and done since it was started.
 type Stats struct {
-	Requests     map[Host]int64 // by host, storage by account; faulted ones included
+	Requests     map[fault.Host]int64 // by host, storage by account; faulted ones included
 	FaultsStruck int64
 
 	BlobsPut         int64 // committed, overwrites included
@@ -46,7 +48,7 @@ type statsBook struct {
 
 func newStatsBook() *statsBook {
 	b := &statsBook{}
-	b.mu.Requests, b.mu.Batches, b.mu.Failed = make(map[Host]int64), make(map[string]int64), make(map[string]int64)
+	b.mu.Requests, b.mu.Batches, b.mu.Failed = make(map[fault.Host]int64), make(map[string]int64), make(map[string]int64)
 	return b
 }
 

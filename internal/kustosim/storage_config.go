@@ -1,6 +1,10 @@
 package kustosim
 
-import "net/http"
+import (
+	"net/http"
+
+	"kustospool/internal/kustosim/internal/fault"
+)
 
 // storageConfig is what both kinds of storage are made of.
 type storageConfig struct {
@@ -13,7 +17,7 @@ type storageConfig struct {
 	deliver func(text string)
 	// listen opens a port for one service of one account and returns its
 	// address, host:port.
-	listen func(host Host, svc service, handler http.Handler) (addr string, err error)
+	listen func(host fault.Host, svc service, handler http.Handler) (addr string, err error)
 }
 
 // ExternalStorage names the services of a storage account by their base

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"kustospool/internal/kustosim/internal/fault"
+
 	"github.com/google/uuid"
 )
 
@@ -79,9 +81,9 @@ func stampStorage(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuseFault writes the reply of a fault on one storage service.
-func refuseFault(svc service) func(http.ResponseWriter, *http.Request, *Fault) {
-	return func(w http.ResponseWriter, r *http.Request, f *Fault) {
-		f.setRetryAfter(w.Header())
+func refuseFault(svc service) func(http.ResponseWriter, *http.Request, *fault.Fault) {
+	return func(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+		f.SetRetryAfter(w.Header())
 		stampStorage(w, r)
 		e := storageErrorOf(f.Status, svc)
 		if f.Code != "" {

@@ -64,7 +64,7 @@ func (s *Sim) endpointConfig() endpointConfig {
 func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
 	c := storageConfig{accounts: s.opts.Accounts, maxBytes: s.opts.MaxBlobBytes, issuer: s.issuer, stats: s.stats, deliver: s.ingestor.deliver,
 		listen: func(host Host, svc service, handler http.Handler) (string, error) {
-			faulty := s.faults.before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, refuseFault(svc))
+			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, refuseFault(svc))
 			l, err := s.listen(host, net.JoinHostPort(ip, "0"), faulty)
 			if err != nil {
 				return "", err

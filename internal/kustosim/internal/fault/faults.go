@@ -1,4 +1,4 @@
-package kustosim
+package fault
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ const (
 // has account 0 only.
 func (h Host) Account(n int) Host { return h + Host("/"+strconv.Itoa(n)) }
 
-func (h Host) covers(other Host) bool {
+func (h Host) Covers(other Host) bool {
 	return h == other || strings.HasPrefix(string(other), string(h)+"/")
 }
 
@@ -113,17 +113,17 @@ type activeFault struct {
 	removed chan struct{} // closed by the remove function
 }
 
-// requestSettings are what the faults on requests need to know of the rest.
-type requestSettings struct {
-	maxBody int64                        // of a body that Slow keeps
-	done    <-chan struct{}              // closed when the simulator ends
-	count   func(host Host, struck bool) // told of every request
-	notify  func()                       // called after every effect
+// Settings are what the faults on requests need to know of the rest.
+type Settings struct {
+	MaxBody int64                        // of a body that Slow keeps
+	Done    <-chan struct{}              // closed when the simulator ends
+	Count   func(host Host, struck bool) // told of every request
+	Notify  func()                       // called after every effect
 }
 
-// faultSet holds the faults in force on requests.
-type faultSet struct {
-	requestSettings
+// Set holds the faults in force on requests.
+type Set struct {
+	Settings
 
 	mu struct {
 		sync.Mutex
@@ -131,11 +131,11 @@ type faultSet struct {
 	}
 }
 
-func newFaultSet(s requestSettings) *faultSet { return &faultSet{requestSettings: s} }
+func NewSet(s Settings) *Set { return &Set{Settings: s} }
 
-// add puts a fault in force. The returned function ends it, and reports whether
+// Add puts a fault in force. The returned function ends it, and reports whether
 // it was still there.
-func (f *faultSet) add(host Host, fault Fault) (remove func() bool) {
+func (f *Set) Add(host Host, fault Fault) (remove func() bool) {
 	a := &activeFault{Fault: fault, host: host, removed: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,7 +144,7 @@ func (f *faultSet) add(host Host, fault Fault) (remove func() bool) {
 }
 
 // remove reports whether the fault was still there.
-func (f *faultSet) remove(a *activeFault) bool {
+func (f *Set) remove(a *activeFault) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, have := range f.mu.active {
@@ -159,12 +159,12 @@ func (f *faultSet) remove(a *activeFault) bool {
 
 // strike returns the first fault, in the order of addition, that strikes this
 // request. Every fault that matches counts the request.
-func (f *faultSet) strike(host Host, method, path string) *activeFault {
+func (f *Set) strike(host Host, method, path string) *activeFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var hit *activeFault
 	for _, a := range f.mu.active {
-		if !a.host.covers(host) || a.Kind == Refuse || a.Method != "" && a.Method != method || !strings.Contains(path, a.PathContains) {
+		if !a.host.Covers(host) || a.Kind == Refuse || a.Method != "" && a.Method != method || !strings.Contains(path, a.PathContains) {
 			continue
 		}
 		a.matched++
@@ -177,26 +177,26 @@ func (f *faultSet) strike(host Host, method, path string) *activeFault {
 	return hit
 }
 
-// before puts the faults of a host before its handler. classify names the host
+// Before puts the faults of a host before its handler. classify names the host
 // and the text PathContains is looked for in; refuse writes the reply of a fault
 // that answers, in the form of the service.
-func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host, string), refuse func(http.ResponseWriter, *http.Request, *Fault)) http.Handler {
+func (f *Set) Before(next http.Handler, classify func(*http.Request) (Host, string), refuse func(http.ResponseWriter, *http.Request, *Fault)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer f.notify()
+		defer f.Notify()
 		host, path := classify(r)
 		fault := f.strike(host, r.Method, path)
 		if fault != nil && fault.Kind == Slow {
 			// The request has arrived before the wait begins, so that its effect
 			// comes for certain.
-			body, err := io.ReadAll(io.LimitReader(r.Body, f.maxBody+1))
-			if err != nil || int64(len(body)) > f.maxBody {
+			body, err := io.ReadAll(io.LimitReader(r.Body, f.MaxBody+1))
+			if err != nil || int64(len(body)) > f.MaxBody {
 				port.HangUp(w)
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		f.count(host, fault != nil)
-		f.notify()
+		f.Count(host, fault != nil)
+		f.Notify()
 		if fault == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -209,11 +209,11 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 			port.HangUp(w)
 		case DropReply:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
-			f.notify()
+			f.Notify()
 			port.HangUp(w)
 		case RespondLate:
 			next.ServeHTTP(&recorder{header: make(http.Header)}, r)
-			f.notify()
+			f.Notify()
 			refuse(w, r, &fault.Fault)
 		case Respond:
 			port.Drain(r)
@@ -226,7 +226,7 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 		case SlowReply:
 			rec := &recorder{header: make(http.Header), keep: true}
 			next.ServeHTTP(rec, r)
-			f.notify()
+			f.Notify()
 			f.pause(fault)
 			rec.replay(w)
 		case Stall:
@@ -234,7 +234,7 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 			select {
 			case <-r.Context().Done():
 			case <-fault.removed:
-			case <-f.done:
+			case <-f.Done:
 			}
 			port.HangUp(w)
 		default:
@@ -245,13 +245,13 @@ func (f *faultSet) before(next http.Handler, classify func(*http.Request) (Host,
 
 // pause waits the fault's delay. A client that leaves does not end it: what a
 // slow service was asked to do, it does later all the same.
-func (f *faultSet) pause(a *activeFault) {
+func (f *Set) pause(a *activeFault) {
 	timer := time.NewTimer(a.Delay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-a.removed:
-	case <-f.done:
+	case <-f.Done:
 	}
 }
 
@@ -268,8 +268,8 @@ func respondEarly(w http.ResponseWriter, r *http.Request, f *Fault, refuse func(
 	reply.Flush()
 }
 
-// setRetryAfter puts the header of a fault with RetryAfter, in whole seconds.
-func (f *Fault) setRetryAfter(h http.Header) {
+// SetRetryAfter puts the header of a fault with RetryAfter, in whole seconds.
+func (f *Fault) SetRetryAfter(h http.Header) {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}

@@ -1,4 +1,4 @@
-package kustosim
+package fault
 
 import (
 	"strings"
@@ -56,8 +56,8 @@ type IngestFault struct {
 	Times int
 }
 
-// activeIngestFault is a fault in force.
-type activeIngestFault struct {
+// ActiveIngest is a fault in force.
+type ActiveIngest struct {
 	IngestFault
 	db, table string
 	matched   int
@@ -65,28 +65,28 @@ type activeIngestFault struct {
 	removed   chan struct{} // closed when the fault is
 }
 
-// ingestFaultSet holds the ingestion faults in force.
-type ingestFaultSet struct {
+// IngestSet holds the ingestion faults in force.
+type IngestSet struct {
 	mu struct {
 		sync.Mutex
-		active []*activeIngestFault
+		active []*ActiveIngest
 	}
 }
 
-// add puts a fault on the ingestion into a table, an empty name standing for any.
+// Add puts a fault on the ingestion into a table, an empty name standing for any.
 // The returned function ends it; ending it twice is allowed.
-func (f *ingestFaultSet) add(db, table string, fault IngestFault) (remove func()) {
-	a := &activeIngestFault{IngestFault: fault, db: db, table: table, removed: make(chan struct{})}
+func (f *IngestSet) Add(db, table string, fault IngestFault) (remove func()) {
+	a := &ActiveIngest{IngestFault: fault, db: db, table: table, removed: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.active = append(f.mu.active, a)
 	return func() { f.remove(a) }
 }
 
-// ended is closed when the fault is removed.
-func (a *activeIngestFault) ended() <-chan struct{} { return a.removed }
+// Ended is closed when the fault is removed.
+func (a *ActiveIngest) Ended() <-chan struct{} { return a.removed }
 
-func (f *ingestFaultSet) remove(a *activeIngestFault) {
+func (f *IngestSet) remove(a *ActiveIngest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, have := range f.mu.active {
@@ -98,8 +98,8 @@ func (f *ingestFaultSet) remove(a *activeIngestFault) {
 	}
 }
 
-// strike returns the first fault of one of the kinds that strikes.
-func (f *ingestFaultSet) strike(db, table, source string, kinds ...IngestFaultKind) *activeIngestFault {
+// Strike returns the first fault of one of the kinds that strikes.
+func (f *IngestSet) Strike(db, table, source string, kinds ...IngestFaultKind) *ActiveIngest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.mu.active {
