@@ -5,6 +5,7 @@ import (
 	"kustospool/internal/kustosim/internal/catalog"
 	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // What the rooms define and tests name. See the types for what they say.
@@ -15,6 +16,8 @@ type (
 	Column = parse.Column
 	// Extent describes the rows that one blob brought in, committed at once.
 	Extent = catalog.Extent
+	// Stats counts what the simulator has seen and done since it was started.
+	Stats = stats.Stats
 	// Host is a role of the simulator that a fault can strike.
 	Host = fault.Host
 	// Fault is one fault on one host.

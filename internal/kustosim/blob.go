@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/port"
 )
 
@@ -42,7 +44,7 @@ type blobAccount struct {
 	account  string
 	maxBytes int64
 	issuer   *issuer
-	stats    *statsBook
+	stats    *stats.Book
 
 	mu struct {
 		sync.Mutex
@@ -56,7 +58,7 @@ type container struct {
 	staged map[string]map[string][]byte // blob name -> block id -> uncommitted data
 }
 
-func newBlobAccount(account string, maxBytes int64, i *issuer, stats *statsBook) *blobAccount {
+func newBlobAccount(account string, maxBytes int64, i *issuer, stats *stats.Book) *blobAccount {
 	a := &blobAccount{account: account, maxBytes: maxBytes, issuer: i, stats: stats}
 	a.mu.containers = make(map[string]*container)
 	return a
@@ -180,7 +182,7 @@ func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *storageErro
 		if err := a.delete(containerName, name); err != nil {
 			return err
 		}
-		a.stats.add(func(s *Stats) { s.BlobsDeleted++ })
+		a.stats.Add(func(s *stats.Stats) { s.BlobsDeleted++ })
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	default:
@@ -243,7 +245,7 @@ func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, container
 		break
 	}
 	c.staged[name][id] = data
-	a.stats.add(func(s *Stats) { s.BlocksPut++ })
+	a.stats.Add(func(s *stats.Stats) { s.BlocksPut++ })
 	w.WriteHeader(http.StatusCreated)
 	return nil
 }
@@ -376,7 +378,7 @@ func (a *blobAccount) commitLocked(w http.ResponseWriter, r *http.Request, c *co
 	}
 	c.blobs[name] = b
 	delete(c.staged, name)
-	a.stats.add(func(s *Stats) {
+	a.stats.Add(func(s *stats.Stats) {
 		s.BlobsPut++
 		s.BlobBytes += b.size
 		if old != nil {

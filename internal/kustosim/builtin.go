@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 )
 
@@ -200,7 +202,7 @@ func (b *builtinStorage) remove(_ context.Context, uri *url.URL) error {
 	if err != nil {
 		return err
 	}
-	a.blobs.stats.add(func(s *Stats) { s.BlobsDeleted++ })
+	a.blobs.stats.Add(func(s *stats.Stats) { s.BlobsDeleted++ })
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/port"
@@ -32,14 +34,14 @@ type controls struct {
 type control struct {
 	controls
 	catalog *catalog.Catalog
-	stats   *statsBook
+	stats   *stats.Book
 
 	mu      sync.Mutex
 	removes []func() // guarded by mu: of the faults that were set this way
 }
 
 // newControl serves the paths under /sim/.
-func newControl(levers controls, c *catalog.Catalog, stats *statsBook) http.Handler {
+func newControl(levers controls, c *catalog.Catalog, stats *stats.Book) http.Handler {
 	h := &control{controls: levers, catalog: c, stats: stats}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sim/rows", h.serveRows)
@@ -211,5 +213,5 @@ func (c *control) serveRows(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *control) serveStats(w http.ResponseWriter, _ *http.Request) {
-	writeKusto(w, http.StatusOK, c.stats.snapshot())
+	writeKusto(w, http.StatusOK, c.stats.Snapshot())
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -110,7 +112,7 @@ func (g *ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse
 	if bad := g.catalog.Commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
 		return nil, bad
 	}
-	g.stats.add(func(s *Stats) {
+	g.stats.Add(func(s *stats.Stats) {
 		s.Ingested++
 		s.Rows += int64(len(rows))
 	})

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/port"
@@ -77,7 +79,7 @@ type endpointConfig struct {
 	ingestor  streamIngestor
 	resources resourceLister
 	faults    *fault.Set
-	stats     *statsBook
+	stats     *stats.Book
 	notify    func()       // called after every effect
 	control   http.Handler // of the paths under /sim/
 

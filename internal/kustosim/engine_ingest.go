@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -109,7 +111,7 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 	if !s.commands.enter(s.ingestCapacity) {
 		e := kustoErrorOf(http.StatusTooManyRequests)
 		done.state, done.reason = commandThrottled, e.message
-		s.stats.add(func(st *Stats) { st.Throttled++ })
+		s.stats.Add(func(st *stats.Stats) { st.Throttled++ })
 		return nil, e
 	}
 	defer s.commands.leave()
@@ -132,11 +134,11 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 	switch {
 	case bad != nil:
 		done.state, done.reason = commandFailed, bad.Code+": "+bad.Details
-		s.stats.add(func(st *Stats) { st.Failed[bad.Code]++ })
+		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
 		return nil, ingestReply(bad)
 	case hit != "":
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
-		s.stats.add(func(st *Stats) { st.SkippedByTag++ })
+		s.stats.Add(func(st *stats.Stats) { st.SkippedByTag++ })
 		if s.tagHitAsFailed {
 			done.state, done.reason = commandFailed, skippedByTag+": "+done.reason
 			return nil, ingestReply(parse.Permanentf(skippedByTag, "an extent with tag ingest-by:%s exists", hit))

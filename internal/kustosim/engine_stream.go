@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/port"
 
 	"kustospool/ingest"
@@ -74,10 +76,10 @@ func (s *endpoint) stream(r *http.Request, data []byte) *kustoError {
 		return badCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
 	if bad := s.ingestor.streamed(db, name, format, q.Get("mappingName"), data); bad != nil {
-		s.stats.add(func(st *Stats) { st.Failed[bad.Code]++ })
+		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
 		return ingestReply(bad)
 	}
-	s.stats.add(func(st *Stats) { st.Streamed++ })
+	s.stats.Add(func(st *stats.Stats) { st.Streamed++ })
 	return nil
 }
 

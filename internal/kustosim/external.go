@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"github.com/google/uuid"
@@ -50,7 +52,7 @@ type externalStorage struct {
 	id      string // of this start, in every name
 	units   int
 	issuer  *issuer
-	stats   *statsBook
+	stats   *stats.Book
 	deliver func(string)
 
 	// base are the services themselves, proxied what clients are told; both
@@ -143,7 +145,7 @@ func (e *externalStorage) proxy(base *url.URL) http.Handler {
 // posted counts the messages that a queue has taken, before anybody hears of it.
 func (e *externalStorage) posted(reply *http.Response) error {
 	if reply.StatusCode == http.StatusCreated && reply.Request.Method == http.MethodPost && strings.HasSuffix(reply.Request.URL.Path, "/messages") {
-		e.stats.add(func(s *Stats) { s.MessagesPosted++ })
+		e.stats.Add(func(s *stats.Stats) { s.MessagesPosted++ })
 	}
 	return nil
 }
@@ -347,7 +349,7 @@ func (e *externalStorage) remove(ctx context.Context, uri *url.URL) error {
 	if _, err = client.Delete(ctx, nil); err != nil {
 		return errors.New("kustosim: storage did not delete the blob")
 	}
-	e.stats.add(func(s *Stats) { s.BlobsDeleted++ })
+	e.stats.Add(func(s *stats.Stats) { s.BlobsDeleted++ })
 	return nil
 }
 

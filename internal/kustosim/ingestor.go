@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -22,7 +24,7 @@ import (
 type ingestorConfig struct {
 	catalog *catalog.Catalog
 	tokens  *tokenBook
-	stats   *statsBook
+	stats   *stats.Book
 	notify  func() // called after every effect
 	log     *slog.Logger
 
@@ -223,19 +225,19 @@ func (g *ingestor) seal(b *batch, reason string) {
 	b.sealed = reason
 	delete(g.open, b.key)
 	g.ready = append(g.ready, b)
-	g.stats.add(func(s *Stats) { s.Batches[reason]++ })
+	g.stats.Add(func(s *stats.Stats) { s.Batches[reason]++ })
 }
 
 // admit validates one message and puts it into a batch.
 func (g *ingestor) admit(ctx context.Context, a arrival) {
-	g.stats.add(func(s *Stats) { s.MessagesTaken++ })
+	g.stats.Add(func(s *stats.Stats) { s.MessagesTaken++ })
 	defer g.notify()
 	m, bad := a.message, (*parse.Error)(nil)
 	if m == nil {
 		m, bad = decodeMessage(a.text)
 	}
 	if m == nil {
-		g.stats.add(func(s *Stats) { s.Failed[bad.Code]++ })
+		g.stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
 		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.Code)
 		return
 	}
@@ -391,7 +393,7 @@ func (g *ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *parse.Er
 		g.fail(ctx, in, bad)
 		return
 	}
-	g.stats.add(func(s *Stats) { s.Retried++ })
+	g.stats.Add(func(s *stats.Stats) { s.Retried++ })
 	if report {
 		g.report(ctx, in, failed(bad), true)
 		in.reported = true

@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"github.com/klauspost/compress/gzip"
@@ -59,7 +61,7 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 		raw += int64(len(p))
 	}
 	if in.RawDataSize.set && in.RawDataSize.value != raw {
-		g.stats.add(func(s *Stats) { s.RawSizeMismatch++ })
+		g.stats.Add(func(s *stats.Stats) { s.RawSizeMismatch++ })
 	}
 	var rows []parse.Row
 	for _, p := range parts {
@@ -120,6 +122,6 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 // parse makes rows of data, and counts the lines that were passed over.
 func (g *ingestor) parse(in *ingestion, data []byte, t *parse.Target) ([]parse.Row, *parse.Error) {
 	rows, malformed, bad := t.Records(data, in.format, in.skipFirst, g.failMalformedJSON)
-	g.stats.add(func(s *Stats) { s.MalformedLines += malformed })
+	g.stats.Add(func(s *stats.Stats) { s.MalformedLines += malformed })
 	return rows, bad
 }

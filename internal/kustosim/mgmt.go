@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -22,7 +24,7 @@ type managerConfig struct {
 	tokens    *tokenBook
 	resources resourceLister
 	ingestor  directIngestor
-	stats     *statsBook
+	stats     *stats.Book
 	notify    func()          // called after every effect
 	done      <-chan struct{} // closed when the simulator ends
 
@@ -90,7 +92,7 @@ func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError)
 	case m.Words(".get", "ingestion", "resources"), m.Words(".show", "ingestion", "resources"):
 		return s.resourceRows()
 	case m.Words(".get", "kusto", "identity", "token"):
-		s.stats.add(func(st *Stats) { st.TokensIssued++ })
+		s.stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
 		return &dataset{columns("AuthorizationContext", "string"), [][]any{{s.tokens.issue(time.Now())}}}, nil
 	case m.Words(".show", "version"):
 		return &dataset{

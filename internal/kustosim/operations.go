@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/port"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -144,7 +146,7 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 		id = uuid.NewString()
 		s.operations.track(id, messages)
 	}
-	s.stats.add(func(st *Stats) {
+	s.stats.Add(func(st *stats.Stats) {
 		st.RequestsQueued++
 		st.BlobsQueued += int64(len(messages))
 	})

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/port"
 
 	"github.com/google/uuid"
@@ -40,7 +42,7 @@ type queueMessage struct {
 type queueAccount struct {
 	account string
 	issuer  *issuer
-	stats   *statsBook
+	stats   *stats.Book
 	deliver func(text string) // takes the messages of ready queues
 
 	mu struct {
@@ -63,7 +65,7 @@ func (q *simQueue) keep(m *queueMessage) {
 	q.messages = append(q.messages, m)
 }
 
-func newQueueAccount(account string, i *issuer, stats *statsBook, deliver func(string)) *queueAccount {
+func newQueueAccount(account string, i *issuer, stats *stats.Book, deliver func(string)) *queueAccount {
 	a := &queueAccount{account: account, issuer: i, stats: stats, deliver: deliver}
 	a.mu.queues = make(map[string]*simQueue)
 	return a
@@ -150,7 +152,7 @@ func (a *queueAccount) put(w http.ResponseWriter, r *http.Request, name string) 
 		return errQueueNotFound
 	}
 	if q.ready {
-		a.stats.add(func(s *Stats) { s.MessagesPosted++ })
+		a.stats.Add(func(s *stats.Stats) { s.MessagesPosted++ })
 		a.deliver(m.text)
 	} else {
 		q.keep(m)

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/parse"
@@ -40,7 +42,7 @@ func (g *ingestor) succeed(ctx context.Context, in *ingestion) {
 }
 
 func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
-	g.stats.add(func(s *Stats) { s.SkippedByTag++ })
+	g.stats.Add(func(s *stats.Stats) { s.SkippedByTag++ })
 	g.log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
 	o := outcome{status: "Skipped", code: skippedByTag, details: "an extent with tag ingest-by:" + tag + " exists", succeeded: true}
 	if g.tagHitAsFailed {
@@ -50,7 +52,7 @@ func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
 }
 
 func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *parse.Error) {
-	g.stats.add(func(s *Stats) { s.Failed[bad.Code]++ })
+	g.stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
 	g.log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.Code, "failureStatus", bad.Status)
 	g.report(ctx, in, failed(bad), false)
 }
@@ -79,7 +81,7 @@ func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOn
 }
 
 func (g *ingestor) written(err error) {
-	g.stats.add(func(s *Stats) {
+	g.stats.Add(func(s *stats.Stats) {
 		if err != nil {
 			s.ReportsFailed++
 		} else {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -26,7 +28,7 @@ type Sim struct {
 	catalog  *catalog.Catalog
 	issuer   *issuer
 	tokens   *tokenBook
-	stats    *statsBook
+	stats    *stats.Book
 	faults   *fault.Set
 	storage  anyStorage
 	ingestor *ingestor
@@ -75,7 +77,7 @@ func Start(o *Options) (*Sim, error) {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
 	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
-		stats: newStatsBook(), done: make(chan struct{})}
+		stats: stats.NewBook(), done: make(chan struct{})}
 	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
 	s.ingestor = newIngestor(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -237,7 +239,7 @@ func (s *Sim) ExpireTokens() { s.tokens.expire() }
 func (s *Sim) IssueToken() string { return s.tokens.issue(time.Now()) }
 
 // Stats returns a copy of the counters.
-func (s *Sim) Stats() Stats { return s.stats.snapshot() }
+func (s *Sim) Stats() Stats { return s.stats.Snapshot() }
 
 // PeakIngestions is the most ingestion commands that were under way at once.
 func (s *Sim) PeakIngestions() int { return s.manager.peakIngestions() }

@@ -3,6 +3,8 @@ package kustosim
 import (
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/fault"
 )
 
@@ -11,7 +13,7 @@ type storageConfig struct {
 	accounts int   // or, of an external account, containers and queues
 	maxBytes int64 // of one upload request
 	issuer   *issuer
-	stats    *statsBook
+	stats    *stats.Book
 	// deliver takes the text of each message that a ready queue accepts. It must
 	// not block.
 	deliver func(text string)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/stats"
+
 	"kustospool/internal/kustosim/internal/port"
 )
 
@@ -41,7 +43,7 @@ type entity struct {
 type tableAccount struct {
 	account string
 	issuer  *issuer
-	stats   *statsBook
+	stats   *stats.Book
 
 	mu struct {
 		sync.Mutex
@@ -49,7 +51,7 @@ type tableAccount struct {
 	}
 }
 
-func newTableAccount(account string, i *issuer, stats *statsBook) *tableAccount {
+func newTableAccount(account string, i *issuer, stats *stats.Book) *tableAccount {
 	a := &tableAccount{account: account, issuer: i, stats: stats}
 	a.mu.tables = make(map[string]map[entityKey]*entity)
 	return a
@@ -249,7 +251,7 @@ func (a *tableAccount) insert(w http.ResponseWriter, r *http.Request, name strin
 	if err != nil {
 		return err
 	}
-	a.stats.add(func(s *Stats) { s.EntitiesInserted++ })
+	a.stats.Add(func(s *stats.Stats) { s.EntitiesInserted++ })
 	w.Header().Set("ETag", e.etag)
 	if r.Header.Get("Prefer") == "return-no-content" {
 		w.Header().Set("Preference-Applied", "return-no-content")

@@ -11,7 +11,7 @@ import (
 // This file gives each room what it works with, and no more.
 
 func (s *Sim) countRequest(host Host, struck bool) {
-	s.stats.add(func(st *Stats) {
+	s.stats.Add(func(st *Stats) {
 		st.Requests[host]++
 		if struck {
 			st.FaultsStruck++

@@ -1,4 +1,4 @@
-package kustosim
+package stats
 
 import (
 	"maps"
@@ -38,27 +38,27 @@ type Stats struct {
 	ReportsFailed   int64            // reports that storage did not take
 }
 
-// statsBook guards Stats.
-type statsBook struct {
+// Book guards Stats.
+type Book struct {
 	mu struct {
 		sync.Mutex
 		Stats
 	}
 }
 
-func newStatsBook() *statsBook {
-	b := &statsBook{}
+func NewBook() *Book {
+	b := &Book{}
 	b.mu.Requests, b.mu.Batches, b.mu.Failed = make(map[fault.Host]int64), make(map[string]int64), make(map[string]int64)
 	return b
 }
 
-func (b *statsBook) add(change func(*Stats)) {
+func (b *Book) Add(change func(*Stats)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	change(&b.mu.Stats)
 }
 
-func (b *statsBook) snapshot() Stats {
+func (b *Book) Snapshot() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.mu.Stats
