@@ -6,6 +6,7 @@ import (
 	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
 	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // What the rooms define and tests name. See the types for what they say.
@@ -18,6 +19,8 @@ type (
 	Extent = catalog.Extent
 	// Stats counts what the simulator has seen and done since it was started.
 	Stats = stats.Stats
+	// ExternalStorage names the services of a storage account.
+	ExternalStorage = storage.ExternalStorage
 	// Host is a role of the simulator that a fault can strike.
 	Host = fault.Host
 	// Fault is one fault on one host.

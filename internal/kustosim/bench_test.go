@@ -49,14 +49,14 @@ func BenchmarkPutBlob(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer sim.Close()
-	list, err := sim.storage.resources()
+	list, err := sim.storage.Resources()
 	if err != nil {
 		b.Fatal(err)
 	}
 	var root string
 	for _, r := range list {
-		if r.kind == "TempStorage" {
-			root = r.root
+		if r.Kind == "TempStorage" {
+			root = r.Root
 		}
 	}
 	blob, err := blockblob.NewClientWithNoCredential(strings.Replace(root, "?", "/b?", 1), nil)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
@@ -168,9 +170,9 @@ func TestBlobRefusals(t *testing.T) {
 		{"raised permissions", with(func(q map[string][]string) { q["sp"] = []string{"racwdlx"} }), bloberror.AuthenticationFailed},
 		{"later end", with(func(q map[string][]string) { q["se"] = []string{"2199-01-01T00:00:00Z"} }), bloberror.AuthenticationFailed},
 		{"another container", strings.Replace(c.containers[0], "ingestdata-0", "ingestdata-1", 1), bloberror.AuthenticationFailed},
-		{"expired", "http://" + root.Host + root.Path + "?" + issuer.sign(blobService, "simstorage0", "ingestdata-0", "rcw", time.Now().Add(-25*time.Hour)), bloberror.AuthenticationFailed},
-		{"read only", "http://" + root.Host + root.Path + "?" + issuer.sign(blobService, "simstorage0", "ingestdata-0", "r", time.Now()), bloberror.AuthorizationPermissionMismatch},
-		{"no container", "http://" + root.Host + "/simstorage0/gone?" + issuer.sign(blobService, "simstorage0", "gone", "rcw", time.Now()), bloberror.ContainerNotFound},
+		{"expired", "http://" + root.Host + root.Path + "?" + issuer.Sign(storage.BlobService, "simstorage0", "ingestdata-0", "rcw", time.Now().Add(-25*time.Hour)), bloberror.AuthenticationFailed},
+		{"read only", "http://" + root.Host + root.Path + "?" + issuer.Sign(storage.BlobService, "simstorage0", "ingestdata-0", "r", time.Now()), bloberror.AuthorizationPermissionMismatch},
+		{"no container", "http://" + root.Host + "/simstorage0/gone?" + issuer.Sign(storage.BlobService, "simstorage0", "gone", "rcw", time.Now()), bloberror.ContainerNotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := c.blob(tt.root, "b").UploadBuffer(t.Context(), []byte("x"), nil)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/fault"
@@ -42,19 +44,19 @@ type ingestorConfig struct {
 // blobStorage is what the ingestor needs of storage, in memory or an external
 // account.
 type blobStorage interface {
-	// download opens a blob by the URI of a message; size is that of the blob
+	// Download opens a blob by the URI of a message; size is that of the blob
 	// as stored. The error is a *storageError, errBlobURI or one of a storage
 	// that did not answer.
-	download(ctx context.Context, uri *url.URL) (body io.ReadCloser, size int64, err error)
-	// signed is the URI of a blob with a signature of the service's own that
+	Download(ctx context.Context, uri *url.URL) (body io.ReadCloser, size int64, err error)
+	// Signed is the URI of a blob with a signature of the service's own that
 	// reads it; as it is where the blob is not of this storage.
-	signed(uri *url.URL) (*url.URL, error)
-	// remove deletes an ingested blob. A blob that cannot be deleted stays.
-	remove(ctx context.Context, uri *url.URL) error
-	// setStatus merges properties into the status entity of a message.
-	setStatus(ctx context.Context, table *url.URL, key entityKey, props map[string]any) error
-	// report puts a message, base64 already, on a report queue.
-	report(ctx context.Context, queue reportQueue, text string) error
+	Signed(uri *url.URL) (*url.URL, error)
+	// Remove deletes an ingested blob. A blob that cannot be deleted stays.
+	Remove(ctx context.Context, uri *url.URL) error
+	// SetStatus merges properties into the status entity of a message.
+	SetStatus(ctx context.Context, table *url.URL, key storage.EntityKey, props map[string]any) error
+	// Report puts a message, base64 already, on a report queue.
+	Report(ctx context.Context, queue storage.ReportQueue, text string) error
 }
 
 // ingestor is the DM's aggregation and the engine's ingestion. One goroutine,
@@ -349,7 +351,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 		g.skip(ctx, in, hit)
 	default:
 		if !in.RetainBlobOnSuccess {
-			if err := g.storage.remove(ctx, in.blob); err != nil {
+			if err := g.storage.Remove(ctx, in.blob); err != nil {
 				g.log.Debug("an ingested blob could not be deleted", "source", in.source())
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -37,7 +39,7 @@ type managerConfig struct {
 
 // resourceLister tells the resources of ingestion, with fresh signatures.
 type resourceLister interface {
-	resources() ([]resource, error)
+	Resources() ([]storage.Resource, error)
 }
 
 // directIngestor carries out ingestion commands.
@@ -256,16 +258,16 @@ next:
 
 // resourceRows answers `.get ingestion resources`.
 func (s *manager) resourceRows() (*dataset, *kustoError) {
-	list, err := s.managerConfig.resources.resources()
+	list, err := s.managerConfig.resources.Resources()
 	if err != nil {
 		return nil, kustoErrorOf(http.StatusInternalServerError)
 	}
 	if s.unknownResource {
-		list = append(list, resource{"SimulatedFutureResource", "https://localhost/future?sig=none"})
+		list = append(list, storage.Resource{Kind: "SimulatedFutureResource", Root: "https://localhost/future?sig=none"})
 	}
 	set := &dataset{columns: columns("ResourceTypeName", "string", "StorageRoot", "string")}
 	for _, r := range list {
-		set.rows = append(set.rows, []any{r.kind, r.root})
+		set.rows = append(set.rows, []any{r.Kind, r.Root})
 	}
 	return set, nil
 }

@@ -85,7 +85,7 @@ func (b *operationBlob) set(o outcome) {
 // serveIngestionConfiguration answers what a client should know before it
 // submits: containers with their signatures, limits, and the preferred way.
 func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
-	list, err := s.endpointConfig.resources.resources()
+	list, err := s.endpointConfig.resources.Resources()
 	if err != nil {
 		kustoErrorOf(http.StatusInternalServerError).write(w, r)
 		return
@@ -95,8 +95,8 @@ func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Re
 	}
 	containers := []path{}
 	for _, res := range list {
-		if res.kind == "TempStorage" {
-			containers = append(containers, path{res.root})
+		if res.Kind == "TempStorage" {
+			containers = append(containers, path{res.Root})
 		}
 	}
 	writeKusto(w, http.StatusOK, map[string]any{

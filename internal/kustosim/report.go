@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/fault"
@@ -118,19 +120,19 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 	case in.reported: // take the transient failure back
 		props["ErrorCode"], props["FailureStatus"], props["Details"] = "", "Unknown", ""
 	}
-	return g.storage.setStatus(ctx, table, entityKey{to.PartitionKey, to.RowKey}, props)
+	return g.storage.SetStatus(ctx, table, storage.EntityKey{Partition: to.PartitionKey, Row: to.RowKey}, props)
 }
 
 func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) error {
 	now := parse.FormatTime(time.Now())
-	queue, report := successQueue, map[string]any{
+	queue, report := storage.SuccessQueue, map[string]any{
 		"OperationId": in.operation, "Database": in.DatabaseName, "Table": in.TableName, "IngestionSourceId": in.Id,
 		"IngestionSourcePath": in.source(), "RootActivityId": uuid.NewString(),
 	}
 	if o.succeeded {
 		report["SucceededOn"] = now
 	} else {
-		queue = failureQueue
+		queue = storage.FailureQueue
 		report["FailedOn"], report["Details"], report["ErrorCode"], report["FailureStatus"] = now, o.details, o.code, o.failure
 		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.failure == parse.Transient
 	}
@@ -138,5 +140,5 @@ func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) 
 	if err != nil {
 		return err
 	}
-	return g.storage.report(ctx, queue, base64.StdEncoding.EncodeToString(text))
+	return g.storage.Report(ctx, queue, base64.StdEncoding.EncodeToString(text))
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/fault"
@@ -26,7 +28,7 @@ type Sim struct {
 	opts     Options
 	change   change
 	catalog  *catalog.Catalog
-	issuer   *issuer
+	issuer   *storage.Issuer
 	tokens   *tokenBook
 	stats    *stats.Book
 	faults   *fault.Set
@@ -54,14 +56,14 @@ type opened struct {
 type anyStorage interface {
 	blobStorage
 	resourceLister
-	// put stores a blob as somebody else would, beside what clients upload, and
+	// Put stores a blob as somebody else would, beside what clients upload, and
 	// returns its URI without a signature.
-	put(ctx context.Context, name string, data []byte) (*url.URL, error)
-	// rotate replaces all containers and queues by new ones. The old ones, and
+	Put(ctx context.Context, name string, data []byte) (*url.URL, error)
+	// Rotate replaces all containers and queues by new ones. The old ones, and
 	// what is in them, are gone.
-	rotate(ctx context.Context) error
-	// close stops what the storage runs. Its ports are closed already.
-	close() error
+	Rotate(ctx context.Context) error
+	// Close stops what the storage runs. Its ports are closed already.
+	Close() error
 }
 
 // Start runs a simulator. Nil options are the defaults. The error is about the
@@ -76,7 +78,7 @@ func Start(o *Options) (*Sim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
-	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: newIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
+	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
 		stats: stats.NewBook(), done: make(chan struct{})}
 	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
 	s.ingestor = newIngestor(s.ingestorConfig())
@@ -128,7 +130,7 @@ func (s *Sim) Close() error {
 		}
 		s.running.Wait()
 		if s.storage != nil {
-			errs = append(errs, s.storage.close())
+			errs = append(errs, s.storage.Close())
 		}
 		s.closed = errors.Join(errs...)
 	})
@@ -184,18 +186,18 @@ func (s *Sim) Extents(db, table string) []Extent { return s.catalog.Extents(db, 
 // Blobs lists what is in the built-in storage as account/container/blob,
 // sorted; with external storage nothing.
 func (s *Sim) Blobs() []string {
-	b, ok := s.storage.(*builtinStorage)
+	b, ok := s.storage.(*storage.Builtin)
 	if !ok {
 		return nil
 	}
-	return b.blobNames()
+	return b.BlobNames()
 }
 
 // PutBlob stores a blob that no client of the simulator uploaded, under a name
 // without a leading slash, and returns its URI without a signature. A client
 // can then have it ingested where it is. Data must not be changed afterwards.
 func (s *Sim) PutBlob(ctx context.Context, name string, data []byte) (uri string, err error) {
-	u, err := s.storage.put(ctx, name, data)
+	u, err := s.storage.Put(ctx, name, data)
 	if err != nil {
 		return "", err
 	}
@@ -209,7 +211,7 @@ func (s *Sim) BlobSAS(uri string) (string, error) {
 	if err != nil {
 		return "", errors.New("kustosim: not the URI of a blob")
 	}
-	if u, err = s.storage.signed(u); err != nil {
+	if u, err = s.storage.Signed(u); err != nil {
 		return "", err
 	}
 	return u.RawQuery, nil
@@ -217,19 +219,19 @@ func (s *Sim) BlobSAS(uri string) (string, error) {
 
 // Rotate replaces the containers and queues by new ones: the old URIs answer
 // 404, and what was uploaded and not yet ingested is gone.
-func (s *Sim) Rotate(ctx context.Context) error { return s.storage.rotate(ctx) }
+func (s *Sim) Rotate(ctx context.Context) error { return s.storage.Rotate(ctx) }
 
 // ForgetBlocks drops the blocks that were put and not committed, as storage does
 // after a week. With external storage it has no effect.
 func (s *Sim) ForgetBlocks() {
-	if b, ok := s.storage.(*builtinStorage); ok {
-		b.forgetBlocks()
+	if b, ok := s.storage.(*storage.Builtin); ok {
+		b.ForgetBlocks()
 	}
 }
 
 // ExpireSAS makes every SAS handed out so far invalid (403). With external
 // storage it has no effect, as the account's key makes them.
-func (s *Sim) ExpireSAS() { s.issuer.expire() }
+func (s *Sim) ExpireSAS() { s.issuer.Expire() }
 
 // ExpireTokens makes every identity token handed out so far invalid.
 func (s *Sim) ExpireTokens() { s.tokens.expire() }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/parse"
 )
 
@@ -36,16 +38,16 @@ func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 			return nil, 0, parse.Permanentf("Download_Forbidden", "the access that the blob's URI names is refused")
 		}
 		var err error
-		if uri, err = g.storage.signed(in.blob); err != nil {
+		if uri, err = g.storage.Signed(in.blob); err != nil {
 			return nil, 0, parse.Transientf("General_InternalServerError", "a signature cannot be made")
 		}
 	}
-	body, size, err := g.storage.download(ctx, uri)
-	var refused *storageError
+	body, size, err := g.storage.Download(ctx, uri)
+	var refused *storage.Error
 	switch {
 	case errors.As(err, &refused):
-		return nil, 0, downloadError(refused.status, refused.code)
-	case errors.Is(err, errBlobURI):
+		return nil, 0, downloadError(refused.Status, refused.Code)
+	case errors.Is(err, storage.ErrBlobURI):
 		return nil, 0, parse.Permanentf("BadRequest_InvalidBlobUri", "BlobPath is not the URI of a blob")
 	case err != nil:
 		return nil, 0, parse.Transientf("Download_UnknownError", "storage did not answer")

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/storage"
+
 	"kustospool/internal/kustosim/internal/catalog"
 )
 
@@ -62,9 +64,9 @@ func (s *Sim) endpointConfig() endpointConfig {
 
 // openStorage makes the storage of the options, with its ports on ip.
 func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
-	c := storageConfig{accounts: s.opts.Accounts, maxBytes: s.opts.MaxBlobBytes, issuer: s.issuer, stats: s.stats, deliver: s.ingestor.deliver,
-		listen: func(host Host, svc service, handler http.Handler) (string, error) {
-			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, refuseFault(svc))
+	c := storage.Config{Accounts: s.opts.Accounts, MaxBytes: s.opts.MaxBlobBytes, Issuer: s.issuer, Stats: s.stats, Deliver: s.ingestor.deliver,
+		Listen: func(host Host, svc storage.Service, handler http.Handler) (string, error) {
+			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, storage.RefuseFault(svc))
 			l, err := s.listen(host, net.JoinHostPort(ip, "0"), faulty)
 			if err != nil {
 				return "", err
@@ -73,13 +75,13 @@ func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
 		}}
 	// A nil pointer must not become an interface that is not nil.
 	if s.opts.Storage != nil {
-		e, err := newExternalStorage(ctx, s.opts.Storage, c)
+		e, err := storage.NewExternal(ctx, s.opts.Storage, c)
 		if err != nil {
 			return nil, err
 		}
 		return e, nil
 	}
-	b, err := newBuiltinStorage(c)
+	b, err := storage.NewBuiltin(c)
 	if err != nil {
 		return nil, err
 	}

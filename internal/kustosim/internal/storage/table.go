@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"encoding/json"
@@ -21,20 +21,20 @@ const (
 	maxPage        = 1000 // entities of one query reply
 )
 
-// entityKey orders entities as the service does: by partition, then row.
-type entityKey struct{ partition, row string }
+// EntityKey orders entities as the service does: by partition, then row.
+type EntityKey struct{ Partition, Row string }
 
-func (k entityKey) compare(o entityKey) int {
-	if c := strings.Compare(k.partition, o.partition); c != 0 {
+func (k EntityKey) compare(o EntityKey) int {
+	if c := strings.Compare(k.Partition, o.Partition); c != 0 {
 		return c
 	}
-	return strings.Compare(k.row, o.row)
+	return strings.Compare(k.Row, o.Row)
 }
 
 // entity holds properties as their JSON, odata.type annotations included.
 // It is replaced, never changed, so a reader needs no lock.
 type entity struct {
-	key   entityKey
+	key   EntityKey
 	props map[string]json.RawMessage
 	etag  string
 }
@@ -42,29 +42,29 @@ type entity struct {
 // tableAccount is the table service of one account.
 type tableAccount struct {
 	account string
-	issuer  *issuer
+	issuer  *Issuer
 	stats   *stats.Book
 
 	mu struct {
 		sync.Mutex
-		tables map[string]map[entityKey]*entity
+		tables map[string]map[EntityKey]*entity
 	}
 }
 
-func newTableAccount(account string, i *issuer, stats *stats.Book) *tableAccount {
+func newTableAccount(account string, i *Issuer, stats *stats.Book) *tableAccount {
 	a := &tableAccount{account: account, issuer: i, stats: stats}
-	a.mu.tables = make(map[string]map[entityKey]*entity)
+	a.mu.tables = make(map[string]map[EntityKey]*entity)
 	return a
 }
 
 func (a *tableAccount) createTable(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.mu.tables[name] = make(map[entityKey]*entity)
+	a.mu.tables[name] = make(map[EntityKey]*entity)
 }
 
 // entities returns the entities of a table that match, in key order.
-func (a *tableAccount) entities(name string, match predicate) ([]*entity, *storageError) {
+func (a *tableAccount) entities(name string, match predicate) ([]*entity, *Error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t, ok := a.mu.tables[name]
@@ -81,7 +81,7 @@ func (a *tableAccount) entities(name string, match predicate) ([]*entity, *stora
 	return list, nil
 }
 
-func (a *tableAccount) lookup(name string, key entityKey) (*entity, *storageError) {
+func (a *tableAccount) lookup(name string, key EntityKey) (*entity, *Error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t, ok := a.mu.tables[name]
@@ -105,7 +105,7 @@ const (
 
 // write stores an entity. ifMatch is empty for an upsert, "*" to demand that
 // the entity exists, or its ETag.
-func (a *tableAccount) write(name string, key entityKey, props map[string]json.RawMessage, mode writeMode, ifMatch string) (*entity, *storageError) {
+func (a *tableAccount) write(name string, key EntityKey, props map[string]json.RawMessage, mode writeMode, ifMatch string) (*entity, *Error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t, ok := a.mu.tables[name]
@@ -115,11 +115,11 @@ func (a *tableAccount) write(name string, key entityKey, props map[string]json.R
 	old := t[key]
 	switch {
 	case mode == insertEntity && old != nil:
-		return nil, &storageError{http.StatusConflict, "EntityAlreadyExists", "The specified entity already exists."}
+		return nil, &Error{http.StatusConflict, "EntityAlreadyExists", "The specified entity already exists."}
 	case ifMatch != "" && old == nil:
 		return nil, errEntityNotFound
 	case ifMatch != "" && ifMatch != "*" && ifMatch != old.etag:
-		return nil, &storageError{http.StatusPreconditionFailed, "UpdateConditionNotSatisfied", "The update condition specified in the request was not satisfied."}
+		return nil, &Error{http.StatusPreconditionFailed, "UpdateConditionNotSatisfied", "The update condition specified in the request was not satisfied."}
 	}
 	stamp := time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")
 	e := &entity{key: key, props: make(map[string]json.RawMessage), etag: `W/"datetime'` + url.QueryEscape(stamp) + `'"`}
@@ -136,12 +136,12 @@ func (a *tableAccount) write(name string, key entityKey, props map[string]json.R
 			delete(e.props, k+"@odata.type")
 		}
 	}
-	e.props["PartitionKey"], e.props["RowKey"], e.props["Timestamp"] = quoted(key.partition), quoted(key.row), quoted(stamp)
+	e.props["PartitionKey"], e.props["RowKey"], e.props["Timestamp"] = quoted(key.Partition), quoted(key.Row), quoted(stamp)
 	t[key] = e
 	return e, nil
 }
 
-func (a *tableAccount) remove(name string, key entityKey, ifMatch string) *storageError {
+func (a *tableAccount) remove(name string, key EntityKey, ifMatch string) *Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t, ok := a.mu.tables[name]
@@ -153,7 +153,7 @@ func (a *tableAccount) remove(name string, key entityKey, ifMatch string) *stora
 		return errEntityNotFound
 	}
 	if ifMatch != "" && ifMatch != "*" && ifMatch != e.etag {
-		return &storageError{http.StatusPreconditionFailed, "UpdateConditionNotSatisfied", "The update condition specified in the request was not satisfied."}
+		return &Error{http.StatusPreconditionFailed, "UpdateConditionNotSatisfied", "The update condition specified in the request was not satisfied."}
 	}
 	delete(t, key)
 	return nil
@@ -168,11 +168,11 @@ func (a *tableAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
 		port.Drain(r)
-		err.write(w, r, tableService)
+		err.write(w, r, TableService)
 	}
 }
 
-func (a *tableAccount) serve(w http.ResponseWriter, r *http.Request) *storageError {
+func (a *tableAccount) serve(w http.ResponseWriter, r *http.Request) *Error {
 	account, resource, rest := splitPath(r.URL.Path)
 	if rest != "" { // a key may hold a slash
 		resource += "/" + rest
@@ -195,7 +195,7 @@ func (a *tableAccount) serve(w http.ResponseWriter, r *http.Request) *storageErr
 	case method == http.MethodPatch, method == http.MethodPut:
 		need = "u"
 	}
-	if err := a.issuer.check(tableService, a.account, name, r.URL.Query(), need, time.Now()); err != nil {
+	if err := a.issuer.check(TableService, a.account, name, r.URL.Query(), need, time.Now()); err != nil {
 		return err
 	}
 	switch {
@@ -237,14 +237,14 @@ func (a *tableAccount) serve(w http.ResponseWriter, r *http.Request) *storageErr
 	}
 }
 
-func (a *tableAccount) insert(w http.ResponseWriter, r *http.Request, name string) *storageError {
+func (a *tableAccount) insert(w http.ResponseWriter, r *http.Request, name string) *Error {
 	props, err := readEntity(r)
 	if err != nil {
 		return err
 	}
-	var key entityKey
-	if json.Unmarshal(props["PartitionKey"], &key.partition) != nil || json.Unmarshal(props["RowKey"], &key.row) != nil ||
-		len(key.partition) > maxKeyBytes || len(key.row) > maxKeyBytes {
+	var key EntityKey
+	if json.Unmarshal(props["PartitionKey"], &key.Partition) != nil || json.Unmarshal(props["RowKey"], &key.Row) != nil ||
+		len(key.Partition) > maxKeyBytes || len(key.Row) > maxKeyBytes {
 		return badInput("PropertiesNeedValue", "The values are not specified for all properties in the entity.")
 	}
 	e, err := a.write(name, key, props, insertEntity, "")
@@ -261,7 +261,7 @@ func (a *tableAccount) insert(w http.ResponseWriter, r *http.Request, name strin
 	return a.writeJSON(w, http.StatusCreated, e.document("/@Element", r, name))
 }
 
-func (a *tableAccount) query(w http.ResponseWriter, r *http.Request, name string) *storageError {
+func (a *tableAccount) query(w http.ResponseWriter, r *http.Request, name string) *Error {
 	q := r.URL.Query()
 	match, err := parseFilter(q.Get("$filter"))
 	if err != nil {
@@ -279,7 +279,7 @@ func (a *tableAccount) query(w http.ResponseWriter, r *http.Request, name string
 	if bad != nil {
 		return bad
 	}
-	from := entityKey{q.Get("NextPartitionKey"), q.Get("NextRowKey")}
+	from := EntityKey{q.Get("NextPartitionKey"), q.Get("NextRowKey")}
 	var selected map[string]bool
 	if text := q.Get("$select"); text != "" && text != "*" {
 		selected = make(map[string]bool)
@@ -293,8 +293,8 @@ func (a *tableAccount) query(w http.ResponseWriter, r *http.Request, name string
 			continue
 		}
 		if len(values) == limit {
-			w.Header().Set("x-ms-continuation-NextPartitionKey", e.key.partition)
-			w.Header().Set("x-ms-continuation-NextRowKey", e.key.row)
+			w.Header().Set("x-ms-continuation-NextPartitionKey", e.key.Partition)
+			w.Header().Set("x-ms-continuation-NextRowKey", e.key.Row)
 			break
 		}
 		doc := e.document("", r, name)
@@ -331,7 +331,7 @@ func (e *entity) document(kind string, r *http.Request, table string) map[string
 	return doc
 }
 
-func readEntity(r *http.Request) (map[string]json.RawMessage, *storageError) {
+func readEntity(r *http.Request) (map[string]json.RawMessage, *Error) {
 	body, bad := readContent(r, maxEntityBytes)
 	if bad != nil {
 		return nil, bad
@@ -350,10 +350,10 @@ func readEntity(r *http.Request) (map[string]json.RawMessage, *storageError) {
 	return props, nil
 }
 
-func (a *tableAccount) writeJSON(w http.ResponseWriter, status int, v any) *storageError {
+func (a *tableAccount) writeJSON(w http.ResponseWriter, status int, v any) *Error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return &storageError{http.StatusInternalServerError, "InternalError", "The server encountered an internal error."}
+		return &Error{http.StatusInternalServerError, "InternalError", "The server encountered an internal error."}
 	}
 	w.Header().Set("Content-Type", "application/json;odata=minimalmetadata;streaming=true;charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -364,7 +364,7 @@ func (a *tableAccount) writeJSON(w http.ResponseWriter, status int, v any) *stor
 
 // parseTableResource reads name, name() and name(PartitionKey='p',RowKey='r').
 // A quote inside a key is doubled.
-func parseTableResource(s string) (name string, key entityKey, isEntity, ok bool) {
+func parseTableResource(s string) (name string, key EntityKey, isEntity, ok bool) {
 	name, args, found := strings.Cut(s, "(")
 	if name == "" {
 		return "", key, false, false
@@ -380,12 +380,12 @@ func parseTableResource(s string) (name string, key entityKey, isEntity, ok bool
 		return name, key, false, true
 	}
 	rest, ok1 := strings.CutPrefix(args, "PartitionKey=")
-	key.partition, rest, ok = cutODataString(rest)
+	key.Partition, rest, ok = cutODataString(rest)
 	if !ok1 || !ok {
 		return "", key, false, false
 	}
 	rest, ok1 = strings.CutPrefix(rest, ",RowKey=")
-	key.row, rest, ok = cutODataString(rest)
+	key.Row, rest, ok = cutODataString(rest)
 	return name, key, true, ok1 && ok && rest == ""
 }
 

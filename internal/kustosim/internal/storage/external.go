@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"context"
@@ -38,27 +38,27 @@ const (
 )
 
 var (
-	errBlobURI         = errors.New("kustosim: not the URI of a blob")
+	ErrBlobURI         = errors.New("kustosim: not the URI of a blob")
 	errNoAnswer        = errors.New("kustosim: storage did not answer")
-	errAccountNotFound = &storageError{http.StatusNotFound, "AccountNotFound", "no such storage account"}
+	errAccountNotFound = &Error{http.StatusNotFound, "AccountNotFound", "no such storage account"}
 )
 
-// externalStorage is a storage account outside the simulator, reached through
+// External is a storage account outside the simulator, reached through
 // ports of the simulator's own. Every start uses new containers, queues and
 // tables, so that simulators can share the account.
-type externalStorage struct {
+type External struct {
 	account string
 	key     string
 	id      string // of this start, in every name
 	units   int
-	issuer  *issuer
+	issuer  *Issuer
 	stats   *stats.Book
 	deliver func(string)
 
 	// base are the services themselves, proxied what clients are told; both
 	// with the account in their path.
-	base    map[service]*url.URL
-	proxied map[service]*url.URL
+	base    map[Service]*url.URL
+	proxied map[Service]*url.URL
 	http    *http.Client
 
 	blobs  *azblob.Client
@@ -76,12 +76,12 @@ type externalStorage struct {
 	}
 }
 
-// newExternalStorage signs in to the account, makes this start's containers,
+// NewExternal signs in to the account, makes this start's containers,
 // queues and tables, and opens the ports. The error is about the account or a
 // port.
-func newExternalStorage(ctx context.Context, o *ExternalStorage, s storageConfig) (*externalStorage, error) {
-	e := &externalStorage{account: o.Account, key: o.Key, id: strings.ReplaceAll(uuid.NewString(), "-", "")[:12], units: s.accounts, issuer: s.issuer,
-		stats: s.stats, deliver: s.deliver, base: make(map[service]*url.URL), proxied: make(map[service]*url.URL)}
+func NewExternal(ctx context.Context, o *ExternalStorage, s Config) (*External, error) {
+	e := &External{account: o.Account, key: o.Key, id: strings.ReplaceAll(uuid.NewString(), "-", "")[:12], units: s.Accounts, issuer: s.Issuer,
+		stats: s.Stats, deliver: s.Deliver, base: make(map[Service]*url.URL), proxied: make(map[Service]*url.URL)}
 	e.taken = make(map[string]bool)
 	e.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: externalTimeout}
 	if err := e.open(ctx, o, s); err != nil {
@@ -99,28 +99,28 @@ func newExternalStorage(ctx context.Context, o *ExternalStorage, s storageConfig
 }
 
 // open opens the ports, signs in and makes the containers, queues and tables.
-func (e *externalStorage) open(ctx context.Context, o *ExternalStorage, s storageConfig) error {
+func (e *External) open(ctx context.Context, o *ExternalStorage, s Config) error {
 	for _, svc := range []struct {
-		service
+		Service
 		host fault.Host
 		text string
-	}{{blobService, fault.Blob, o.BlobURL}, {queueService, fault.Queue, o.QueueURL}, {tableService, fault.Table, o.TableURL}} {
+	}{{BlobService, fault.Blob, o.BlobURL}, {QueueService, fault.Queue, o.QueueURL}, {TableService, fault.Table, o.TableURL}} {
 		base, err := url.Parse(svc.text)
 		if err != nil || base.Host == "" {
-			return fmt.Errorf("kustosim: Storage: the %s URL is not one", svc.service)
+			return fmt.Errorf("kustosim: Storage: the %s URL is not one", svc.Service)
 		}
 		if strings.Trim(base.Path, "/") == "" {
 			base.Path = "/" + o.Account
 		}
 		base.Path = strings.TrimRight(base.Path, "/")
-		e.base[svc.service] = base
-		addr, err := s.listen(svc.host.Account(0), svc.service, e.proxy(base))
+		e.base[svc.Service] = base
+		addr, err := s.Listen(svc.host.Account(0), svc.Service, e.proxy(base))
 		if err != nil {
 			return err
 		}
 		proxied := *base
 		proxied.Scheme, proxied.Host = "http", addr
-		e.proxied[svc.service] = &proxied
+		e.proxied[svc.Service] = &proxied
 	}
 	if err := e.connect(); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (e *externalStorage) open(ctx context.Context, o *ExternalStorage, s storag
 
 // proxy forwards to the account. A SAS covers the path and not the host, so it
 // is valid on both sides.
-func (e *externalStorage) proxy(base *url.URL) http.Handler {
+func (e *External) proxy(base *url.URL) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: e.http.Transport,
 		ErrorLog:  log.New(io.Discard, "", 0),
@@ -143,18 +143,18 @@ func (e *externalStorage) proxy(base *url.URL) http.Handler {
 }
 
 // posted counts the messages that a queue has taken, before anybody hears of it.
-func (e *externalStorage) posted(reply *http.Response) error {
+func (e *External) posted(reply *http.Response) error {
 	if reply.StatusCode == http.StatusCreated && reply.Request.Method == http.MethodPost && strings.HasSuffix(reply.Request.URL.Path, "/messages") {
 		e.stats.Add(func(s *stats.Stats) { s.MessagesPosted++ })
 	}
 	return nil
 }
 
-func (e *externalStorage) options() azcore.ClientOptions {
+func (e *External) options() azcore.ClientOptions {
 	return azcore.ClientOptions{Transport: e.http, Retry: policy.RetryOptions{MaxRetries: 3, RetryDelay: 50 * time.Millisecond}}
 }
 
-func (e *externalStorage) connect() error {
+func (e *External) connect() error {
 	blobKey, err := azblob.NewSharedKeyCredential(e.account, e.key)
 	if err != nil {
 		return fmt.Errorf("kustosim: Storage: %w", err)
@@ -167,38 +167,38 @@ func (e *externalStorage) connect() error {
 	if err != nil {
 		return fmt.Errorf("kustosim: Storage: %w", err)
 	}
-	if e.blobs, err = azblob.NewClientWithSharedKeyCredential(e.base[blobService].String(), blobKey, &azblob.ClientOptions{ClientOptions: e.options()}); err != nil {
+	if e.blobs, err = azblob.NewClientWithSharedKeyCredential(e.base[BlobService].String(), blobKey, &azblob.ClientOptions{ClientOptions: e.options()}); err != nil {
 		return fmt.Errorf("kustosim: Storage: %w", err)
 	}
-	if e.queues, err = azqueue.NewServiceClientWithSharedKeyCredential(e.base[queueService].String(), queueKey, &azqueue.ClientOptions{ClientOptions: e.options()}); err != nil {
+	if e.queues, err = azqueue.NewServiceClientWithSharedKeyCredential(e.base[QueueService].String(), queueKey, &azqueue.ClientOptions{ClientOptions: e.options()}); err != nil {
 		return fmt.Errorf("kustosim: Storage: %w", err)
 	}
-	if e.tables, err = aztables.NewServiceClientWithSharedKey(e.base[tableService].String(), tableKey, &aztables.ClientOptions{ClientOptions: e.options()}); err != nil {
+	if e.tables, err = aztables.NewServiceClientWithSharedKey(e.base[TableService].String(), tableKey, &aztables.ClientOptions{ClientOptions: e.options()}); err != nil {
 		return fmt.Errorf("kustosim: Storage: %w", err)
 	}
 	return nil
 }
 
 // unit names the nth container and queue of the current generation.
-func (e *externalStorage) unit(n int) string {
+func (e *External) unit(n int) string {
 	return e.id + "-" + strconv.Itoa(e.mu.generation) + "-" + strconv.Itoa(n)
 }
 
-func (e *externalStorage) container(n int) string { return "ingestdata-" + e.unit(n) }
-func (e *externalStorage) queue(n int) string     { return "ready-" + e.unit(n) }
-func (e *externalStorage) reportQueue(q reportQueue) string {
-	if q == successQueue {
+func (e *External) container(n int) string { return "ingestdata-" + e.unit(n) }
+func (e *External) queue(n int) string     { return "ready-" + e.unit(n) }
+func (e *External) reportQueue(q ReportQueue) string {
+	if q == SuccessQueue {
 		return "successful-" + e.id
 	}
 	return "failed-" + e.id
 }
-func (e *externalStorage) table() string { return "ingestionsstatus" + e.id }
+func (e *External) table() string { return "ingestionsstatus" + e.id }
 
-func (e *externalStorage) create(ctx context.Context) error {
+func (e *External) create(ctx context.Context) error {
 	if err := e.createUnits(ctx); err != nil {
 		return err
 	}
-	for _, q := range []reportQueue{successQueue, failureQueue} {
+	for _, q := range []ReportQueue{SuccessQueue, FailureQueue} {
 		if _, err := e.queues.CreateQueue(ctx, e.reportQueue(q), nil); err != nil {
 			return fmt.Errorf("kustosim: Storage: creating a queue: %w", err)
 		}
@@ -209,7 +209,7 @@ func (e *externalStorage) create(ctx context.Context) error {
 	return nil
 }
 
-func (e *externalStorage) createUnits(ctx context.Context) error {
+func (e *External) createUnits(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for n := range e.units {
@@ -223,7 +223,7 @@ func (e *externalStorage) createUnits(ctx context.Context) error {
 	return nil
 }
 
-func (e *externalStorage) deleteUnits(ctx context.Context) error {
+func (e *External) deleteUnits(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
@@ -235,7 +235,7 @@ func (e *externalStorage) deleteUnits(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (e *externalStorage) rotate(ctx context.Context) error {
+func (e *External) Rotate(ctx context.Context) error {
 	if err := e.deleteUnits(ctx); err != nil {
 		return fmt.Errorf("kustosim: Storage: rotating: %w", err)
 	}
@@ -245,7 +245,7 @@ func (e *externalStorage) rotate(ctx context.Context) error {
 	return e.createUnits(ctx)
 }
 
-func (e *externalStorage) resources() ([]resource, error) {
+func (e *External) Resources() ([]Resource, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	blobKey, err1 := azblob.NewSharedKeyCredential(e.account, e.key)
@@ -257,9 +257,9 @@ func (e *externalStorage) resources() ([]resource, error) {
 	start, end := time.Now().Add(-5*time.Minute).UTC(), time.Now().Add(e.issuer.lifetime).UTC()
 	queueRoot := func(name, perms string) (string, error) {
 		q, err := queuesas.QueueSignatureValues{Protocol: queuesas.ProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: perms, QueueName: name}.SignWithSharedKey(queueKey)
-		return e.proxied[queueService].String() + "/" + name + "?" + q.Encode(), err
+		return e.proxied[QueueService].String() + "/" + name + "?" + q.Encode(), err
 	}
-	var list []resource
+	var list []Resource
 	for n := range e.units {
 		q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: containerPermissions, ContainerName: e.container(n)}.SignWithSharedKey(blobKey)
 		if err != nil {
@@ -269,22 +269,22 @@ func (e *externalStorage) resources() ([]resource, error) {
 		if err != nil {
 			return nil, fmt.Errorf("kustosim: Storage: signing: %w", err)
 		}
-		list = append(list, resource{"SecuredReadyForAggregationQueue", queue},
-			resource{"TempStorage", e.proxied[blobService].String() + "/" + e.container(n) + "?" + q.Encode()})
+		list = append(list, Resource{"SecuredReadyForAggregationQueue", queue},
+			Resource{"TempStorage", e.proxied[BlobService].String() + "/" + e.container(n) + "?" + q.Encode()})
 	}
-	failure, err1 := queueRoot(e.reportQueue(failureQueue), reportPermissions)
-	success, err2 := queueRoot(e.reportQueue(successQueue), reportPermissions)
+	failure, err1 := queueRoot(e.reportQueue(FailureQueue), reportPermissions)
+	success, err2 := queueRoot(e.reportQueue(SuccessQueue), reportPermissions)
 	table, err3 := aztables.SASSignatureValues{Protocol: aztables.SASProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: tablePermissions, TableName: e.table()}.Sign(tableKey)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("kustosim: Storage: signing: %w", err)
 	}
-	return append(list, resource{"FailedIngestionsQueue", failure}, resource{"SuccessfulIngestionsQueue", success},
-		resource{"IngestionsStatusTable", e.proxied[tableService].String() + "/" + e.table() + "?" + table}), nil
+	return append(list, Resource{"FailedIngestionsQueue", failure}, Resource{"SuccessfulIngestionsQueue", success},
+		Resource{"IngestionsStatusTable", e.proxied[TableService].String() + "/" + e.table() + "?" + table}), nil
 }
 
 // own turns a URI a client was told into one of the account itself, so that
 // faults do not strike the simulator's own reads.
-func (e *externalStorage) own(svc service, uri *url.URL) string {
+func (e *External) own(svc Service, uri *url.URL) string {
 	u := *uri
 	if u.Host == e.proxied[svc].Host {
 		u.Scheme, u.Host = e.base[svc].Scheme, e.base[svc].Host
@@ -292,45 +292,45 @@ func (e *externalStorage) own(svc service, uri *url.URL) string {
 	return u.String()
 }
 
-func (e *externalStorage) put(ctx context.Context, name string, data []byte) (*url.URL, error) {
+func (e *External) Put(ctx context.Context, name string, data []byte) (*url.URL, error) {
 	e.mu.Lock()
 	container := e.container(0)
 	e.mu.Unlock()
 	if _, err := e.blobs.UploadBuffer(ctx, container, name, data, nil); err != nil {
 		return nil, fmt.Errorf("kustosim: Storage: storing a blob: %w", err)
 	}
-	return e.proxied[blobService].JoinPath(container, name), nil
+	return e.proxied[BlobService].JoinPath(container, name), nil
 }
 
-func (e *externalStorage) signed(uri *url.URL) (*url.URL, error) {
+func (e *External) Signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
-	if u.Host != e.proxied[blobService].Host {
+	if u.Host != e.proxied[BlobService].Host {
 		return &u, nil
 	}
 	key, err := azblob.NewSharedKeyCredential(e.account, e.key)
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Storage: %w", err)
 	}
-	container, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(u.Path, e.proxied[blobService].Path), "/"), "/")
+	container, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(u.Path, e.proxied[BlobService].Path), "/"), "/")
 	q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: time.Now().Add(-5 * time.Minute).UTC(),
 		ExpiryTime: time.Now().Add(e.issuer.lifetime).UTC(), Permissions: "r", ContainerName: container}.SignWithSharedKey(key)
 	u.RawQuery = q.Encode()
 	return &u, err
 }
 
-func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
-	if uri.Host != e.proxied[blobService].Host && uri.Host != e.base[blobService].Host {
+func (e *External) Download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
+	if uri.Host != e.proxied[BlobService].Host && uri.Host != e.base[BlobService].Host {
 		return nil, 0, errAccountNotFound
 	}
-	client, err := blockblob.NewClientWithNoCredential(e.own(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
+	client, err := blockblob.NewClientWithNoCredential(e.own(BlobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
-		return nil, 0, errBlobURI
+		return nil, 0, ErrBlobURI
 	}
 	reply, err := client.DownloadStream(ctx, nil)
 	if err != nil {
 		var refused *azcore.ResponseError
 		if errors.As(err, &refused) {
-			return nil, 0, &storageError{status: refused.StatusCode, code: refused.ErrorCode}
+			return nil, 0, &Error{Status: refused.StatusCode, Code: refused.ErrorCode}
 		}
 		return nil, 0, errNoAnswer
 	}
@@ -341,10 +341,10 @@ func (e *externalStorage) download(ctx context.Context, uri *url.URL) (io.ReadCl
 	return reply.Body, size, nil
 }
 
-func (e *externalStorage) remove(ctx context.Context, uri *url.URL) error {
-	client, err := blockblob.NewClientWithNoCredential(e.own(blobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
+func (e *External) Remove(ctx context.Context, uri *url.URL) error {
+	client, err := blockblob.NewClientWithNoCredential(e.own(BlobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
-		return errBlobURI
+		return ErrBlobURI
 	}
 	if _, err = client.Delete(ctx, nil); err != nil {
 		return errors.New("kustosim: storage did not delete the blob")
@@ -353,16 +353,16 @@ func (e *externalStorage) remove(ctx context.Context, uri *url.URL) error {
 	return nil
 }
 
-func (e *externalStorage) setStatus(ctx context.Context, table *url.URL, key entityKey, props map[string]any) error {
+func (e *External) SetStatus(ctx context.Context, table *url.URL, key EntityKey, props map[string]any) error {
 	u := *table
-	if strings.Trim(strings.TrimPrefix(u.Path, e.base[tableService].Path), "/") == "" {
+	if strings.Trim(strings.TrimPrefix(u.Path, e.base[TableService].Path), "/") == "" {
 		u.Path = strings.TrimRight(u.Path, "/") + "/" + u.Query().Get("tn")
 	}
-	client, err := aztables.NewClientWithNoCredential(e.own(tableService, &u), &aztables.ClientOptions{ClientOptions: e.options()})
+	client, err := aztables.NewClientWithNoCredential(e.own(TableService, &u), &aztables.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
 		return errUnknownTable
 	}
-	props["PartitionKey"], props["RowKey"] = key.partition, key.row
+	props["PartitionKey"], props["RowKey"] = key.Partition, key.Row
 	text, err := json.Marshal(props)
 	if err != nil {
 		return fmt.Errorf("kustosim: status entity: %w", err)
@@ -373,13 +373,13 @@ func (e *externalStorage) setStatus(ctx context.Context, table *url.URL, key ent
 	return nil
 }
 
-func (e *externalStorage) report(ctx context.Context, queue reportQueue, text string) error {
+func (e *External) Report(ctx context.Context, queue ReportQueue, text string) error {
 	_, err := e.queues.NewQueueClient(e.reportQueue(queue)).EnqueueMessage(ctx, text, nil)
 	return err
 }
 
 // poll takes messages off the ready queues until ctx ends.
-func (e *externalStorage) poll(ctx context.Context) {
+func (e *External) poll(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -405,7 +405,7 @@ func (e *externalStorage) poll(ctx context.Context) {
 
 // take moves the messages at the head of one queue to the ingestor. A message
 // whose deletion fails comes up again and is known by its id.
-func (e *externalStorage) take(ctx context.Context, name string) int {
+func (e *External) take(ctx context.Context, name string) int {
 	queue := e.queues.NewQueueClient(name)
 	count, hidden := int32(maxReceive), int32(pollHidden)
 	reply, err := queue.DequeueMessages(ctx, &azqueue.DequeueMessagesOptions{NumberOfMessages: &count, VisibilityTimeout: &hidden})
@@ -427,14 +427,14 @@ func (e *externalStorage) take(ctx context.Context, name string) int {
 	return len(reply.Messages)
 }
 
-// close ends the polling and deletes what this start has made.
-func (e *externalStorage) close() error {
+// Close ends the polling and deletes what this start has made.
+func (e *External) Close() error {
 	e.stop()
 	e.polling.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), externalTimeout)
 	defer cancel()
 	err := e.deleteUnits(ctx)
-	for _, q := range []reportQueue{successQueue, failureQueue} {
+	for _, q := range []ReportQueue{SuccessQueue, FailureQueue} {
 		_, err1 := e.queues.DeleteQueue(ctx, e.reportQueue(q), nil)
 		err = errors.Join(err, err1)
 	}

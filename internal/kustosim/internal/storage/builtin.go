@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"context"
@@ -28,10 +28,10 @@ const (
 	tablePermissions     = "raud"
 )
 
-// builtinStorage is storage in memory: accounts of three services each, every
+// Builtin is storage in memory: accounts of three services each, every
 // service on a port of its own.
-type builtinStorage struct {
-	issuer *issuer
+type Builtin struct {
+	issuer *Issuer
 
 	// Written before the first request, then only read.
 	accounts []*builtinAccount
@@ -54,33 +54,33 @@ type builtinAccount struct {
 	table  string
 }
 
-// newBuiltinStorage makes the accounts and opens their ports. The error is that
+// NewBuiltin makes the accounts and opens their ports. The error is that
 // of a port.
-func newBuiltinStorage(s storageConfig) (*builtinStorage, error) {
-	b := &builtinStorage{issuer: s.issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
-	for n := range s.accounts {
+func NewBuiltin(s Config) (*Builtin, error) {
+	b := &Builtin{issuer: s.Issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
+	for n := range s.Accounts {
 		name := "simstorage" + strconv.Itoa(n)
 		a := &builtinAccount{
 			name:   name,
-			blobs:  newBlobAccount(name, s.maxBytes, s.issuer, s.stats),
-			queues: newQueueAccount(name, s.issuer, s.stats, s.deliver),
-			tables: newTableAccount(name, s.issuer, s.stats),
+			blobs:  newBlobAccount(name, s.MaxBytes, s.Issuer, s.Stats),
+			queues: newQueueAccount(name, s.Issuer, s.Stats, s.Deliver),
+			tables: newTableAccount(name, s.Issuer, s.Stats),
 		}
 		b.accounts = append(b.accounts, a)
 	}
 	b.create()
 	for n, a := range b.accounts {
 		for _, l := range []struct {
-			svc     service
+			svc     Service
 			host    fault.Host
 			handler http.Handler
 			addr    *string
 		}{
-			{blobService, fault.Blob.Account(n), a.blobs, &a.blob},
-			{queueService, fault.Queue.Account(n), a.queues, &a.queue},
-			{tableService, fault.Table.Account(n), a.tables, &a.table},
+			{BlobService, fault.Blob.Account(n), a.blobs, &a.blob},
+			{QueueService, fault.Queue.Account(n), a.queues, &a.queue},
+			{TableService, fault.Table.Account(n), a.tables, &a.table},
 		} {
-			addr, err := s.listen(l.host, l.svc, l.handler)
+			addr, err := s.Listen(l.host, l.svc, l.handler)
 			if err != nil {
 				return nil, err
 			}
@@ -91,7 +91,7 @@ func newBuiltinStorage(s storageConfig) (*builtinStorage, error) {
 	return b, nil
 }
 
-func (b *builtinStorage) names(n int) (container, queue string) {
+func (b *Builtin) names(n int) (container, queue string) {
 	suffix := strconv.Itoa(n)
 	if b.mu.generation > 0 {
 		suffix += "-" + strconv.Itoa(b.mu.generation)
@@ -105,7 +105,7 @@ const (
 	failureQueueName = "failed-ingestions"
 )
 
-func (b *builtinStorage) create() {
+func (b *Builtin) create() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n, a := range b.accounts {
@@ -121,7 +121,7 @@ func (b *builtinStorage) create() {
 	}
 }
 
-func (b *builtinStorage) rotate(context.Context) error {
+func (b *Builtin) Rotate(context.Context) error {
 	b.mu.Lock()
 	for n, a := range b.accounts {
 		container, queue := b.names(n)
@@ -134,56 +134,56 @@ func (b *builtinStorage) rotate(context.Context) error {
 	return nil
 }
 
-func (b *builtinStorage) resources() ([]resource, error) {
+func (b *Builtin) Resources() ([]Resource, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	root := func(svc service, account, addr, name, perms string) string {
-		return "http://" + addr + "/" + account + "/" + name + "?" + b.issuer.sign(svc, account, name, perms, now)
+	root := func(svc Service, account, addr, name, perms string) string {
+		return "http://" + addr + "/" + account + "/" + name + "?" + b.issuer.Sign(svc, account, name, perms, now)
 	}
-	var list []resource
+	var list []Resource
 	for n, a := range b.accounts {
 		container, queue := b.names(n)
 		list = append(list,
-			resource{"SecuredReadyForAggregationQueue", root(queueService, a.name, a.queue, queue, queuePermissions)},
-			resource{"TempStorage", root(blobService, a.name, a.blob, container, containerPermissions)})
+			Resource{"SecuredReadyForAggregationQueue", root(QueueService, a.name, a.queue, queue, queuePermissions)},
+			Resource{"TempStorage", root(BlobService, a.name, a.blob, container, containerPermissions)})
 	}
 	a := b.accounts[0]
 	return append(list,
-		resource{"FailedIngestionsQueue", root(queueService, a.name, a.queue, failureQueueName, reportPermissions)},
-		resource{"SuccessfulIngestionsQueue", root(queueService, a.name, a.queue, successQueueName, reportPermissions)},
-		resource{"IngestionsStatusTable", root(tableService, a.name, a.table, statusTable, tablePermissions)}), nil
+		Resource{"FailedIngestionsQueue", root(QueueService, a.name, a.queue, failureQueueName, reportPermissions)},
+		Resource{"SuccessfulIngestionsQueue", root(QueueService, a.name, a.queue, successQueueName, reportPermissions)},
+		Resource{"IngestionsStatusTable", root(TableService, a.name, a.table, statusTable, tablePermissions)}), nil
 }
 
 // locate checks the URI of a blob and its signature for a permission.
-func (b *builtinStorage) locate(uri *url.URL, permission string) (a *builtinAccount, container, name string, err *storageError) {
+func (b *Builtin) locate(uri *url.URL, permission string) (a *builtinAccount, container, name string, err *Error) {
 	a = b.byHost[uri.Host]
 	account, container, name := splitPath(uri.Path)
 	if a == nil || account != a.name {
 		return nil, "", "", errAccountNotFound
 	}
-	return a, container, name, b.issuer.check(blobService, account, container, uri.Query(), permission, time.Now())
+	return a, container, name, b.issuer.check(BlobService, account, container, uri.Query(), permission, time.Now())
 }
 
 // ownContainer is for blobs that no client uploaded.
 const ownContainer = "userdata"
 
-func (b *builtinStorage) put(_ context.Context, name string, data []byte) (*url.URL, error) {
+func (b *Builtin) Put(_ context.Context, name string, data []byte) (*url.URL, error) {
 	a := b.accounts[0]
 	a.blobs.place(ownContainer, name, data)
 	return &url.URL{Scheme: "http", Host: a.blob, Path: "/" + a.name + "/" + ownContainer + "/" + name}, nil
 }
 
-func (b *builtinStorage) signed(uri *url.URL) (*url.URL, error) {
+func (b *Builtin) Signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
 	if a := b.byHost[uri.Host]; a != nil {
 		_, container, _ := splitPath(uri.Path)
-		u.RawQuery = b.issuer.sign(blobService, a.name, container, "r", time.Now())
+		u.RawQuery = b.issuer.Sign(BlobService, a.name, container, "r", time.Now())
 	}
 	return &u, nil
 }
 
-func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
+func (b *Builtin) Download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
 	a, container, name, err := b.locate(uri, "r")
 	if err == nil {
 		var found *blob
@@ -194,7 +194,7 @@ func (b *builtinStorage) download(_ context.Context, uri *url.URL) (io.ReadClose
 	return nil, 0, err
 }
 
-func (b *builtinStorage) remove(_ context.Context, uri *url.URL) error {
+func (b *Builtin) Remove(_ context.Context, uri *url.URL) error {
 	a, container, name, err := b.locate(uri, "d")
 	if err == nil {
 		err = a.blobs.delete(container, name)
@@ -208,9 +208,9 @@ func (b *builtinStorage) remove(_ context.Context, uri *url.URL) error {
 
 var errUnknownTable = errors.New("kustosim: the status table of the message is not one of the simulator's")
 
-// setStatus upserts, as the service may have to write a row that the client
+// SetStatus upserts, as the service may have to write a row that the client
 // did not insert.
-func (b *builtinStorage) setStatus(_ context.Context, table *url.URL, key entityKey, props map[string]any) error {
+func (b *Builtin) SetStatus(_ context.Context, table *url.URL, key EntityKey, props map[string]any) error {
 	a := b.byTable[table.Host]
 	account, name, _ := splitPath(table.Path)
 	if name == "" { // Node leaves the table out of the path
@@ -219,7 +219,7 @@ func (b *builtinStorage) setStatus(_ context.Context, table *url.URL, key entity
 	if a == nil || account != a.name {
 		return errUnknownTable
 	}
-	if err := b.issuer.check(tableService, account, name, table.Query(), "u", time.Now()); err != nil {
+	if err := b.issuer.check(TableService, account, name, table.Query(), "u", time.Now()); err != nil {
 		return err
 	}
 	encoded := make(map[string]json.RawMessage, len(props))
@@ -236,19 +236,19 @@ func (b *builtinStorage) setStatus(_ context.Context, table *url.URL, key entity
 	return nil
 }
 
-func (b *builtinStorage) report(_ context.Context, queue reportQueue, text string) error {
+func (b *Builtin) Report(_ context.Context, queue ReportQueue, text string) error {
 	name := successQueueName
-	if queue == failureQueue {
+	if queue == FailureQueue {
 		name = failureQueueName
 	}
 	b.accounts[0].queues.post(name, text)
 	return nil
 }
 
-func (b *builtinStorage) close() error { return nil }
+func (b *Builtin) Close() error { return nil }
 
-// blobNames lists account/container/blob of everything stored, sorted.
-func (b *builtinStorage) blobNames() []string {
+// BlobNames lists account/container/blob of everything stored, sorted.
+func (b *Builtin) BlobNames() []string {
 	var names []string
 	for _, a := range b.accounts {
 		for _, name := range a.blobs.names() {
@@ -259,11 +259,11 @@ func (b *builtinStorage) blobNames() []string {
 	return names
 }
 
-// addQueue makes a queue of the first account that keeps its messages.
-func (b *builtinStorage) addQueue(name string) { b.accounts[0].queues.createQueue(name, false) }
+// AddQueue makes a queue of the first account that keeps its messages.
+func (b *Builtin) AddQueue(name string) { b.accounts[0].queues.createQueue(name, false) }
 
-// forgetBlocks drops the blocks that were put and not committed.
-func (b *builtinStorage) forgetBlocks() {
+// ForgetBlocks drops the blocks that were put and not committed.
+func (b *Builtin) ForgetBlocks() {
 	for _, a := range b.accounts {
 		a.blobs.forgetBlocks()
 	}

@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ func (b *blob) reader() io.Reader {
 type blobAccount struct {
 	account  string
 	maxBytes int64
-	issuer   *issuer
+	issuer   *Issuer
 	stats    *stats.Book
 
 	mu struct {
@@ -58,7 +58,7 @@ type container struct {
 	staged map[string]map[string][]byte // blob name -> block id -> uncommitted data
 }
 
-func newBlobAccount(account string, maxBytes int64, i *issuer, stats *stats.Book) *blobAccount {
+func newBlobAccount(account string, maxBytes int64, i *Issuer, stats *stats.Book) *blobAccount {
 	a := &blobAccount{account: account, maxBytes: maxBytes, issuer: i, stats: stats}
 	a.mu.containers = make(map[string]*container)
 	return a
@@ -105,7 +105,7 @@ func (a *blobAccount) place(containerName, name string, data []byte) {
 }
 
 // find returns a committed blob.
-func (a *blobAccount) find(containerName, name string) (*blob, *storageError) {
+func (a *blobAccount) find(containerName, name string) (*blob, *Error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.mu.containers[containerName]
@@ -119,7 +119,7 @@ func (a *blobAccount) find(containerName, name string) (*blob, *storageError) {
 	return b, nil
 }
 
-func (a *blobAccount) delete(containerName, name string) *storageError {
+func (a *blobAccount) delete(containerName, name string) *Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c := a.mu.containers[containerName]
@@ -147,21 +147,21 @@ func (a *blobAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
 		port.Drain(r)
-		err.write(w, r, blobService)
+		err.write(w, r, BlobService)
 	}
 }
 
-func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *storageError {
+func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *Error {
 	account, containerName, name := splitPath(r.URL.Path)
 	if account != a.account || containerName == "" {
-		return &storageError{http.StatusBadRequest, "InvalidUri", "The requested URI does not represent any resource on the server."}
+		return &Error{http.StatusBadRequest, "InvalidUri", "The requested URI does not represent any resource on the server."}
 	}
 	q := r.URL.Query()
 	need := map[string]string{http.MethodGet: "r", http.MethodHead: "r", http.MethodPut: "cw", http.MethodDelete: "d"}[r.Method]
 	if need == "" {
 		return errUnsupported
 	}
-	if err := a.issuer.check(blobService, a.account, containerName, q, need, time.Now()); err != nil {
+	if err := a.issuer.check(BlobService, a.account, containerName, q, need, time.Now()); err != nil {
 		return err
 	}
 	if name == "" {
@@ -190,7 +190,7 @@ func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *storageErro
 	}
 }
 
-func (a *blobAccount) containerRequest(w http.ResponseWriter, r *http.Request, name string) *storageError {
+func (a *blobAccount) containerRequest(w http.ResponseWriter, r *http.Request, name string) *Error {
 	if r.URL.Query().Get("restype") != "container" || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		return errUnsupported
 	}
@@ -203,7 +203,7 @@ func (a *blobAccount) containerRequest(w http.ResponseWriter, r *http.Request, n
 	return nil
 }
 
-func (a *blobAccount) putBlob(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+func (a *blobAccount) putBlob(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
 	if t := r.Header.Get("x-ms-blob-type"); t != "BlockBlob" {
 		return badInput("InvalidHeaderValue", "x-ms-blob-type must be BlockBlob.")
 	}
@@ -220,7 +220,7 @@ func (a *blobAccount) putBlob(w http.ResponseWriter, r *http.Request, containerN
 	return a.commitLocked(w, r, c, name, []block{{data: data}})
 }
 
-func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
 	id := r.URL.Query().Get("blockid")
 	if id == "" || len(id) > 128 {
 		return badInput("InvalidQueryParameterValue", "Value for one of the query parameters specified in the request URI is invalid: blockid.")
@@ -252,7 +252,7 @@ func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, container
 
 // getBlockList tells the blocks of a blob, committed or not. The simulator
 // keeps no order of the uncommitted ones; clients must not need one.
-func (a *blobAccount) getBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+func (a *blobAccount) getBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
 	type entry struct {
 		Name string
 		Size int
@@ -291,7 +291,7 @@ func (a *blobAccount) getBlockList(w http.ResponseWriter, r *http.Request, conta
 	}
 	body, err := xml.Marshal(reply)
 	if err != nil {
-		return &storageError{http.StatusInternalServerError, "InternalError", "The server encountered an internal error."}
+		return &Error{http.StatusInternalServerError, "InternalError", "The server encountered an internal error."}
 	}
 	w.Header().Set("Content-Type", "application/xml")
 	w.Write(append([]byte(xml.Header), body...))
@@ -307,7 +307,7 @@ func (a *blobAccount) forgetBlocks() {
 	}
 }
 
-func (a *blobAccount) putBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+func (a *blobAccount) putBlockList(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
 	list, err := readBlockList(r)
 	if err != nil {
 		return err
@@ -343,16 +343,16 @@ func (a *blobAccount) putBlockList(w http.ResponseWriter, r *http.Request, conta
 
 // commitLocked makes blocks the blob's content, if the request's conditions
 // and its signature allow it. The mutex must be held.
-func (a *blobAccount) commitLocked(w http.ResponseWriter, r *http.Request, c *container, name string, blocks []block) *storageError {
+func (a *blobAccount) commitLocked(w http.ResponseWriter, r *http.Request, c *container, name string, blocks []block) *Error {
 	old := c.blobs[name]
 	if old != nil {
 		switch {
 		case r.Header.Get("If-None-Match") == "*":
-			return &storageError{http.StatusConflict, "BlobAlreadyExists", "The specified blob already exists."}
+			return &Error{http.StatusConflict, "BlobAlreadyExists", "The specified blob already exists."}
 		case r.Header.Get("If-None-Match") == old.etag:
 			return errConditionNotMet
 		case !strings.Contains(r.URL.Query().Get("sp"), "w"):
-			return &storageError{http.StatusForbidden, "UnauthorizedBlobOverwrite", "This request is not authorized to perform blob overwrites."}
+			return &Error{http.StatusForbidden, "UnauthorizedBlobOverwrite", "This request is not authorized to perform blob overwrites."}
 		}
 	}
 	if match := r.Header.Get("If-Match"); match != "" && (old == nil || match != "*" && match != old.etag) {
@@ -393,7 +393,7 @@ func (a *blobAccount) commitLocked(w http.ResponseWriter, r *http.Request, c *co
 	return nil
 }
 
-func (a *blobAccount) getBlob(w http.ResponseWriter, r *http.Request, containerName, name string) *storageError {
+func (a *blobAccount) getBlob(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
 	b, err := a.find(containerName, name)
 	if err != nil {
 		return err
@@ -422,7 +422,7 @@ func (a *blobAccount) getBlob(w http.ResponseWriter, r *http.Request, containerN
 	if text != "" && r.Method == http.MethodGet {
 		var ok bool
 		if first, length, ok = parseRange(text, b.size); !ok {
-			return &storageError{http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The range specified is invalid for the current size of the resource."}
+			return &Error{http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The range specified is invalid for the current size of the resource."}
 		}
 		status = http.StatusPartialContent
 		h.Set("Content-Range", "bytes "+strconv.FormatInt(first, 10)+"-"+strconv.FormatInt(first+length-1, 10)+"/"+strconv.FormatInt(b.size, 10))

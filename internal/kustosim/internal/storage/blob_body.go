@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"bytes"
@@ -16,11 +16,11 @@ const (
 	maxBlocks         = 50_000
 )
 
-var errBodyBroken = &storageError{http.StatusBadRequest, "IncompleteBody", "The request body is incomplete."}
+var errBodyBroken = &Error{http.StatusBadRequest, "IncompleteBody", "The request body is incomplete."}
 
 // readContent reads a request body of at most limit bytes and verifies its
 // Content-MD5 where one is given.
-func readContent(r *http.Request, limit int64) ([]byte, *storageError) {
+func readContent(r *http.Request, limit int64) ([]byte, *Error) {
 	if r.ContentLength > limit {
 		return nil, errTooLarge
 	}
@@ -56,7 +56,7 @@ type listedBlock struct {
 
 // readBlockList decodes <BlockList> in order, which a struct cannot do: the
 // three kinds of entries may be mixed.
-func readBlockList(r *http.Request) ([]listedBlock, *storageError) {
+func readBlockList(r *http.Request) ([]listedBlock, *Error) {
 	body, bad := readContent(r, maxBlockListBytes)
 	if bad != nil {
 		return nil, bad

@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ type queueMessage struct {
 // queueAccount is the queue service of one account.
 type queueAccount struct {
 	account string
-	issuer  *issuer
+	issuer  *Issuer
 	stats   *stats.Book
 	deliver func(text string) // takes the messages of ready queues
 
@@ -65,7 +65,7 @@ func (q *simQueue) keep(m *queueMessage) {
 	q.messages = append(q.messages, m)
 }
 
-func newQueueAccount(account string, i *issuer, stats *stats.Book, deliver func(string)) *queueAccount {
+func newQueueAccount(account string, i *Issuer, stats *stats.Book, deliver func(string)) *queueAccount {
 	a := &queueAccount{account: account, issuer: i, stats: stats, deliver: deliver}
 	a.mu.queues = make(map[string]*simQueue)
 	return a
@@ -87,14 +87,14 @@ func (a *queueAccount) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stampStorage(w, r)
 	if err := a.serve(w, r); err != nil {
 		port.Drain(r)
-		err.write(w, r, queueService)
+		err.write(w, r, QueueService)
 	}
 }
 
-func (a *queueAccount) serve(w http.ResponseWriter, r *http.Request) *storageError {
+func (a *queueAccount) serve(w http.ResponseWriter, r *http.Request) *Error {
 	account, name, rest := splitPath(r.URL.Path)
 	if account != a.account || name == "" {
-		return &storageError{http.StatusBadRequest, "InvalidUri", "The requested URI does not represent any resource on the server."}
+		return &Error{http.StatusBadRequest, "InvalidUri", "The requested URI does not represent any resource on the server."}
 	}
 	q := r.URL.Query()
 	id, isMessage := strings.CutPrefix(rest, "messages/")
@@ -106,7 +106,7 @@ func (a *queueAccount) serve(w http.ResponseWriter, r *http.Request) *storageErr
 	case r.Method == http.MethodDelete, r.Method == http.MethodGet && rest == "messages" && !peek:
 		need = "p"
 	}
-	if err := a.issuer.check(queueService, a.account, name, q, need, time.Now()); err != nil {
+	if err := a.issuer.check(QueueService, a.account, name, q, need, time.Now()); err != nil {
 		return err
 	}
 	switch {
@@ -123,7 +123,7 @@ func (a *queueAccount) serve(w http.ResponseWriter, r *http.Request) *storageErr
 	}
 }
 
-func (a *queueAccount) put(w http.ResponseWriter, r *http.Request, name string) *storageError {
+func (a *queueAccount) put(w http.ResponseWriter, r *http.Request, name string) *Error {
 	body, bad := readContent(r, maxMessageBody)
 	if bad != nil {
 		return bad
@@ -174,7 +174,7 @@ func (a *queueAccount) post(name, text string) {
 	}
 }
 
-func (a *queueAccount) get(w http.ResponseWriter, r *http.Request, name string, peek bool) *storageError {
+func (a *queueAccount) get(w http.ResponseWriter, r *http.Request, name string, peek bool) *Error {
 	count := 1
 	if text := r.URL.Query().Get("numofmessages"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -215,7 +215,7 @@ func (a *queueAccount) get(w http.ResponseWriter, r *http.Request, name string, 
 	return nil
 }
 
-func (a *queueAccount) remove(w http.ResponseWriter, name, id, receipt string) *storageError {
+func (a *queueAccount) remove(w http.ResponseWriter, name, id, receipt string) *Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := a.mu.queues[name]
@@ -227,7 +227,7 @@ func (a *queueAccount) remove(w http.ResponseWriter, name, id, receipt string) *
 			continue
 		}
 		if m.receipt != receipt {
-			return &storageError{http.StatusBadRequest, "PopReceiptMismatch", "The specified pop receipt did not match the pop receipt for a dequeued message."}
+			return &Error{http.StatusBadRequest, "PopReceiptMismatch", "The specified pop receipt did not match the pop receipt for a dequeued message."}
 		}
 		q.messages = append(q.messages[:i:i], q.messages[i+1:]...)
 		w.WriteHeader(http.StatusNoContent)
@@ -236,7 +236,7 @@ func (a *queueAccount) remove(w http.ResponseWriter, name, id, receipt string) *
 	return errMessageNotFound
 }
 
-func (a *queueAccount) properties(w http.ResponseWriter, name string) *storageError {
+func (a *queueAccount) properties(w http.ResponseWriter, name string) *Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := a.mu.queues[name]

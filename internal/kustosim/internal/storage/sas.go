@@ -1,4 +1,4 @@
-package kustosim
+package storage
 
 import (
 	"crypto/hmac"
@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// service is one of the three storage services.
-type service string
+// Service is one of the three storage services.
+type Service string
 
 const (
-	blobService  service = "blob"
-	queueService service = "queue"
-	tableService service = "table"
+	BlobService  Service = "blob"
+	QueueService Service = "queue"
+	TableService Service = "table"
 )
 
 const sasTime = "2006-01-02T15:04:05Z"
 
-// issuer makes and checks the simulator's shared access signatures. They die
+// Issuer makes and checks the simulator's shared access signatures. They die
 // with the secret they were made with.
-type issuer struct {
+type Issuer struct {
 	lifetime time.Duration
 
 	mu struct {
@@ -34,15 +34,15 @@ type issuer struct {
 	}
 }
 
-// newIssuer makes an issuer whose signatures are valid for a time.
-func newIssuer(lifetime time.Duration) *issuer {
-	i := &issuer{lifetime: lifetime}
+// NewIssuer makes an issuer whose signatures are valid for a time.
+func NewIssuer(lifetime time.Duration) *Issuer {
+	i := &Issuer{lifetime: lifetime}
 	i.mu.secret = randomBytes(32)
 	return i
 }
 
-// sign returns the query of a URI that grants perms on one resource.
-func (i *issuer) sign(svc service, account, name, perms string, now time.Time) string {
+// Sign returns the query of a URI that grants perms on one resource.
+func (i *Issuer) Sign(svc Service, account, name, perms string, now time.Time) string {
 	q := url.Values{
 		"sv": {"2018-03-28"},
 		"st": {now.Add(-5 * time.Minute).UTC().Format(sasTime)},
@@ -50,17 +50,17 @@ func (i *issuer) sign(svc service, account, name, perms string, now time.Time) s
 		"sp": {perms},
 	}
 	switch svc {
-	case blobService:
+	case BlobService:
 		q.Set("sr", "c")
-	case tableService:
+	case TableService:
 		q.Set("tn", name)
-	case queueService:
+	case QueueService:
 	}
 	q.Set("sig", i.signature(svc, account, name, q))
 	return q.Encode()
 }
 
-func (i *issuer) signature(svc service, account, name string, q url.Values) string {
+func (i *Issuer) signature(svc Service, account, name string, q url.Values) string {
 	i.mu.Lock()
 	mac := hmac.New(sha256.New, i.mu.secret)
 	i.mu.Unlock()
@@ -75,27 +75,27 @@ func (i *issuer) signature(svc service, account, name string, q url.Values) stri
 // and otherwise the service's error: 401 without a signature, 403
 // AuthenticationFailed on a bad or expired one, 403
 // AuthorizationPermissionMismatch on one that does not grant enough.
-func (i *issuer) check(svc service, account, name string, q url.Values, any string, now time.Time) *storageError {
+func (i *Issuer) check(svc Service, account, name string, q url.Values, any string, now time.Time) *Error {
 	sig := q.Get("sig")
 	if sig == "" {
-		return &storageError{http.StatusUnauthorized, "NoAuthenticationInformation", "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."}
+		return &Error{http.StatusUnauthorized, "NoAuthenticationInformation", "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."}
 	}
 	if !hmac.Equal([]byte(sig), []byte(i.signature(svc, account, name, q))) {
-		return &storageError{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature did not match."}
+		return &Error{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature did not match."}
 	}
 	start, err1 := time.Parse(sasTime, q.Get("st"))
 	end, err2 := time.Parse(sasTime, q.Get("se"))
 	if err1 != nil || err2 != nil || now.Before(start) || !now.Before(end) {
-		return &storageError{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame."}
+		return &Error{http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame."}
 	}
 	if !strings.ContainsAny(q.Get("sp"), any) {
-		return &storageError{http.StatusForbidden, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission."}
+		return &Error{http.StatusForbidden, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission."}
 	}
 	return nil
 }
 
-// expire makes every signature given out so far invalid.
-func (i *issuer) expire() {
+// Expire makes every signature given out so far invalid.
+func (i *Issuer) Expire() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mu.secret = randomBytes(32)
