@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/fault"
@@ -50,9 +52,9 @@ func newControl(levers controls, c *catalog.Catalog, stats *stats.Book) http.Han
 	mux.HandleFunc("DELETE /sim/faults", h.serveFaults)
 	mux.HandleFunc("POST /sim/age/{what}", h.serveAge)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		stampKusto(w, r)
+		reply.Stamp(w, r)
 		port.Drain(r)
-		kustoErrorOf(http.StatusNotFound).write(w, r)
+		reply.ErrorOf(http.StatusNotFound).Write(w, r)
 	})
 	return mux
 }
@@ -213,5 +215,5 @@ func (c *control) serveRows(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *control) serveStats(w http.ResponseWriter, _ *http.Request) {
-	writeKusto(w, http.StatusOK, c.stats.Snapshot())
+	reply.Write(w, http.StatusOK, c.stats.Snapshot())
 }

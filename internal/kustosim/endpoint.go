@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/fault"
@@ -35,7 +37,7 @@ type commandKey struct{}
 // readCommand returns the command of a request, or nil if it has none. The
 // body is decoded once and kept with the request, because its text decides
 // which host a fault must match.
-func readCommand(r *http.Request) (*command, *kustoError) {
+func readCommand(r *http.Request) (*command, *reply.Error) {
 	if held, ok := r.Context().Value(commandKey{}).(*heldCommand); ok {
 		return held.command, held.err
 	}
@@ -44,29 +46,29 @@ func readCommand(r *http.Request) (*command, *kustoError) {
 
 type heldCommand struct {
 	command *command
-	err     *kustoError
+	err     *reply.Error
 }
 
-func decodeCommand(r *http.Request) (*command, *kustoError) {
+func decodeCommand(r *http.Request) (*command, *reply.Error) {
 	var body io.Reader = io.LimitReader(r.Body, maxCommandBytes)
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "":
 	case "gzip":
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, badCommand("BadRequest", "The request body is not gzip.")
+			return nil, reply.BadCommand("BadRequest", "The request body is not gzip.")
 		}
 		body = io.LimitReader(z, maxCommandBytes)
 	default:
-		return nil, badCommand("BadRequest", "The content encoding is not supported.")
+		return nil, reply.BadCommand("BadRequest", "The content encoding is not supported.")
 	}
 	data, err := io.ReadAll(body)
 	if err != nil {
-		return nil, badCommand("BadRequest", "The request body could not be read.")
+		return nil, reply.BadCommand("BadRequest", "The request body could not be read.")
 	}
 	var c command
 	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), &c); err != nil {
-		return nil, badCommand("BadRequest", "The request body is not the JSON object of a command.")
+		return nil, reply.BadCommand("BadRequest", "The request body is not the JSON object of a command.")
 	}
 	c.CSL = strings.TrimSpace(c.CSL)
 	return &c, nil
@@ -106,7 +108,7 @@ func newEndpoint(c endpointConfig) *endpoint {
 }
 
 // manage runs a management command of a request.
-func (s *endpoint) manage(r *http.Request, c *command) (*dataset, *kustoError) {
+func (s *endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Error) {
 	return s.manager.manage(r.Context(), Command{clientID: r.Header.Get("x-ms-client-request-id"), db: c.DB, text: c.CSL})
 }
 
@@ -122,11 +124,11 @@ func (s *endpoint) handler() http.Handler {
 	mux.HandleFunc("GET /v1/rest/ingestion/queued/{db}/{table}/{id}", s.permitted(s.serveOperation))
 	mux.HandleFunc("POST /v1/rest/ingest/{db}/{table}", s.serveStream)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		stampKusto(w, r)
+		reply.Stamp(w, r)
 		port.Drain(r)
-		kustoErrorOf(http.StatusNotFound).write(w, r)
+		reply.ErrorOf(http.StatusNotFound).Write(w, r)
 	})
-	faulty := s.faults.Before(mux, classify, refuseKusto)
+	faulty := s.faults.Before(mux, classify, reply.RefuseFault)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
@@ -169,25 +171,25 @@ func (s *endpoint) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serveCommand checks the bearer token, runs the command and writes its table.
-func (s *endpoint) serveCommand(run func(*http.Request, *command) (*dataset, *kustoError)) http.HandlerFunc {
+func (s *endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table, *reply.Error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		stampKusto(w, r)
+		reply.Stamp(w, r)
 		c, err := readCommand(r)
 		if err == nil {
 			err = s.authorize(w, r, roleOf(r, c))
 		}
 		if err != nil {
-			err.write(w, r)
+			err.Write(w, r)
 			return
 		}
 		set, err := run(r, c)
 		switch {
 		case err != nil:
-			err.write(w, r)
+			err.Write(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v2/"):
-			writeKusto(w, http.StatusOK, set.v2())
+			reply.Write(w, http.StatusOK, set.V2())
 		default:
-			writeKusto(w, http.StatusOK, set.v1())
+			reply.Write(w, http.StatusOK, set.V1())
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -23,9 +25,9 @@ const noExtent = "00000000-0000-0000-0000-000000000000"
 // ingestCommand runs `.ingest [async] into table T (h'uri', ..) [with (..)]`
 // and `.ingest inline into table T [with (..)] <| data` (protocol reference
 // section 8). An async command replies at once and is carried out behind that.
-func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data string, inline bool) (*dataset, *kustoError) {
+func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data string, inline bool) (*reply.Table, *reply.Error) {
 	async := !inline && m.Words("async")
-	syntax := badCommand("General_BadRequest", "Syntax error: the ingestion command is not understood.")
+	syntax := reply.BadCommand("General_BadRequest", "Syntax error: the ingestion command is not understood.")
 	if !m.Words("into") {
 		return nil, syntax
 	}
@@ -86,7 +88,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 	s.commands.begin(*done)
 	if async {
 		s.running.Go(func() { s.carryOut(ctx, done, in) }) // the handler runs, so wait has not been called
-		return &dataset{columns("OperationId", "guid"), [][]any{{done.operation}}}, nil
+		return &reply.Table{Columns: reply.Columns("OperationId", "guid"), Rows: [][]any{{done.operation}}}, nil
 	}
 	e, failure := s.carryOut(ctx, done, in)
 	if failure != nil {
@@ -96,21 +98,21 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 	if e != nil {
 		id = e.ID
 	}
-	return &dataset{columns("ExtentId", "guid", "ItemLoaded", "string", "Duration", "timespan", "HasErrors", "bool", "OperationId", "guid"),
-		[][]any{{id, strings.Join(withoutQueries(uris), ","), "00:00:00", false, done.operation}}}, nil
+	return &reply.Table{Columns: reply.Columns("ExtentId", "guid", "ItemLoaded", "string", "Duration", "timespan", "HasErrors", "bool", "OperationId", "guid"),
+		Rows: [][]any{{id, strings.Join(withoutQueries(uris), ","), "00:00:00", false, done.operation}}}, nil
 }
 
 // carryOut ingests what a command asks for, within the capacity, and books how
 // it ended.
-func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestCommand) (*catalog.Extent, *kustoError) {
+func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestCommand) (*catalog.Extent, *reply.Error) {
 	defer func() {
 		done.ended = time.Now()
 		s.commands.end(*done)
 		s.notify()
 	}()
 	if !s.commands.enter(s.ingestCapacity) {
-		e := kustoErrorOf(http.StatusTooManyRequests)
-		done.state, done.reason = commandThrottled, e.message
+		e := reply.ErrorOf(http.StatusTooManyRequests)
+		done.state, done.reason = commandThrottled, e.Message
 		s.stats.Add(func(st *stats.Stats) { st.Throttled++ })
 		return nil, e
 	}
@@ -135,13 +137,13 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 	case bad != nil:
 		done.state, done.reason = commandFailed, bad.Code+": "+bad.Details
 		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
-		return nil, ingestReply(bad)
+		return nil, reply.OfIngestion(bad)
 	case hit != "":
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
 		s.stats.Add(func(st *stats.Stats) { st.SkippedByTag++ })
 		if s.tagHitAsFailed {
 			done.state, done.reason = commandFailed, skippedByTag+": "+done.reason
-			return nil, ingestReply(parse.Permanentf(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
+			return nil, reply.OfIngestion(parse.Permanentf(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
 		}
 	default:
 		done.state = commandCompleted

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/parse"
 
 	"kustospool/internal/kustosim/internal/lex"
@@ -104,7 +106,7 @@ func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
 // `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
-func (s *manager) showCommands(m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	filtered := false
 	if m.Words("|", "where", "ClientActivityId") {
@@ -118,13 +120,13 @@ func (s *manager) showCommands(m *lex.Reader) (*dataset, *kustoError) {
 				m.Words(",")
 			}
 		default:
-			return nil, badCommand("General_BadRequest", "Syntax error: the condition on commands is not understood.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the condition on commands is not understood.")
 		}
 	}
 	if !m.Done() {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: columns("ClientActivityId", "string", "CommandType", "string", "Database", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "State", "string", "FailureReason", "string")}
+	set := &reply.Table{Columns: reply.Columns("ClientActivityId", "string", "CommandType", "string", "Database", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "State", "string", "FailureReason", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool {
 		return c.state != commandInProgress && (!filtered || slices.Contains(ids, c.clientID))
 	}) {
@@ -132,38 +134,38 @@ func (s *manager) showCommands(m *lex.Reader) (*dataset, *kustoError) {
 		if state == commandSkipped {
 			state = commandCompleted // the log of commands knows no such state
 		}
-		set.rows = append(set.rows, []any{c.clientID, c.kind, c.db, parse.FormatTime(c.started), parse.FormatTime(c.ended), state, c.reason})
+		set.Rows = append(set.Rows, []any{c.clientID, c.kind, c.db, parse.FormatTime(c.started), parse.FormatTime(c.ended), state, c.reason})
 	}
 	return set, nil
 }
 
 // showOperations runs `.show operations [id, ..]`, with or without parentheses.
-func (s *manager) showOperations(m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	m.Words("(")
 	for !m.Done() && !m.Words(")") {
 		id := m.Next()
 		if id.Kind == lex.Symbol {
-			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 		}
 		ids = append(ids, id.Text)
 		m.Words(",")
 	}
 	if !m.Done() {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}
+	set := &reply.Table{Columns: reply.Columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool { return len(ids) == 0 || slices.Contains(ids, c.operation) }) {
-		set.rows = append(set.rows, []any{c.operation, c.kind, "", parse.FormatTime(c.started), parse.FormatTime(c.ended), "00:00:00", c.state, c.reason})
+		set.Rows = append(set.Rows, []any{c.operation, c.kind, "", parse.FormatTime(c.started), parse.FormatTime(c.ended), "00:00:00", c.state, c.reason})
 	}
 	return set, nil
 }
 
 // showCapacity runs `.show capacity [ingestions]`.
-func (s *manager) showCapacity() *dataset {
+func (s *manager) showCapacity() *reply.Table {
 	consumed := s.commands.consumed()
-	return &dataset{columns: columns("Resource", "string", "Total", "long", "Consumed", "long", "Remaining", "long", "Origin", "string"),
-		rows: [][]any{{"Ingestions", s.ingestCapacity, consumed, max(0, s.ingestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
+	return &reply.Table{Columns: reply.Columns("Resource", "string", "Total", "long", "Consumed", "long", "Remaining", "long", "Origin", "string"),
+		Rows: [][]any{{"Ingestions", s.ingestCapacity, consumed, max(0, s.ingestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
 }
 
 // peakIngestions is the most ingestion commands that were under way at once.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/port"
@@ -20,10 +22,10 @@ const maxStreamBytes = 4 << 20
 
 // serveStream is POST /v1/rest/ingest/{db}/{table} (protocol reference section 9).
 func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
-	stampKusto(w, r)
+	reply.Stamp(w, r)
 	if err := s.authorize(w, r, Ingestor); err != nil {
 		port.Drain(r)
-		err.write(w, r)
+		err.Write(w, r)
 		return
 	}
 	data, err := readStream(r)
@@ -31,53 +33,53 @@ func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 		err = s.stream(r, data)
 	}
 	if err != nil {
-		err.write(w, r)
+		err.Write(w, r)
 		return
 	}
-	writeKusto(w, http.StatusOK, (&dataset{columns("ConsumptionMode", "string"), nil}).v1())
+	reply.Write(w, http.StatusOK, (&reply.Table{Columns: reply.Columns("ConsumptionMode", "string"), Rows: nil}).V1())
 	s.notify()
 }
 
-func readStream(r *http.Request) ([]byte, *kustoError) {
+func readStream(r *http.Request) ([]byte, *reply.Error) {
 	defer port.Drain(r)
 	body := io.Reader(io.LimitReader(r.Body, maxStreamBytes+1))
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, badCommand("BadRequest_InvalidBlob", "The request body is not gzip.")
+			return nil, reply.BadCommand("BadRequest_InvalidBlob", "The request body is not gzip.")
 		}
 		body = io.LimitReader(z, maxStreamBytes+1)
 	}
 	data, err := io.ReadAll(body)
 	switch {
 	case err != nil:
-		return nil, badCommand("BadRequest_InvalidBlob", "The request body ends early or its compression is damaged.")
+		return nil, reply.BadCommand("BadRequest_InvalidBlob", "The request body ends early or its compression is damaged.")
 	case len(data) > maxStreamBytes:
-		return nil, &kustoError{http.StatusRequestEntityTooLarge, "Request_PayloadTooLarge", "Kusto.DataNode.Exceptions.KustoRequestPayloadTooLargeException",
-			"The request body exceeds the maximum allowed size of 4 MB.", true}
+		return nil, &reply.Error{Status: http.StatusRequestEntityTooLarge, Code: "Request_PayloadTooLarge", Kind: "Kusto.DataNode.Exceptions.KustoRequestPayloadTooLargeException",
+			Message: "The request body exceeds the maximum allowed size of 4 MB.", Permanent: true}
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, badCommand("Stream_NoDataToIngest", "There is no data to ingest.")
+		return nil, reply.BadCommand("Stream_NoDataToIngest", "There is no data to ingest.")
 	}
 	return data, nil
 }
 
-func (s *endpoint) stream(r *http.Request, data []byte) *kustoError {
+func (s *endpoint) stream(r *http.Request, data []byte) *reply.Error {
 	db, name, q := r.PathValue("db"), r.PathValue("table"), r.URL.Query()
 	exists, on := s.catalog.Streams(db, name)
 	if !exists {
-		return &kustoError{http.StatusNotFound, "NotFound", "Kusto.Data.Exceptions.EntityNotFoundException", "Table '" + name + "' could not be found.", true}
+		return &reply.Error{Status: http.StatusNotFound, Code: "NotFound", Kind: "Kusto.Data.Exceptions.EntityNotFoundException", Message: "Table '" + name + "' could not be found.", Permanent: true}
 	}
 	if !on {
-		return &kustoError{http.StatusBadRequest, "BadRequest_StreamingIngestionPolicyNotEnabled", "Kusto.DataNode.Exceptions.StreamingIngestionPolicyNotEnabledException",
-			"Streaming ingestion policy is not enabled for the table.", true}
+		return &reply.Error{Status: http.StatusBadRequest, Code: "BadRequest_StreamingIngestionPolicyNotEnabled", Kind: "Kusto.DataNode.Exceptions.StreamingIngestionPolicyNotEnabledException",
+			Message: "Streaming ingestion policy is not enabled for the table.", Permanent: true}
 	}
 	format, err := ingest.ParseFormat(q.Get("streamFormat"))
 	if err != nil || !streamFormats[format] {
-		return badCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
+		return reply.BadCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
 	if bad := s.ingestor.streamed(db, name, format, q.Get("mappingName"), data); bad != nil {
 		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
-		return ingestReply(bad)
+		return reply.OfIngestion(bad)
 	}
 	s.stats.Add(func(st *stats.Stats) { st.Streamed++ })
 	return nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/storage"
 
 	"kustospool/internal/kustosim/internal/stats"
@@ -68,15 +70,15 @@ type Command struct {
 }
 
 // manage runs a management command. What it does not know is a permanent 400.
-func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError) {
+func (s *manager) manage(ctx context.Context, c Command) (*reply.Table, *reply.Error) {
 	tokens, data, piped, err := lex.Head(c.text)
 	if err != nil {
-		return nil, badCommand("General_BadRequest", "Syntax error: "+err.Error())
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
 	m := &lex.Reader{Tokens: tokens}
 	if inline := m.Words(".ingest", "inline"); inline || piped {
 		if !inline || !piped {
-			return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 		}
 		return s.ingest(ctx, c, m, data, true)
 	}
@@ -95,11 +97,11 @@ func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError)
 		return s.resourceRows()
 	case m.Words(".get", "kusto", "identity", "token"):
 		s.stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
-		return &dataset{columns("AuthorizationContext", "string"), [][]any{{s.tokens.issue(time.Now())}}}, nil
+		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.tokens.issue(time.Now())}}}, nil
 	case m.Words(".show", "version"):
-		return &dataset{
-			columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),
-			[][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
+		return &reply.Table{
+			Columns: reply.Columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),
+			Rows:    [][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
 	case m.Words(".show", "tables"):
 		return s.showTables(c.db)
 	case m.Words(".show", "databases"):
@@ -113,40 +115,40 @@ func (s *manager) manage(ctx context.Context, c Command) (*dataset, *kustoError)
 	case m.Words(".drop", "table"):
 		name := m.Next()
 		if name.Kind != lex.Word || !s.catalog.DropTable(c.db, name.Text) {
-			return nil, entityNotFound("Table", name.Text)
+			return nil, reply.EntityNotFound("Table", name.Text)
 		}
 		return s.showTables(c.db)
 	default:
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 }
 
-var errTableSyntax = badCommand("General_BadRequest", "Syntax error: the table definition is not understood.")
+var errTableSyntax = reply.BadCommand("General_BadRequest", "Syntax error: the table definition is not understood.")
 
 // createTable runs `.create[-merge] table T (a:string, ...)` and
 // `.create table T ingestion json mapping 'M' '[...]'`.
-func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *kustoError) {
+func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	if name.Kind != lex.Word {
 		return nil, errTableSyntax
 	}
 	if !s.catalog.HasDatabase(db) && !s.anyDatabase {
-		return nil, entityNotFound("Database", db)
+		return nil, reply.EntityNotFound("Database", db)
 	}
 	if m.Words("ingestion") {
 		kind, isMapping := m.Next(), m.Words("mapping")
 		mappingName, text := m.Next(), m.Next()
 		if !isMapping || mappingName.Kind != lex.Text || text.Kind != lex.Text || !m.Done() {
-			return nil, badCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
 		if err := s.catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
 			if errors.Is(err, catalog.ErrTableNotFound) {
-				return nil, entityNotFound("Table", name.Text)
+				return nil, reply.EntityNotFound("Table", name.Text)
 			}
-			return nil, badCommand("BadRequest_InvalidMapping", err.Error())
+			return nil, reply.BadCommand("BadRequest_InvalidMapping", err.Error())
 		}
-		return &dataset{columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
-			[][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil
+		return &reply.Table{Columns: reply.Columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
+			Rows: [][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil
 	}
 	var schema []parse.Column
 	if !m.Done() {
@@ -187,52 +189,52 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*dataset, *
 		if errors.Is(err, catalog.ErrTableExists) {
 			code = "BadRequest_EntityNameAlreadyExists"
 		}
-		return nil, badCommand(code, err.Error())
+		return nil, reply.BadCommand(code, err.Error())
 	}
 	schema, _ = s.catalog.Columns(db, name.Text)
 	var told []string
 	for _, c := range schema {
 		told = append(told, c.Name+":"+c.Type)
 	}
-	return &dataset{columns("TableName", "string", "Schema", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string"),
-		[][]any{{name.Text, strings.Join(told, ","), db, folder, doc}}}, nil
+	return &reply.Table{Columns: reply.Columns("TableName", "string", "Schema", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string"),
+		Rows: [][]any{{name.Text, strings.Join(told, ","), db, folder, doc}}}, nil
 }
 
-func (s *manager) showTables(db string) (*dataset, *kustoError) {
+func (s *manager) showTables(db string) (*reply.Table, *reply.Error) {
 	names, ok := s.catalog.Tables(db)
 	if !ok && !s.anyDatabase {
-		return nil, entityNotFound("Database", db)
+		return nil, reply.EntityNotFound("Database", db)
 	}
-	set := &dataset{columns: columns("TableName", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string")}
+	set := &reply.Table{Columns: reply.Columns("TableName", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string")}
 	for _, name := range names {
-		set.rows = append(set.rows, []any{name, db, "", ""})
+		set.Rows = append(set.Rows, []any{name, db, "", ""})
 	}
 	return set, nil
 }
 
-func (s *manager) showDatabases() *dataset {
-	set := &dataset{columns: columns("DatabaseName", "string")}
+func (s *manager) showDatabases() *reply.Table {
+	set := &reply.Table{Columns: reply.Columns("DatabaseName", "string")}
 	for _, name := range s.catalog.DatabaseNames() {
-		set.rows = append(set.rows, []any{name})
+		set.Rows = append(set.Rows, []any{name})
 	}
 	return set
 }
 
 // showExtents runs `.show table T extents [where tags has|!has|contains|!contains 'x' [and tags ..]]`.
-func (s *manager) showExtents(db string, m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) showExtents(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	if name.Kind != lex.Word || !m.Words("extents") {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	if _, ok := s.catalog.Columns(db, name.Text); !ok {
-		return nil, entityNotFound("Table", name.Text)
+		return nil, reply.EntityNotFound("Table", name.Text)
 	}
 	var filters []func(tags []string) bool
 	for m.Words("where") || m.Words("and") {
 		tags, negated := m.Words("tags"), m.Words("!")
 		op, value := m.Next(), m.Next()
 		if !tags || value.Kind != lex.Text || !op.Is("has") && !op.Is("contains") {
-			return nil, badCommand("General_BadRequest", "Syntax error: the condition on tags is not understood.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the condition on tags is not understood.")
 		}
 		filters = append(filters, func(tags []string) bool {
 			return negated != slices.ContainsFunc(tags, func(t string) bool {
@@ -241,9 +243,9 @@ func (s *manager) showExtents(db string, m *lex.Reader) (*dataset, *kustoError) 
 		})
 	}
 	if !m.Done() {
-		return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	set := &dataset{columns: columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
+	set := &reply.Table{Columns: reply.Columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
 next:
 	for _, e := range s.catalog.Extents(db, name.Text) {
 		for _, keep := range filters {
@@ -251,23 +253,23 @@ next:
 				continue next
 			}
 		}
-		set.rows = append(set.rows, []any{e.ID, db, name.Text, parse.FormatTime(e.Created), e.RowCount, parse.FormatTime(e.Created), strings.Join(e.Tags, "\r\n")})
+		set.Rows = append(set.Rows, []any{e.ID, db, name.Text, parse.FormatTime(e.Created), e.RowCount, parse.FormatTime(e.Created), strings.Join(e.Tags, "\r\n")})
 	}
 	return set, nil
 }
 
 // resourceRows answers `.get ingestion resources`.
-func (s *manager) resourceRows() (*dataset, *kustoError) {
+func (s *manager) resourceRows() (*reply.Table, *reply.Error) {
 	list, err := s.managerConfig.resources.Resources()
 	if err != nil {
-		return nil, kustoErrorOf(http.StatusInternalServerError)
+		return nil, reply.ErrorOf(http.StatusInternalServerError)
 	}
 	if s.unknownResource {
 		list = append(list, storage.Resource{Kind: "SimulatedFutureResource", Root: "https://localhost/future?sig=none"})
 	}
-	set := &dataset{columns: columns("ResourceTypeName", "string", "StorageRoot", "string")}
+	set := &reply.Table{Columns: reply.Columns("ResourceTypeName", "string", "StorageRoot", "string")}
 	for _, r := range list {
-		set.rows = append(set.rows, []any{r.Kind, r.Root})
+		set.Rows = append(set.Rows, []any{r.Kind, r.Root})
 	}
 	return set, nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/stats"
 
 	"kustospool/internal/kustosim/internal/port"
@@ -87,7 +89,7 @@ func (b *operationBlob) set(o outcome) {
 func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
 	list, err := s.endpointConfig.resources.Resources()
 	if err != nil {
-		kustoErrorOf(http.StatusInternalServerError).write(w, r)
+		reply.ErrorOf(http.StatusInternalServerError).Write(w, r)
 		return
 	}
 	type path struct {
@@ -99,7 +101,7 @@ func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Re
 			containers = append(containers, path{res.Root})
 		}
 	}
-	writeKusto(w, http.StatusOK, map[string]any{
+	reply.Write(w, http.StatusOK, map[string]any{
 		"containerSettings": map[string]any{"containers": containers, "lakeFolders": []path{}, "refreshInterval": refreshInterval, "preferredUploadMethod": "Storage"},
 		"ingestionSettings": map[string]any{"maxBlobsPerBatch": maxBlobsPerRequest, "maxDataSize": int64(maxDataSize), "preferredIngestionMethod": s.preferredIngestion},
 	})
@@ -115,8 +117,8 @@ type submission struct {
 	Properties map[string]json.RawMessage
 }
 
-func badSubmission(message string) *kustoError {
-	return &kustoError{http.StatusBadRequest, "BadRequest", "Kusto.Common.Svc.Exceptions.BadRequestException", message, true}
+func badSubmission(message string) *reply.Error {
+	return &reply.Error{Status: http.StatusBadRequest, Code: "BadRequest", Kind: "Kusto.Common.Svc.Exceptions.BadRequestException", Message: message, Permanent: true}
 }
 
 // serveSubmit takes a queued ingestion request. What can be said of its blobs
@@ -130,15 +132,15 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 		port.HangUp(w)
 		return
 	case len(data) > maxRequestBytes:
-		kustoErrorOf(http.StatusRequestEntityTooLarge).write(w, r)
+		reply.ErrorOf(http.StatusRequestEntityTooLarge).Write(w, r)
 		return
 	case json.Unmarshal(data, &in) != nil:
-		badSubmission("The request body is not the JSON object of an ingestion request.").write(w, r)
+		badSubmission("The request body is not the JSON object of an ingestion request.").Write(w, r)
 		return
 	}
 	messages, bad := in.messages(r.PathValue("db"), r.PathValue("table"))
 	if bad != nil {
-		bad.write(w, r)
+		bad.Write(w, r)
 		return
 	}
 	id := ""
@@ -153,7 +155,7 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	for _, m := range messages {
 		s.ingestor.submit(m)
 	}
-	writeKusto(w, http.StatusOK, map[string]string{"ingestionOperationId": id})
+	reply.Write(w, http.StatusOK, map[string]string{"ingestionOperationId": id})
 }
 
 // flag reads a boolean property, absent as false.
@@ -170,7 +172,7 @@ func (in *submission) flag(name string) (bool, error) {
 
 // messages turns a request into what the queue would have brought. The bearer
 // of the request stands for the identity token.
-func (in *submission) messages(db, table string) ([]*message, *kustoError) {
+func (in *submission) messages(db, table string) ([]*message, *reply.Error) {
 	if len(in.Blobs) == 0 {
 		return nil, badSubmission("The request names no blob.")
 	}
@@ -228,14 +230,14 @@ func (o *operations) track(id string, messages []*message) {
 
 // serveOperation tells how far a request has come.
 func (s *endpoint) serveOperation(w http.ResponseWriter, r *http.Request) {
-	reply, ok := s.operations.describe(r.PathValue("db"), r.PathValue("table"), r.PathValue("id"), strings.EqualFold(r.URL.Query().Get("details"), "true"))
+	told, ok := s.operations.describe(r.PathValue("db"), r.PathValue("table"), r.PathValue("id"), strings.EqualFold(r.URL.Query().Get("details"), "true"))
 	if !ok {
-		e := kustoErrorOf(http.StatusNotFound)
-		e.message = "The ingestion operation was not found."
-		e.write(w, r)
+		e := reply.ErrorOf(http.StatusNotFound)
+		e.Message = "The ingestion operation was not found."
+		e.Write(w, r)
 		return
 	}
-	writeKusto(w, http.StatusOK, reply)
+	reply.Write(w, http.StatusOK, told)
 }
 
 func (o *operations) describe(db, table, id string, details bool) (map[string]any, bool) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/catalog"
 
 	"kustospool/internal/kustosim/internal/lex"
@@ -12,7 +14,7 @@ import (
 
 // alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`
 // and `.alter table T policy ingestionbatching '{..}'`.
-func (s *manager) alterTable(db string, m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) alterTable(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	switch {
 	case name.Kind == lex.Word && m.Words("policy", "streamingingestion"):
@@ -20,10 +22,10 @@ func (s *manager) alterTable(db string, m *lex.Reader) (*dataset, *kustoError) {
 	case name.Kind == lex.Word && m.Words("policy", "ingestionbatching"):
 		return s.alterBatching(db, name.Text, m)
 	}
-	return nil, badCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
+	return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
 }
 
-func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	var on bool
 	switch value := m.Next(); {
 	case value.Is("enable"):
@@ -32,19 +34,19 @@ func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*dataset, *kus
 	default:
 		var policy struct{ IsEnabled bool }
 		if value.Kind != lex.Text || json.Unmarshal([]byte(value.Text), &policy) != nil {
-			return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
+			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the policy is not understood.")
 		}
 		on = policy.IsEnabled
 	}
 	if !s.catalog.SetStreaming(db, name, on) {
-		return nil, entityNotFound("Table", name)
+		return nil, reply.EntityNotFound("Table", name)
 	}
-	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
-		[][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
+	return &reply.Table{Columns: reply.Columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
+		Rows: [][]any{{"StreamingIngestionPolicy", "[" + db + "].[" + name + "]", map[bool]string{true: `{"IsEnabled":true}`, false: `{"IsEnabled":false}`}[on]}}}, nil
 }
 
 // alterBatching sets a table's batching policy, within the service's bounds.
-func (s *manager) alterBatching(db, name string, m *lex.Reader) (*dataset, *kustoError) {
+func (s *manager) alterBatching(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	value := m.Next()
 	var policy struct {
 		MaximumBatchingTimeSpan string
@@ -53,18 +55,18 @@ func (s *manager) alterBatching(db, name string, m *lex.Reader) (*dataset, *kust
 	}
 	var hours, minutes, seconds int
 	if value.Kind != lex.Text || !m.Done() || json.Unmarshal([]byte(value.Text), &policy) != nil {
-		return nil, badCommand("General_BadRequest", "Syntax error: the policy is not understood.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the policy is not understood.")
 	}
 	if n, err := fmt.Sscanf(policy.MaximumBatchingTimeSpan, "%d:%d:%d", &hours, &minutes, &seconds); n != 3 || err != nil {
-		return nil, badCommand("General_BadRequest", "Syntax error: the policy's time is not understood.")
+		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the policy's time is not understood.")
 	}
 	b := catalog.Batching{Time: time.Duration(hours*3600+minutes*60+seconds) * time.Second, Items: policy.MaximumNumberOfItems, Bytes: int64(policy.MaximumRawDataSizeMB) << 20}
 	if b.Time < 10*time.Second || b.Time > 30*time.Minute || b.Items < 1 || b.Items > 25_000 || policy.MaximumRawDataSizeMB < 100 || policy.MaximumRawDataSizeMB > 4096 {
-		return nil, badCommand("BadRequest_InvalidPolicy", "The policy's values are out of range.")
+		return nil, reply.BadCommand("BadRequest_InvalidPolicy", "The policy's values are out of range.")
 	}
 	if !s.catalog.SetBatching(db, name, &b) {
-		return nil, entityNotFound("Table", name)
+		return nil, reply.EntityNotFound("Table", name)
 	}
-	return &dataset{columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
-		[][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.Text}}}, nil
+	return &reply.Table{Columns: reply.Columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
+		Rows: [][]any{{"IngestionBatchingPolicy", "[" + db + "].[" + name + "]", value.Text}}}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/reply"
+
 	"kustospool/internal/kustosim/internal/port"
 )
 
@@ -53,7 +55,7 @@ func roleOf(r *http.Request, c *command) Role {
 }
 
 // authorize checks the bearer token of a request and the role of who holds it.
-func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *kustoError {
+func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *reply.Error {
 	if s.token == "" && len(s.principals) == 0 {
 		return nil
 	}
@@ -65,10 +67,10 @@ func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) 
 	switch {
 	case role == 0:
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		return kustoErrorOf(http.StatusUnauthorized)
+		return reply.ErrorOf(http.StatusUnauthorized)
 	case role < need:
-		e := kustoErrorOf(http.StatusForbidden)
-		e.message = "Principal is not authorized to perform the operation; it needs the role " + need.String() + " and has " + role.String() + "."
+		e := reply.ErrorOf(http.StatusForbidden)
+		e.Message = "Principal is not authorized to perform the operation; it needs the role " + need.String() + " and has " + role.String() + "."
 		return e
 	}
 	return nil
@@ -77,15 +79,15 @@ func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) 
 // permitted puts the check of the bearer before a handler that takes no command.
 func (s *endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		stampKusto(w, r)
+		reply.Stamp(w, r)
 		if s.preferredIngestion == noIngestionAPI {
 			port.Drain(r)
-			kustoErrorOf(http.StatusNotFound).write(w, r)
+			reply.ErrorOf(http.StatusNotFound).Write(w, r)
 			return
 		}
 		if err := s.authorize(w, r, roleOf(r, nil)); err != nil {
 			port.Drain(r)
-			err.write(w, r)
+			err.Write(w, r)
 			return
 		}
 		next(w, r)

@@ -1,18 +1,18 @@
-package kustosim
+package reply
 
 import (
 	"kustospool/internal/kustosim/internal/parse"
 )
 
-// dataset is a v1 reply: one table, as management commands have it (protocol
+// Table is a v1 reply: one table, as management commands have it (protocol
 // reference section 2.2).
-type dataset struct {
-	columns []parse.Column
-	rows    [][]any
+type Table struct {
+	Columns []parse.Column
+	Rows    [][]any
 }
 
-// columns makes columns of their names and types, one after the other.
-func columns(pairs ...string) []parse.Column {
+// Columns makes columns of their names and types, one after the other.
+func Columns(pairs ...string) []parse.Column {
 	list := make([]parse.Column, len(pairs)/2)
 	for i := range list {
 		list[i] = parse.Column{Name: pairs[2*i], Type: pairs[2*i+1]}
@@ -26,13 +26,13 @@ var netTypes = map[string]string{
 	"datetime": "DateTime", "timespan": "TimeSpan", "guid": "Guid", "dynamic": "Object",
 }
 
-func (d *dataset) v1() any {
+func (d *Table) V1() any {
 	type column struct{ ColumnName, DataType, ColumnType string }
-	columns := make([]column, len(d.columns))
-	for i, c := range d.columns {
+	columns := make([]column, len(d.Columns))
+	for i, c := range d.Columns {
 		columns[i] = column{c.Name, netTypes[c.Type], c.Type}
 	}
-	rows := d.rows
+	rows := d.Rows
 	if rows == nil {
 		rows = [][]any{}
 	}
@@ -43,14 +43,14 @@ func (d *dataset) v1() any {
 	}{"Table_0", columns, rows}}}
 }
 
-// v2 is the frames form of /v2/rest/query, without progress frames.
-func (d *dataset) v2() any {
+// V2 is the frames form of /v2/rest/query, without progress frames.
+func (d *Table) V2() any {
 	type column struct{ ColumnName, ColumnType string }
-	columns := make([]column, len(d.columns))
-	for i, c := range d.columns {
+	columns := make([]column, len(d.Columns))
+	for i, c := range d.Columns {
 		columns[i] = column{c.Name, c.Type}
 	}
-	rows := d.rows
+	rows := d.Rows
 	if rows == nil {
 		rows = [][]any{}
 	}
