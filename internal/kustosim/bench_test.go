@@ -33,7 +33,7 @@ func BenchmarkMessages(b *testing.B) {
 	c.token = token
 	for i := 0; b.Loop(); i++ {
 		_, text := c.message(uri, 3, field("ReportLevel", 1), field("FlushImmediately", true))
-		sim.ingestor.deliver(text)
+		sim.ingestor.Deliver(text)
 		if i%1000 == 999 {
 			if err := sim.Wait(context.Background(), func() bool { return sim.Count("db1", "t1") == i+1 }); err != nil {
 				b.Fatal(err)

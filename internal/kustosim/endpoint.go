@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/reply"
 
 	"kustospool/internal/kustosim/internal/stats"
@@ -93,8 +95,8 @@ type endpointConfig struct {
 
 // streamIngestor takes what comes over REST.
 type streamIngestor interface {
-	submit(*message)
-	streamed(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
+	Submit(*ingestor.Message)
+	Stream(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
 }
 
 // endpoint serves the Kusto endpoint.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/reply"
 
 	"kustospool/internal/kustosim/internal/stats"
@@ -81,7 +83,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 	if inline {
 		done.kind = "DataIngestPush"
 	}
-	in := &ingestCommand{operation: done.operation, db: c.db, table: name.Text, properties: props, uris: uris, inline: inline, data: data}
+	in := &ingestor.Command{Operation: done.operation, DB: c.db, Table: name.Text, Properties: props, URIs: uris, Inline: inline, Data: data}
 	// The effect comes for certain once the engine has begun, also for a client
 	// that has left.
 	ctx = context.WithoutCancel(ctx)
@@ -104,7 +106,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 
 // carryOut ingests what a command asks for, within the capacity, and books how
 // it ended.
-func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestCommand) (*catalog.Extent, *reply.Error) {
+func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestor.Command) (*catalog.Extent, *reply.Error) {
 	defer func() {
 		done.ended = time.Now()
 		s.commands.end(*done)
@@ -118,7 +120,7 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 	}
 	defer s.commands.leave()
 	s.notify()
-	if held := s.ingestor.held(in); held != nil {
+	if held := s.ingestor.Held(in); held != nil {
 		select {
 		case <-held:
 		case <-s.done:
@@ -132,7 +134,7 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 		case <-s.done:
 		}
 	}
-	e, hit, bad := s.ingestor.direct(ctx, in)
+	e, hit, bad := s.ingestor.Direct(ctx, in)
 	switch {
 	case bad != nil:
 		done.state, done.reason = commandFailed, bad.Code+": "+bad.Details
@@ -142,8 +144,8 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
 		s.stats.Add(func(st *stats.Stats) { st.SkippedByTag++ })
 		if s.tagHitAsFailed {
-			done.state, done.reason = commandFailed, skippedByTag+": "+done.reason
-			return nil, reply.OfIngestion(parse.Permanentf(skippedByTag, "an extent with tag ingest-by:%s exists", hit))
+			done.state, done.reason = commandFailed, ingestor.SkippedByTag+": "+done.reason
+			return nil, reply.OfIngestion(parse.Permanentf(ingestor.SkippedByTag, "an extent with tag ingest-by:%s exists", hit))
 		}
 	default:
 		done.state = commandCompleted
@@ -154,7 +156,7 @@ func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestC
 func withoutQueries(uris []string) []string {
 	out := make([]string, len(uris))
 	for i, u := range uris {
-		out[i] = withoutQuery(u)
+		out[i] = ingestor.WithoutQuery(u)
 	}
 	return out
 }

@@ -77,7 +77,7 @@ func (s *endpoint) stream(r *http.Request, data []byte) *reply.Error {
 	if err != nil || !streamFormats[format] {
 		return reply.BadCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
-	if bad := s.ingestor.streamed(db, name, format, q.Get("mappingName"), data); bad != nil {
+	if bad := s.ingestor.Stream(db, name, format, q.Get("mappingName"), data); bad != nil {
 		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
 		return reply.OfIngestion(bad)
 	}

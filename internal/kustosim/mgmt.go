@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/reply"
 
 	"kustospool/internal/kustosim/internal/storage"
@@ -25,7 +27,7 @@ import (
 // managerConfig is what management commands work on.
 type managerConfig struct {
 	catalog   *catalog.Catalog
-	tokens    *tokenBook
+	tokens    *ingestor.Tokens
 	resources resourceLister
 	ingestor  directIngestor
 	stats     *stats.Book
@@ -46,8 +48,8 @@ type resourceLister interface {
 
 // directIngestor carries out ingestion commands.
 type directIngestor interface {
-	held(*ingestCommand) <-chan struct{}
-	direct(context.Context, *ingestCommand) (e *catalog.Extent, hit string, bad *parse.Error)
+	Held(*ingestor.Command) <-chan struct{}
+	Direct(context.Context, *ingestor.Command) (e *catalog.Extent, hit string, bad *parse.Error)
 }
 
 // manager runs management commands and remembers those that ingest.
@@ -97,7 +99,7 @@ func (s *manager) manage(ctx context.Context, c Command) (*reply.Table, *reply.E
 		return s.resourceRows()
 	case m.Words(".get", "kusto", "identity", "token"):
 		s.stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
-		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.tokens.issue(time.Now())}}}, nil
+		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.tokens.Issue(time.Now())}}}, nil
 	case m.Words(".show", "version"):
 		return &reply.Table{
 			Columns: reply.Columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),

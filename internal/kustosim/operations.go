@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/reply"
 
 	"kustospool/internal/kustosim/internal/stats"
@@ -56,11 +58,11 @@ type operationBlob struct {
 	status   string
 	started  time.Time
 	updated  time.Time
-	outcome  outcome
+	outcome  ingestor.Outcome
 }
 
-// begin tells that the blob's ingestion has been taken up.
-func (b *operationBlob) begin() {
+// Begin tells that the blob's ingestion has been taken up.
+func (b *operationBlob) Begin() {
 	b.book.mu.Lock()
 	defer b.book.mu.Unlock()
 	if b.status == blobQueued {
@@ -68,16 +70,16 @@ func (b *operationBlob) begin() {
 	}
 }
 
-// set records an outcome. A transient failure leaves the blob in progress, with
+// Set records an outcome. A transient failure leaves the blob in progress, with
 // the failure beside it.
-func (b *operationBlob) set(o outcome) {
+func (b *operationBlob) Set(o ingestor.Outcome) {
 	b.book.mu.Lock()
 	defer b.book.mu.Unlock()
 	b.outcome, b.updated = o, time.Now()
 	switch {
-	case o.succeeded:
+	case o.Succeeded:
 		b.status = blobSucceeded
-	case o.failure == parse.Transient:
+	case o.Failure == parse.Transient:
 		b.status = blobInProgress
 	default:
 		b.status = blobFailed
@@ -112,7 +114,7 @@ type submission struct {
 	Blobs []struct {
 		URL      string
 		SourceID string
-		RawSize  looseInt
+		RawSize  ingestor.LooseInt
 	}
 	Properties map[string]json.RawMessage
 }
@@ -153,7 +155,7 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 		st.BlobsQueued += int64(len(messages))
 	})
 	for _, m := range messages {
-		s.ingestor.submit(m)
+		s.ingestor.Submit(m)
 	}
 	reply.Write(w, http.StatusOK, map[string]string{"ingestionOperationId": id})
 }
@@ -162,7 +164,7 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 func (in *submission) flag(name string) (bool, error) {
 	for k, raw := range in.Properties {
 		if strings.EqualFold(k, name) {
-			var v looseBool
+			var v ingestor.LooseBool
 			err := v.UnmarshalJSON(raw)
 			return bool(v), err
 		}
@@ -172,7 +174,7 @@ func (in *submission) flag(name string) (bool, error) {
 
 // messages turns a request into what the queue would have brought. The bearer
 // of the request stands for the identity token.
-func (in *submission) messages(db, table string) ([]*message, *reply.Error) {
+func (in *submission) messages(db, table string) ([]*ingestor.Message, *reply.Error) {
 	if len(in.Blobs) == 0 {
 		return nil, badSubmission("The request names no blob.")
 	}
@@ -194,7 +196,7 @@ func (in *submission) messages(db, table string) ([]*message, *reply.Error) {
 	if raw := properties["format"]; len(raw) == 0 || string(raw) == "null" {
 		return nil, badSubmission("The property format is missing.")
 	}
-	out := make([]*message, 0, len(in.Blobs))
+	out := make([]*ingestor.Message, 0, len(in.Blobs))
 	for _, b := range in.Blobs {
 		id := b.SourceID
 		switch {
@@ -205,22 +207,22 @@ func (in *submission) messages(db, table string) ([]*message, *reply.Error) {
 		case !parse.IsGUID(id):
 			return nil, badSubmission("A sourceId is not a GUID.")
 		}
-		out = append(out, &message{
+		out = append(out, &ingestor.Message{
 			Id: id, BlobPath: b.URL, RawDataSize: b.RawSize, DatabaseName: db, TableName: table,
-			RetainBlobOnSuccess: looseBool(!flags["deleteAfterDownload"]), FlushImmediately: looseBool(flags["skipBatching"]),
-			IgnoreSizeLimit: looseBool(flags["ignoreSizeLimit"]), ReportLevel: noReports,
-			AdditionalProperties: properties, submitted: true,
+			RetainBlobOnSuccess: ingestor.LooseBool(!flags["deleteAfterDownload"]), FlushImmediately: ingestor.LooseBool(flags["skipBatching"]),
+			IgnoreSizeLimit: ingestor.LooseBool(flags["ignoreSizeLimit"]), ReportLevel: ingestor.NoReports,
+			AdditionalProperties: properties, Submitted: true,
 		})
 	}
 	return out, nil
 }
 
 // track makes the operation of a request's messages.
-func (o *operations) track(id string, messages []*message) {
+func (o *operations) track(id string, messages []*ingestor.Message) {
 	op := &operation{db: messages[0].DatabaseName, table: messages[0].TableName, started: time.Now()}
 	for _, m := range messages {
-		b := &operationBlob{book: o, sourceID: m.Id, url: withoutQuery(m.BlobPath), status: blobQueued, started: op.started, updated: op.started}
-		m.tracked = b
+		b := &operationBlob{book: o, sourceID: m.Id, url: ingestor.WithoutQuery(m.BlobPath), status: blobQueued, started: op.started, updated: op.started}
+		m.Tracked = b
 		op.blobs = append(op.blobs, b)
 	}
 	o.mu.Lock()
@@ -261,8 +263,8 @@ func (o *operations) describe(db, table, id string, details bool) (map[string]an
 		counts[status]++
 		d := map[string]any{"sourceId": b.sourceID, "url": b.url, "status": b.status,
 			"startTime": parse.FormatTime(b.started), "lastUpdated": parse.FormatTime(b.updated)}
-		if b.outcome.code != "" {
-			d["errorCode"], d["failureStatus"], d["details"] = b.outcome.code, b.outcome.failure, b.outcome.details
+		if b.outcome.Code != "" {
+			d["errorCode"], d["failureStatus"], d["details"] = b.outcome.Code, b.outcome.Failure, b.outcome.Details
 		}
 		list = append(list, d)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/storage"
 
 	"kustospool/internal/kustosim/internal/stats"
@@ -29,11 +31,11 @@ type Sim struct {
 	change   change
 	catalog  *catalog.Catalog
 	issuer   *storage.Issuer
-	tokens   *tokenBook
+	tokens   *ingestor.Tokens
 	stats    *stats.Book
 	faults   *fault.Set
 	storage  anyStorage
-	ingestor *ingestor
+	ingestor *ingestor.Ingestor
 	manager  *manager
 
 	kusto     *port.Listener
@@ -54,7 +56,7 @@ type opened struct {
 
 // anyStorage is the whole of a storage, the built-in one or an external account.
 type anyStorage interface {
-	blobStorage
+	ingestor.Storage
 	resourceLister
 	// Put stores a blob as somebody else would, beside what clients upload, and
 	// returns its URI without a signature.
@@ -78,21 +80,21 @@ func Start(o *Options) (*Sim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
-	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: newTokenBook(opts.TokenLifetime),
+	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: ingestor.NewTokens(opts.TokenLifetime),
 		stats: stats.NewBook(), done: make(chan struct{})}
 	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
-	s.ingestor = newIngestor(s.ingestorConfig())
+	s.ingestor = ingestor.New(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	if s.storage, err = s.openStorage(ctx, ip); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.ingestor.attach(s.storage)
+	s.ingestor.Attach(s.storage)
 	s.manager = newManager(s.managerConfig())
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.ingestor.run(ctx)
+		s.ingestor.Run(ctx)
 	}()
 	s.kusto, err = s.listen(DM, opts.Listen, newEndpoint(s.endpointConfig()).handler())
 	if err != nil {
@@ -234,11 +236,11 @@ func (s *Sim) ForgetBlocks() {
 func (s *Sim) ExpireSAS() { s.issuer.Expire() }
 
 // ExpireTokens makes every identity token handed out so far invalid.
-func (s *Sim) ExpireTokens() { s.tokens.expire() }
+func (s *Sim) ExpireTokens() { s.tokens.Expire() }
 
 // IssueToken returns a fresh identity token, as `.get kusto identity token`
 // does.
-func (s *Sim) IssueToken() string { return s.tokens.issue(time.Now()) }
+func (s *Sim) IssueToken() string { return s.tokens.Issue(time.Now()) }
 
 // Stats returns a copy of the counters.
 func (s *Sim) Stats() Stats { return s.stats.Snapshot() }
@@ -276,7 +278,7 @@ func (s *Sim) eachListener(host Host, do func(*port.Listener)) {
 // IngestFault puts a fault on the ingestion into a table; an empty database or
 // table means any. The returned function ends it; ending it twice is allowed.
 func (s *Sim) IngestFault(db, table string, f IngestFault) (remove func()) {
-	return s.ingestor.addFault(db, table, f)
+	return s.ingestor.AddFault(db, table, f)
 }
 
 // anyDatabase reports whether unknown databases are created on first use.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/ingestor"
+
 	"kustospool/internal/kustosim/internal/storage"
 
 	"kustospool/internal/kustosim/internal/catalog"
@@ -21,19 +23,19 @@ func (s *Sim) countRequest(host Host, struck bool) {
 	})
 }
 
-func (s *Sim) ingestorConfig() ingestorConfig {
+func (s *Sim) ingestorConfig() ingestor.Config {
 	o := &s.opts
-	return ingestorConfig{
-		catalog: s.catalog, tokens: s.tokens, stats: s.stats, notify: s.change.notify, log: o.Logger,
-		batch:             catalog.Batching{Time: o.BatchTime, Items: o.BatchItems, Bytes: o.BatchBytes},
-		autoCreate:        o.AutoCreate,
-		anyDatabase:       s.anyDatabase(),
-		retryEvery:        o.RetryEvery,
-		maxBlobBytes:      o.MaxBlobBytes,
-		tagHitAsFailed:    o.TagHitAsFailed,
-		failMalformedJSON: o.FailMalformedJSON,
-		blobAccess:        o.BlobAccess,
-		blobHosts:         o.BlobHosts,
+	return ingestor.Config{
+		Catalog: s.catalog, Tokens: s.tokens, Stats: s.stats, Notify: s.change.notify, Log: o.Logger,
+		Batch:             catalog.Batching{Time: o.BatchTime, Items: o.BatchItems, Bytes: o.BatchBytes},
+		AutoCreate:        o.AutoCreate,
+		AnyDatabase:       s.anyDatabase(),
+		RetryEvery:        o.RetryEvery,
+		MaxBlobBytes:      o.MaxBlobBytes,
+		TagHitAsFailed:    o.TagHitAsFailed,
+		FailMalformedJSON: o.FailMalformedJSON,
+		BlobAccess:        o.BlobAccess,
+		BlobHosts:         o.BlobHosts,
 	}
 }
 
@@ -64,7 +66,7 @@ func (s *Sim) endpointConfig() endpointConfig {
 
 // openStorage makes the storage of the options, with its ports on ip.
 func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
-	c := storage.Config{Accounts: s.opts.Accounts, MaxBytes: s.opts.MaxBlobBytes, Issuer: s.issuer, Stats: s.stats, Deliver: s.ingestor.deliver,
+	c := storage.Config{Accounts: s.opts.Accounts, MaxBytes: s.opts.MaxBlobBytes, Issuer: s.issuer, Stats: s.stats, Deliver: s.ingestor.Deliver,
 		Listen: func(host Host, svc storage.Service, handler http.Handler) (string, error) {
 			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, storage.RefuseFault(svc))
 			l, err := s.listen(host, net.JoinHostPort(ip, "0"), faulty)

@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"context"
@@ -25,13 +25,13 @@ func newWeb() *http.Client {
 
 // fetch opens the blob of an ingestion, wherever it is (protocol reference
 // section 4.5). size is -1 where it is not known.
-func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *parse.Error) {
-	if slices.Contains(g.blobHosts, in.blob.Host) {
+func (g *Ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser, size int64, bad *parse.Error) {
+	if slices.Contains(g.BlobHosts, in.blob.Host) {
 		return g.get(ctx, in)
 	}
 	uri := in.blob
 	if in.access != "" {
-		if !slices.Contains(g.blobAccess, in.access) {
+		if !slices.Contains(g.BlobAccess, in.access) {
 			if strings.HasPrefix(in.access, "managed_identity=") {
 				return nil, 0, parse.Permanentf("BadRequest_InvalidManagedIdentity", "the managed identity is unknown")
 			}
@@ -56,7 +56,7 @@ func (g *ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 }
 
 // get downloads from a web server of blobHosts.
-func (g *ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *parse.Error) {
+func (g *Ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *parse.Error) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.blob.String(), nil)
 	if err != nil {

@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ type reportLevel int
 
 const (
 	failuresOnly reportLevel = iota
-	noReports
+	NoReports
 	failuresAndSuccesses
 )
 
@@ -67,10 +67,10 @@ func decodeEnum(b []byte, value *int, names map[string]int, highest int) error {
 	return nil
 }
 
-// looseBool and looseInt also read their value from a string.
-type looseBool bool
+// LooseBool and looseInt also read their value from a string.
+type LooseBool bool
 
-func (v *looseBool) UnmarshalJSON(b []byte) error {
+func (v *LooseBool) UnmarshalJSON(b []byte) error {
 	switch strings.ToLower(strings.Trim(string(b), `"`)) {
 	case "true":
 		*v = true
@@ -82,40 +82,40 @@ func (v *looseBool) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-type looseInt struct {
+type LooseInt struct {
 	value int64
 	set   bool
 }
 
-func (v *looseInt) UnmarshalJSON(b []byte) error {
+func (v *LooseInt) UnmarshalJSON(b []byte) error {
 	text := strings.Trim(string(b), `"`)
 	if text == "null" || text == "" {
 		return nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	*v = looseInt{n, true}
+	*v = LooseInt{n, true}
 	return err
 }
 
-// tracker is told how the ingestion of one blob goes.
-type tracker interface {
-	// begin says that it has been taken up.
-	begin()
-	// set records an outcome; a transient failure may be followed by another.
-	set(outcome)
+// Tracker is told how the ingestion of one blob goes.
+type Tracker interface {
+	// Begin says that it has been taken up.
+	Begin()
+	// Set records an outcome; a transient failure may be followed by another.
+	Set(Outcome)
 }
 
-// message is an ingestion message as clients put it on the queue (protocol
+// Message is an ingestion message as clients put it on the queue (protocol
 // reference section 5.3). Decoding matches names in any case.
-type message struct {
+type Message struct {
 	Id                     string
 	BlobPath               string
-	RawDataSize            looseInt
+	RawDataSize            LooseInt
 	DatabaseName           string
 	TableName              string
-	RetainBlobOnSuccess    looseBool
-	FlushImmediately       looseBool
-	IgnoreSizeLimit        looseBool
+	RetainBlobOnSuccess    LooseBool
+	FlushImmediately       LooseBool
+	IgnoreSizeLimit        LooseBool
 	ReportLevel            reportLevel
 	ReportMethod           reportMethod
 	AdditionalProperties   map[string]json.RawMessage
@@ -125,20 +125,20 @@ type message struct {
 		RowKey                string
 	}
 
-	submitted bool    // came over REST, whose bearer has been checked
-	tracked   tracker // of a tracked request; nil otherwise
+	Submitted bool    // came over REST, whose bearer has been checked
+	Tracked   Tracker // of a tracked request; nil otherwise
 }
 
 // decodeMessage reads the text of a queue message. The error is
 // BadRequest_CorruptedMessage; a message comes with it if its JSON was whole,
 // so that the failure can be reported.
-func decodeMessage(text string) (*message, *parse.Error) {
+func decodeMessage(text string) (*Message, *parse.Error) {
 	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil {
 		return nil, parse.Permanentf("BadRequest_CorruptedMessage", "the message is not base64")
 	}
 	data = bytes.TrimRight(data, "\x00") // Fluent Bit sends the terminator of its C string
-	var m message
+	var m Message
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, parse.Permanentf("BadRequest_CorruptedMessage", "the message is not a JSON object of the expected types")
 	}
@@ -162,7 +162,7 @@ func decodeMessage(text string) (*message, *parse.Error) {
 
 // property is an additional property as text: a JSON string's value, or the
 // JSON itself. Empty means absent; null and "" count as absent.
-func (m *message) property(names ...string) string {
+func (m *Message) property(names ...string) string {
 	for _, name := range names {
 		raw := m.AdditionalProperties[strings.ToLower(name)]
 		if len(raw) == 0 || string(raw) == "null" {
@@ -181,7 +181,7 @@ func (m *message) property(names ...string) string {
 
 // ingestion is a message with its properties understood.
 type ingestion struct {
-	*message
+	*Message
 	blob        *url.URL // without what stands behind a semicolon
 	access      string   // that: how the service is to get at the blob
 	format      ingest.Format
@@ -204,8 +204,8 @@ type ingestion struct {
 
 // understand validates the properties of a message as the service does before
 // it batches: everything that needs no table.
-func understand(m *message) (*ingestion, *parse.Error) {
-	in := &ingestion{message: m, operation: uuid.NewString()}
+func understand(m *Message) (*ingestion, *parse.Error) {
+	in := &ingestion{Message: m, operation: uuid.NewString()}
 	var err error
 	address, access, _ := strings.Cut(m.BlobPath, ";")
 	in.access = access
@@ -236,7 +236,7 @@ func understand(m *message) (*ingestion, *parse.Error) {
 		name string
 		set  *bool
 	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}} {
-		var v looseBool
+		var v LooseBool
 		if err := v.UnmarshalJSON([]byte(m.property(f.name))); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "%s must be a boolean", f.name)
 		}
@@ -249,7 +249,7 @@ func understand(m *message) (*ingestion, *parse.Error) {
 	}
 	in.policyText = m.property("validationPolicy")
 	if in.policyText != "" {
-		var policy struct{ ValidationOptions, ValidationImplications looseInt }
+		var policy struct{ ValidationOptions, ValidationImplications LooseInt }
 		if err := json.Unmarshal([]byte(in.policyText), &policy); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "validationPolicy must be a JSON object")
 		}
@@ -352,11 +352,11 @@ func (in *ingestion) batchKey() string {
 }
 
 // source is the blob's URI without credentials.
-func (in *ingestion) source() string { return withoutQuery(in.BlobPath) }
+func (in *ingestion) source() string { return WithoutQuery(in.BlobPath) }
 
-// withoutQuery removes the credentials of a blob URI: its query, and what
+// WithoutQuery removes the credentials of a blob URI: its query, and what
 // follows a semicolon.
-func withoutQuery(uri string) string {
+func WithoutQuery(uri string) string {
 	if i := strings.IndexAny(uri, "?;"); i >= 0 {
 		return uri[:i]
 	}

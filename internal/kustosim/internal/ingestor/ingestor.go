@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"context"
@@ -22,28 +22,28 @@ import (
 	"github.com/google/uuid"
 )
 
-// ingestorConfig is what an ingestor works with.
-type ingestorConfig struct {
-	catalog *catalog.Catalog
-	tokens  *tokenBook
-	stats   *stats.Book
-	notify  func() // called after every effect
-	log     *slog.Logger
+// Config is what an ingestor works with.
+type Config struct {
+	Catalog *catalog.Catalog
+	Tokens  *Tokens
+	Stats   *stats.Book
+	Notify  func() // called after every effect
+	Log     *slog.Logger
 
-	batch             catalog.Batching // of tables without a policy
-	autoCreate        bool             // unknown tables
-	anyDatabase       bool             // and unknown databases
-	retryEvery        time.Duration    // pause before a transient failure is repeated
-	maxBlobBytes      int64            // of a blob, raw
-	tagHitAsFailed    bool
-	failMalformedJSON bool
-	blobAccess        []string // what may stand behind a URI's semicolon
-	blobHosts         []string // web servers, host:port
+	Batch             catalog.Batching // of tables without a policy
+	AutoCreate        bool             // unknown tables
+	AnyDatabase       bool             // and unknown databases
+	RetryEvery        time.Duration    // pause before a transient failure is repeated
+	MaxBlobBytes      int64            // of a blob, raw
+	TagHitAsFailed    bool
+	FailMalformedJSON bool
+	BlobAccess        []string // what may stand behind a URI's semicolon
+	BlobHosts         []string // web servers, host:port
 }
 
-// blobStorage is what the ingestor needs of storage, in memory or an external
+// Storage is what the ingestor needs of storage, in memory or an external
 // account.
-type blobStorage interface {
+type Storage interface {
 	// Download opens a blob by the URI of a message; size is that of the blob
 	// as stored. The error is a *storageError, errBlobURI or one of a storage
 	// that did not answer.
@@ -59,11 +59,11 @@ type blobStorage interface {
 	Report(ctx context.Context, queue storage.ReportQueue, text string) error
 }
 
-// ingestor is the DM's aggregation and the engine's ingestion. One goroutine,
+// Ingestor is the DM's aggregation and the engine's ingestion. One goroutine,
 // run, does everything in the order of arrival.
-type ingestor struct {
-	ingestorConfig
-	storage blobStorage
+type Ingestor struct {
+	Config
+	storage Storage
 	faults  fault.IngestSet
 	web     *http.Client // for blobHosts
 
@@ -87,7 +87,7 @@ type ingestor struct {
 // arrival is a queue message's text, or a message that came over REST.
 type arrival struct {
 	text    string
-	message *message
+	message *Message
 }
 
 type delayed struct {
@@ -104,44 +104,44 @@ type batch struct {
 	sealed string // the reason, "" while open
 }
 
-// newIngestor makes an ingestor. It needs a storage before anything is to be
+// New makes an ingestor. It needs a storage before anything is to be
 // ingested, and somebody to call run.
-func newIngestor(c ingestorConfig) *ingestor {
-	return &ingestor{ingestorConfig: c, web: newWeb(), wake: make(chan struct{}, 1), open: make(map[string]*batch)}
+func New(c Config) *Ingestor {
+	return &Ingestor{Config: c, web: newWeb(), wake: make(chan struct{}, 1), open: make(map[string]*batch)}
 }
 
-// attach tells where blobs come from and reports go to. It is called once,
+// Attach tells where blobs come from and reports go to. It is called once,
 // before run.
-func (g *ingestor) attach(storage blobStorage) { g.storage = storage }
+func (g *Ingestor) Attach(storage Storage) { g.storage = storage }
 
-// addFault puts a fault on the ingestion into a table; an empty database or
+// AddFault puts a fault on the ingestion into a table; an empty database or
 // table means any. The returned function ends it; ending it twice is allowed.
-func (g *ingestor) addFault(db, table string, f fault.IngestFault) (remove func()) {
+func (g *Ingestor) AddFault(db, table string, f fault.IngestFault) (remove func()) {
 	end := g.faults.Add(db, table, f)
 	return func() {
 		end()
 		g.release()
-		g.notify()
+		g.Notify()
 	}
 }
 
-func (g *ingestor) poke() {
+func (g *Ingestor) poke() {
 	select {
 	case g.wake <- struct{}{}:
 	default:
 	}
 }
 
-// deliver hands the text of a queue message over. It never blocks.
-func (g *ingestor) deliver(text string) {
+// Deliver hands the text of a queue message over. It never blocks.
+func (g *Ingestor) Deliver(text string) {
 	g.mu.Lock()
 	g.mu.inbox = append(g.mu.inbox, arrival{text: text})
 	g.mu.Unlock()
 	g.poke()
 }
 
-// submit hands over a message that came over REST. It never blocks.
-func (g *ingestor) submit(m *message) {
+// Submit hands over a message that came over REST. It never blocks.
+func (g *Ingestor) Submit(m *Message) {
 	g.mu.Lock()
 	g.mu.inbox = append(g.mu.inbox, arrival{message: m})
 	g.mu.Unlock()
@@ -150,7 +150,7 @@ func (g *ingestor) submit(m *message) {
 
 // release lets the held ingestions go on; those that a fault still holds come
 // back.
-func (g *ingestor) release() {
+func (g *Ingestor) release() {
 	g.mu.Lock()
 	for _, in := range g.mu.held {
 		g.mu.later = append(g.mu.later, delayed{in, time.Time{}})
@@ -160,8 +160,8 @@ func (g *ingestor) release() {
 	g.poke()
 }
 
-// run works until ctx ends. What is not ingested by then is lost.
-func (g *ingestor) run(ctx context.Context) {
+// Run works until ctx ends. What is not ingested by then is lost.
+func (g *Ingestor) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -173,7 +173,7 @@ func (g *ingestor) run(ctx context.Context) {
 			b := g.ready[0]
 			g.ready = g.ready[1:]
 			g.process(ctx, b)
-			g.notify()
+			g.Notify()
 			continue
 		}
 		timer.Reset(next)
@@ -185,7 +185,7 @@ func (g *ingestor) run(ctx context.Context) {
 	}
 }
 
-func (g *ingestor) takeInbox() []arrival {
+func (g *Ingestor) takeInbox() []arrival {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	arrived := g.mu.inbox
@@ -194,7 +194,7 @@ func (g *ingestor) takeInbox() []arrival {
 }
 
 // sealDue moves what has come due to ready and returns the time to the next.
-func (g *ingestor) sealDue(now time.Time) time.Duration {
+func (g *Ingestor) sealDue(now time.Time) time.Duration {
 	next := time.Hour
 	g.mu.Lock()
 	rest := g.mu.later[:0]
@@ -220,31 +220,31 @@ func (g *ingestor) sealDue(now time.Time) time.Duration {
 	return next
 }
 
-func (g *ingestor) seal(b *batch, reason string) {
+func (g *Ingestor) seal(b *batch, reason string) {
 	if b.sealed != "" {
 		return
 	}
 	b.sealed = reason
 	delete(g.open, b.key)
 	g.ready = append(g.ready, b)
-	g.stats.Add(func(s *stats.Stats) { s.Batches[reason]++ })
+	g.Stats.Add(func(s *stats.Stats) { s.Batches[reason]++ })
 }
 
 // admit validates one message and puts it into a batch.
-func (g *ingestor) admit(ctx context.Context, a arrival) {
-	g.stats.Add(func(s *stats.Stats) { s.MessagesTaken++ })
-	defer g.notify()
+func (g *Ingestor) admit(ctx context.Context, a arrival) {
+	g.Stats.Add(func(s *stats.Stats) { s.MessagesTaken++ })
+	defer g.Notify()
 	m, bad := a.message, (*parse.Error)(nil)
 	if m == nil {
 		m, bad = decodeMessage(a.text)
 	}
 	if m == nil {
-		g.stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
-		g.log.Debug("a message is corrupted and cannot be reported", "code", bad.Code)
+		g.Stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
+		g.Log.Debug("a message is corrupted and cannot be reported", "code", bad.Code)
 		return
 	}
-	in := &ingestion{message: m, operation: uuid.NewString()}
-	if bad == nil && !m.submitted && !g.tokens.valid(m.property("authorizationContext"), time.Now()) {
+	in := &ingestion{Message: m, operation: uuid.NewString()}
+	if bad == nil && !m.Submitted && !g.Tokens.Valid(m.property("authorizationContext"), time.Now()) {
 		bad = parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
 	}
 	if bad == nil {
@@ -267,19 +267,19 @@ func (g *ingestor) admit(ctx context.Context, a arrival) {
 	}
 }
 
-func (g *ingestor) schema(in *ingestion) ([]parse.Column, *catalog.Mapping, *parse.Error) {
-	return g.catalog.Schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.autoCreate, g.anyDatabase)
+func (g *Ingestor) schema(in *ingestion) ([]parse.Column, *catalog.Mapping, *parse.Error) {
+	return g.Catalog.Schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.AutoCreate, g.AnyDatabase)
 }
 
 // policy is the batching policy of an ingestion's table.
-func (g *ingestor) policy(in *ingestion) catalog.Batching {
-	if b, ok := g.catalog.BatchingOf(in.DatabaseName, in.TableName); ok {
+func (g *Ingestor) policy(in *ingestion) catalog.Batching {
+	if b, ok := g.Catalog.BatchingOf(in.DatabaseName, in.TableName); ok {
 		return b
 	}
-	return g.batch
+	return g.Batch
 }
 
-func (g *ingestor) aggregate(in *ingestion) {
+func (g *Ingestor) aggregate(in *ingestion) {
 	if reason := in.single(); reason != "" {
 		g.seal(&batch{items: []*ingestion{in}}, reason)
 		return
@@ -304,7 +304,7 @@ func (g *ingestor) aggregate(in *ingestion) {
 }
 
 // process ingests a sealed batch, blob by blob, and reports each.
-func (g *ingestor) process(ctx context.Context, b *batch) {
+func (g *Ingestor) process(ctx context.Context, b *batch) {
 	operation := uuid.NewString()
 	seen := make(map[string]bool, len(b.items))
 	for _, in := range b.items {
@@ -321,9 +321,9 @@ func (g *ingestor) process(ctx context.Context, b *batch) {
 	}
 }
 
-func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
-	if in.tracked != nil {
-		in.tracked.begin()
+func (g *Ingestor) ingest(ctx context.Context, in *ingestion) {
+	if in.Tracked != nil {
+		in.Tracked.Begin()
 	}
 	struck := g.strike(in, fault.FailTransient, fault.FailExhausted, fault.FailPermanent, fault.LeavePending, fault.Hold)
 	if struck != nil {
@@ -352,7 +352,7 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 	default:
 		if !in.RetainBlobOnSuccess {
 			if err := g.storage.Remove(ctx, in.blob); err != nil {
-				g.log.Debug("an ingested blob could not be deleted", "source", in.source())
+				g.Log.Debug("an ingested blob could not be deleted", "source", in.source())
 			}
 		}
 		g.succeed(ctx, in)
@@ -362,14 +362,14 @@ func (g *ingestor) ingest(ctx context.Context, in *ingestion) {
 // commit loads a blob and adds its rows as one extent. hit is the tag that
 // stopped it, if one did, looked for before the download. Ingestions have turns,
 // so nothing can come between that look and the commit.
-func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *parse.Error) {
+func (g *Ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *parse.Error) {
 	g.turn.Lock()
 	defer g.turn.Unlock()
 	columns, reference, bad := g.schema(in)
 	if bad != nil {
 		return "", bad
 	}
-	if hit, skipped := g.catalog.Tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
+	if hit, skipped := g.Catalog.Tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
 		return hit, nil
 	}
 	items := in.mapping
@@ -390,17 +390,17 @@ func (g *ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 
 // failOrRetry ends an ingestion as failed, or comes back to it if the failure
 // is transient.
-func (g *ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *parse.Error, report bool) {
+func (g *Ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *parse.Error, report bool) {
 	if bad.Status != parse.Transient {
 		g.fail(ctx, in, bad)
 		return
 	}
-	g.stats.Add(func(s *stats.Stats) { s.Retried++ })
+	g.Stats.Add(func(s *stats.Stats) { s.Retried++ })
 	if report {
 		g.report(ctx, in, failed(bad), true)
 		in.reported = true
 	}
 	g.mu.Lock()
-	g.mu.later = append(g.mu.later, delayed{in, time.Now().Add(g.retryEvery)})
+	g.mu.later = append(g.mu.later, delayed{in, time.Now().Add(g.RetryEvery)})
 	g.mu.Unlock()
 }

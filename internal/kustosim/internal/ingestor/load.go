@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"archive/zip"
@@ -19,7 +19,7 @@ import (
 const presize = 64 << 20
 
 // load downloads the blob of an ingestion and parses it into rows.
-func (g *ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]parse.Row, *parse.Error) {
+func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]parse.Row, *parse.Error) {
 	body, size, bad := g.fetch(ctx, in)
 	if bad != nil {
 		return nil, bad
@@ -61,7 +61,7 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 		raw += int64(len(p))
 	}
 	if in.RawDataSize.set && in.RawDataSize.value != raw {
-		g.stats.Add(func(s *stats.Stats) { s.RawSizeMismatch++ })
+		g.Stats.Add(func(s *stats.Stats) { s.RawSizeMismatch++ })
 	}
 	var rows []parse.Row
 	for _, p := range parts {
@@ -77,8 +77,8 @@ func (g *ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 	return rows, nil
 }
 
-func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
-	limit := g.maxBlobBytes
+func (g *Ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
+	limit := g.MaxBlobBytes
 	var buf bytes.Buffer
 	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
@@ -92,7 +92,7 @@ func (g *ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
 }
 
 // unzip reads the files of an archive that match the zipPattern, in order.
-func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
+func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, parse.Permanentf("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
@@ -120,8 +120,8 @@ func (g *ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 }
 
 // parse makes rows of data, and counts the lines that were passed over.
-func (g *ingestor) parse(in *ingestion, data []byte, t *parse.Target) ([]parse.Row, *parse.Error) {
-	rows, malformed, bad := t.Records(data, in.format, in.skipFirst, g.failMalformedJSON)
-	g.stats.Add(func(s *stats.Stats) { s.MalformedLines += malformed })
+func (g *Ingestor) parse(in *ingestion, data []byte, t *parse.Target) ([]parse.Row, *parse.Error) {
+	rows, malformed, bad := t.Records(data, in.format, in.skipFirst, g.FailMalformedJSON)
+	g.Stats.Add(func(s *stats.Stats) { s.MalformedLines += malformed })
 	return rows, bad
 }

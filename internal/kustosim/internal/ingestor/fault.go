@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"kustospool/internal/kustosim/internal/fault"
@@ -27,6 +27,6 @@ func faultFailure(a *fault.ActiveIngest) *parse.Error {
 }
 
 // strike returns the first fault of one of the kinds that strikes an ingestion.
-func (g *ingestor) strike(in *ingestion, kinds ...fault.IngestFaultKind) *fault.ActiveIngest {
+func (g *Ingestor) strike(in *ingestion, kinds ...fault.IngestFaultKind) *fault.ActiveIngest {
 	return g.faults.Strike(in.DatabaseName, in.TableName, in.source(), kinds...)
 }

@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"context"
@@ -19,40 +19,40 @@ import (
 	"kustospool/ingest"
 )
 
-// ingestCommand is an ingestion command: some blobs, or inline data.
-type ingestCommand struct {
-	operation  string // its id
-	db, table  string
-	properties map[string]json.RawMessage // lower-case names
-	uris       []string
-	inline     bool
-	data       string // with inline
+// Command is an ingestion command: some blobs, or inline data.
+type Command struct {
+	Operation  string // its id
+	DB, Table  string
+	Properties map[string]json.RawMessage // lower-case names
+	URIs       []string
+	Inline     bool
+	Data       string // with inline
 }
 
-// held is closed when the fault is removed that holds this command; nil if none
+// Held is closed when the fault is removed that holds this command; nil if none
 // does.
-func (g *ingestor) held(c *ingestCommand) <-chan struct{} {
-	if hold := g.faults.Strike(c.db, c.table, "", fault.Hold); hold != nil {
+func (g *Ingestor) Held(c *Command) <-chan struct{} {
+	if hold := g.faults.Strike(c.DB, c.Table, "", fault.Hold); hold != nil {
 		return hold.Ended()
 	}
 	return nil
 }
 
-// direct ingests the blobs of one command, or its inline data, as one extent.
+// Direct ingests the blobs of one command, or its inline data, as one extent.
 // Like everything that commits, it does so in its turn. hit is the tag that
 // stopped it, if one did; there is no extent then.
-func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Extent, hit string, bad *parse.Error) {
-	uris := c.uris
-	if c.inline {
+func (g *Ingestor) Direct(ctx context.Context, c *Command) (e *catalog.Extent, hit string, bad *parse.Error) {
+	uris := c.URIs
+	if c.Inline {
 		uris = []string{"inline://command/data"}
 	}
 	var parts []*ingestion
 	for _, uri := range uris {
-		one, bad := understand(&message{Id: c.operation, DatabaseName: c.db, TableName: c.table, RetainBlobOnSuccess: true, AdditionalProperties: c.properties, BlobPath: uri})
+		one, bad := understand(&Message{Id: c.Operation, DatabaseName: c.DB, TableName: c.Table, RetainBlobOnSuccess: true, AdditionalProperties: c.Properties, BlobPath: uri})
 		if bad != nil {
 			return nil, "", bad
 		}
-		one.operation = c.operation
+		one.operation = c.Operation
 		parts = append(parts, one)
 	}
 	first := parts[0]
@@ -66,7 +66,7 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Ext
 	if bad != nil {
 		return nil, "", bad
 	}
-	if hit, skipped := g.catalog.Tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
+	if hit, skipped := g.Catalog.Tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
 		return nil, hit, nil
 	}
 	items := first.mapping
@@ -80,8 +80,8 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Ext
 			return nil, "", bad
 		}
 		var more []parse.Row
-		if c.inline {
-			more, bad = g.parse(one, []byte(strings.TrimLeft(c.data, " \t\r\n")), t)
+		if c.Inline {
+			more, bad = g.parse(one, []byte(strings.TrimLeft(c.Data, " \t\r\n")), t)
 			if bad == nil && len(more) == 0 {
 				bad = parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the command has no records")
 			}
@@ -103,30 +103,30 @@ func (g *ingestor) direct(ctx context.Context, c *ingestCommand) (e *catalog.Ext
 }
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
-func (g *ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse.Error) {
+func (g *Ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse.Error) {
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()
 	}
 	e := &catalog.Extent{ID: uuid.NewString(), Tags: in.tags, RowCount: len(rows), Source: in.source(), Operation: in.operation, Created: created.UTC()}
-	if bad := g.catalog.Commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
+	if bad := g.Catalog.Commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
 		return nil, bad
 	}
-	g.stats.Add(func(s *stats.Stats) {
+	g.Stats.Add(func(s *stats.Stats) {
 		s.Ingested++
 		s.Rows += int64(len(rows))
 	})
 	return e, nil
 }
 
-// streamed ingests the data of one streaming request, under a mapping of the
+// Stream ingests the data of one streaming request, under a mapping of the
 // table or without one.
-func (g *ingestor) streamed(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error {
+func (g *Ingestor) Stream(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error {
 	props := map[string]json.RawMessage{"format": json.RawMessage(`"` + string(format) + `"`)}
 	if mappingName != "" {
 		props["ingestionmappingreference"], _ = json.Marshal(mappingName)
 	}
-	in, bad := understand(&message{Id: uuid.NewString(), BlobPath: "stream://request/data", DatabaseName: db, TableName: table, AdditionalProperties: props})
+	in, bad := understand(&Message{Id: uuid.NewString(), BlobPath: "stream://request/data", DatabaseName: db, TableName: table, AdditionalProperties: props})
 	if bad != nil {
 		return bad
 	}

@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"encoding/base64"
@@ -24,9 +24,9 @@ func TestMessageSpellings(t *testing.T) {
 				if bad != nil {
 					t.Fatal(bad)
 				}
-				if in.RawDataSize != (looseInt{7, true}) || !bool(in.RetainBlobOnSuccess) || !bool(in.FlushImmediately) || in.ReportLevel != failuresAndSuccesses || in.ReportMethod != toTable ||
+				if in.RawDataSize != (LooseInt{7, true}) || !bool(in.RetainBlobOnSuccess) || !bool(in.FlushImmediately) || in.ReportLevel != failuresAndSuccesses || in.ReportMethod != toTable ||
 					in.format != "csv" || in.mappingName != "m" || len(in.tags) != 1 || !in.skipFirst || in.source() != "http://h/a/c/b.csv.gz" {
-					t.Errorf("understood as %+v of %+v", in, in.message)
+					t.Errorf("understood as %+v of %+v", in, in.Message)
 				}
 			}
 		})

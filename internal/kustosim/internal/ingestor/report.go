@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"context"
@@ -22,54 +22,54 @@ import (
 // errStatusTable says nothing of the URI, which holds a signature.
 var errStatusTable = errors.New("kustosim: the status table of the message is not a URI")
 
-// skippedByTag is the code of an ingestion that ingestIfNotExists stopped.
-const skippedByTag = "Skipped_IngestByTagAlreadyExists"
+// SkippedByTag is the code of an ingestion that ingestIfNotExists stopped.
+const SkippedByTag = "Skipped_IngestByTagAlreadyExists"
 
-// outcome is what became of an ingestion, as reports tell it.
-type outcome struct {
+// Outcome is what became of an ingestion, as reports tell it.
+type Outcome struct {
 	status    string // Succeeded, Failed, Skipped
-	code      string
-	failure   string // Permanent, Transient, Exhausted
-	details   string
-	succeeded bool
+	Code      string
+	Failure   string // Permanent, Transient, Exhausted
+	Details   string
+	Succeeded bool
 }
 
-func failed(bad *parse.Error) outcome {
-	return outcome{status: "Failed", code: bad.Code, failure: bad.Status, details: bad.Details}
+func failed(bad *parse.Error) Outcome {
+	return Outcome{status: "Failed", Code: bad.Code, Failure: bad.Status, Details: bad.Details}
 }
 
-func (g *ingestor) succeed(ctx context.Context, in *ingestion) {
-	g.log.Debug("ingested", "source", in.source(), "id", in.Id)
-	g.report(ctx, in, outcome{status: "Succeeded", succeeded: true}, false)
+func (g *Ingestor) succeed(ctx context.Context, in *ingestion) {
+	g.Log.Debug("ingested", "source", in.source(), "id", in.Id)
+	g.report(ctx, in, Outcome{status: "Succeeded", Succeeded: true}, false)
 }
 
-func (g *ingestor) skip(ctx context.Context, in *ingestion, tag string) {
-	g.stats.Add(func(s *stats.Stats) { s.SkippedByTag++ })
-	g.log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
-	o := outcome{status: "Skipped", code: skippedByTag, details: "an extent with tag ingest-by:" + tag + " exists", succeeded: true}
-	if g.tagHitAsFailed {
-		o.status, o.failure, o.succeeded = "Failed", parse.Permanent, false
+func (g *Ingestor) skip(ctx context.Context, in *ingestion, tag string) {
+	g.Stats.Add(func(s *stats.Stats) { s.SkippedByTag++ })
+	g.Log.Debug("skipped by tag", "source", in.source(), "id", in.Id, "tag", tag)
+	o := Outcome{status: "Skipped", Code: SkippedByTag, Details: "an extent with tag ingest-by:" + tag + " exists", Succeeded: true}
+	if g.TagHitAsFailed {
+		o.status, o.Failure, o.Succeeded = "Failed", parse.Permanent, false
 	}
 	g.report(ctx, in, o, false)
 }
 
-func (g *ingestor) fail(ctx context.Context, in *ingestion, bad *parse.Error) {
-	g.stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
-	g.log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.Code, "failureStatus", bad.Status)
+func (g *Ingestor) fail(ctx context.Context, in *ingestion, bad *parse.Error) {
+	g.Stats.Add(func(s *stats.Stats) { s.Failed[bad.Code]++ })
+	g.Log.Debug("failed", "source", in.source(), "id", in.Id, "code", bad.Code, "failureStatus", bad.Status)
 	g.report(ctx, in, failed(bad), false)
 }
 
 // report writes an outcome where the message wants it: level times method
 // (protocol reference sections 5.3 and 6).
-func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOnly bool) {
-	if in.tracked == nil && (in.ReportLevel == noReports || o.succeeded && in.ReportLevel == failuresOnly) {
+func (g *Ingestor) report(ctx context.Context, in *ingestion, o Outcome, tableOnly bool) {
+	if in.Tracked == nil && (in.ReportLevel == NoReports || o.Succeeded && in.ReportLevel == failuresOnly) {
 		return
 	}
 	if f := g.strike(in, fault.LoseReport); f != nil {
 		return
 	}
-	if in.tracked != nil {
-		in.tracked.set(o)
+	if in.Tracked != nil {
+		in.Tracked.Set(o)
 		g.written(nil)
 		return
 	}
@@ -82,8 +82,8 @@ func (g *ingestor) report(ctx context.Context, in *ingestion, o outcome, tableOn
 	}
 }
 
-func (g *ingestor) written(err error) {
-	g.stats.Add(func(s *stats.Stats) {
+func (g *Ingestor) written(err error) {
+	g.Stats.Add(func(s *stats.Stats) {
 		if err != nil {
 			s.ReportsFailed++
 		} else {
@@ -92,7 +92,7 @@ func (g *ingestor) written(err error) {
 	})
 }
 
-func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) error {
+func (g *Ingestor) reportToTable(ctx context.Context, in *ingestion, o Outcome) error {
 	to := in.IngestionStatusInTable
 	table, err := url.Parse(to.TableConnectionString)
 	if err != nil {
@@ -112,10 +112,10 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 		props["IngestionSourceId@odata.type"] = "Edm.Guid"
 	}
 	switch {
-	case o.code != "":
-		props["ErrorCode"], props["Details"] = o.code, o.details
-		if o.failure != "" {
-			props["FailureStatus"], props["OriginatesFromUpdatePolicy"] = o.failure, false
+	case o.Code != "":
+		props["ErrorCode"], props["Details"] = o.Code, o.Details
+		if o.Failure != "" {
+			props["FailureStatus"], props["OriginatesFromUpdatePolicy"] = o.Failure, false
 		}
 	case in.reported: // take the transient failure back
 		props["ErrorCode"], props["FailureStatus"], props["Details"] = "", "Unknown", ""
@@ -123,18 +123,18 @@ func (g *ingestor) reportToTable(ctx context.Context, in *ingestion, o outcome) 
 	return g.storage.SetStatus(ctx, table, storage.EntityKey{Partition: to.PartitionKey, Row: to.RowKey}, props)
 }
 
-func (g *ingestor) reportToQueue(ctx context.Context, in *ingestion, o outcome) error {
+func (g *Ingestor) reportToQueue(ctx context.Context, in *ingestion, o Outcome) error {
 	now := parse.FormatTime(time.Now())
 	queue, report := storage.SuccessQueue, map[string]any{
 		"OperationId": in.operation, "Database": in.DatabaseName, "Table": in.TableName, "IngestionSourceId": in.Id,
 		"IngestionSourcePath": in.source(), "RootActivityId": uuid.NewString(),
 	}
-	if o.succeeded {
+	if o.Succeeded {
 		report["SucceededOn"] = now
 	} else {
 		queue = storage.FailureQueue
-		report["FailedOn"], report["Details"], report["ErrorCode"], report["FailureStatus"] = now, o.details, o.code, o.failure
-		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.failure == parse.Transient
+		report["FailedOn"], report["Details"], report["ErrorCode"], report["FailureStatus"] = now, o.Details, o.Code, o.Failure
+		report["OriginatesFromUpdatePolicy"], report["ShouldRetry"] = false, o.Failure == parse.Transient
 	}
 	text, err := json.Marshal(report)
 	if err != nil {

@@ -1,4 +1,4 @@
-package kustosim
+package ingestor
 
 import (
 	"crypto/rand"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// tokenBook makes and checks identity tokens, which a message carries as its
+// Tokens makes and checks identity tokens, which a message carries as its
 // authorizationContext (protocol reference section 3).
-type tokenBook struct {
+type Tokens struct {
 	lifetime time.Duration
 
 	mu struct {
@@ -18,15 +18,15 @@ type tokenBook struct {
 	}
 }
 
-// newTokenBook makes a book whose tokens are valid for a time.
-func newTokenBook(lifetime time.Duration) *tokenBook {
-	b := &tokenBook{lifetime: lifetime}
+// NewTokens makes a book whose tokens are valid for a time.
+func NewTokens(lifetime time.Duration) *Tokens {
+	b := &Tokens{lifetime: lifetime}
 	b.mu.ends = make(map[string]time.Time)
 	return b
 }
 
-// issue returns a fresh token.
-func (b *tokenBook) issue(now time.Time) string {
+// Issue returns a fresh token.
+func (b *Tokens) Issue(now time.Time) string {
 	random := make([]byte, 24)
 	rand.Read(random)
 	token := "kustosim-identity-" + hex.EncodeToString(random)
@@ -41,16 +41,16 @@ func (b *tokenBook) issue(now time.Time) string {
 	return token
 }
 
-// valid reports whether a token was issued here and has not ended.
-func (b *tokenBook) valid(token string, now time.Time) bool {
+// Valid reports whether a token was issued here and has not ended.
+func (b *Tokens) Valid(token string, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	end, ok := b.mu.ends[token]
 	return ok && now.Before(end)
 }
 
-// expire makes every token issued so far invalid.
-func (b *tokenBook) expire() {
+// Expire makes every token issued so far invalid.
+func (b *Tokens) Expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.mu.ends)
