@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"kustospool/internal/kustosim/internal/mgmt"
+
 	"kustospool/internal/kustosim/internal/ingestor"
 
 	"kustospool/internal/kustosim/internal/reply"
@@ -79,9 +81,9 @@ func decodeCommand(r *http.Request) (*command, *reply.Error) {
 // endpointConfig is what the endpoint serves from.
 type endpointConfig struct {
 	catalog   *catalog.Catalog
-	manager   *manager
+	manager   *mgmt.Manager
 	ingestor  streamIngestor
-	resources resourceLister
+	resources mgmt.Resources
 	faults    *fault.Set
 	stats     *stats.Book
 	notify    func()       // called after every effect
@@ -111,7 +113,7 @@ func newEndpoint(c endpointConfig) *endpoint {
 
 // manage runs a management command of a request.
 func (s *endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Error) {
-	return s.manager.manage(r.Context(), Command{clientID: r.Header.Get("x-ms-client-request-id"), db: c.DB, text: c.CSL})
+	return s.manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), DB: c.DB, Text: c.CSL})
 }
 
 // handler serves the DM and the engine endpoint.

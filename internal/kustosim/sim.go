@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/mgmt"
+
 	"kustospool/internal/kustosim/internal/ingestor"
 
 	"kustospool/internal/kustosim/internal/storage"
@@ -36,7 +38,7 @@ type Sim struct {
 	faults   *fault.Set
 	storage  anyStorage
 	ingestor *ingestor.Ingestor
-	manager  *manager
+	manager  *mgmt.Manager
 
 	kusto     *port.Listener
 	listeners []opened // all of them; written by Start only
@@ -57,7 +59,7 @@ type opened struct {
 // anyStorage is the whole of a storage, the built-in one or an external account.
 type anyStorage interface {
 	ingestor.Storage
-	resourceLister
+	mgmt.Resources
 	// Put stores a blob as somebody else would, beside what clients upload, and
 	// returns its URI without a signature.
 	Put(ctx context.Context, name string, data []byte) (*url.URL, error)
@@ -90,7 +92,7 @@ func Start(o *Options) (*Sim, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.ingestor.Attach(s.storage)
-	s.manager = newManager(s.managerConfig())
+	s.manager = mgmt.New(s.managerConfig())
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
@@ -128,7 +130,7 @@ func (s *Sim) Close() error {
 			errs = append(errs, l.Close())
 		}
 		if s.manager != nil {
-			s.manager.wait()
+			s.manager.Wait()
 		}
 		s.running.Wait()
 		if s.storage != nil {
@@ -246,10 +248,10 @@ func (s *Sim) IssueToken() string { return s.tokens.Issue(time.Now()) }
 func (s *Sim) Stats() Stats { return s.stats.Snapshot() }
 
 // PeakIngestions is the most ingestion commands that were under way at once.
-func (s *Sim) PeakIngestions() int { return s.manager.peakIngestions() }
+func (s *Sim) PeakIngestions() int { return s.manager.Peak() }
 
 // CommandsUnderWay is how many ingestion commands have begun and not ended.
-func (s *Sim) CommandsUnderWay() int { return s.manager.commandsUnderWay() }
+func (s *Sim) CommandsUnderWay() int { return s.manager.UnderWay() }
 
 // Fault puts a fault in force and returns what ends it. Ending it twice is
 // allowed. Faults strike HTTP requests only; the simulator's own ingestion

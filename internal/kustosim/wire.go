@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/mgmt"
+
 	"kustospool/internal/kustosim/internal/ingestor"
 
 	"kustospool/internal/kustosim/internal/storage"
@@ -39,15 +41,15 @@ func (s *Sim) ingestorConfig() ingestor.Config {
 	}
 }
 
-func (s *Sim) managerConfig() managerConfig {
+func (s *Sim) managerConfig() mgmt.Config {
 	o := &s.opts
-	return managerConfig{
-		catalog: s.catalog, tokens: s.tokens, resources: s.storage, ingestor: s.ingestor, stats: s.stats, notify: s.change.notify, done: s.done,
-		anyDatabase:     s.anyDatabase(),
-		unknownResource: o.UnknownResource,
-		tagHitAsFailed:  o.TagHitAsFailed,
-		ingestCapacity:  o.IngestCapacity,
-		ingestTime:      o.IngestTime,
+	return mgmt.Config{
+		Catalog: s.catalog, Tokens: s.tokens, Resources: s.storage, Ingestor: s.ingestor, Stats: s.stats, Notify: s.change.notify, Done: s.done,
+		AnyDatabase:     s.anyDatabase(),
+		UnknownResource: o.UnknownResource,
+		TagHitAsFailed:  o.TagHitAsFailed,
+		IngestCapacity:  o.IngestCapacity,
+		IngestTime:      o.IngestTime,
 	}
 }
 

@@ -1,4 +1,4 @@
-package kustosim
+package mgmt
 
 import (
 	"context"
@@ -24,56 +24,56 @@ import (
 	"kustospool/internal/kustosim/internal/lex"
 )
 
-// managerConfig is what management commands work on.
-type managerConfig struct {
-	catalog   *catalog.Catalog
-	tokens    *ingestor.Tokens
-	resources resourceLister
-	ingestor  directIngestor
-	stats     *stats.Book
-	notify    func()          // called after every effect
-	done      <-chan struct{} // closed when the simulator ends
+// Config is what management commands work on.
+type Config struct {
+	Catalog   *catalog.Catalog
+	Tokens    *ingestor.Tokens
+	Resources Resources
+	Ingestor  Ingestor
+	Stats     *stats.Book
+	Notify    func()          // called after every effect
+	Done      <-chan struct{} // closed when the simulator ends
 
-	anyDatabase     bool // unknown databases are created on first use
-	unknownResource bool // tell of a resource of an unknown type
-	tagHitAsFailed  bool
-	ingestCapacity  int           // .ingest commands at once
-	ingestTime      time.Duration // of each, at least
+	AnyDatabase     bool // unknown databases are created on first use
+	UnknownResource bool // tell of a resource of an unknown type
+	TagHitAsFailed  bool
+	IngestCapacity  int           // .ingest commands at once
+	IngestTime      time.Duration // of each, at least
 }
 
-// resourceLister tells the resources of ingestion, with fresh signatures.
-type resourceLister interface {
+// Resources tells the resources of ingestion, with fresh signatures.
+type Resources interface {
 	Resources() ([]storage.Resource, error)
 }
 
-// directIngestor carries out ingestion commands.
-type directIngestor interface {
+// Ingestor carries out ingestion commands.
+type Ingestor interface {
 	Held(*ingestor.Command) <-chan struct{}
 	Direct(context.Context, *ingestor.Command) (e *catalog.Extent, hit string, bad *parse.Error)
 }
 
-// manager runs management commands and remembers those that ingest.
-type manager struct {
-	managerConfig
+// Manager runs management commands and remembers those that ingest.
+type Manager struct {
+	Config
 	commands commandLog
 	running  sync.WaitGroup // async commands
 }
 
-func newManager(c managerConfig) *manager { return &manager{managerConfig: c} }
+func New(c Config) *Manager { return &Manager{Config: c} }
 
-// wait returns when no async command is under way. No more may be begun.
-func (s *manager) wait() { s.running.Wait() }
+// Wait returns when no async command is under way. No more may be begun.
+func (s *Manager) Wait() { s.running.Wait() }
 
 // Command is a management command as a client sent it.
 type Command struct {
-	clientID string // x-ms-client-request-id
-	db       string
-	text     string
+	ClientID string // x-ms-client-request-id
+	DB       string
+	Text     string
 }
 
-// manage runs a management command. What it does not know is a permanent 400.
-func (s *manager) manage(ctx context.Context, c Command) (*reply.Table, *reply.Error) {
-	tokens, data, piped, err := lex.Head(c.text)
+// Run runs a management command. What it does not know is a permanent 400.
+func (s *Manager) Run(ctx context.Context, c Command) (*reply.Table, *reply.Error) {
+	tokens, data, piped, err := lex.Head(c.Text)
 	if err != nil {
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: "+err.Error())
 	}
@@ -94,32 +94,32 @@ func (s *manager) manage(ctx context.Context, c Command) (*reply.Table, *reply.E
 	case m.Words(".show", "capacity"):
 		return s.showCapacity(), nil
 	case m.Words(".alter", "table"):
-		return s.alterTable(c.db, m)
+		return s.alterTable(c.DB, m)
 	case m.Words(".get", "ingestion", "resources"), m.Words(".show", "ingestion", "resources"):
 		return s.resourceRows()
 	case m.Words(".get", "kusto", "identity", "token"):
-		s.stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
-		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.tokens.Issue(time.Now())}}}, nil
+		s.Stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
+		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.Tokens.Issue(time.Now())}}}, nil
 	case m.Words(".show", "version"):
 		return &reply.Table{
 			Columns: reply.Columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),
 			Rows:    [][]any{{"1.0.0.0", "2025-01-01T00:00:00Z", "Engine", "kustosim"}}}, nil
 	case m.Words(".show", "tables"):
-		return s.showTables(c.db)
+		return s.showTables(c.DB)
 	case m.Words(".show", "databases"):
 		return s.showDatabases(), nil
 	case m.Words(".show", "table"):
-		return s.showExtents(c.db, m)
+		return s.showExtents(c.DB, m)
 	case m.Words(".create-merge", "table"):
-		return s.createTable(c.db, m, true)
+		return s.createTable(c.DB, m, true)
 	case m.Words(".create", "table"), m.Words(".create-or-alter", "table"):
-		return s.createTable(c.db, m, false)
+		return s.createTable(c.DB, m, false)
 	case m.Words(".drop", "table"):
 		name := m.Next()
-		if name.Kind != lex.Word || !s.catalog.DropTable(c.db, name.Text) {
+		if name.Kind != lex.Word || !s.Catalog.DropTable(c.DB, name.Text) {
 			return nil, reply.EntityNotFound("Table", name.Text)
 		}
-		return s.showTables(c.db)
+		return s.showTables(c.DB)
 	default:
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
@@ -129,12 +129,12 @@ var errTableSyntax = reply.BadCommand("General_BadRequest", "Syntax error: the t
 
 // createTable runs `.create[-merge] table T (a:string, ...)` and
 // `.create table T ingestion json mapping 'M' '[...]'`.
-func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Table, *reply.Error) {
+func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	if name.Kind != lex.Word {
 		return nil, errTableSyntax
 	}
-	if !s.catalog.HasDatabase(db) && !s.anyDatabase {
+	if !s.Catalog.HasDatabase(db) && !s.AnyDatabase {
 		return nil, reply.EntityNotFound("Database", db)
 	}
 	if m.Words("ingestion") {
@@ -143,7 +143,7 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 		if !isMapping || mappingName.Kind != lex.Text || text.Kind != lex.Text || !m.Done() {
 			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
-		if err := s.catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
+		if err := s.Catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
 			if errors.Is(err, catalog.ErrTableNotFound) {
 				return nil, reply.EntityNotFound("Table", name.Text)
 			}
@@ -186,14 +186,14 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 	if !m.Done() {
 		return nil, errTableSyntax
 	}
-	if err := s.catalog.Create(db, name.Text, schema, merge); err != nil {
+	if err := s.Catalog.Create(db, name.Text, schema, merge); err != nil {
 		code := "General_BadRequest"
 		if errors.Is(err, catalog.ErrTableExists) {
 			code = "BadRequest_EntityNameAlreadyExists"
 		}
 		return nil, reply.BadCommand(code, err.Error())
 	}
-	schema, _ = s.catalog.Columns(db, name.Text)
+	schema, _ = s.Catalog.Columns(db, name.Text)
 	var told []string
 	for _, c := range schema {
 		told = append(told, c.Name+":"+c.Type)
@@ -202,9 +202,9 @@ func (s *manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 		Rows: [][]any{{name.Text, strings.Join(told, ","), db, folder, doc}}}, nil
 }
 
-func (s *manager) showTables(db string) (*reply.Table, *reply.Error) {
-	names, ok := s.catalog.Tables(db)
-	if !ok && !s.anyDatabase {
+func (s *Manager) showTables(db string) (*reply.Table, *reply.Error) {
+	names, ok := s.Catalog.Tables(db)
+	if !ok && !s.AnyDatabase {
 		return nil, reply.EntityNotFound("Database", db)
 	}
 	set := &reply.Table{Columns: reply.Columns("TableName", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string")}
@@ -214,21 +214,21 @@ func (s *manager) showTables(db string) (*reply.Table, *reply.Error) {
 	return set, nil
 }
 
-func (s *manager) showDatabases() *reply.Table {
+func (s *Manager) showDatabases() *reply.Table {
 	set := &reply.Table{Columns: reply.Columns("DatabaseName", "string")}
-	for _, name := range s.catalog.DatabaseNames() {
+	for _, name := range s.Catalog.DatabaseNames() {
 		set.Rows = append(set.Rows, []any{name})
 	}
 	return set
 }
 
 // showExtents runs `.show table T extents [where tags has|!has|contains|!contains 'x' [and tags ..]]`.
-func (s *manager) showExtents(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) showExtents(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	if name.Kind != lex.Word || !m.Words("extents") {
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
-	if _, ok := s.catalog.Columns(db, name.Text); !ok {
+	if _, ok := s.Catalog.Columns(db, name.Text); !ok {
 		return nil, reply.EntityNotFound("Table", name.Text)
 	}
 	var filters []func(tags []string) bool
@@ -249,7 +249,7 @@ func (s *manager) showExtents(db string, m *lex.Reader) (*reply.Table, *reply.Er
 	}
 	set := &reply.Table{Columns: reply.Columns("ExtentId", "guid", "DatabaseName", "string", "TableName", "string", "MaxCreatedOn", "datetime", "RowCount", "long", "MinCreatedOn", "datetime", "Tags", "string")}
 next:
-	for _, e := range s.catalog.Extents(db, name.Text) {
+	for _, e := range s.Catalog.Extents(db, name.Text) {
 		for _, keep := range filters {
 			if !keep(e.Tags) {
 				continue next
@@ -261,12 +261,12 @@ next:
 }
 
 // resourceRows answers `.get ingestion resources`.
-func (s *manager) resourceRows() (*reply.Table, *reply.Error) {
-	list, err := s.managerConfig.resources.Resources()
+func (s *Manager) resourceRows() (*reply.Table, *reply.Error) {
+	list, err := s.Config.Resources.Resources()
 	if err != nil {
 		return nil, reply.ErrorOf(http.StatusInternalServerError)
 	}
-	if s.unknownResource {
+	if s.UnknownResource {
 		list = append(list, storage.Resource{Kind: "SimulatedFutureResource", Root: "https://localhost/future?sig=none"})
 	}
 	set := &reply.Table{Columns: reply.Columns("ResourceTypeName", "string", "StorageRoot", "string")}

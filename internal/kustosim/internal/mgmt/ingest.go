@@ -1,4 +1,4 @@
-package kustosim
+package mgmt
 
 import (
 	"context"
@@ -22,12 +22,12 @@ import (
 	"github.com/google/uuid"
 )
 
-const noExtent = "00000000-0000-0000-0000-000000000000"
+const NoExtent = "00000000-0000-0000-0000-000000000000"
 
 // ingestCommand runs `.ingest [async] into table T (h'uri', ..) [with (..)]`
 // and `.ingest inline into table T [with (..)] <| data` (protocol reference
 // section 8). An async command replies at once and is carried out behind that.
-func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data string, inline bool) (*reply.Table, *reply.Error) {
+func (s *Manager) ingest(ctx context.Context, c Command, m *lex.Reader, data string, inline bool) (*reply.Table, *reply.Error) {
 	async := !inline && m.Words("async")
 	syntax := reply.BadCommand("General_BadRequest", "Syntax error: the ingestion command is not understood.")
 	if !m.Words("into") {
@@ -78,12 +78,12 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 		return nil, syntax
 	}
 
-	done := &loggedCommand{clientID: c.clientID, operation: uuid.NewString(), db: c.db, kind: "DataIngestPull",
+	done := &loggedCommand{clientID: c.ClientID, operation: uuid.NewString(), db: c.DB, kind: "DataIngestPull",
 		state: commandInProgress, started: time.Now()}
 	if inline {
 		done.kind = "DataIngestPush"
 	}
-	in := &ingestor.Command{Operation: done.operation, DB: c.db, Table: name.Text, Properties: props, URIs: uris, Inline: inline, Data: data}
+	in := &ingestor.Command{Operation: done.operation, DB: c.DB, Table: name.Text, Properties: props, URIs: uris, Inline: inline, Data: data}
 	// The effect comes for certain once the engine has begun, also for a client
 	// that has left.
 	ctx = context.WithoutCancel(ctx)
@@ -96,7 +96,7 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 	if failure != nil {
 		return nil, failure
 	}
-	id := noExtent
+	id := NoExtent
 	if e != nil {
 		id = e.ID
 	}
@@ -106,44 +106,44 @@ func (s *manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 
 // carryOut ingests what a command asks for, within the capacity, and books how
 // it ended.
-func (s *manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestor.Command) (*catalog.Extent, *reply.Error) {
+func (s *Manager) carryOut(ctx context.Context, done *loggedCommand, in *ingestor.Command) (*catalog.Extent, *reply.Error) {
 	defer func() {
 		done.ended = time.Now()
 		s.commands.end(*done)
-		s.notify()
+		s.Notify()
 	}()
-	if !s.commands.enter(s.ingestCapacity) {
+	if !s.commands.enter(s.IngestCapacity) {
 		e := reply.ErrorOf(http.StatusTooManyRequests)
 		done.state, done.reason = commandThrottled, e.Message
-		s.stats.Add(func(st *stats.Stats) { st.Throttled++ })
+		s.Stats.Add(func(st *stats.Stats) { st.Throttled++ })
 		return nil, e
 	}
 	defer s.commands.leave()
-	s.notify()
-	if held := s.ingestor.Held(in); held != nil {
+	s.Notify()
+	if held := s.Ingestor.Held(in); held != nil {
 		select {
 		case <-held:
-		case <-s.done:
+		case <-s.Done:
 		}
 	}
-	if s.ingestTime > 0 {
-		timer := time.NewTimer(s.ingestTime)
+	if s.IngestTime > 0 {
+		timer := time.NewTimer(s.IngestTime)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-s.done:
+		case <-s.Done:
 		}
 	}
-	e, hit, bad := s.ingestor.Direct(ctx, in)
+	e, hit, bad := s.Ingestor.Direct(ctx, in)
 	switch {
 	case bad != nil:
 		done.state, done.reason = commandFailed, bad.Code+": "+bad.Details
-		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
+		s.Stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
 		return nil, reply.OfIngestion(bad)
 	case hit != "":
 		done.state, done.reason = commandSkipped, "an extent with tag ingest-by:"+hit+" exists"
-		s.stats.Add(func(st *stats.Stats) { st.SkippedByTag++ })
-		if s.tagHitAsFailed {
+		s.Stats.Add(func(st *stats.Stats) { st.SkippedByTag++ })
+		if s.TagHitAsFailed {
 			done.state, done.reason = commandFailed, ingestor.SkippedByTag+": "+done.reason
 			return nil, reply.OfIngestion(parse.Permanentf(ingestor.SkippedByTag, "an extent with tag ingest-by:%s exists", hit))
 		}

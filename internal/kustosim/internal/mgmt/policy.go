@@ -1,4 +1,4 @@
-package kustosim
+package mgmt
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ import (
 
 // alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`
 // and `.alter table T policy ingestionbatching '{..}'`.
-func (s *manager) alterTable(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) alterTable(db string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	name := m.Next()
 	switch {
 	case name.Kind == lex.Word && m.Words("policy", "streamingingestion"):
@@ -25,7 +25,7 @@ func (s *manager) alterTable(db string, m *lex.Reader) (*reply.Table, *reply.Err
 	return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this policy.")
 }
 
-func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) alterStreaming(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	var on bool
 	switch value := m.Next(); {
 	case value.Is("enable"):
@@ -38,7 +38,7 @@ func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*reply.Table, 
 		}
 		on = policy.IsEnabled
 	}
-	if !s.catalog.SetStreaming(db, name, on) {
+	if !s.Catalog.SetStreaming(db, name, on) {
 		return nil, reply.EntityNotFound("Table", name)
 	}
 	return &reply.Table{Columns: reply.Columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),
@@ -46,7 +46,7 @@ func (s *manager) alterStreaming(db, name string, m *lex.Reader) (*reply.Table, 
 }
 
 // alterBatching sets a table's batching policy, within the service's bounds.
-func (s *manager) alterBatching(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) alterBatching(db, name string, m *lex.Reader) (*reply.Table, *reply.Error) {
 	value := m.Next()
 	var policy struct {
 		MaximumBatchingTimeSpan string
@@ -64,7 +64,7 @@ func (s *manager) alterBatching(db, name string, m *lex.Reader) (*reply.Table, *
 	if b.Time < 10*time.Second || b.Time > 30*time.Minute || b.Items < 1 || b.Items > 25_000 || policy.MaximumRawDataSizeMB < 100 || policy.MaximumRawDataSizeMB > 4096 {
 		return nil, reply.BadCommand("BadRequest_InvalidPolicy", "The policy's values are out of range.")
 	}
-	if !s.catalog.SetBatching(db, name, &b) {
+	if !s.Catalog.SetBatching(db, name, &b) {
 		return nil, reply.EntityNotFound("Table", name)
 	}
 	return &reply.Table{Columns: reply.Columns("PolicyName", "string", "EntityName", "string", "Policy", "string"),

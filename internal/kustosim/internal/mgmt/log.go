@@ -1,4 +1,4 @@
-package kustosim
+package mgmt
 
 import (
 	"slices"
@@ -106,7 +106,7 @@ func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
 // `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
-func (s *manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	filtered := false
 	if m.Words("|", "where", "ClientActivityId") {
@@ -140,7 +140,7 @@ func (s *manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
 }
 
 // showOperations runs `.show operations [id, ..]`, with or without parentheses.
-func (s *manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
+func (s *Manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	m.Words("(")
 	for !m.Done() && !m.Words(")") {
@@ -162,21 +162,21 @@ func (s *manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
 }
 
 // showCapacity runs `.show capacity [ingestions]`.
-func (s *manager) showCapacity() *reply.Table {
+func (s *Manager) showCapacity() *reply.Table {
 	consumed := s.commands.consumed()
 	return &reply.Table{Columns: reply.Columns("Resource", "string", "Total", "long", "Consumed", "long", "Remaining", "long", "Origin", "string"),
-		Rows: [][]any{{"Ingestions", s.ingestCapacity, consumed, max(0, s.ingestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
+		Rows: [][]any{{"Ingestions", s.IngestCapacity, consumed, max(0, s.IngestCapacity-consumed), "CapacityPolicy/Ingestion"}}}
 }
 
-// peakIngestions is the most ingestion commands that were under way at once.
-func (s *manager) peakIngestions() int {
+// Peak is the most ingestion commands that were under way at once.
+func (s *Manager) Peak() int {
 	s.commands.mu.Lock()
 	defer s.commands.mu.Unlock()
 	return s.commands.mu.peak
 }
 
-// commandsUnderWay is how many ingestion commands have begun and not ended.
-func (s *manager) commandsUnderWay() int {
+// UnderWay is how many ingestion commands have begun and not ended.
+func (s *Manager) UnderWay() int {
 	s.commands.mu.Lock()
 	defer s.commands.mu.Unlock()
 	return len(s.commands.mu.begun)
