@@ -3,6 +3,7 @@ package kustosim
 import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/endpoint"
 	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
 	"kustospool/internal/kustosim/internal/stats"
@@ -19,6 +20,8 @@ type (
 	Extent = catalog.Extent
 	// Stats counts what the simulator has seen and done since it was started.
 	Stats = stats.Stats
+	// Role is what a principal may do.
+	Role = endpoint.Role
 	// ExternalStorage names the services of a storage account.
 	ExternalStorage = storage.ExternalStorage
 	// Host is a role of the simulator that a fault can strike.
@@ -31,6 +34,14 @@ type (
 	IngestFault = fault.IngestFault
 	// IngestFaultKind says what happens to an ingestion.
 	IngestFaultKind = fault.IngestFaultKind
+)
+
+// The roles, each with the rights of those before it.
+const (
+	Viewer   = endpoint.Viewer
+	Ingestor = endpoint.Ingestor
+	User     = endpoint.User
+	Admin    = endpoint.Admin
 )
 
 // The hosts. A storage host without Host.Account means every account.

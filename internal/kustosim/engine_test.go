@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"kustospool/internal/kustosim/internal/mgmt"
 )
 
 // run sends a command under a client request id and returns the status, the
@@ -49,13 +47,16 @@ func (c *client) logged(id string) string {
 	return rows[0]["State"].(string)
 }
 
+// noExtent is the id that a command replies whose tag was there.
+const noExtent = "00000000-0000-0000-0000-000000000000"
+
 func TestIngestInto(t *testing.T) {
 	c := start(t, nil)
 	c.create(Column{Name: "a", Type: "long"}, Column{Name: "b", Type: "string"})
 	one, two := c.upload("1.csv", "1,x\n2,y\n"), c.upload("2.csv", "3,z\n")
 	into := fmt.Sprintf(".ingest into table t1 (h'%s', h'%s') with (format='csv', tags='[\"ingest-by:k\"]', ingestIfNotExists='[\"k\"]')", one, two)
 	status, rows, text := c.run("r1", into)
-	if status != 200 || len(rows) != 1 || rows[0]["ExtentId"] == mgmt.NoExtent || rows[0]["HasErrors"] != false && rows[0]["HasErrors"] != float64(0) {
+	if status != 200 || len(rows) != 1 || rows[0]["ExtentId"] == noExtent || rows[0]["HasErrors"] != false && rows[0]["HasErrors"] != float64(0) {
 		t.Fatalf("%d %v %s", status, rows, text)
 	}
 	if n, extents := c.sim.Count("db1", "t1"), c.sim.Extents("db1", "t1"); n != 3 || len(extents) != 1 {
@@ -63,7 +64,7 @@ func TestIngestInto(t *testing.T) {
 	}
 	// A repeat makes no extent, and the log tells both as completed.
 	status, rows, _ = c.run("r2", into)
-	if status != 200 || rows[0]["ExtentId"] != mgmt.NoExtent || c.sim.Count("db1", "t1") != 3 {
+	if status != 200 || rows[0]["ExtentId"] != noExtent || c.sim.Count("db1", "t1") != 3 {
 		t.Errorf("the repeat: %d %v", status, rows)
 	}
 	if c.logged("r1") != "Completed" || c.logged("r2") != "Completed" || c.logged("r3") != "" {
@@ -299,7 +300,7 @@ func TestStreamingPolicyAndLimits(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	full := append(bytes.Repeat([]byte("x"), maxStreamBytes-1), '\n')
+	full := append(bytes.Repeat([]byte("x"), 4<<20-1), '\n')
 	for name, s := range map[string]struct {
 		query, encoding string
 		data            []byte

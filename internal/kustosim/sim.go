@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/internal/kustosim/internal/endpoint"
+
 	"kustospool/internal/kustosim/internal/mgmt"
 
 	"kustospool/internal/kustosim/internal/ingestor"
@@ -98,7 +100,7 @@ func Start(o *Options) (*Sim, error) {
 		defer s.running.Done()
 		s.ingestor.Run(ctx)
 	}()
-	s.kusto, err = s.listen(DM, opts.Listen, newEndpoint(s.endpointConfig()).handler())
+	s.kusto, err = s.listen(DM, opts.Listen, endpoint.New(s.endpointConfig()).Handler())
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

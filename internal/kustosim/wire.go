@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/endpoint"
+
 	"kustospool/internal/kustosim/internal/mgmt"
 
 	"kustospool/internal/kustosim/internal/ingestor"
@@ -53,16 +55,16 @@ func (s *Sim) managerConfig() mgmt.Config {
 	}
 }
 
-func (s *Sim) endpointConfig() endpointConfig {
+func (s *Sim) endpointConfig() endpoint.Config {
 	o := &s.opts
 	levers := controls{fault: s.Fault, ingestFault: s.IngestFault, expireSAS: s.ExpireSAS, expireTokens: s.ExpireTokens, rotate: s.Rotate}
-	return endpointConfig{
-		catalog: s.catalog, manager: s.manager, ingestor: s.ingestor, resources: s.storage, faults: s.faults, stats: s.stats, notify: s.change.notify,
-		control:            newControl(levers, s.catalog, s.stats),
-		token:              o.Token,
-		principals:         o.Principals,
-		metadata:           o.Metadata,
-		preferredIngestion: o.PreferredIngestion,
+	return endpoint.Config{
+		Catalog: s.catalog, Manager: s.manager, Ingestor: s.ingestor, Resources: s.storage, Faults: s.faults, Stats: s.stats, Notify: s.change.notify,
+		Control:            newControl(levers, s.catalog, s.stats),
+		Token:              o.Token,
+		Principals:         o.Principals,
+		Metadata:           o.Metadata,
+		PreferredIngestion: o.PreferredIngestion,
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 	"github.com/google/uuid"
 )
 
-const NoExtent = "00000000-0000-0000-0000-000000000000"
+const noExtent = "00000000-0000-0000-0000-000000000000"
 
 // ingestCommand runs `.ingest [async] into table T (h'uri', ..) [with (..)]`
 // and `.ingest inline into table T [with (..)] <| data` (protocol reference
@@ -96,7 +96,7 @@ func (s *Manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 	if failure != nil {
 		return nil, failure
 	}
-	id := NoExtent
+	id := noExtent
 	if e != nil {
 		id = e.ID
 	}

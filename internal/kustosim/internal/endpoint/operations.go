@@ -1,4 +1,4 @@
-package kustosim
+package endpoint
 
 import (
 	"encoding/json"
@@ -88,8 +88,8 @@ func (b *operationBlob) Set(o ingestor.Outcome) {
 
 // serveIngestionConfiguration answers what a client should know before it
 // submits: containers with their signatures, limits, and the preferred way.
-func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
-	list, err := s.endpointConfig.resources.Resources()
+func (s *Endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Request) {
+	list, err := s.Config.Resources.Resources()
 	if err != nil {
 		reply.ErrorOf(http.StatusInternalServerError).Write(w, r)
 		return
@@ -105,7 +105,7 @@ func (s *endpoint) serveIngestionConfiguration(w http.ResponseWriter, r *http.Re
 	}
 	reply.Write(w, http.StatusOK, map[string]any{
 		"containerSettings": map[string]any{"containers": containers, "lakeFolders": []path{}, "refreshInterval": refreshInterval, "preferredUploadMethod": "Storage"},
-		"ingestionSettings": map[string]any{"maxBlobsPerBatch": maxBlobsPerRequest, "maxDataSize": int64(maxDataSize), "preferredIngestionMethod": s.preferredIngestion},
+		"ingestionSettings": map[string]any{"maxBlobsPerBatch": maxBlobsPerRequest, "maxDataSize": int64(maxDataSize), "preferredIngestionMethod": s.PreferredIngestion},
 	})
 }
 
@@ -125,7 +125,7 @@ func badSubmission(message string) *reply.Error {
 
 // serveSubmit takes a queued ingestion request. What can be said of its blobs
 // only when they are ingested is told by the operation, as a missing table is.
-func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
+func (s *Endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
 	port.Drain(r)
 	var in submission
@@ -150,12 +150,12 @@ func (s *endpoint) serveSubmit(w http.ResponseWriter, r *http.Request) {
 		id = uuid.NewString()
 		s.operations.track(id, messages)
 	}
-	s.stats.Add(func(st *stats.Stats) {
+	s.Stats.Add(func(st *stats.Stats) {
 		st.RequestsQueued++
 		st.BlobsQueued += int64(len(messages))
 	})
 	for _, m := range messages {
-		s.ingestor.Submit(m)
+		s.Ingestor.Submit(m)
 	}
 	reply.Write(w, http.StatusOK, map[string]string{"ingestionOperationId": id})
 }
@@ -231,7 +231,7 @@ func (o *operations) track(id string, messages []*ingestor.Message) {
 }
 
 // serveOperation tells how far a request has come.
-func (s *endpoint) serveOperation(w http.ResponseWriter, r *http.Request) {
+func (s *Endpoint) serveOperation(w http.ResponseWriter, r *http.Request) {
 	told, ok := s.operations.describe(r.PathValue("db"), r.PathValue("table"), r.PathValue("id"), strings.EqualFold(r.URL.Query().Get("details"), "true"))
 	if !ok {
 		e := reply.ErrorOf(http.StatusNotFound)

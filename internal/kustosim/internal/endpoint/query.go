@@ -1,4 +1,4 @@
-package kustosim
+package endpoint
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ import (
 
 // query answers `T`, `T | count` and `T | take n`; the names may be qualified
 // as database('D').T.
-func (s *endpoint) query(_ *http.Request, c *command) (*reply.Table, *reply.Error) {
+func (s *Endpoint) query(_ *http.Request, c *command) (*reply.Table, *reply.Error) {
 	tokens, err := lex.All(strings.TrimSuffix(c.CSL, ";"))
 	if err != nil {
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: "+err.Error())
@@ -27,14 +27,14 @@ func (s *endpoint) query(_ *http.Request, c *command) (*reply.Table, *reply.Erro
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator knows T, T | count and T | take n.")
 	}
 	name, rest := tokens[0].Text, tokens[1:]
-	schema, ok := s.catalog.Columns(db, name)
+	schema, ok := s.Catalog.Columns(db, name)
 	if !ok {
 		return nil, reply.EntityNotFound("Table", name)
 	}
 	if len(rest) == 2 && rest[0].Is("|") && rest[1].Is("count") {
-		return &reply.Table{Columns: reply.Columns("Count", "long"), Rows: [][]any{{s.catalog.Count(db, name)}}}, nil
+		return &reply.Table{Columns: reply.Columns("Count", "long"), Rows: [][]any{{s.Catalog.Count(db, name)}}}, nil
 	}
-	rows := s.catalog.Rows(db, name)
+	rows := s.Catalog.Rows(db, name)
 	if len(rest) == 3 && rest[0].Is("|") && (rest[1].Is("take") || rest[1].Is("limit")) {
 		n, err := parseCount(rest[2].Text)
 		if err != nil {

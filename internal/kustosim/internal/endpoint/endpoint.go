@@ -1,4 +1,4 @@
-package kustosim
+package endpoint
 
 import (
 	"bytes"
@@ -78,46 +78,46 @@ func decodeCommand(r *http.Request) (*command, *reply.Error) {
 	return &c, nil
 }
 
-// endpointConfig is what the endpoint serves from.
-type endpointConfig struct {
-	catalog   *catalog.Catalog
-	manager   *mgmt.Manager
-	ingestor  streamIngestor
-	resources mgmt.Resources
-	faults    *fault.Set
-	stats     *stats.Book
-	notify    func()       // called after every effect
-	control   http.Handler // of the paths under /sim/
+// Config is what the endpoint serves from.
+type Config struct {
+	Catalog   *catalog.Catalog
+	Manager   *mgmt.Manager
+	Ingestor  RESTIngestor
+	Resources mgmt.Resources
+	Faults    *fault.Set
+	Stats     *stats.Book
+	Notify    func()       // called after every effect
+	Control   http.Handler // of the paths under /sim/
 
-	token              string          // of an Admin; empty: nobody is asked for one, unless there are principals
-	principals         map[string]Role // by token
-	metadata           string          // of /v1/rest/auth/metadata; empty: 404
-	preferredIngestion string          // Queue, Rest, or - without the REST API
+	Token              string          // of an Admin; empty: nobody is asked for one, unless there are principals
+	Principals         map[string]Role // by token
+	Metadata           string          // of /v1/rest/auth/metadata; empty: 404
+	PreferredIngestion string          // Queue, Rest, or - without the REST API
 }
 
-// streamIngestor takes what comes over REST.
-type streamIngestor interface {
+// RESTIngestor takes what comes over REST.
+type RESTIngestor interface {
 	Submit(*ingestor.Message)
 	Stream(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
 }
 
-// endpoint serves the Kusto endpoint.
-type endpoint struct {
-	endpointConfig
+// Endpoint serves the Kusto endpoint.
+type Endpoint struct {
+	Config
 	operations operations
 }
 
-func newEndpoint(c endpointConfig) *endpoint {
-	return &endpoint{endpointConfig: c, operations: operations{byID: make(map[string]*operation)}}
+func New(c Config) *Endpoint {
+	return &Endpoint{Config: c, operations: operations{byID: make(map[string]*operation)}}
 }
 
 // manage runs a management command of a request.
-func (s *endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Error) {
-	return s.manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), DB: c.DB, Text: c.CSL})
+func (s *Endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Error) {
+	return s.Manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), DB: c.DB, Text: c.CSL})
 }
 
-// handler serves the DM and the engine endpoint.
-func (s *endpoint) handler() http.Handler {
+// Handler serves the DM and the engine endpoint.
+func (s *Endpoint) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/rest/auth/metadata", s.serveMetadata)
 	mux.HandleFunc("POST /v1/rest/mgmt", s.serveCommand(s.manage))
@@ -132,7 +132,7 @@ func (s *endpoint) handler() http.Handler {
 		port.Drain(r)
 		reply.ErrorOf(http.StatusNotFound).Write(w, r)
 	})
-	faulty := s.faults.Before(mux, classify, reply.RefuseFault)
+	faulty := s.Faults.Before(mux, classify, reply.RefuseFault)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && (r.URL.Path == "/v1/rest/mgmt" || strings.HasSuffix(r.URL.Path, "/rest/query")) {
 			held := &heldCommand{}
@@ -142,7 +142,7 @@ func (s *endpoint) handler() http.Handler {
 			r.Body, r.ContentLength = http.NoBody, 0
 		}
 		if strings.HasPrefix(r.URL.Path, "/sim/") {
-			s.control.ServeHTTP(w, r)
+			s.Control.ServeHTTP(w, r)
 			return
 		}
 		faulty.ServeHTTP(w, r)
@@ -165,17 +165,17 @@ func classify(r *http.Request) (fault.Host, string) {
 	return fault.Engine, text
 }
 
-func (s *endpoint) serveMetadata(w http.ResponseWriter, _ *http.Request) {
-	if s.metadata == "" {
+func (s *Endpoint) serveMetadata(w http.ResponseWriter, _ *http.Request) {
+	if s.Metadata == "" {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, s.metadata)
+	io.WriteString(w, s.Metadata)
 }
 
 // serveCommand checks the bearer token, runs the command and writes its table.
-func (s *endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table, *reply.Error)) http.HandlerFunc {
+func (s *Endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table, *reply.Error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		reply.Stamp(w, r)
 		c, err := readCommand(r)

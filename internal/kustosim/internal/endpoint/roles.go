@@ -1,4 +1,4 @@
-package kustosim
+package endpoint
 
 import (
 	"net/http"
@@ -55,13 +55,13 @@ func roleOf(r *http.Request, c *command) Role {
 }
 
 // authorize checks the bearer token of a request and the role of who holds it.
-func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *reply.Error {
-	if s.token == "" && len(s.principals) == 0 {
+func (s *Endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *reply.Error {
+	if s.Token == "" && len(s.Principals) == 0 {
 		return nil
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	role := s.principals[token]
-	if token != "" && token == s.token {
+	role := s.Principals[token]
+	if token != "" && token == s.Token {
 		role = Admin
 	}
 	switch {
@@ -77,10 +77,10 @@ func (s *endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) 
 }
 
 // permitted puts the check of the bearer before a handler that takes no command.
-func (s *endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
+func (s *Endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		reply.Stamp(w, r)
-		if s.preferredIngestion == noIngestionAPI {
+		if s.PreferredIngestion == noIngestionAPI {
 			port.Drain(r)
 			reply.ErrorOf(http.StatusNotFound).Write(w, r)
 			return

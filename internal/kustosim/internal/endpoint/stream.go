@@ -1,4 +1,4 @@
-package kustosim
+package endpoint
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 const maxStreamBytes = 4 << 20
 
 // serveStream is POST /v1/rest/ingest/{db}/{table} (protocol reference section 9).
-func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
+func (s *Endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	reply.Stamp(w, r)
 	if err := s.authorize(w, r, Ingestor); err != nil {
 		port.Drain(r)
@@ -37,7 +37,7 @@ func (s *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply.Write(w, http.StatusOK, (&reply.Table{Columns: reply.Columns("ConsumptionMode", "string"), Rows: nil}).V1())
-	s.notify()
+	s.Notify()
 }
 
 func readStream(r *http.Request) ([]byte, *reply.Error) {
@@ -63,9 +63,9 @@ func readStream(r *http.Request) ([]byte, *reply.Error) {
 	return data, nil
 }
 
-func (s *endpoint) stream(r *http.Request, data []byte) *reply.Error {
+func (s *Endpoint) stream(r *http.Request, data []byte) *reply.Error {
 	db, name, q := r.PathValue("db"), r.PathValue("table"), r.URL.Query()
-	exists, on := s.catalog.Streams(db, name)
+	exists, on := s.Catalog.Streams(db, name)
 	if !exists {
 		return &reply.Error{Status: http.StatusNotFound, Code: "NotFound", Kind: "Kusto.Data.Exceptions.EntityNotFoundException", Message: "Table '" + name + "' could not be found.", Permanent: true}
 	}
@@ -77,11 +77,11 @@ func (s *endpoint) stream(r *http.Request, data []byte) *reply.Error {
 	if err != nil || !streamFormats[format] {
 		return reply.BadCommand("BadRequest_FormatNotSupported", "The format is not supported by streaming ingestion.")
 	}
-	if bad := s.ingestor.Stream(db, name, format, q.Get("mappingName"), data); bad != nil {
-		s.stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
+	if bad := s.Ingestor.Stream(db, name, format, q.Get("mappingName"), data); bad != nil {
+		s.Stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
 		return reply.OfIngestion(bad)
 	}
-	s.stats.Add(func(st *stats.Stats) { st.Streamed++ })
+	s.Stats.Add(func(st *stats.Stats) { st.Streamed++ })
 	return nil
 }
 
