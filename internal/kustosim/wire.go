@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"kustospool/internal/kustosim/internal/control"
+
 	"kustospool/internal/kustosim/internal/endpoint"
 
 	"kustospool/internal/kustosim/internal/mgmt"
@@ -57,10 +59,10 @@ func (s *Sim) managerConfig() mgmt.Config {
 
 func (s *Sim) endpointConfig() endpoint.Config {
 	o := &s.opts
-	levers := controls{fault: s.Fault, ingestFault: s.IngestFault, expireSAS: s.ExpireSAS, expireTokens: s.ExpireTokens, rotate: s.Rotate}
+	levers := control.Levers{Fault: s.Fault, IngestFault: s.IngestFault, ExpireSAS: s.ExpireSAS, ExpireTokens: s.ExpireTokens, Rotate: s.Rotate, Accounts: maxAccounts}
 	return endpoint.Config{
 		Catalog: s.catalog, Manager: s.manager, Ingestor: s.ingestor, Resources: s.storage, Faults: s.faults, Stats: s.stats, Notify: s.change.notify,
-		Control:            newControl(levers, s.catalog, s.stats),
+		Control:            control.New(levers, s.catalog, s.stats),
 		Token:              o.Token,
 		Principals:         o.Principals,
 		Metadata:           o.Metadata,

@@ -1,4 +1,4 @@
-package kustosim
+package control
 
 import (
 	"context"
@@ -22,19 +22,20 @@ import (
 	"kustospool/internal/kustosim/internal/catalog"
 )
 
-// controls are the levers of the simulator that are reached over HTTP.
-type controls struct {
-	fault        func(fault.Host, fault.Fault) (remove func())
-	ingestFault  func(db, table string, f fault.IngestFault) (remove func())
-	expireSAS    func()
-	expireTokens func()
-	rotate       func(context.Context) error
+// Levers are the levers of the simulator that are reached over HTTP.
+type Levers struct {
+	Fault        func(fault.Host, fault.Fault) (remove func())
+	IngestFault  func(db, table string, f fault.IngestFault) (remove func())
+	ExpireSAS    func()
+	ExpireTokens func()
+	Rotate       func(context.Context) error
+	Accounts     int // what /N of a host must be below
 }
 
 // control is what a test in another process can do to the simulator, over
 // HTTP. The paths are for loopback and a test: they ask for no token.
 type control struct {
-	controls
+	Levers
 	catalog *catalog.Catalog
 	stats   *stats.Book
 
@@ -42,9 +43,9 @@ type control struct {
 	removes []func() // guarded by mu: of the faults that were set this way
 }
 
-// newControl serves the paths under /sim/.
-func newControl(levers controls, c *catalog.Catalog, stats *stats.Book) http.Handler {
-	h := &control{controls: levers, catalog: c, stats: stats}
+// New serves the paths under /sim/.
+func New(levers Levers, c *catalog.Catalog, stats *stats.Book) http.Handler {
+	h := &control{Levers: levers, catalog: c, stats: stats}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sim/rows", h.serveRows)
 	mux.HandleFunc("GET /sim/stats", h.serveStats)
@@ -88,7 +89,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if q.Get("db") == "" || q.Get("table") == "" {
 			q.refuse("host, or db and table, must be given")
 		}
-		set = func() func() { return c.ingestFault(q.Get("db"), q.Get("table"), f) }
+		set = func() func() { return c.IngestFault(q.Get("db"), q.Get("table"), f) }
 	} else {
 		f := fault.Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
@@ -98,7 +99,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains([]fault.Host{fault.DM, fault.Engine, fault.Blob, fault.Queue, fault.Table}, fault.Host(role)) {
 			q.refuse("host %q must be dm, engine, blob, queue or table, the last three with /N for one account", q.Get("host"))
 		}
-		if n, err := strconv.Atoi(account); numbered && (err != nil || n < 0 || n >= maxAccounts) {
+		if n, err := strconv.Atoi(account); numbered && (err != nil || n < 0 || n >= c.Accounts) {
 			q.refuse("host %q: no such account", q.Get("host"))
 		}
 		if f.Kind == fault.Refuse && (host == fault.DM || host == fault.Engine) {
@@ -107,7 +108,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if (f.Kind == fault.Respond || f.Kind == fault.RespondEarly || f.Kind == fault.RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
-		set = func() func() { return c.fault(host, f) }
+		set = func() func() { return c.Fault(host, f) }
 	}
 	if q.bad != "" {
 		http.Error(w, q.bad, http.StatusBadRequest)
@@ -125,11 +126,11 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 	switch what := r.PathValue("what"); what {
 	case "sas":
-		c.expireSAS()
+		c.ExpireSAS()
 	case "tokens":
-		c.expireTokens()
+		c.ExpireTokens()
 	case "resources":
-		if err := c.rotate(r.Context()); err != nil {
+		if err := c.Rotate(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
