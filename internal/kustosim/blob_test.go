@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"kustospool/internal/kustosim/internal/storage"
-
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	azureblob "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 func download(t *testing.T, b *blockblob.Client, opts *azblob.DownloadStreamOptions) string {

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"kustospool/internal/kustosim/internal/storage"
-
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
+
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // refused asserts the status and code of a refusal by storage.

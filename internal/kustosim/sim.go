@@ -10,20 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/endpoint"
-
-	"kustospool/internal/kustosim/internal/mgmt"
-
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/storage"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
-
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/endpoint"
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/ingestor"
+	"kustospool/internal/kustosim/internal/mgmt"
 	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // ErrClosed is returned by [Sim.Wait] after [Sim.Close].

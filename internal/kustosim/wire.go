@@ -5,17 +5,12 @@ import (
 	"net"
 	"net/http"
 
-	"kustospool/internal/kustosim/internal/control"
-
-	"kustospool/internal/kustosim/internal/endpoint"
-
-	"kustospool/internal/kustosim/internal/mgmt"
-
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/storage"
-
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/control"
+	"kustospool/internal/kustosim/internal/endpoint"
+	"kustospool/internal/kustosim/internal/ingestor"
+	"kustospool/internal/kustosim/internal/mgmt"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // This file gives each room what it works with, and no more.

@@ -52,12 +52,13 @@ type Catalog struct {
 	}
 }
 
-// Errors of [Sim.CreateTable] and [Sim.CreateMapping].
+// Errors of [Catalog.Create] and [Catalog.CreateMapping].
 var (
 	ErrTableExists   = errors.New("kustosim: the table exists with other columns")
 	ErrTableNotFound = errors.New("kustosim: no such table")
 )
 
+// New makes a catalog with these databases.
 func New(databases []string) *Catalog {
 	c := &Catalog{}
 	c.mu.databases = make(map[string]map[string]*table)
@@ -112,6 +113,8 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 
 func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
 
+// CreateMapping makes or replaces an ingestion mapping of a kind, in any case. The
+// error is ErrTableNotFound or about the JSON.
 func (c *Catalog) CreateMapping(db, name, kind, mappingName, text string) error {
 	items, err := parse.ParseMapping(text)
 	if err != nil {
@@ -190,6 +193,7 @@ func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row) *p
 	return nil
 }
 
+// Rows returns the rows of a table in the order of their commit.
 func (c *Catalog) Rows(db, name string) []parse.Row {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,6 +208,7 @@ func (c *Catalog) Rows(db, name string) []parse.Row {
 	return rows
 }
 
+// Count is the number of rows of a table.
 func (c *Catalog) Count(db, name string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -213,6 +218,7 @@ func (c *Catalog) Count(db, name string) int {
 	return 0
 }
 
+// Extents describes the extents of a table in the order of their commit.
 func (c *Catalog) Extents(db, name string) []Extent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -251,12 +257,14 @@ func (c *Catalog) Tables(db string) (names []string, ok bool) {
 	return names, ok
 }
 
+// HasDatabase reports whether the database exists.
 func (c *Catalog) HasDatabase(db string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mu.databases[db] != nil
 }
 
+// DatabaseNames lists the databases in order.
 func (c *Catalog) DatabaseNames() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,15 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
-
-	"kustospool/internal/kustosim/internal/port"
-
 	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // Levers are the levers of the simulator that are reached over HTTP.

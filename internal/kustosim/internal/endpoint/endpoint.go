@@ -9,23 +9,15 @@ import (
 	"net/http"
 	"strings"
 
-	"kustospool/internal/kustosim/internal/mgmt"
-
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
-
-	"kustospool/internal/kustosim/internal/port"
-
-	"kustospool/internal/kustosim/internal/catalog"
-
-	"kustospool/internal/kustosim/internal/parse"
-
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/ingestor"
+	"kustospool/internal/kustosim/internal/mgmt"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 const maxCommandBytes = 32 << 20
@@ -81,7 +73,7 @@ func decodeCommand(r *http.Request) (*command, *reply.Error) {
 // Config is what the endpoint serves from.
 type Config struct {
 	Catalog   *catalog.Catalog
-	Manager   *mgmt.Manager
+	Manager   Manager
 	Ingestor  RESTIngestor
 	Resources mgmt.Resources
 	Faults    *fault.Set
@@ -93,6 +85,11 @@ type Config struct {
 	Principals         map[string]Role // by token
 	Metadata           string          // of /v1/rest/auth/metadata; empty: 404
 	PreferredIngestion string          // Queue, Rest, or - without the REST API
+}
+
+// Manager runs management commands.
+type Manager interface {
+	Run(context.Context, mgmt.Command) (*reply.Table, *reply.Error)
 }
 
 // RESTIngestor takes what comes over REST.
@@ -107,6 +104,7 @@ type Endpoint struct {
 	operations operations
 }
 
+// New makes an endpoint; its Handler is to be served.
 func New(c Config) *Endpoint {
 	return &Endpoint{Config: c, operations: operations{byID: make(map[string]*operation)}}
 }

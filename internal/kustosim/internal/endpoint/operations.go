@@ -8,17 +8,13 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/port"
-
-	"kustospool/internal/kustosim/internal/parse"
-
 	"github.com/google/uuid"
+
+	"kustospool/internal/kustosim/internal/ingestor"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // Limits and figures of queued ingestion over REST (protocol reference section 7).

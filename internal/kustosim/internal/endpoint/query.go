@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"kustospool/internal/kustosim/internal/reply"
-
 	"kustospool/internal/kustosim/internal/lex"
+	"kustospool/internal/kustosim/internal/reply"
 )
 
 // query answers `T`, `T | count` and `T | take n`; the names may be qualified

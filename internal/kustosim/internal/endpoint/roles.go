@@ -4,9 +4,8 @@ import (
 	"net/http"
 	"strings"
 
-	"kustospool/internal/kustosim/internal/reply"
-
 	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/reply"
 )
 
 // Role is what a principal may do. Each role includes those before it. The

@@ -7,13 +7,10 @@ import (
 	"net/http"
 	"strings"
 
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/port"
-
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // maxStreamBytes is how much one streaming request may carry, after

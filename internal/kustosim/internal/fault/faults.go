@@ -31,6 +31,7 @@ const (
 // has account 0 only.
 func (h Host) Account(n int) Host { return h + Host("/"+strconv.Itoa(n)) }
 
+// Covers reports whether a fault on h strikes requests to other.
 func (h Host) Covers(other Host) bool {
 	return h == other || strings.HasPrefix(string(other), string(h)+"/")
 }
@@ -131,6 +132,7 @@ type Set struct {
 	}
 }
 
+// NewSet makes a set without faults.
 func NewSet(s Settings) *Set { return &Set{Settings: s} }
 
 // Add puts a fault in force. The returned function ends it, and reports whether

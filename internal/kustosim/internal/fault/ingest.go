@@ -10,7 +10,7 @@ type IngestFaultKind int
 
 const (
 	// FailTransient fails the attempt with FailureStatus Transient; the
-	// simulator tries again after Options.RetryEvery. Default code
+	// simulator tries again soon. Default code
 	// General_InternalServerError.
 	FailTransient IngestFaultKind = iota + 1
 	// FailExhausted ends the ingestion with FailureStatus Exhausted, as if the

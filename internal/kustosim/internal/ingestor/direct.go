@@ -6,17 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
-
-	"kustospool/internal/kustosim/internal/catalog"
-
-	"kustospool/internal/kustosim/internal/parse"
-
 	"github.com/google/uuid"
 
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // Command is an ingestion command: some blobs, or inline data.

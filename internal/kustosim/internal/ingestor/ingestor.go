@@ -9,17 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/storage"
-
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
+	"github.com/google/uuid"
 
 	"kustospool/internal/kustosim/internal/catalog"
-
+	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
-
-	"github.com/google/uuid"
+	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // Config is what an ingestor works with.
@@ -45,7 +41,7 @@ type Config struct {
 // account.
 type Storage interface {
 	// Download opens a blob by the URI of a message; size is that of the blob
-	// as stored. The error is a *storageError, errBlobURI or one of a storage
+	// as stored. The error is a *storage.Error, storage.ErrBlobURI or one of a storage
 	// that did not answer.
 	Download(ctx context.Context, uri *url.URL) (body io.ReadCloser, size int64, err error)
 	// Signed is the URI of a blob with a signature of the service's own that
@@ -65,7 +61,7 @@ type Ingestor struct {
 	Config
 	storage Storage
 	faults  fault.IngestSet
-	web     *http.Client // for blobHosts
+	web     *http.Client // for BlobHosts
 
 	wake chan struct{} // holds a token when mu has news for run
 

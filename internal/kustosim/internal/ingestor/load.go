@@ -8,11 +8,10 @@ import (
 	"path"
 	"strings"
 
-	"kustospool/internal/kustosim/internal/stats"
+	"github.com/klauspost/compress/gzip"
 
 	"kustospool/internal/kustosim/internal/parse"
-
-	"github.com/klauspost/compress/gzip"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // presize is the most that a buffer is made for on the word of a message.

@@ -14,11 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/internal/kustosim/internal/parse"
-
 	"github.com/google/uuid"
 
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/parse"
 )
 
 // reportLevel and reportMethod are the enums of a message, which clients send
@@ -82,6 +81,7 @@ func (v *LooseBool) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// LooseInt is a number that may stand in a string, or not be there.
 type LooseInt struct {
 	value int64
 	set   bool

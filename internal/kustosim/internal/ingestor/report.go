@@ -8,15 +8,12 @@ import (
 	"net/url"
 	"time"
 
-	"kustospool/internal/kustosim/internal/storage"
-
-	"kustospool/internal/kustosim/internal/stats"
+	"github.com/google/uuid"
 
 	"kustospool/internal/kustosim/internal/fault"
-
 	"kustospool/internal/kustosim/internal/parse"
-
-	"github.com/google/uuid"
+	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // errStatusTable says nothing of the URI, which holds a signature.

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/internal/kustosim/internal/storage"
-
 	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // sourceTimeout bounds the download of a blob from a web server.
@@ -55,7 +54,7 @@ func (g *Ingestor) fetch(ctx context.Context, in *ingestion) (body io.ReadCloser
 	return body, size, nil
 }
 
-// get downloads from a web server of blobHosts.
+// get downloads from a web server of BlobHosts.
 func (g *Ingestor) get(ctx context.Context, in *ingestion) (io.ReadCloser, int64, *parse.Error) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, in.blob.String(), nil)

@@ -7,19 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/stats"
+	"github.com/google/uuid"
 
 	"kustospool/internal/kustosim/internal/catalog"
-
-	"kustospool/internal/kustosim/internal/parse"
-
+	"kustospool/internal/kustosim/internal/ingestor"
 	"kustospool/internal/kustosim/internal/lex"
-
-	"github.com/google/uuid"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 const noExtent = "00000000-0000-0000-0000-000000000000"

@@ -5,11 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/parse"
-
 	"kustospool/internal/kustosim/internal/lex"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/reply"
 )
 
 // maxCommands bounds the log of commands; the oldest are forgotten first.

@@ -9,19 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/ingestor"
-
-	"kustospool/internal/kustosim/internal/reply"
-
-	"kustospool/internal/kustosim/internal/storage"
-
-	"kustospool/internal/kustosim/internal/stats"
-
 	"kustospool/internal/kustosim/internal/catalog"
-
-	"kustospool/internal/kustosim/internal/parse"
-
+	"kustospool/internal/kustosim/internal/ingestor"
 	"kustospool/internal/kustosim/internal/lex"
+	"kustospool/internal/kustosim/internal/parse"
+	"kustospool/internal/kustosim/internal/reply"
+	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // Config is what management commands work on.
@@ -59,6 +53,7 @@ type Manager struct {
 	running  sync.WaitGroup // async commands
 }
 
+// New makes a manager.
 func New(c Config) *Manager { return &Manager{Config: c} }
 
 // Wait returns when no async command is under way. No more may be begun.

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"kustospool/internal/kustosim/internal/reply"
-
 	"kustospool/internal/kustosim/internal/catalog"
-
 	"kustospool/internal/kustosim/internal/lex"
+	"kustospool/internal/kustosim/internal/reply"
 )
 
 // alterTable runs `.alter table T policy streamingingestion enable|disable|'{..}'`

@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/internal/kustosim/internal/fault"
-
-	"kustospool/internal/kustosim/internal/parse"
-
 	"github.com/google/uuid"
+
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/parse"
 )
 
 // Error is an error reply of the Kusto endpoint (protocol reference
@@ -24,12 +23,15 @@ type Error struct {
 	Permanent bool
 }
 
+// Error is the code and the message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+// BadCommand is the 400 of a command that is not understood or not allowed.
 func BadCommand(code, message string) *Error {
 	return &Error{http.StatusBadRequest, code, "Kusto.Data.Exceptions.SyntaxException", message, true}
 }
 
+// Write sends the error.
 func (e *Error) Write(w http.ResponseWriter, r *http.Request) {
 	activity := w.Header().Get("x-ms-activity-id")
 	body := map[string]any{"error": map[string]any{
@@ -49,6 +51,7 @@ func (e *Error) Write(w http.ResponseWriter, r *http.Request) {
 	Write(w, e.Status, body)
 }
 
+// Write sends a JSON value.
 func Write(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -128,6 +131,7 @@ func OfIngestion(bad *parse.Error) *Error {
 	return e
 }
 
+// EntityNotFound is the 400 that names a missing table or database.
 func EntityNotFound(what, name string) *Error {
 	return &Error{http.StatusBadRequest, "BadRequest_EntityNotFound", "Kusto.Data.Exceptions.EntityNotFoundException",
 		what + " '" + name + "' could not be found.", true}

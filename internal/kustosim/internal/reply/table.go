@@ -1,8 +1,6 @@
 package reply
 
-import (
-	"kustospool/internal/kustosim/internal/parse"
-)
+import "kustospool/internal/kustosim/internal/parse"
 
 // Table is a v1 reply: one table, as management commands have it (protocol
 // reference section 2.2).
@@ -26,6 +24,7 @@ var netTypes = map[string]string{
 	"datetime": "DateTime", "timespan": "TimeSpan", "guid": "Guid", "dynamic": "Object",
 }
 
+// V1 is the form of /v1/rest/mgmt and /v1/rest/query.
 func (d *Table) V1() any {
 	type column struct{ ColumnName, DataType, ColumnType string }
 	columns := make([]column, len(d.Columns))

@@ -46,18 +46,21 @@ type Book struct {
 	}
 }
 
+// NewBook makes a book whose counters are 0.
 func NewBook() *Book {
 	b := &Book{}
 	b.mu.Requests, b.mu.Batches, b.mu.Failed = make(map[fault.Host]int64), make(map[string]int64), make(map[string]int64)
 	return b
 }
 
+// Add changes the counters; change must only touch its argument.
 func (b *Book) Add(change func(*Stats)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	change(&b.mu.Stats)
 }
 
+// Snapshot is a copy of the counters.
 func (b *Book) Snapshot() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()

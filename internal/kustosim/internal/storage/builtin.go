@@ -14,9 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/stats"
-
 	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // Permissions of what `.get ingestion resources` hands out. The protocol
@@ -121,6 +120,7 @@ func (b *Builtin) create() {
 	}
 }
 
+// Rotate replaces the containers and ready queues; what was in them is gone.
 func (b *Builtin) Rotate(context.Context) error {
 	b.mu.Lock()
 	for n, a := range b.accounts {
@@ -134,6 +134,7 @@ func (b *Builtin) Rotate(context.Context) error {
 	return nil
 }
 
+// Resources are the rows that a client is told, with fresh signatures.
 func (b *Builtin) Resources() ([]Resource, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -168,12 +169,15 @@ func (b *Builtin) locate(uri *url.URL, permission string) (a *builtinAccount, co
 // ownContainer is for blobs that no client uploaded.
 const ownContainer = "userdata"
 
+// Put stores a blob beside what clients upload and returns its URI, unsigned.
 func (b *Builtin) Put(_ context.Context, name string, data []byte) (*url.URL, error) {
 	a := b.accounts[0]
 	a.blobs.place(ownContainer, name, data)
 	return &url.URL{Scheme: "http", Host: a.blob, Path: "/" + a.name + "/" + ownContainer + "/" + name}, nil
 }
 
+// Signed is the URI with a signature that reads it, or as it is where it is of no
+// blob of this storage.
 func (b *Builtin) Signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
 	if a := b.byHost[uri.Host]; a != nil {
@@ -183,6 +187,7 @@ func (b *Builtin) Signed(uri *url.URL) (*url.URL, error) {
 	return &u, nil
 }
 
+// Download opens a blob by a signed URI. The error is an *Error.
 func (b *Builtin) Download(_ context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
 	a, container, name, err := b.locate(uri, "r")
 	if err == nil {
@@ -194,6 +199,7 @@ func (b *Builtin) Download(_ context.Context, uri *url.URL) (io.ReadCloser, int6
 	return nil, 0, err
 }
 
+// Remove deletes a blob by a signed URI.
 func (b *Builtin) Remove(_ context.Context, uri *url.URL) error {
 	a, container, name, err := b.locate(uri, "d")
 	if err == nil {
@@ -236,6 +242,7 @@ func (b *Builtin) SetStatus(_ context.Context, table *url.URL, key EntityKey, pr
 	return nil
 }
 
+// Report puts a message on a report queue.
 func (b *Builtin) Report(_ context.Context, queue ReportQueue, text string) error {
 	name := successQueueName
 	if queue == FailureQueue {
@@ -245,6 +252,7 @@ func (b *Builtin) Report(_ context.Context, queue ReportQueue, text string) erro
 	return nil
 }
 
+// Close has nothing to stop.
 func (b *Builtin) Close() error { return nil }
 
 // BlobNames lists account/container/blob of everything stored, sorted.

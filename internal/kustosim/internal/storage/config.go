@@ -3,9 +3,8 @@ package storage
 import (
 	"net/http"
 
-	"kustospool/internal/kustosim/internal/stats"
-
 	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 // Config is what both kinds of storage are made of.

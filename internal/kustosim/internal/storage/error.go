@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"time"
 
-	"kustospool/internal/kustosim/internal/fault"
-
 	"github.com/google/uuid"
+
+	"kustospool/internal/kustosim/internal/fault"
 )
 
 // Error is an error reply of a storage service.
@@ -19,6 +19,7 @@ type Error struct {
 	message string
 }
 
+// Error is the code and the message.
 func (e *Error) Error() string { return e.Code + ": " + e.message }
 
 var (

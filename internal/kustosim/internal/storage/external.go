@@ -15,12 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/stats"
-
-	"kustospool/internal/kustosim/internal/fault"
-
-	"github.com/google/uuid"
-
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
@@ -29,6 +23,10 @@ import (
 	blobsas "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
 	queuesas "github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2/sas"
+	"github.com/google/uuid"
+
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 const (
@@ -235,6 +233,7 @@ func (e *External) deleteUnits(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Rotate replaces the containers and ready queues; what was in them is gone.
 func (e *External) Rotate(ctx context.Context) error {
 	if err := e.deleteUnits(ctx); err != nil {
 		return fmt.Errorf("kustosim: Storage: rotating: %w", err)
@@ -245,6 +244,8 @@ func (e *External) Rotate(ctx context.Context) error {
 	return e.createUnits(ctx)
 }
 
+// Resources are the rows that a client is told, with fresh signatures of the
+// account's key.
 func (e *External) Resources() ([]Resource, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -292,6 +293,7 @@ func (e *External) own(svc Service, uri *url.URL) string {
 	return u.String()
 }
 
+// Put stores a blob beside what clients upload and returns its URI, unsigned.
 func (e *External) Put(ctx context.Context, name string, data []byte) (*url.URL, error) {
 	e.mu.Lock()
 	container := e.container(0)
@@ -302,6 +304,8 @@ func (e *External) Put(ctx context.Context, name string, data []byte) (*url.URL,
 	return e.proxied[BlobService].JoinPath(container, name), nil
 }
 
+// Signed is the URI with a signature that reads it, or as it is where it is of no
+// blob of the account.
 func (e *External) Signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
 	if u.Host != e.proxied[BlobService].Host {
@@ -318,6 +322,8 @@ func (e *External) Signed(uri *url.URL) (*url.URL, error) {
 	return &u, err
 }
 
+// Download opens a blob by a signed URI. The error is an *Error, ErrBlobURI, or
+// that the account did not answer.
 func (e *External) Download(ctx context.Context, uri *url.URL) (io.ReadCloser, int64, error) {
 	if uri.Host != e.proxied[BlobService].Host && uri.Host != e.base[BlobService].Host {
 		return nil, 0, errAccountNotFound
@@ -341,6 +347,7 @@ func (e *External) Download(ctx context.Context, uri *url.URL) (io.ReadCloser, i
 	return reply.Body, size, nil
 }
 
+// Remove deletes a blob by a signed URI.
 func (e *External) Remove(ctx context.Context, uri *url.URL) error {
 	client, err := blockblob.NewClientWithNoCredential(e.own(BlobService, uri), &blockblob.ClientOptions{ClientOptions: e.options()})
 	if err != nil {
@@ -353,6 +360,7 @@ func (e *External) Remove(ctx context.Context, uri *url.URL) error {
 	return nil
 }
 
+// SetStatus merges properties into an entity of the status table.
 func (e *External) SetStatus(ctx context.Context, table *url.URL, key EntityKey, props map[string]any) error {
 	u := *table
 	if strings.Trim(strings.TrimPrefix(u.Path, e.base[TableService].Path), "/") == "" {
@@ -373,6 +381,7 @@ func (e *External) SetStatus(ctx context.Context, table *url.URL, key EntityKey,
 	return nil
 }
 
+// Report puts a message on a report queue.
 func (e *External) Report(ctx context.Context, queue ReportQueue, text string) error {
 	_, err := e.queues.NewQueueClient(e.reportQueue(queue)).EnqueueMessage(ctx, text, nil)
 	return err

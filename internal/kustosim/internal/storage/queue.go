@@ -9,11 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/stats"
+	"github.com/google/uuid"
 
 	"kustospool/internal/kustosim/internal/port"
-
-	"github.com/google/uuid"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 const (

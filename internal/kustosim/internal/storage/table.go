@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"kustospool/internal/kustosim/internal/stats"
-
 	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/stats"
 )
 
 const (
