@@ -23,6 +23,7 @@ type simSettings struct {
 	preferREST bool
 	noREST     bool
 	blobHosts  []string
+	hosts      []string
 	token      string
 	principals []string
 	batchTime  time.Duration
@@ -41,7 +42,9 @@ func simCommand() *command {
 		summary:  "run a simulated service to try things out on",
 		help: `Runs a simulated Kusto cluster with its storage account on loopback ports until it
 is interrupted, and prints how to point a client at it and how to read a table's
-rows back. It holds everything in memory and asks for no credential.
+rows back. It holds everything in memory and asks for no credential, unless
+--token or --principal name one. What a web page of another site makes a browser
+send is refused on every port.
 
 A table is DB.TABLE, which keeps every document as it came, or has columns:
 DB.TABLE(column:type,...).
@@ -68,6 +71,7 @@ Examples:
 			fs.DurationVar(&s.sas, "sas-lifetime", 0, "how long signatures are valid; default 24h")
 			fs.DurationVar(&s.tokens, "token-lifetime", 0, "how long identity tokens are valid; default 24h")
 			fs.StringArrayVar(&s.blobHosts, "blob-host", nil, "web server of this machine, HOST:PORT, from which blobs may be fetched; may be repeated")
+			fs.StringArrayVar(&s.hosts, "host", nil, "name by which clients reach the simulator besides loopback, as through a proxy; may be repeated")
 			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
 			return s
 		},
@@ -94,6 +98,7 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		AutoCreate:        s.autoCreate || len(tables) == 0,
 		FailMalformedJSON: !s.lenient,
 		BlobHosts:         s.blobHosts,
+		Hosts:             s.hosts,
 		Token:             s.token,
 		BatchTime:         s.batchTime,
 		BatchItems:        s.batchItems,
@@ -133,15 +138,20 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 			return 0, errors.Join(usageError{err}, sim.Close())
 		}
 	}
-	if err := announce(c, sim.Endpoint(), tables); err != nil {
+	if err := announce(c, sim.Endpoint(), tables, len(opts.Principals) > 0 || opts.Token != ""); err != nil {
 		return 0, errors.Join(err, sim.Close())
 	}
 	<-ctx.Done()
 	return exitOK, sim.Close()
 }
 
-// announce tells how to use the simulator. The first line is for scripts.
-func announce(c *console, endpoint string, tables []tableSpec) error {
+// announce tells how to use the simulator. The first line is for scripts. It
+// never prints a token.
+func announce(c *console, endpoint string, tables []tableSpec, authorized bool) error {
+	bearer, credential := "", ", without a credential"
+	if authorized {
+		bearer, credential = ` -H "Authorization: Bearer $TOKEN"`, ", with a bearer token"
+	}
 	database, table := "Demo", "Telemetry"
 	if len(tables) > 0 {
 		database, table = tables[0].database, tables[0].table
@@ -151,15 +161,15 @@ func announce(c *console, endpoint string, tables []tableSpec) error {
 
 To send to it:
   kustospool send --to %[1]s --database %[2]s --table %[3]s FILE
-Any other client of queued ingestion takes that address as its cluster, without a credential.
+Any other client of queued ingestion takes that address as its cluster%[5]s.
 
 To read the rows back as JSON lines:
-  curl -s '%[1]s/sim/rows?%[4]s'
+  curl -s%[6]s '%[1]s/sim/rows?%[4]s'
 Counters:
-  curl -s %[1]s/sim/stats
+  curl -s%[6]s %[1]s/sim/stats
 
 It keeps everything in memory and ends with an interrupt.
-`, endpoint, shellWord(database), shellWord(table), query)
+`, endpoint, shellWord(database), shellWord(table), query, credential, bearer)
 	return err
 }
 
