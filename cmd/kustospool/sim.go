@@ -85,11 +85,45 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 	if len(args) > 0 {
 		return 0, usagef("sim takes no arguments; tables are named with --table")
 	}
+	opts, tables, err := s.options()
+	if err != nil {
+		return 0, err
+	}
+	if s.verbose {
+		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	sim, err := startSim(opts, tables)
+	if err != nil {
+		return 0, usageError{err}
+	}
+	if err := announce(c, sim.Endpoint(), tables, len(opts.Principals) > 0 || opts.Token != ""); err != nil {
+		return 0, errors.Join(err, sim.Close())
+	}
+	<-ctx.Done()
+	return exitOK, sim.Close()
+}
+
+// startSim runs a simulator with its tables. The error is about the options.
+func startSim(opts *kustosim.Options, tables []tableSpec) (*kustosim.Sim, error) {
+	sim, err := kustosim.Start(opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range tables {
+		if err := sim.CreateTable(spec.database, spec.table, spec.columns...); err != nil {
+			return nil, errors.Join(err, sim.Close())
+		}
+	}
+	return sim, nil
+}
+
+// options are what the flags say, checked as far as the simulator does not.
+func (s *simSettings) options() (*kustosim.Options, []tableSpec, error) {
 	var tables []tableSpec
 	for _, text := range s.tables {
 		spec, err := parseTable(text)
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
 		tables = append(tables, spec)
 	}
@@ -110,7 +144,7 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 	for _, text := range s.principals {
 		token, role, err := parsePrincipal(text)
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
 		if opts.Principals == nil {
 			opts.Principals = make(map[string]kustosim.Role)
@@ -121,28 +155,12 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		opts.PreferredIngestion = "-"
 	}
 	if s.preferREST && s.noREST {
-		return 0, usagef("--prefer-rest and --no-rest exclude each other")
+		return nil, nil, usagef("--prefer-rest and --no-rest exclude each other")
 	}
 	if s.preferREST {
 		opts.PreferredIngestion = "Rest"
 	}
-	if s.verbose {
-		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	sim, err := kustosim.Start(opts)
-	if err != nil {
-		return 0, usageError{err}
-	}
-	for _, spec := range tables {
-		if err := sim.CreateTable(spec.database, spec.table, spec.columns...); err != nil {
-			return 0, errors.Join(usageError{err}, sim.Close())
-		}
-	}
-	if err := announce(c, sim.Endpoint(), tables, len(opts.Principals) > 0 || opts.Token != ""); err != nil {
-		return 0, errors.Join(err, sim.Close())
-	}
-	<-ctx.Done()
-	return exitOK, sim.Close()
+	return opts, tables, nil
 }
 
 // announce tells how to use the simulator. The first line is for scripts. It
