@@ -30,8 +30,6 @@ type builtinStorage struct {
 
 	// Written before the first request, then only read.
 	accounts []*builtinAccount
-	byHost   map[string]*builtinAccount // of the blob service, host:port
-	byTable  map[string]*builtinAccount // of the table service
 
 	mu struct {
 		sync.Mutex
@@ -44,14 +42,12 @@ type builtinAccount struct {
 	blobs  *blobAccount
 	queues *queueAccount
 	tables *tableAccount
-	blob   string // host:port
-	queue  string
-	table  string
+	roots  map[service]*url.URL // under which clients know it, without a slash at the end
 }
 
 // newBuiltinStorage makes the accounts and opens their ports on ip.
 func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
-	b := &builtinStorage{issuer: s.issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
+	b := &builtinStorage{issuer: s.issuer}
 	for n := range s.opts.Accounts {
 		name := "simstorage" + strconv.Itoa(n)
 		a := &builtinAccount{
@@ -59,6 +55,7 @@ func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
 			blobs:  newBlobAccount(name, s.opts.MaxBlobBytes, s.issuer, s.stats),
 			queues: newQueueAccount(name, s.issuer, s.stats, func(text string) { s.ingestor.deliver(text) }),
 			tables: newTableAccount(name, s.issuer, s.stats),
+			roots:  make(map[service]*url.URL),
 		}
 		b.accounts = append(b.accounts, a)
 	}
@@ -68,19 +65,19 @@ func newBuiltinStorage(s *Sim, ip string) (*builtinStorage, error) {
 			svc     service
 			host    Host
 			handler http.Handler
-			addr    *string
 		}{
-			{blobService, Blob.Account(n), a.blobs, &a.blob},
-			{queueService, Queue.Account(n), a.queues, &a.queue},
-			{tableService, Table.Account(n), a.tables, &a.table},
+			{blobService, Blob.Account(n), a.blobs},
+			{queueService, Queue.Account(n), a.queues},
+			{tableService, Table.Account(n), a.tables},
 		} {
 			addr, err := s.listenStorage(l.host, l.svc, ip, l.handler)
 			if err != nil {
 				return nil, err
 			}
-			*l.addr = addr
+			if a.roots[l.svc], err = s.opts.storageRoot(l.host, a.name, addr); err != nil {
+				return nil, err
+			}
 		}
-		b.byHost[a.blob], b.byTable[a.table] = a, a
 	}
 	return b, nil
 }
@@ -132,31 +129,44 @@ func (b *builtinStorage) resources() ([]resource, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	root := func(svc service, account, addr, name, perms string) string {
-		return "http://" + addr + "/" + account + "/" + name + "?" + b.issuer.sign(svc, account, name, perms, now)
+	root := func(svc service, a *builtinAccount, name, perms string) string {
+		return a.roots[svc].String() + "/" + name + "?" + b.issuer.sign(svc, a.name, name, perms, now)
 	}
 	var list []resource
 	for n, a := range b.accounts {
 		container, queue := b.names(n)
 		list = append(list,
-			resource{"SecuredReadyForAggregationQueue", root(queueService, a.name, a.queue, queue, queuePermissions)},
-			resource{"TempStorage", root(blobService, a.name, a.blob, container, containerPermissions)})
+			resource{"SecuredReadyForAggregationQueue", root(queueService, a, queue, queuePermissions)},
+			resource{"TempStorage", root(blobService, a, container, containerPermissions)})
 	}
 	a := b.accounts[0]
 	return append(list,
-		resource{"FailedIngestionsQueue", root(queueService, a.name, a.queue, failureQueueName, reportPermissions)},
-		resource{"SuccessfulIngestionsQueue", root(queueService, a.name, a.queue, successQueueName, reportPermissions)},
-		resource{"IngestionsStatusTable", root(tableService, a.name, a.table, statusTable, tablePermissions)}), nil
+		resource{"FailedIngestionsQueue", root(queueService, a, failureQueueName, reportPermissions)},
+		resource{"SuccessfulIngestionsQueue", root(queueService, a, successQueueName, reportPermissions)},
+		resource{"IngestionsStatusTable", root(tableService, a, statusTable, tablePermissions)}), nil
+}
+
+// find resolves a URI that a client was given, or built from one: the account
+// of a service, the container or table, and what comes behind it. It returns nil
+// where the URI is of no account.
+func (b *builtinStorage) find(svc service, uri *url.URL) (a *builtinAccount, resource, rest string) {
+	for _, a := range b.accounts {
+		root := a.roots[svc]
+		if path, ok := strings.CutPrefix(uri.Path, root.Path+"/"); ok && uri.Host == root.Host {
+			resource, rest, _ = strings.Cut(path, "/")
+			return a, resource, rest
+		}
+	}
+	return nil, "", ""
 }
 
 // locate checks the URI of a blob and its signature for a permission.
 func (b *builtinStorage) locate(uri *url.URL, permission string) (a *builtinAccount, container, name string, err *storageError) {
-	a = b.byHost[uri.Host]
-	account, container, name := splitPath(uri.Path)
-	if a == nil || account != a.name {
+	a, container, name = b.find(blobService, uri)
+	if a == nil {
 		return nil, "", "", &storageError{http.StatusNotFound, "AccountNotFound", "no such storage account"}
 	}
-	return a, container, name, b.issuer.check(blobService, account, container, uri.Query(), permission, time.Now())
+	return a, container, name, b.issuer.check(blobService, a.name, container, uri.Query(), permission, time.Now())
 }
 
 // ownContainer is for blobs that no client uploaded.
@@ -165,13 +175,14 @@ const ownContainer = "userdata"
 func (b *builtinStorage) put(_ context.Context, name string, data []byte) (*url.URL, error) {
 	a := b.accounts[0]
 	a.blobs.place(ownContainer, name, data)
-	return &url.URL{Scheme: "http", Host: a.blob, Path: "/" + a.name + "/" + ownContainer + "/" + name}, nil
+	u := *a.roots[blobService]
+	u.Path += "/" + ownContainer + "/" + name
+	return &u, nil
 }
 
 func (b *builtinStorage) signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
-	if a := b.byHost[uri.Host]; a != nil {
-		_, container, _ := splitPath(uri.Path)
+	if a, container, _ := b.find(blobService, uri); a != nil {
 		u.RawQuery = b.issuer.sign(blobService, a.name, container, "r", time.Now())
 	}
 	return &u, nil
@@ -221,15 +232,19 @@ var errUnknownTable = errors.New("kustosim: the status table of the message is n
 // setStatus upserts, as the service may have to write a row that the client
 // did not insert.
 func (b *builtinStorage) setStatus(_ context.Context, table *url.URL, key entityKey, props map[string]any) error {
-	a := b.byTable[table.Host]
-	account, name, _ := splitPath(table.Path)
-	if name == "" { // Node leaves the table out of the path
-		name = table.Query().Get("tn")
+	if !strings.HasSuffix(table.Path, "/") {
+		slashed := *table // Node leaves the table out of the path
+		slashed.Path += "/"
+		table = &slashed
 	}
-	if a == nil || account != a.name {
+	a, name, _ := b.find(tableService, table)
+	if a == nil {
 		return errUnknownTable
 	}
-	if err := b.issuer.check(tableService, account, name, table.Query(), "u", time.Now()); err != nil {
+	if name == "" {
+		name = table.Query().Get("tn")
+	}
+	if err := b.issuer.check(tableService, a.name, name, table.Query(), "u", time.Now()); err != nil {
 		return err
 	}
 	encoded := make(map[string]json.RawMessage, len(props))

@@ -25,7 +25,8 @@ var (
 	faultNames = map[string]FaultKind{"down": Down, "drop-request": DropRequest, "drop-reply": DropReply, "respond": Respond,
 		"respond-early": RespondEarly, "respond-late": RespondLate, "slow": Slow, "slow-reply": SlowReply, "stall": Stall, "refuse": Refuse}
 	ingestFaultNames = map[string]IngestFaultKind{"fail-transient": FailTransient, "fail-exhausted": FailExhausted, "fail-permanent": FailPermanent,
-		"leave-pending": LeavePending, "hold": Hold, "duplicate": Duplicate, "lose-report": LoseReport}
+		"leave-pending": LeavePending, "hold": Hold, "duplicate": Duplicate, "lose-report": LoseReport,
+		"lose-row": LoseRow, "alter-value": AlterValue}
 )
 
 // serveFaults sets a fault (POST) or removes those that were set (DELETE).
@@ -45,7 +46,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	var set func() func()
 	if q.Get("host") == "" {
 		f := IngestFault{Kind: choose(&q, "kind", ingestFaultNames), Code: q.Get("code"), Details: q.Get("details"), Report: q.flag("report"),
-			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
+			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), Column: q.Get("column"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
 		if q.Get("db") == "" || q.Get("table") == "" {
 			q.refuse("host, or db and table, must be given")
 		}

@@ -227,6 +227,7 @@ func (g *ingestor) direct(ctx context.Context, in *ingestion, uris []string, dat
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
 func (g *ingestor) add(in *ingestion, rows []Row) (*extent, *ingestError) {
+	rows = g.spoil(in, rows)
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()
