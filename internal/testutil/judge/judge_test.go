@@ -2,6 +2,8 @@ package judge
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,10 +24,15 @@ const db = "db"
 // stream puts data into a table through the front.
 func stream(t *testing.T, front *Front, table string, format ingest.Format, data []byte) {
 	t.Helper()
+	post(t, front, "/v1/rest/ingest/"+db+"/"+table+"?streamFormat="+string(format)+"&mappingName="+url.QueryEscape(MappingName), data)
+}
+
+// post must succeed.
+func post(t *testing.T, front *Front, path string, data []byte) {
+	t.Helper()
 	client := front.Client()
 	defer client.CloseIdleConnections()
-	target := front.Engine() + "/v1/rest/ingest/" + db + "/" + table + "?streamFormat=" + string(format) + "&mappingName=" + url.QueryEscape(MappingName)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, bytes.NewReader(data))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.Engine()+path, bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +43,7 @@ func stream(t *testing.T, front *Front, table string, format ingest.Format, data
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s: %s %s %v", table, format, resp.Status, body, err)
+		t.Fatalf("%s: %s %s %v", path, resp.Status, body, err)
 	}
 }
 
@@ -161,5 +168,58 @@ func TestFront(t *testing.T) {
 	}
 	if len(front.Refused()) != 1 {
 		t.Errorf("refused %q", front.Refused())
+	}
+}
+
+// Names that are no root of a storage are refused, and with them a simulator
+// whose storage is somebody else's.
+func TestStorageURL(t *testing.T) {
+	for _, tt := range []struct {
+		o    kustosim.Options
+		want string
+	}{
+		{kustosim.Options{StorageURL: func(kustosim.Host, string, string) string { return "storage.localhost" }}, "must be an http or https URL"},
+		{kustosim.Options{StorageURL: func(kustosim.Host, string, string) string { return "https://x/?sig=1" }}, "without a query"},
+		{kustosim.Options{StorageURL: func(kustosim.Host, string, string) string { return "https://x" }, Storage: &kustosim.ExternalStorage{}}, "cannot be used with Storage"},
+	} {
+		sim, err := kustosim.Start(&tt.o)
+		if err == nil {
+			sim.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v, want %s", err, tt.want)
+		}
+	}
+}
+
+// A blob that holds gzip is unpacked whatever its name ends in, unless the
+// message says that it is to be taken as it is.
+func TestGzipIsKnownByItsContent(t *testing.T) {
+	sim, front := Start(t, nil)
+	prepare(t, sim, "T")
+	set := Values()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(set.Data(ingest.CSV)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	uri, err := sim.PutBlob(t.Context(), "rows.csv", packed.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sas, err := sim.BlobSAS(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]string{"db": db, "csl": ".ingest into table T (h'" + uri + "?" + sas + "') with (format='csv')"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post(t, front, "/v1/rest/mgmt", text)
+	for _, d := range set.Diff(sim.Rows(db, "T"), 1) {
+		t.Error(d)
 	}
 }
