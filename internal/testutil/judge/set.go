@@ -135,3 +135,7 @@ func Prepare(sim *kustosim.Sim, db, table string) error {
 	}
 	return sim.CreateMapping(db, table, "json", MappingName, "["+strings.Join(byName, ",")+"]")
 }
+
+// Ordinary is Values without the bounds of the types, for a reader whose own
+// types are narrower than the service's.
+func Ordinary() *Set { return &Set{append(valueRows[:1:1], valueRows[3:]...)} }
