@@ -16,7 +16,7 @@ import (
 )
 
 // The official client ingests every format in every way, from memory, from
-// files and, queued, from a blob where it is; it learns that it succeeded; and
+// files, compressed or not, and, queued, from a blob where it is; it learns that it succeeded; and
 // every value is what the documentation says it becomes.
 func TestEveryFormatInEveryWay(t *testing.T) {
 	s := start(t, nil)
@@ -46,6 +46,13 @@ func TestEveryFormatInEveryWay(t *testing.T) {
 				"File": func(ctx context.Context, table string) (*azkustoingest.Result, error) {
 					path := filepath.Join(t.TempDir(), "rows."+string(format))
 					if err := os.WriteFile(path, data, 0o600); err != nil {
+						return nil, err
+					}
+					return way.client.FromFile(ctx, path, options(table)...)
+				},
+				"Gz": func(ctx context.Context, table string) (*azkustoingest.Result, error) {
+					path := filepath.Join(t.TempDir(), "rows."+string(format)+".gz")
+					if err := os.WriteFile(path, judge.Gzip(data), 0o600); err != nil {
 						return nil, err
 					}
 					return way.client.FromFile(ctx, path, options(table)...)

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -198,15 +197,7 @@ func TestGzipIsKnownByItsContent(t *testing.T) {
 	sim, front := Start(t, nil)
 	prepare(t, sim, "T")
 	set := Values()
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(set.Data(ingest.CSV)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	uri, err := sim.PutBlob(t.Context(), "rows.csv", packed.Bytes())
+	uri, err := sim.PutBlob(t.Context(), "rows.csv", Gzip(set.Data(ingest.CSV)))
 	if err != nil {
 		t.Fatal(err)
 	}

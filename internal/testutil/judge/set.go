@@ -2,6 +2,7 @@ package judge
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -118,6 +119,19 @@ func (s *Set) objects() []string {
 		list = append(list, "{"+strings.Join(members, ",")+"}")
 	}
 	return list
+}
+
+// Gzip is data compressed.
+func Gzip(data []byte) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(data); err != nil {
+		panic(err) // a buffer takes everything
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
 }
 
 // Prepare makes a table of [Columns] with its mappings.

@@ -42,6 +42,9 @@ func TestEveryFormatInEveryWay(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(path+".gz", judge.Gzip(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		uri, err := sim.PutBlob(t.Context(), "in/rows."+string(format), data)
 		if err != nil {
 			t.Fatal(err)
@@ -55,13 +58,14 @@ func TestEveryFormatInEveryWay(t *testing.T) {
 			if way != Queued || format == ingest.MultiJSON {
 				item.Mapping = judge.MappingName
 			}
-			stream, file, blob := item, item, item
+			stream, file, blob, gz := item, item, item, item
 			stream.Table, stream.Data = way+"Stream"+string(format), string(data)
 			file.Table, file.File = way+"File"+string(format), path
 			blob.Table, blob.Blob = way+"Blob"+string(format), uri+"?"+sas
+			gz.Table, gz.File = way+"Gz"+string(format), path+".gz"
 			items = append(items, stream, file)
 			if way == Queued {
-				items = append(items, blob)
+				items = append(items, blob, gz)
 			}
 		}
 	}

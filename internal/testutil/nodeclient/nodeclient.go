@@ -37,8 +37,8 @@ type Task struct {
 	Database string `json:"database"`
 	// CA is a certificate to trust, as PEM; nil for none.
 	CA []byte `json:"-"`
-	// Items are ingested in turn, then the report queues are read until each
-	// that is reported there has its report.
+	// Items are ingested in turn, those with InTable at once. Then the report
+	// queues are read until each item that is reported there has its report.
 	Items []Item `json:"items"`
 }
 
