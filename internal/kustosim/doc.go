@@ -44,7 +44,7 @@
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
 //	                                 .alter table T policy ingestionbatching '{..}'
 //	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
-//	POST /v1/rest/query, /v2/..      T, T | count, T | take n
+//	POST /v1/rest/query, /v2/..      T, T | count, T | take n; v2 also in fragments with lines between
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
 //	GET  /v1/rest/ingestion/queued/{db}/{table}/{id}   ?details=true; a tag hit is told as Succeeded

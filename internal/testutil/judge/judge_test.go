@@ -26,8 +26,8 @@ func stream(t *testing.T, front *Front, table string, format ingest.Format, data
 	post(t, front, "/v1/rest/ingest/"+db+"/"+table+"?streamFormat="+string(format)+"&mappingName="+url.QueryEscape(MappingName), data)
 }
 
-// post must succeed.
-func post(t *testing.T, front *Front, path string, data []byte) {
+// post must succeed; it returns the reply.
+func post(t *testing.T, front *Front, path string, data []byte) []byte {
 	t.Helper()
 	client := front.Client()
 	defer client.CloseIdleConnections()
@@ -41,9 +41,11 @@ func post(t *testing.T, front *Front, path string, data []byte) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s %s %v", path, resp.Status, body, err)
 	}
+	return body
 }
 
 // prepare makes a table that takes streams.
@@ -212,5 +214,39 @@ func TestGzipIsKnownByItsContent(t *testing.T) {
 	post(t, front, "/v1/rest/mgmt", text)
 	for _, d := range set.Diff(sim.Rows(db, "T"), 1) {
 		t.Error(d)
+	}
+}
+
+// A query whose options ask for it is answered in fragments, one frame a line;
+// with one of the two options alone it is not.
+func TestFragmentsOfAQuery(t *testing.T) {
+	sim, front := Start(t, nil)
+	prepare(t, sim, "T")
+	set := Values()
+	stream(t, front, "T", ingest.CSV, set.Data(ingest.CSV))
+	body := post(t, front, "/v2/rest/query", []byte(`{"db":"db","csl":"T","properties":{"Options":{"results_v2_fragment_primary_tables":true,"results_v2_newlines_between_frames":true}}}`))
+	if !json.Valid(body) {
+		t.Errorf("no JSON: %s", body)
+	}
+	var got []string
+	for _, line := range strings.Split(strings.TrimSuffix(string(body), "\n]\n"), "\n") {
+		var frame struct {
+			FrameType string
+			RowCount  int
+		}
+		if err := json.Unmarshal([]byte(line[1:]), &frame); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		got = append(got, fmt.Sprint(frame.FrameType, frame.RowCount))
+	}
+	want := fmt.Sprintf("DataSetHeader0 DataTable0 TableHeader0 TableFragment0 TableCompletion%d DataTable0 DataSetCompletion0", len(set.rows))
+	if strings.Join(got, " ") != want {
+		t.Errorf("frames %q, want %q", got, want)
+	}
+	for _, options := range []string{`{"results_v2_fragment_primary_tables":true}`, `{"results_v2_newlines_between_frames":true}`, `{}`} {
+		body := post(t, front, "/v2/rest/query", []byte(`{"db":"db","csl":"T","properties":{"Options":`+options+`}}`))
+		if !json.Valid(body) || bytes.Contains(body, []byte("TableFragment")) {
+			t.Errorf("%s: %s", options, body)
+		}
 	}
 }
