@@ -2,6 +2,7 @@ package nodeclient
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,5 +141,29 @@ func TestOutcomes(t *testing.T) {
 	}
 	if n := sim.Count("db", "Exhausted"); n != 0 {
 		t.Errorf("%d rows of what was given up", n)
+	}
+}
+
+// A message whose reply is lost was taken, and the official client posts it
+// again: the rows are there twice, and it is content.
+func TestOneLostReplyOfTheQueue(t *testing.T) {
+	// In one batch the service would ingest the blob once.
+	sim, front := judge.Start(t, &kustosim.Options{BatchItems: 1})
+	set := judge.Values()
+	table(t, sim, "T", false)
+	sim.Fault(kustosim.Queue, kustosim.Fault{Kind: kustosim.DropReply, Method: http.MethodPost, Times: 1})
+	result := Run(t, task(front, []Item{{Table: "T", Format: "csv", Data: string(set.Data(ingest.CSV))}}))
+	if o := result.Outcomes[0]; o.Status != "Queued" {
+		t.Errorf("the client says %+v", o)
+	}
+	if posted := sim.Stats().MessagesPosted; posted != 2 {
+		t.Errorf("the message was posted %d times, want 2", posted)
+	}
+	rows := len(set.Diff(nil, 1)) // a difference for each row that is not there
+	if err := sim.Wait(t.Context(), func() bool { return sim.Count("db", "T") >= 2*rows }); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range set.Diff(sim.Rows("db", "T"), 2) {
+		t.Error(d)
 	}
 }
