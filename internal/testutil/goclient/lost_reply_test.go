@@ -36,6 +36,9 @@ func (s *service) posts(t *testing.T, posts, copies int) {
 	if n := s.asked(http.MethodPost, ".queue.localhost"); n != posts {
 		t.Errorf("the message was posted %d times, want %d", n, posts)
 	}
+	if s.Stats().FaultsStruck == 0 {
+		t.Error("no reply was lost")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	rows := len(judge.Values().Diff(nil, 1)) * copies // a difference for each row that is not there
