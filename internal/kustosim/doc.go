@@ -44,7 +44,7 @@
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
 //	                                 .alter table T policy ingestionbatching '{..}'
 //	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
-//	POST /v1/rest/query, /v2/..      T, T | count, T | take n
+//	POST /v1/rest/query, /v2/..      T, T | count, T | take n; v2 also in fragments with lines between
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
 //	GET  /v1/rest/ingestion/queued/{db}/{table}/{id}   ?details=true; a tag hit is told as Succeeded
@@ -60,7 +60,8 @@
 // and the [Role] that a request needs, 403; protocol reference section 1.4.
 //
 // Each storage account has a port for blobs, one for queues and one for
-// tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
+// tables, path style: http://127.0.0.1:port/account/container/blob?SAS, unless
+// [Options].StorageURL names a front before it. They
 // serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get Block List, Get,
 // Head and Delete with If-Match, If-None-Match and ranges; Put, Get, Peek and
 // Delete Messages; Insert, Merge, Replace, Get, Query and Delete Entity. SAS
@@ -85,7 +86,7 @@
 // or reply dropped, 4xx and 5xx with the service's body (also in the middle of a request), slow, stalled.
 // [Sim.IngestFault] strikes ingestions: transient, exhausted or permanent
 // failure, before or after the commit; pending for ever; held; delivered
-// twice; not reported. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
+// twice; not reported; with a row lost or a value altered. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
 // [Sim.DropTag] age what clients hold. [Sim.Wait] waits for an effect without
 // sleeping.
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -55,6 +56,15 @@ type Options struct {
 	// a container and a queue; the first also has the status table and the
 	// report queues. With Storage it is the number of containers and queues.
 	Accounts int
+
+	// StorageURL names the built-in storage for clients that want it by another
+	// address than its port's, such as https and an account in the host's name,
+	// behind a proxy that the caller runs. Start calls it for each service of each
+	// account, with the host as [Host.Account] has it, the account's name and the
+	// address that listens; it returns the root under which clients find what the
+	// port has at http://ADDR/ACCOUNT, which is the default. The simulator's
+	// replies name storage by it, and it resolves the URIs of messages with it.
+	StorageURL func(host Host, account, addr string) string
 
 	// BlobAccess are the suffixes of a blob's URI, without the semicolon, with
 	// which the service gets at blobs in its own storage without a SAS. Default
@@ -155,6 +165,20 @@ func (o *Options) withDefaults() (Options, error) {
 	return opts, opts.validate()
 }
 
+// storageRoot is where clients find a service of an account; its path does not
+// end in a slash.
+func (o *Options) storageRoot(host Host, account, addr string) (*url.URL, error) {
+	if o.StorageURL == nil {
+		return &url.URL{Scheme: "http", Host: addr, Path: "/" + account}, nil
+	}
+	text := o.StorageURL(host, account, addr)
+	u, err := url.Parse(strings.TrimSuffix(text, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("kustosim: StorageURL gives %q for %s, which must be an http or https URL without a query", text, host)
+	}
+	return u, nil
+}
+
 func setDefault[T ~int | ~int64](field *T, value T) {
 	if *field == 0 {
 		*field = value
@@ -163,6 +187,9 @@ func setDefault[T ~int | ~int64](field *T, value T) {
 
 func (o *Options) validate() error {
 	var errs []error
+	if o.StorageURL != nil && o.Storage != nil {
+		errs = append(errs, errors.New("kustosim: StorageURL names the built-in storage and cannot be used with Storage"))
+	}
 	addr, err := net.ResolveTCPAddr("tcp", o.Listen)
 	switch {
 	case err != nil:

@@ -25,8 +25,21 @@ const maxCommandBytes = 32 << 20
 
 // command is a request to /mgmt or /query.
 type command struct {
-	DB  string `json:"db"`
-	CSL string `json:"csl"`
+	DB         string          `json:"db"`
+	CSL        string          `json:"csl"`
+	Properties json.RawMessage `json:"properties"`
+}
+
+// fragmented reports whether the answer is to be in fragments, a line each. The
+// simulator heeds no other property of a request, and these two only together.
+func (c *command) fragmented() bool {
+	var p struct {
+		Options struct {
+			Fragments bool `json:"results_v2_fragment_primary_tables"`
+			Newlines  bool `json:"results_v2_newlines_between_frames"`
+		}
+	}
+	return json.Unmarshal(c.Properties, &p) == nil && p.Options.Fragments && p.Options.Newlines
 }
 
 type commandKey struct{}
@@ -197,6 +210,8 @@ func (s *Endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table,
 		switch {
 		case err != nil:
 			err.Write(w, r)
+		case strings.HasPrefix(r.URL.Path, "/v2/") && c.fragmented():
+			reply.WriteFrames(w, set.Fragmented())
 		case strings.HasPrefix(r.URL.Path, "/v2/"):
 			reply.Write(w, http.StatusOK, set.V2())
 		default:
