@@ -57,10 +57,17 @@ func local(host string, hosts []string) bool {
 			return false
 		}
 		name = h
+	} else if inner, ok := strings.CutPrefix(host, "["); ok {
+		if name, ok = strings.CutSuffix(inner, "]"); !ok {
+			return false
+		}
 	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if addr, err := netip.ParseAddr(name); err == nil {
-		return addr.Unmap().IsLoopback()
+		return addr.Zone() == "" && addr.Unmap().IsLoopback()
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return false // no name of a host
 	}
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") ||
 		slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, name) })

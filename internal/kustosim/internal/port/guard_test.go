@@ -3,6 +3,9 @@ package port
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -51,4 +54,31 @@ func TestGuardTellsForeignRequests(t *testing.T) {
 	if foreign(r, nil) == "" {
 		t.Error("a second Origin is not looked at")
 	}
+}
+
+// What passes as local is, by another reader of hosts, a loopback address,
+// localhost or the name that was allowed.
+func FuzzLocal(f *testing.F) {
+	for _, host := range []string{"127.0.0.1:80", "[::1]:8080", "localhost", "a.localhost:1", "127.0.0.1:80@example.org", "[::1", "::1", "127.0.0.1.example.org", "example.org#localhost", "#.localhost", "[::1%25x]"} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if !local(host, []string{"named.example"}) {
+			return
+		}
+		if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			host = "[" + host + "]" // an address as curl may send it
+		}
+		u, err := url.Parse("http://" + host)
+		if err != nil {
+			t.Fatalf("%q passes as local, and no reader of URLs takes it: %v", host, err)
+		}
+		name := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+		if addr, err := netip.ParseAddr(name); err == nil && addr.Unmap().IsLoopback() {
+			return
+		}
+		if name != "localhost" && !strings.HasSuffix(name, ".localhost") && name != "named.example" {
+			t.Errorf("%q passes as local, and is %q", host, name)
+		}
+	})
 }
