@@ -26,8 +26,9 @@ func (l *Log) commit(g *group) {
 	defer l.mu.Unlock()
 	// Those who came meanwhile have numbers behind those that were refused,
 	// and may have been told of keys in them: they are refused too.
+	// Who comes now, before those have their answers, must find none of it.
 	o := l.open
-	l.open = l.newGroup()
+	l.open, l.flight = l.newGroup(), nil
 	if !l.opts.bugs.keepStaged {
 		g.takeBack()
 		o.takeBack()
