@@ -105,8 +105,9 @@ func (r *recovery) activate() error {
 		if s == active {
 			continue
 		}
-		if !s.sealed && !s.headless {
-			// Without an index it is read from front to back when it is needed.
+		if !s.sealed && !s.headless && !s.doubt {
+			// Without an index it is read from front to back when it is needed. It
+			// is not written over what could not be read and may be another time.
 			if err := r.again(s); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -12,12 +13,15 @@ import (
 	"kustospool/internal/vfs/memfs"
 )
 
-// slowFS is a file system whose files' syncs call a test first. What the call
-// returns is what the sync does; nil lets it go on.
+// slowFS is a file system that calls a test before some of what it does. An
+// error that sync returns is that of the sync; nil lets it go on.
 type slowFS struct {
 	vfs.FS
-	sync  func(name string) error
-	wrote atomic.Int64 // writes of files
+	sync     func(name string) error
+	truncate func()
+	stat     error                 // of files, when it is set
+	read     func(end int64) error // the same of reads
+	wrote    atomic.Int64          // writes of files
 }
 
 type slowFile struct {
@@ -37,6 +41,29 @@ func (f *slowFS) Open(name string, mode vfs.Mode) (vfs.File, error) {
 func (f *slowFile) WriteAt(p []byte, off int64) (int, error) {
 	f.fs.wrote.Add(1)
 	return f.File.WriteAt(p, off)
+}
+
+func (f *slowFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fs.read != nil {
+		if err := f.fs.read(off + int64(len(p))); err != nil {
+			return 0, err
+		}
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *slowFile) Stat() (vfs.Info, error) {
+	if f.fs.stat != nil {
+		return vfs.Info{}, f.fs.stat
+	}
+	return f.File.Stat()
+}
+
+func (f *slowFile) Truncate(size int64) error {
+	if f.fs.truncate != nil {
+		f.fs.truncate()
+	}
+	return f.File.Truncate(size)
 }
 
 func (f *slowFile) Sync() error {
@@ -182,5 +209,85 @@ func TestKeyOfARefusedCommit(t *testing.T) {
 	l.lone = false
 	l.release()
 	l.mu.Unlock()
+	closeLog(t, l)
+}
+
+// TestUnknownAfterTheSync: a commit that is durable, of which nobody can tell
+// whether its file has a name, is not said to be stored nowhere.
+func TestUnknownAfterTheSync(t *testing.T) {
+	fsys := &slowFS{FS: memfs.New(1)}
+	l, _ := open(t, options(fsys), Known{})
+	if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
+		t.Fatal(err)
+	}
+	fsys.stat = syscall.EIO
+	if _, err := l.AppendOne(t.Context(), Record{Lane: 1, Data: []byte("record 1")}); !errors.Is(err, ErrUnknown) || !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+	if _, err := l.Close(); !errors.Is(err, ErrFailed) {
+		t.Error(err)
+	}
+}
+
+// TestClosedAfterRefusal: a segment that was closed, opened and not written
+// to has its index again when it is closed again, though a refused commit has
+// cut it off.
+func TestClosedAfterRefusal(t *testing.T) {
+	disk := memfs.New(1)
+	o := options(disk)
+	o.inline = true
+	l, _ := open(t, o, Known{})
+	if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, l, 1, "record 1")
+	closeLog(t, l)
+	l, _ = open(t, o, Known{})
+	for n := range 2 {
+		disk.Fail(memfs.Write, n+1, syscall.ENOSPC)
+	}
+	if _, err := l.AppendOne(t.Context(), Record{Lane: 1, Data: []byte("record 2")}); !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+	l, r := open(t, o, Known{})
+	if r.Active.Index == 0 {
+		t.Error("closed without an index")
+	}
+	check(t, contents(t, l, 1), "record 1")
+	closeLog(t, l)
+	if err := l.Scan(r.Active.No, 1, 1, 1, func(*Found) bool { return true }); !errors.Is(err, ErrClosed) {
+		t.Errorf("read after Close: %v", err)
+	}
+}
+
+// TestUnreadableEnd: nothing is written over the end of a segment that could
+// not be read; another time it may be.
+func TestUnreadableEnd(t *testing.T) {
+	disk := memfs.New(1)
+	l, _ := open(t, options(disk), Known{})
+	if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{strings.Repeat("a", 3000), strings.Repeat("b", 9000)}
+	for _, rec := range want {
+		appendOne(t, l, 1, rec)
+	}
+	disk = disk.Kill()
+	_, _ = l.Close()
+	fsys := &slowFS{FS: disk, read: func(end int64) error {
+		if end > 2*headBytes {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	l, r := open(t, options(fsys), Known{})
+	if !r.Doubt || len(r.Damage) == 0 {
+		t.Errorf("damage %+v, doubt %v", r.Damage, r.Doubt)
+	}
+	disk = disk.Kill()
+	_, _ = l.Close()
+	l, _ = open(t, options(disk), Known{})
+	check(t, contents(t, l, 1), want...)
 	closeLog(t, l)
 }

@@ -111,11 +111,10 @@ func (l *Log) wanted(r *segmentReader, x *index, keep func(Frame) bool, end int6
 // writeCompacted writes and syncs the new file beside the old one.
 func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, old SegmentInfo) (_ SegmentInfo, err error) {
 	k := &l.files
-	name := k.path(old.No, extNew)
-	if err := k.fs.Remove(name); err != nil && !vfs.Missing(err) {
+	if err := k.dropCompaction(old.No); err != nil {
 		return old, err
 	}
-	f, err := k.fs.Open(name, vfs.Create)
+	f, err := k.fs.Open(k.path(old.No, extNew), vfs.Create)
 	if err != nil {
 		return old, err
 	}
@@ -144,10 +143,7 @@ func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, o
 		No: old.No, Generation: c.h.generation, Size: c.end, End: c.end,
 		FirstCommit: old.FirstCommit, LastCommit: old.LastCommit, Chain: old.Chain,
 	}}
-	before := k.disk.Load()
-	err = k.writeIndex(f, s)
-	k.disk.Add(before - k.disk.Load()) // the file is not one of the log's yet
-	if err != nil {
+	if err := k.writeIndex(f, s); err != nil {
 		return old, err
 	}
 	s.info.Lanes = c.index.spans()

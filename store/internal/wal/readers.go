@@ -11,8 +11,9 @@ import (
 type readers struct {
 	limit int
 
-	mu   sync.Mutex // guards all below
-	open []*segmentReader
+	mu     sync.Mutex // guards all below
+	open   []*segmentReader
+	closed bool
 }
 
 // segmentReader is a segment that is open for reading.
@@ -39,6 +40,9 @@ const maxCachedFrames = 1 << 19
 func (r *readers) get(no, generation uint64, open func() (*segmentReader, error)) (*segmentReader, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
 	for i, s := range r.open {
 		if s.no == no && s.generation == generation {
 			s.users++
@@ -111,6 +115,7 @@ func (r *readers) drop(no uint64) {
 func (r *readers) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.closed = true
 	for len(r.open) > 0 {
 		r.remove(len(r.open) - 1)
 	}
