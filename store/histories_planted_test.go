@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,6 +46,7 @@ var plants = []planted{
 // noticed, and by so many histories at most.
 func TestHistoriesNotice(t *testing.T) {
 	const limit = 1000
+	var table strings.Builder
 	for _, p := range plants {
 		t.Run(p.name, func(t *testing.T) {
 			run := &campaign{first: 1, count: limit, fault: &p}
@@ -52,10 +54,11 @@ func TestHistoriesNotice(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%d histories did not notice it", limit)
 			}
-			first, _, _ := strings.Cut(err.Error(), "\n")
-			t.Logf("after %d histories: %s", run.done.Load(), first)
+			what, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Fprintf(&table, "\n| %s | %d | %.110s |", p.name, run.done.Load(), what)
 		})
 	}
+	t.Logf("planted defects, how many histories were begun, and what the one that noticed it said:\n| defect | histories | what was wrong |\n|---|---|---|%s", table.String())
 }
 
 // within picks the files in a directory, and the directory.

@@ -35,8 +35,9 @@ var (
 //
 // A history is decided by its seed alone. One that fails is replayed by
 //
-//	go test ./store -run TestHistories -seed=S -histories=1 -v
+//	go test ./store -run 'TestHistories$' -seed=S -histories=1 -v
 func TestHistories(t *testing.T) {
+	t.Logf("first seed %d", *firstSeed)
 	run := &campaign{first: *firstSeed, count: *histories}
 	if testing.Short() {
 		run.count = min(run.count, 300)
@@ -217,10 +218,12 @@ func (h *history) note(format string, args ...any) {
 	h.trace = append(h.trace, fmt.Sprintf(format, args...))
 }
 
-// report says how a failed history went and is replayed.
+// report says how a failed history went and is replayed, first and last, for
+// who sees one end of it.
 func (h *history) report(err error) error {
 	tail := h.trace[max(0, len(h.trace)-40):]
-	return fmt.Errorf("seed %d: %w\nreplay: go test ./store -run TestHistories -seed=%d -histories=1 -v\n%s", h.seed, err, h.seed, strings.Join(tail, "\n"))
+	replay := fmt.Sprintf("replay: go test ./store -run 'TestHistories$' -seed=%d -histories=1 -v", h.seed)
+	return fmt.Errorf("seed %d: %w\n%s\n%s\n%s", h.seed, err, replay, strings.Join(tail, "\n"), replay)
 }
 
 // live is a history: sessions, each of which ends in a way of its own.
