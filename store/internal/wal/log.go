@@ -181,7 +181,10 @@ func (l *Log) Close() (Mark, error) {
 	w := &l.w
 	err := failed
 	if err == nil && w.seg.index.frames > 0 && !w.sealed {
-		err = l.files.writeIndex(w.file, w.seg)
+		// On a full volume the segment has none, and is read when it is opened.
+		if err = l.files.writeIndex(w.file, w.seg); vfs.NoSpace(err) {
+			err = nil
+		}
 	}
 	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
 	return mark, errors.Join(err, w.file.Close(), l.files.close())
