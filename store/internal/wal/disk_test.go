@@ -162,3 +162,26 @@ func TestNumbersUsedUp(t *testing.T) {
 		t.Error("a number above the last one has a name")
 	}
 }
+
+// TestIndexThatFails: what a failed index has made a file grow by is counted,
+// also when it is written while the log is opened.
+func TestIndexThatFails(t *testing.T) {
+	for seed := range uint64(20) {
+		disk := memfs.New(seed)
+		l, _ := open(t, options(disk), Known{})
+		if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
+			t.Fatal(err)
+		}
+		// So that nothing has room behind it but the zeros of the file.
+		appendOne(t, l, 1, strings.Repeat("r", MinSegmentBytes-headBytes-200))
+		disk = disk.Kill()
+		_, _ = l.Close()
+		disk.Fail(memfs.Write, 2, syscall.EIO) // the first writes the last commit again
+		l, r := open(t, options(disk), Known{})
+		if len(r.Rotated) != 1 || r.Rotated[0].Index != 0 {
+			t.Fatalf("rotated %+v; want one without an index", r.Rotated)
+		}
+		wantDiskBytes(t, l, disk)
+		closeLog(t, l)
+	}
+}
