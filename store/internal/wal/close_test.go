@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,9 +20,9 @@ type slowFS struct {
 	vfs.FS
 	sync     func(name string) error
 	truncate func()
-	stat     error                 // of files, when it is set
-	read     func(end int64) error // the same of reads
-	wrote    atomic.Int64          // writes of files
+	stat     error                      // of files, when it is set
+	read     func(off, end int64) error // the same of reads
+	wrote    atomic.Int64               // writes of files
 }
 
 type slowFile struct {
@@ -45,7 +46,7 @@ func (f *slowFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *slowFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.fs.read != nil {
-		if err := f.fs.read(off + int64(len(p))); err != nil {
+		if err := f.fs.read(off, off+int64(len(p))); err != nil {
 			return 0, err
 		}
 	}
@@ -261,33 +262,34 @@ func TestClosedAfterRefusal(t *testing.T) {
 	}
 }
 
-// TestUnreadableEnd: nothing is written over the end of a segment that could
-// not be read; another time it may be.
-func TestUnreadableEnd(t *testing.T) {
-	disk := memfs.New(1)
-	l, _ := open(t, options(disk), Known{})
-	if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{strings.Repeat("a", 3000), strings.Repeat("b", 9000)}
-	for _, rec := range want {
-		appendOne(t, l, 1, rec)
-	}
-	disk = disk.Kill()
-	_, _ = l.Close()
-	fsys := &slowFS{FS: disk, read: func(end int64) error {
-		if end > 2*headBytes {
-			return syscall.EIO
+// TestUnreadablePart: what could not be read when the log was opened is there
+// when it can be read another time, be it the end or in the middle.
+func TestUnreadablePart(t *testing.T) {
+	for _, to := range []int64{3 * headBytes, math.MaxInt64} {
+		disk := memfs.New(1)
+		l, _ := open(t, options(disk), Known{})
+		if err := l.AddLane(Lane{No: 1, Key: "lane"}); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}}
-	l, r := open(t, options(fsys), Known{})
-	if !r.Doubt || len(r.Damage) == 0 {
-		t.Errorf("damage %+v, doubt %v", r.Damage, r.Doubt)
+		want := []string{strings.Repeat("a", 3000), strings.Repeat("b", 9000), "c"}
+		for _, rec := range want {
+			appendOne(t, l, 1, rec)
+		}
+		disk = disk.Kill()
+		_, _ = l.Close()
+		fsys := &slowFS{FS: disk, read: func(off, end int64) error {
+			if off < to && end > 2*headBytes {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		l, r := open(t, options(fsys), Known{})
+		if r.Doubt != (to == math.MaxInt64) || len(r.Damage) == 0 {
+			t.Errorf("damage %+v, doubt %v", r.Damage, r.Doubt)
+		}
+		_, _ = l.Close()
+		l, _ = open(t, options(disk), Known{})
+		check(t, contents(t, l, 1), want...)
+		closeLog(t, l)
 	}
-	disk = disk.Kill()
-	_, _ = l.Close()
-	l, _ = open(t, options(disk), Known{})
-	check(t, contents(t, l, 1), want...)
-	closeLog(t, l)
 }

@@ -23,7 +23,7 @@ const compactCommit = 1 << 20
 // keep may rely on.
 //
 // Errors: ErrNoSegment, one that matches ErrDamaged when a frame that is wanted
-// does not prove itself, ErrNoSpace, and failures of the file system; with each
+// does not prove itself, or the segment has lost its index and more, ErrNoSpace, and failures of the file system; with each
 // the old file is still in place, or the new one is and holds all that was wanted.
 func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	k := &l.files
@@ -45,6 +45,11 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	x, err := r.loadIndex(l.opts, old.End)
 	if err != nil {
 		return old, err
+	}
+	if r.hasHoles() {
+		// What the index does not know would go with the old file, though it may be
+		// wanted and be readable another time.
+		return old, fmt.Errorf("%w: segment %d has no index and cannot be read in whole", ErrDamaged, no)
 	}
 	wanted, size, err := l.wanted(r, x, keep, old.End)
 	if err != nil || headBytes+size > old.Size/4*3 {

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -182,6 +183,59 @@ func TestIndexThatFails(t *testing.T) {
 			t.Fatalf("rotated %+v; want one without an index", r.Rotated)
 		}
 		wantDiskBytes(t, l, disk)
+		closeLog(t, l)
+	}
+}
+
+// TestStrangersAreNotCounted: who moves them counts them where they go.
+func TestStrangersAreNotCounted(t *testing.T) {
+	disk := memfs.New(1)
+	if err := disk.MkdirAll("/spool/segments"); err != nil {
+		t.Fatal(err)
+	}
+	disk.Put("/spool/segments/notes.txt", make([]byte, 3000))
+	disk.Put("/spool/segments/"+fileName(7, extLog), make([]byte, 9000))
+	l, r := open(t, options(disk), Known{})
+	if len(r.Strangers) != 2 {
+		t.Errorf("strangers %+v", r.Strangers)
+	}
+	for _, s := range r.Strangers {
+		disk.Delete("/spool/segments/" + s.Name)
+	}
+	wantDiskBytes(t, l, disk)
+	closeLog(t, l)
+}
+
+// TestCompactWithoutAnIndex: a segment whose index is gone, and of which a part
+// cannot be read, is not written again without what was in there.
+func TestCompactWithoutAnIndex(t *testing.T) {
+	for block := range int64(8) {
+		disk := memfs.New(1)
+		fsys := &slowFS{FS: disk}
+		o := options(fsys)
+		o.inline = true
+		l, want := sparseLog(t, o)
+		info, _ := l.Segment(1)
+		name := "/spool/segments/" + fileName(1, extLog)
+		data, err := disk.Contents(name)
+		if err != nil || info.Index == 0 {
+			t.Fatal(err, info)
+		}
+		data[info.Index] ^= 1
+		disk.Put(name, data)
+		bad := headBytes + block*blockBytes
+		fsys.read = func(off, end int64) error {
+			if off < bad+blockBytes && end > bad {
+				return syscall.EIO
+			}
+			return nil
+		}
+		if _, err := l.Compact(1, laneOne); !errors.Is(err, ErrDamaged) {
+			t.Errorf("block %d: compacted: %v", block, err)
+		}
+		fsys.read = nil
+		l.files.cache.drop(1)
+		check(t, contents(t, l, 1), want...)
 		closeLog(t, l)
 	}
 }

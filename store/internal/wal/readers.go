@@ -27,6 +27,7 @@ type segmentReader struct {
 	load  sync.Mutex // held while the index is read, and guards what is below
 	index *index
 	walk  bool // the index was made by reading all of the segment
+	holes bool // and not all of it could be read, or proved itself
 	// moved is what was found by its marks in the segment that is written, whose
 	// index has it elsewhere; nil before anybody looked.
 	moved *index
@@ -150,7 +151,7 @@ func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
 	return x, nil
 }
 
-// survey finds the frames of the segment by their marks.
+// survey finds the frames of the segment by their marks. The caller holds load.
 func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
@@ -161,7 +162,14 @@ func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
+	r.holes = r.holes || len(s.damage) > 0
 	return s.index, nil
+}
+
+func (r *segmentReader) hasHoles() bool {
+	r.load.Lock()
+	defer r.load.Unlock()
+	return r.holes
 }
 
 // relocate sets places of a lane to where their frames were found.
