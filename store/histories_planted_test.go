@@ -26,6 +26,7 @@ var plants = []planted{
 	{name: "acknowledged before the sync", log: []string{"ack before sync"}},
 	{name: "torn commits are taken", log: []string{"accept torn"}},
 	{name: "checksums are not compared", log: []string{"ignore sum", "ignore frame sum", "accept torn"}},
+	{name: "an index is trusted blindly", log: []string{"trust index"}},
 	{name: "a stale commit of a recycled file is taken", log: []string{"same generation", "ignore generation", "ignore number", "ignore chain"}},
 	{name: "the last commit is cut off", log: []string{"cut too far"}},
 	{name: "not written again after a kill", log: []string{"no rewrite"}},

@@ -277,6 +277,9 @@ func TestHistories(t *testing.T) {
 		if err := runHistory(*firstSeed+uint64(i), bugs{}); err != nil {
 			t.Fatal(err)
 		}
+		if i%10_000 == 9_999 {
+			t.Logf("%d histories", i+1)
+		}
 	}
 }
 
