@@ -11,7 +11,7 @@ import (
 
 const (
 	defaultHistories = 2000
-	testedTwice      = 100 // histories of TestHistoriesRepeat, at most
+	testedTwice      = 30 // histories of TestHistoriesRepeat, at most
 )
 
 var (
