@@ -20,6 +20,7 @@ type slowFS struct {
 	vfs.FS
 	sync     func(name string) error
 	truncate func()
+	renamed  func(to string)            // comes after it
 	stat     error                      // of files, when it is set
 	read     func(off, end int64) error // the same of reads
 	wrote    atomic.Int64               // writes of files
@@ -37,6 +38,14 @@ func (f *slowFS) Open(name string, mode vfs.Mode) (vfs.File, error) {
 		return nil, err
 	}
 	return &slowFile{File: file, fs: f, name: name}, nil
+}
+
+func (f *slowFS) Rename(from, to string) error {
+	err := f.FS.Rename(from, to)
+	if f.renamed != nil {
+		f.renamed(to)
+	}
+	return err
 }
 
 func (f *slowFile) WriteAt(p []byte, off int64) (int, error) {

@@ -37,7 +37,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	}
 	old := s.info
 	k.mu.Unlock()
-	r, err := l.reader(no)
+	r, err := l.openReader(no)
 	if err != nil {
 		return old, err
 	}

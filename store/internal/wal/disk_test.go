@@ -69,6 +69,30 @@ func TestCompactBesideCommits(t *testing.T) {
 	closeLog(t, l)
 }
 
+// TestReadBesideCompact: who opens a segment between the exchange of its files
+// and the moment in which the log knows of it reads what is there.
+func TestReadBesideCompact(t *testing.T) {
+	disk := memfs.New(1)
+	fsys := &slowFS{FS: disk}
+	o := options(fsys)
+	o.inline = true
+	l, want := sparseLog(t, o)
+	var wg sync.WaitGroup
+	var got map[uint64]string
+	fsys.renamed = func(to string) {
+		if strings.HasSuffix(to, extLog) {
+			wg.Go(func() { got = contents(t, l, 1) })
+			yield(1000)
+		}
+	}
+	if _, err := l.Compact(1, laneOne); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	check(t, got, want...)
+	closeLog(t, l)
+}
+
 // TestLeftoverOfACompaction: the keeper gives back what a compaction that was
 // cut off has left, and must not take the next one's file for it.
 func TestLeftoverOfACompaction(t *testing.T) {
