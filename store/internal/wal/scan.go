@@ -225,10 +225,10 @@ func (s *scan) look() (bool, error) {
 	k := &s.l.files
 	k.mu.Lock()
 	seg := k.segs[s.no]
-	live := seg != nil && seg.index != nil
-	var end int64
-	if seg != nil {
-		end = seg.info.End
+	live := false
+	var end int64 // unknown, of one that was compacted meanwhile
+	if seg != nil && seg.info.Generation == r.generation {
+		live, end = seg.index != nil, seg.info.End
 	}
 	k.mu.Unlock()
 	r.load.Lock()
