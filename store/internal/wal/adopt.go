@@ -87,7 +87,7 @@ func (r *recovery) activeOne() *surveyed {
 			return nil
 		}
 	}
-	if s.listed || s.compacted || s.doubt || s.tailHole || s.headless || s.info.LastCommit != r.last ||
+	if s.listed || s.compacted || s.unread || s.tailHole || s.headless || s.info.LastCommit != r.last ||
 		s.info.End+s.index.grow() >= r.l.opts.SegmentBytes || s.index.frames >= maxIndexed || s.index.full {
 		return nil
 	}
@@ -105,8 +105,10 @@ func (r *recovery) activate() error {
 		if s == active {
 			continue
 		}
-		if !s.sealed && !s.headless {
-			// Without an index it is read from front to back when it is needed.
+		if !s.sealed && !s.headless && !s.unread {
+			// Without an index it is read from front to back when it is needed. One
+			// that could not be read in whole may be another time: nothing is
+			// written over its end, and no index leaves out what is there.
 			if err := r.again(s); err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ const compactCommit = 1 << 20
 // keep may rely on.
 //
 // Errors: ErrNoSegment, one that matches ErrDamaged when a frame that is wanted
-// does not prove itself, ErrNoSpace, and failures of the file system; with each
+// does not prove itself, or the segment has lost its index and more, ErrNoSpace, and failures of the file system; with each
 // the old file is still in place, or the new one is and holds all that was wanted.
 func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	k := &l.files
@@ -37,7 +37,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	}
 	old := s.info
 	k.mu.Unlock()
-	r, err := l.reader(no)
+	r, err := l.openReader(no)
 	if err != nil {
 		return old, err
 	}
@@ -45,6 +45,11 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	x, err := r.loadIndex(l.opts, old.End)
 	if err != nil {
 		return old, err
+	}
+	if r.hasHoles() {
+		// What the index does not know would go with the old file, though it may be
+		// wanted and be readable another time.
+		return old, fmt.Errorf("%w: segment %d has no index and cannot be read in whole", ErrDamaged, no)
 	}
 	wanted, size, err := l.wanted(r, x, keep, old.End)
 	if err != nil || headBytes+size > old.Size/4*3 {
@@ -111,11 +116,10 @@ func (l *Log) wanted(r *segmentReader, x *index, keep func(Frame) bool, end int6
 // writeCompacted writes and syncs the new file beside the old one.
 func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, old SegmentInfo) (_ SegmentInfo, err error) {
 	k := &l.files
-	name := k.path(old.No, extNew)
-	if err := k.fs.Remove(name); err != nil && !vfs.Missing(err) {
+	if err := k.dropCompaction(old.No); err != nil {
 		return old, err
 	}
-	f, err := k.fs.Open(name, vfs.Create)
+	f, err := k.fs.Open(k.path(old.No, extNew), vfs.Create)
 	if err != nil {
 		return old, err
 	}
@@ -144,10 +148,7 @@ func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, o
 		No: old.No, Generation: c.h.generation, Size: c.end, End: c.end,
 		FirstCommit: old.FirstCommit, LastCommit: old.LastCommit, Chain: old.Chain,
 	}}
-	before := k.disk.Load()
-	err = k.writeIndex(f, s)
-	k.disk.Add(before - k.disk.Load()) // the file is not one of the log's yet
-	if err != nil {
+	if err := k.writeIndex(f, s); err != nil {
 		return old, err
 	}
 	s.info.Lanes = c.index.spans()

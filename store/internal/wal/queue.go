@@ -259,12 +259,13 @@ func (l *Log) underWay(g *group, r *Record) (uint64, bool) {
 // hand-overs fewer. It unlocks mu.
 func (l *Log) joined(g *group) error {
 	if !l.busy && l.last <= 1 && l.opts.CommitInterval == 0 {
-		l.busy = true
+		l.busy, l.lone = true, true
 		l.takeOpen()
 		l.mu.Unlock()
 		l.commit(g)
 		err := g.err
 		l.mu.Lock()
+		l.lone = false
 		l.done(g)
 		l.release()
 		l.mu.Unlock()

@@ -11,8 +11,9 @@ import (
 type readers struct {
 	limit int
 
-	mu   sync.Mutex // guards all below
-	open []*segmentReader
+	mu     sync.Mutex // guards all below
+	open   []*segmentReader
+	closed bool
 }
 
 // segmentReader is a segment that is open for reading.
@@ -26,6 +27,7 @@ type segmentReader struct {
 	load  sync.Mutex // held while the index is read, and guards what is below
 	index *index
 	walk  bool // the index was made by reading all of the segment
+	holes bool // and not all of it could be read, or proved itself
 	// moved is what was found by its marks in the segment that is written, whose
 	// index has it elsewhere; nil before anybody looked.
 	moved *index
@@ -39,6 +41,9 @@ const maxCachedFrames = 1 << 19
 func (r *readers) get(no, generation uint64, open func() (*segmentReader, error)) (*segmentReader, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
 	for i, s := range r.open {
 		if s.no == no && s.generation == generation {
 			s.users++
@@ -111,6 +116,7 @@ func (r *readers) drop(no uint64) {
 func (r *readers) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.closed = true
 	for len(r.open) > 0 {
 		r.remove(len(r.open) - 1)
 	}
@@ -145,7 +151,7 @@ func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
 	return x, nil
 }
 
-// survey finds the frames of the segment by their marks.
+// survey finds the frames of the segment by their marks. The caller holds load.
 func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
@@ -156,7 +162,14 @@ func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
+	r.holes = r.holes || len(s.damage) > 0
 	return s.index, nil
+}
+
+func (r *segmentReader) hasHoles() bool {
+	r.load.Lock()
+	defer r.load.Unlock()
+	return r.holes
 }
 
 // relocate sets places of a lane to where their frames were found.

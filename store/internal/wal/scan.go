@@ -39,8 +39,23 @@ func (l *Log) Scan(no uint64, lane uint32, from, last uint64, fn func(*Found) bo
 	return s.run()
 }
 
-// reader opens a segment for reading.
+// reader opens a segment for reading. The caller gives it back to the cache.
 func (l *Log) reader(no uint64) (*segmentReader, error) {
+	r, err := l.openReader(no)
+	if errors.Is(err, errExchanged) {
+		// By a compaction that has not said so yet.
+		l.files.moving.Lock()
+		defer l.files.moving.Unlock()
+		return l.openReader(no)
+	}
+	return r, err
+}
+
+// errExchanged says that a segment's file is of another generation than the
+// log knows.
+var errExchanged = errors.New("the file is of another generation")
+
+func (l *Log) openReader(no uint64) (*segmentReader, error) {
 	k := &l.files
 	k.mu.Lock()
 	s := k.segs[no]
@@ -50,15 +65,25 @@ func (l *Log) reader(no uint64) (*segmentReader, error) {
 	}
 	generation := s.info.Generation
 	k.mu.Unlock()
-	return k.cache.get(no, generation, func() (*segmentReader, error) {
+	return k.cache.get(no, generation, func() (_ *segmentReader, err error) {
 		f, err := k.fs.Open(k.path(no, extLog), vfs.ReadOnly)
 		if err != nil {
 			return nil, err
 		}
+		defer func() {
+			if err != nil {
+				_ = f.Close()
+			}
+		}()
 		info, err := f.Stat()
 		if err != nil {
-			_ = f.Close()
 			return nil, err
+		}
+		page := make([]byte, headLen)
+		if readFull(f, page, 0) == nil {
+			if h, err := parseHead(page, l.opts.Spool); err == nil && h.generation != generation {
+				return nil, fmt.Errorf("%w: segment %d: %w", ErrDamaged, no, errExchanged)
+			}
 		}
 		if a, ok := f.(vfs.Adviser); ok {
 			a.Sequential()
@@ -200,10 +225,10 @@ func (s *scan) look() (bool, error) {
 	k := &s.l.files
 	k.mu.Lock()
 	seg := k.segs[s.no]
-	live := seg != nil && seg.index != nil
-	var end int64
-	if seg != nil {
-		end = seg.info.End
+	live := false
+	var end int64 // unknown, of one that was compacted meanwhile
+	if seg != nil && seg.info.Generation == r.generation {
+		live, end = seg.index != nil, seg.info.End
 	}
 	k.mu.Unlock()
 	r.load.Lock()

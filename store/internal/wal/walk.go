@@ -21,7 +21,8 @@ type survey struct {
 	lastOff   int64 // where the last commit begins
 	sealed    bool  // the index on disk leads to all of it
 	headless  bool  // the head is damaged
-	doubt     bool  // something behind the end could not be read
+	unread    bool  // something could not be read
+	doubt     bool  // and it is behind the end
 	tailHole  bool  // the end was damaged
 }
 
@@ -380,7 +381,7 @@ func (w *walker) loseUnreadable() {
 		if seen[u.off] {
 			continue
 		}
-		seen[u.off] = true
+		seen[u.off], w.s.unread = true, true
 		if u.off+u.len > w.s.info.End {
 			w.s.doubt = true
 		}
