@@ -42,7 +42,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 		return old, err
 	}
 	defer k.cache.put(r)
-	x, err := r.loadIndex(l.opts, old.End)
+	x, _, err := r.loadIndex(l.opts, old.End)
 	if err != nil {
 		return old, err
 	}

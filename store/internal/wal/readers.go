@@ -117,32 +117,33 @@ func (r *readers) close() {
 }
 
 // loadIndex reads the index of a rotated segment. One that does not prove
-// itself is made anew by reading the segment.
-func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
+// itself is made anew by walking through the segment.
+func (r *segmentReader) loadIndex(o Options, end int64) (_ *index, walked bool, _ error) {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.index != nil {
-		return r.index, nil
+		return r.index, r.walk, nil
 	}
 	if info, err := r.file.Stat(); err == nil {
 		r.size = info.Size // it was opened while it was written
 	}
 	x, _, err := readIndex(r.file, o.Spool, r.no, r.size, o.bugs)
 	if err != nil {
-		return r.rebuild(o, end)
+		err = r.rebuild(o, end)
+		return r.index, true, err
 	}
 	r.index = x
-	return x, nil
+	return x, false, nil
 }
 
 // rebuild makes the index by reading the segment. The caller holds load.
-func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
+func (r *segmentReader) rebuild(o Options, end int64) error {
 	x, err := r.survey(o, end)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.index, r.walk = x, true
-	return x, nil
+	return nil
 }
 
 // survey finds the frames of the segment by their marks.
@@ -159,12 +160,13 @@ func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	return s.index, nil
 }
 
-// relocate sets places of a lane to where their frames were found.
-func (r *segmentReader) relocate(lane uint32, places []located) {
+// relocate sets places of a lane to where their frames were found, and reports
+// whether the segment was searched for them.
+func (r *segmentReader) relocate(lane uint32, places []located) bool {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.moved == nil || r.moved.lanes[lane] == nil {
-		return
+		return r.moved != nil
 	}
 	l := r.moved.lanes[lane]
 	for i := range places {
@@ -173,6 +175,7 @@ func (r *segmentReader) relocate(lane uint32, places []located) {
 			p.off = int64(l.places[j].off)
 		}
 	}
+	return true
 }
 
 // readIndex reads the index that a segment's seal leads to, and proves it.

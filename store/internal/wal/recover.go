@@ -192,7 +192,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
-			st.reach = a.Commit
+			st.reach, st.least = a.Commit, a.End
 		}
 		if next.No == f.no+1 && next.FirstCommit > 0 {
 			st.reach = next.FirstCommit - 1
