@@ -153,7 +153,7 @@ func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	if err == nil {
 		h, err = parseHead(p, o.Spool)
 	}
-	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, bugs: o.bugs})
+	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, generation: r.generation, bugs: o.bugs})
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}

@@ -207,6 +207,9 @@ func (r *recovery) files(infos []vfs.Info) error {
 		case next.No == f.no+1:
 			next.No = f.no // nothing is in this one
 		}
+		if s == nil {
+			found[f.no] = false // it is not the file that a row is for
+		}
 	}
 	slices.Reverse(r.surveys)
 	for no := range rows {
@@ -336,6 +339,9 @@ func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if errors.Is(herr, errForeign) {
 		return nil, herr
+	}
+	if row != nil {
+		st.generation = row.Generation
 	}
 	if err == nil {
 		st.until = known.End

@@ -68,7 +68,9 @@ type walkStart struct {
 	reach uint64
 	// least is where the log ended at least. 0: unknown.
 	least int64
-	bugs  bugs
+	// generation is the one that the segment should have. 0: unknown.
+	generation uint64
+	bugs       bugs
 }
 
 // walk reads a segment whose head was read, or tried to be.
@@ -82,6 +84,9 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 	if headErr != nil {
 		generation, ok := w.generation(st.no)
 		if !ok {
+			generation = st.generation
+		}
+		if generation == 0 {
 			return nil, headErr
 		}
 		w.s.info.Generation = generation
