@@ -302,6 +302,9 @@ func layout(files map[string][]byte) (out []string) {
 		for _, name := range kinds[kind] {
 			all, last := frames(files[name])
 			line := fmt.Sprintf("%s of %d bytes, %d", kind, len(files[name]), last)
+			if kind == "lock" || kind == "document" {
+				line = kind // of digits and times
+			}
 			for _, f := range all {
 				line += fmt.Sprint(" ", f.off, " ", f.lane, "/", f.first)
 			}

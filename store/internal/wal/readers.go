@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kustospool/internal/vfs"
@@ -138,16 +140,32 @@ func (r *segmentReader) loadIndex(o Options, end int64) (_ *index, walked bool, 
 
 // rebuild makes the index by reading the segment. The caller holds load.
 func (r *segmentReader) rebuild(o Options, end int64) error {
-	x, err := r.survey(o, end)
+	s, err := r.survey(o, end)
 	if err != nil {
 		return err
 	}
-	r.index, r.walk = x, true
+	r.index, r.walk = s.index, true
 	return nil
 }
 
-// survey finds the frames of the segment by their marks.
-func (r *segmentReader) survey(o Options, end int64) (*index, error) {
+// keys are those of the segment by lane, in the order of their records.
+func (r *segmentReader) keys(o Options, end int64) (map[uint32][]KeyAt, error) {
+	s, err := r.survey(o, end)
+	if err != nil {
+		return nil, err
+	}
+	out := map[uint32][]KeyAt{}
+	for _, k := range s.extras.keys {
+		out[k.Lane] = append(out[k.Lane], k)
+	}
+	for _, keys := range out {
+		slices.SortFunc(keys, func(a, b KeyAt) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	return out, nil
+}
+
+// survey reads the segment from front to back.
+func (r *segmentReader) survey(o Options, end int64) (*survey, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
 	if err == nil {
@@ -157,7 +175,7 @@ func (r *segmentReader) survey(o Options, end int64) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
-	return s.index, nil
+	return s, nil
 }
 
 // relocate sets places of a lane to where their frames were found, and reports

@@ -136,7 +136,7 @@ type movedFrame struct {
 func (w *walker) takeMoved() {
 	s := w.s
 	if w.disordered {
-		slices.SortStableFunc(s.extras.positions, func(a, b Position) int { return cmp.Compare(a.Commit, b.Commit) })
+		slices.SortStableFunc(s.extras.positions, func(a, b Position) int { return cmp.Compare(a.in, b.in) })
 		slices.SortStableFunc(s.extras.keys, func(a, b KeyAt) int { return cmp.Compare(a.At, b.At) })
 	}
 	if len(w.moved) == 0 {

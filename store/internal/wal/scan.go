@@ -217,11 +217,11 @@ func (s *scan) look() (bool, error) {
 		if r.moved != nil {
 			return false, nil
 		}
-		x, err := r.survey(s.l.opts, end)
+		found, err := r.survey(s.l.opts, end)
 		if err != nil {
-			x = newIndex() // nothing is found, and nobody looks again
+			found = &survey{index: newIndex()} // nothing is found, and nobody looks again
 		}
-		r.moved = x
+		r.moved = found.index
 		return err == nil, nil
 	}
 	if r.walk {
