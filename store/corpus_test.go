@@ -152,6 +152,16 @@ func buildCorpus(t *testing.T, seed uint64) *corpus {
 			s = openStore(t, dir, opts)
 		}
 	}
+	// Until the next segment is there ahead of its need.
+	for i := 170; len(byKind(readFiles(t, dir))["empty"]) == 0; i++ {
+		data := fmt.Sprintf("r%d-%s", i, strings.Repeat("y", 2000))
+		a, err := s.AppendOne(ctx, lanes[i%2], []byte(data), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		note(ack{lanes[i%2], a.Seq, data})
+		store.Upkeep(s)
+	}
 	// Of what was sealed first little is left, so that segments are spare and one
 	// is worth to be written again.
 	for _, e := range s.Live() {
