@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -40,10 +41,26 @@ func (r *recovery) adopt() error {
 		r.out.Lanes = append(r.out.Lanes, ln)
 		r.l.addLane(ln)
 	}
+	r.out.KeptThrough, r.out.Positions = counting(r.out.Positions)
 	a := r.known.Active
 	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.settledOrRow(a.No)
 	r.noteLast(a.Commit, 0)
 	return nil
+}
+
+// counting drops what later commits, which say what there was, do not say any more.
+// Removals stay: the ledger may not know of them.
+func counting(all []Position) (through uint64, out []Position) {
+	for _, p := range all {
+		if p.Name != "" {
+			out = append(out, p)
+			continue
+		}
+		through = max(through, p.Commit)
+		out = slices.DeleteFunc(out, func(o Position) bool { return o.Value != nil && o.Commit <= p.Commit })
+	}
+	slices.SortStableFunc(out, func(a, b Position) int { return cmp.Compare(a.Commit, b.Commit) })
+	return through, out
 }
 
 // settledOrRow reports whether the ledger answers for a segment.

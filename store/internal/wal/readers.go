@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kustospool/internal/vfs"
@@ -123,47 +125,66 @@ func (r *readers) close() {
 }
 
 // loadIndex reads the index of a rotated segment. One that does not prove
-// itself is made anew by reading the segment.
-func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
+// itself is made anew by walking through the segment.
+func (r *segmentReader) loadIndex(o Options, end int64) (_ *index, walked bool, _ error) {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.index != nil {
-		return r.index, nil
+		return r.index, r.walk, nil
 	}
 	if info, err := r.file.Stat(); err == nil {
 		r.size = info.Size // it was opened while it was written
 	}
 	x, _, err := readIndex(r.file, o.Spool, r.no, r.size, o.bugs)
 	if err != nil {
-		return r.rebuild(o, end)
+		err = r.rebuild(o, end)
+		return r.index, true, err
 	}
 	r.index = x
-	return x, nil
+	return x, false, nil
 }
 
 // rebuild makes the index by reading the segment. The caller holds load.
-func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
-	x, err := r.survey(o, end)
+func (r *segmentReader) rebuild(o Options, end int64) error {
+	s, err := r.survey(o, end)
+	if err != nil {
+		return err
+	}
+	r.index, r.walk = s.index, true
+	return nil
+}
+
+// keys are those of the segment by lane, in the order of their records.
+func (r *segmentReader) keys(o Options, end int64) (map[uint32][]KeyAt, error) {
+	r.load.Lock()
+	defer r.load.Unlock()
+	s, err := r.survey(o, end)
 	if err != nil {
 		return nil, err
 	}
-	r.index, r.walk = x, true
-	return x, nil
+	out := map[uint32][]KeyAt{}
+	for _, k := range s.extras.keys {
+		out[k.Lane] = append(out[k.Lane], k)
+	}
+	for _, keys := range out {
+		slices.SortFunc(keys, func(a, b KeyAt) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	return out, nil
 }
 
-// survey finds the frames of the segment by their marks. The caller holds load.
-func (r *segmentReader) survey(o Options, end int64) (*index, error) {
+// survey reads the segment from front to back. The caller holds load.
+func (r *segmentReader) survey(o Options, end int64) (*survey, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
 	if err == nil {
 		h, err = parseHead(p, o.Spool)
 	}
-	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, bugs: o.bugs})
+	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, generation: r.generation, bugs: o.bugs})
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
 	r.holes = r.holes || len(s.damage) > 0
-	return s.index, nil
+	return s, nil
 }
 
 func (r *segmentReader) hasHoles() bool {
@@ -172,12 +193,13 @@ func (r *segmentReader) hasHoles() bool {
 	return r.holes
 }
 
-// relocate sets places of a lane to where their frames were found.
-func (r *segmentReader) relocate(lane uint32, places []located) {
+// relocate sets places of a lane to where their frames were found, and reports
+// whether the segment was searched for them.
+func (r *segmentReader) relocate(lane uint32, places []located) bool {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.moved == nil || r.moved.lanes[lane] == nil {
-		return
+		return r.moved != nil
 	}
 	l := r.moved.lanes[lane]
 	for i := range places {
@@ -186,6 +208,7 @@ func (r *segmentReader) relocate(lane uint32, places []located) {
 			p.off = int64(l.places[j].off)
 		}
 	}
+	return true
 }
 
 // readIndex reads the index that a segment's seal leads to, and proves it.

@@ -192,7 +192,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
-			st.reach = a.Commit
+			st.reach, st.least = a.Commit, a.End
 		}
 		if next.No == f.no+1 && next.FirstCommit > 0 {
 			st.reach = next.FirstCommit - 1
@@ -206,6 +206,9 @@ func (r *recovery) files(infos []vfs.Info) error {
 			proven, next = s.info.FirstCommit-1, s.info
 		case next.No == f.no+1:
 			next.No = f.no // nothing is in this one
+		}
+		if s == nil {
+			found[f.no] = false // it is not the file that a row is for
 		}
 	}
 	slices.Reverse(r.surveys)
@@ -338,6 +341,9 @@ func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if errors.Is(herr, errForeign) {
 		return nil, herr
+	}
+	if row != nil {
+		st.generation = row.Generation
 	}
 	if err == nil {
 		st.until = known.End

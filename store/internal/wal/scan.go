@@ -198,13 +198,18 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 	} else if seg.index != nil {
 		copyFrom(seg.index)
 		k.mu.Unlock()
-		s.r.relocate(s.lane, batch)
+		if s.r.relocate(s.lane, batch) {
+			end = max(end, s.r.size)
+		}
 		return batch, span, end, nil
 	}
 	k.mu.Unlock()
-	x, err := s.r.loadIndex(s.l.opts, end)
+	x, walked, err := s.r.loadIndex(s.l.opts, end)
 	if err != nil {
 		return nil, span, end, err
+	}
+	if walked {
+		end = max(end, s.r.size) // damage moves frames anywhere
 	}
 	copyFrom(x)
 	if span.First == 0 {
@@ -237,18 +242,18 @@ func (s *scan) look() (bool, error) {
 		if r.moved != nil {
 			return false, nil
 		}
-		x, err := r.survey(s.l.opts, end)
+		found, err := r.survey(s.l.opts, end)
 		if err != nil {
-			x = newIndex() // nothing is found, and nobody looks again
+			found = &survey{index: newIndex()} // nothing is found, and nobody looks again
 		}
-		r.moved = x
+		r.moved = found.index
 		return err == nil, nil
 	}
 	if r.walk {
 		return false, nil
 	}
 	old := r.index
-	if _, err := r.rebuild(s.l.opts, end); err != nil {
+	if err := r.rebuild(s.l.opts, end); err != nil {
 		r.walk = true // and the old index stays
 		return false, nil
 	}
@@ -310,7 +315,7 @@ func (s *scan) damaged(p located, why error, end int64) bool {
 	}
 	raw, _ := s.read(p.off, end)
 	if h, err := parseHeader(s.l.opts.Spool, raw); err != nil || len(raw) != frameHeaderLen+h.body {
-		raw = raw[:min(int64(len(raw)), s.until(p.off, end)-p.off)]
+		raw = raw[:min(int64(len(raw)), max(s.until(p.off, end)-p.off, 0))]
 	}
 	f := Found{
 		Frame: Frame{Lane: s.lane, First: p.First, Last: p.Last}, Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw,
