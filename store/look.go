@@ -46,8 +46,8 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 // without a lock file is open in no process.
 //
 // Damage is counted in Stats as Open would count it, and told to Options.Logger;
-// of the other options SegmentBytes, LockTimeout and OpenSegments have a meaning. Errors:
-// [LockedError] for a spool that a process has open, [LedgerError], [VersionError], one that matches
+// of the other options SegmentBytes, LockTimeout, OpenSegments and TrustDirectory have a
+// meaning; the superuser need not set the last one. Errors: [UntrustedError], [LockedError] for a spool that a process has open, [LedgerError], [VersionError], one that matches
 // fs.ErrNotExist where there is no spool, and those of the file system.
 func Look(dir string, opts *Options) (*Picture, error) {
 	o := opts.withDefaults()
@@ -64,6 +64,9 @@ func Look(dir string, opts *Options) (*Picture, error) {
 		segments: map[uint64]*segment{},
 	}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: true}
+	if err := s.trusted(true); err != nil {
+		return nil, err
+	}
 	if s.lock, err = lookLock(s.fs, dir, &o); err != nil {
 		return nil, err
 	}

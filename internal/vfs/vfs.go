@@ -29,7 +29,8 @@ type FS interface {
 	// renamed and removed in it before the call.
 	SyncDir(dir string) error
 	// Lock takes the exclusive lock of a file, which it creates, or fails with
-	// ErrLocked at once. The lock ends with Close or with the process.
+	// ErrLocked at once. It refuses what Open refuses, and with ErrLinked a file
+	// that has another name. The lock ends with Close or with the process.
 	Lock(name string) (File, error)
 }
 
@@ -68,11 +69,18 @@ type Info struct {
 	// ID tells files apart while they exist; two Infos with equal IDs that are
 	// not zero are of one file. Zero where the system does not say.
 	ID [2]uint64
+	// Owner is the user that the file belongs to, and Perm who may do what with
+	// it. Owner is -1, and Perm says nothing, where the system has other rules.
+	Owner int
+	Perm  fs.FileMode
 }
 
 var (
 	// ErrNotRegular is returned by Open for a link, a directory, a FIFO, a device.
 	ErrNotRegular = errors.New("not a regular file")
+	// ErrLinked is returned by Lock and Sole for a file that has more than one
+	// name: whoever made the other one would have this one written, or read.
+	ErrLinked = errors.New("a file with more than one name")
 	// ErrLocked is returned by Lock while another holds it.
 	ErrLocked = errors.New("locked by another")
 )
@@ -95,3 +103,13 @@ type VectorWriter interface {
 
 // Missing reports whether an error says that a file does not exist.
 func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// Sole refuses an open file that has more than one name, as far as the system
+// says how many it has.
+func Sole(f File, name string) error {
+	info, err := f.Stat()
+	if err == nil && info.Links > 1 {
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrLinked}
+	}
+	return err
+}
