@@ -196,7 +196,8 @@ type variant struct {
 	name   string
 	closed bool
 	files  map[string][]byte
-	hurt   []string // the files that were damaged
+	hurt   []string         // the files that were damaged
+	plant  func(dir string) // puts something in their place; may be nil
 }
 
 // damages are the ways to hurt a file; each says what is left of it.
@@ -358,6 +359,9 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 	t.Helper()
 	dir := t.TempDir()
 	writeFiles(t, dir, v.files)
+	if v.plant != nil {
+		v.plant(dir)
+	}
 	cmd := child(t, "survive", dir, "GOMEMLIMIT=64MiB")
 	var out, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &stderr
