@@ -32,6 +32,9 @@ var (
 	// the point where it may or may not have reached the disk. What Open finds
 	// decides; a Record.Key makes the repeat safe.
 	ErrOutcomeUnknown = ledger.ErrOutcomeUnknown
+	// ErrExhausted is returned by an append when no number is left for a record, a
+	// commit or a segment. They last for ages: somebody has written into the spool.
+	ErrExhausted = errors.New("no number is left")
 	// ErrUntrusted is matched by an [UntrustedError].
 	ErrUntrusted = errors.New("not a directory to be trusted")
 	// ErrForeign is matched by a [ForeignError].
@@ -137,6 +140,8 @@ func (s *Store) translate(err error) error {
 		return ErrClosed
 	case errors.Is(err, wal.ErrFailed):
 		return s.fail(err)
+	case errors.Is(err, wal.ErrExhausted):
+		return fmt.Errorf("%w: %v", ErrExhausted, err)
 	case errors.Is(err, wal.ErrNoLane):
 		return fmt.Errorf("%w: %v", ErrNotFound, err)
 	}

@@ -151,4 +151,4 @@ func ownName(sub, name string) bool {
 
 // quarantineNames are of the files that are written there: copies of the
 // ledger, of stretches of a segment, of damaged frames. Others are moved there.
-var quarantineNames = regexp.MustCompile(`^(manifest\.db\.[0-9]+|[0-9]{8,}\.log-[0-9]+\.[0-9]+|.+-[0-9]+\.frame)$`)
+var quarantineNames = regexp.MustCompile(`^(manifest\.db\.[0-9]+|[0-9]{8,}\.log-[0-9]+\.[0-9]+|lane-[0-9]+-[0-9]+\.[0-9]+|.+-[0-9]+\.frame)$`)

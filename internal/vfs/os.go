@@ -119,7 +119,7 @@ func (system) Lock(name string) (File, error) {
 }
 
 func infoOf(i fs.FileInfo) Info {
-	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Links: -1, Owner: -1}
+	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Links: -1, Owner: -1, Allocated: -1}
 	fill(&info, i)
 	return info
 }

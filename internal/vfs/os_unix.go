@@ -86,6 +86,7 @@ func fill(info *Info, i fs.FileInfo) {
 	if st, ok := i.Sys().(*syscall.Stat_t); ok {
 		info.Links = int(st.Nlink)
 		info.ID = [2]uint64{uint64(st.Dev), uint64(st.Ino)}
+		info.Allocated = st.Blocks * 512
 		info.Owner, info.Perm = int(st.Uid), i.Mode().Perm()
 	}
 }

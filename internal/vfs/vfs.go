@@ -60,10 +60,12 @@ const (
 
 // Info is what is known of a file.
 type Info struct {
-	Name    string // the last element of its path
-	Size    int64
-	Regular bool
-	Dir     bool
+	Name string // the last element of its path
+	Size int64
+	// Allocated is how many bytes the file takes; -1 where the system does not say.
+	Allocated int64
+	Regular   bool
+	Dir       bool
 	// Links is how many names lead to the file; -1 where the system does not say.
 	Links int
 	// ID tells files apart while they exist; two Infos with equal IDs that are

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,10 @@ type prepared struct {
 	seg  *segment
 	file vfs.File
 }
+
+// maxFileBytes is more than any segment has: what is behind it in a file was not
+// written by the log, and is not read.
+const maxFileBytes = MaxSegmentBytes + maxCommitBytes + maxIndexBytes
 
 // leftover is a file that holds nothing any more.
 type leftover struct {
@@ -65,6 +70,10 @@ type files struct {
 	nextSz atomic.Int64
 
 	moving sync.Mutex // held while a segment's file is replaced or taken away
+	// exchange is held for writing while a file takes the name of another and
+	// until segs says so, and for reading by whoever opens what segs describes.
+	// It is taken before mu and the cache's.
+	exchange sync.RWMutex
 
 	mu      sync.Mutex // guards all below, and all segments
 	segs    map[uint64]*segment
@@ -164,6 +173,10 @@ func (k *files) takeNext() (*prepared, error) {
 // prepare makes a segment out of a spare file, or a new one. The caller holds making.
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
+	if k.highest >= maxSegmentNo {
+		k.mu.Unlock()
+		return nil, fmt.Errorf("%w for a segment", ErrExhausted)
+	}
 	k.highest++
 	no := k.highest
 	var from leftover
@@ -176,6 +189,10 @@ func (k *files) prepare() (*prepared, error) {
 		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
+	if errors.Is(err, vfs.ErrLinked) {
+		k.shorten(from, from.size)
+		p, err = k.makeFrom(leftover{no: no, ext: extSpare}, vfs.Create, no)
+	}
 	if err != nil {
 		// Whatever became of the file, nothing in it counts.
 		k.mu.Lock()
@@ -197,6 +214,9 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if err := vfs.Sole(f, k.path(from.no, from.ext)); err != nil {
+		return nil, err // its bytes are somebody else's as well
+	}
 	h := head{no: no, generation: k.generation()}
 	if k.bugs.sameGeneration {
 		h.generation = 1

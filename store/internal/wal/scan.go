@@ -42,6 +42,8 @@ func (l *Log) Scan(no uint64, lane uint32, from, last uint64, fn func(*Found) bo
 // reader opens a segment for reading.
 func (l *Log) reader(no uint64) (*segmentReader, error) {
 	k := &l.files
+	k.exchange.RLock()
+	defer k.exchange.RUnlock()
 	k.mu.Lock()
 	s := k.segs[no]
 	if s == nil {

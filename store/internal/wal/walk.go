@@ -36,6 +36,7 @@ type walker struct {
 	buf    []byte
 	lost   int // the damage that a gap in a lane belongs to, counted from 1; 0: none
 	loose  bool
+	budget int64 // what searches may still read of what does not prove itself
 }
 
 type walkedFrame struct {
@@ -56,7 +57,8 @@ type walkStart struct {
 	// before: a later segment, or the ledger, says so. 0: unknown.
 	proven uint64
 	// before is the number of the first commit in a later segment: one with that
-	// number here was cut off, and made again there. 0: unknown.
+	// number at the end here, of which nobody else knows, was cut off, and made again
+	// there. 0: unknown.
 	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
@@ -65,7 +67,8 @@ type walkStart struct {
 
 // walk reads a segment whose head was read, or tried to be.
 func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*survey, error) {
-	w := &walker{window: newWindow(f, st.size), spool: spool, bugs: st.bugs}
+	w := &walker{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs}
+	w.budget = searchBudget * w.size
 	w.s = &survey{name: st.name, index: newIndex(), compacted: h.compacted, headless: headErr != nil}
 	w.s.info = SegmentInfo{No: st.no, Generation: h.generation, Size: st.size, End: headBytes}
 	if headErr != nil {
@@ -84,6 +87,7 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 		st.expect, w.loose = 1, true
 	}
 	w.run(st)
+	w.s.doubt = w.s.doubt || w.budget <= 0
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
 	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
@@ -102,13 +106,14 @@ func (w *walker) generation(no uint64) (uint64, bool) {
 	putCommitMark(prefix, 0, no)
 	for at := int64(headBytes); ; at++ {
 		at = w.find(func(p []byte) int { return bytes.Index(p, prefix[:8]) }, 8, at, w.size)
-		if at < 0 {
+		if at < 0 || w.budget <= 0 {
 			return 0, false
 		}
 		c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
 		if err != nil || c.segment != no {
 			continue
 		}
+		w.budget -= int64(c.length)
 		w.s.info.Generation, w.seed = c.generation, seedOf(c.generation)
 		if w.prove(at, &c) == nil {
 			return c.generation, true
@@ -123,6 +128,9 @@ func (w *walker) run(st walkStart) {
 	var chain uint32
 	chained := false
 	for until == 0 || off < until {
+		if s.index.frames > maxIndexed+maxCommitFrames {
+			return // the log begins another segment long before
+		}
 		c, err := w.commitAt(off, expect)
 		if err == nil && chained && c.chain != chain && !w.bugs.ignoreChain {
 			err = errors.New("the chain of commits is broken")
@@ -151,7 +159,7 @@ func (w *walker) run(st walkStart) {
 			}
 			off = next
 		}
-		if st.before > 0 && c.number >= st.before && !s.compacted || until == 0 && c.number > st.proven && w.torn(off, &c) {
+		if st.before > 0 && c.number == st.before && c.number > st.reach && !s.compacted && w.last(off, &c) || until == 0 && c.number > st.proven && w.torn(off, &c) {
 			return
 		}
 		w.publish(off, &c)
@@ -189,6 +197,11 @@ func (w *walker) torn(off int64, c *commitHeader) bool {
 	if !bad || w.bugs.acceptTorn {
 		return false
 	}
+	return w.last(off, c)
+}
+
+// last reports whether no commit proves itself behind the one that was proven last.
+func (w *walker) last(off int64, c *commitHeader) bool {
 	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
 	_, _, found := w.later(off+int64(c.length), c.number)
 	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
@@ -311,8 +324,8 @@ func (w *walker) frame(f *walkedFrame) {
 	}
 }
 
-// searchBudget bounds what a search reads, in sizes of the file: a file made to
-// look like commits everywhere must not take for ever.
+// searchBudget bounds what the searches of a file read, all together and in sizes
+// of the file: one made to look like commits everywhere must not take for ever.
 const searchBudget = 8
 
 // later looks for a commit from off on that proves itself and has a higher
@@ -321,8 +334,7 @@ const searchBudget = 8
 func (w *walker) later(off int64, expect uint64) (int64, commitHeader, bool) {
 	mark := make([]byte, commitMarkLen)
 	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
-	budget := searchBudget * w.size
-	for at := off; budget > 0; at++ {
+	for at := off; w.budget > 0; at++ {
 		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, w.size)
 		if at < 0 {
 			break
@@ -331,7 +343,7 @@ func (w *walker) later(off int64, expect uint64) (int64, commitHeader, bool) {
 		if err != nil || expect != 0 && c.number <= expect {
 			continue
 		}
-		budget -= int64(c.length)
+		w.budget -= int64(c.length)
 		if w.prove(at, &c) == nil {
 			// What is between is salvaged first, with the same buffers.
 			return at, c, true
@@ -353,15 +365,14 @@ func (w *walker) hole(from, to int64, err error) {
 // and prove themselves.
 func (w *walker) salvage(from, to int64) {
 	mark := append([]byte(frameMagic), frameVersion)
-	budget := searchBudget * w.size
-	for at := from; budget > 0; {
+	for at := from; w.budget > 0; {
 		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, to)
 		if at < 0 {
 			return
 		}
 		h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
 		if err == nil && at+frameHeaderLen+int64(h.body) <= to {
-			budget -= int64(h.body)
+			w.budget -= int64(h.body)
 			bad, ref := w.body(w.seed, at, &h)
 			if !bad {
 				w.frame(&walkedFrame{h: h, off: at, ref: ref})
