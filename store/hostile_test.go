@@ -241,8 +241,8 @@ var attacks = map[string]func(h *hostile){
 			s.commit(h.commit, slices.Concat(extraKeys(0, 0, 10), extraKeys(77777, math.MaxUint64-20, 10), extraKeys(1, 1<<63, 10)))
 		})
 	},
-	"a million keys": func(h *hostile) {
-		h.segment(func(s *craftedSegment) { s.commit(h.commit, extraKeys(1, 1, 1<<20)) })
+	"very many keys": func(h *hostile) {
+		h.segment(func(s *craftedSegment) { s.commit(h.commit, extraKeys(1, 1, 1<<19)) })
 	},
 	"extras of an unknown kind": func(h *hostile) {
 		h.segment(func(s *craftedSegment) { s.commit(h.commit, []byte{99, 1, 2, 3}) })
@@ -284,7 +284,7 @@ var attacks = map[string]func(h *hostile){
 	},
 	"a commit of very many frames": func(h *hostile) {
 		h.segment(func(s *craftedSegment) {
-			frames := make([]craftedFrame, 5000)
+			frames := make([]craftedFrame, 1500)
 			for i := range frames {
 				frames[i] = one(1000, uint64(i)+1)
 			}
@@ -442,7 +442,7 @@ var attacks = map[string]func(h *hostile){
 	},
 	"ledger: very many lanes": func(h *hostile) {
 		h.ledger(func(c *craftedLedger) {
-			for i := range uint32(15_000) {
+			for i := range uint32(3000) {
 				c.put("lanes", be32(nil, 5000+i), append([]byte{1}, fmt.Sprintf(`{"Database":"d","Table":"t%d"}`, i)...))
 			}
 			c.state[stateLanes] = 100_000
@@ -516,11 +516,11 @@ var attacks = map[string]func(h *hostile){
 			s.commit(h.commit, extraLane(1000, jsonTable("far").Key()))
 			// Holes, each followed by a sound commit: every search reads the rest of
 			// the file as often as it finds a mark that promises as much.
-			for i := range uint64(3000) {
+			for i := range uint64(300) {
 				s.commit(h.commit+2*i+1, nil, one(1000, i+1))
-				for range 8 {
+				for range 80 {
 					p := append([]byte("kspC"), 1, 0, 0, 0)
-					p = be64(be64(be64(be64(p, s.generation), s.no), h.commit+2*i+2), 1)
+					p = be64(be64(be64(be64(p, s.generation), s.no), h.commit+1_000_000), 1)
 					p = be32(be32(be32(be32(be32(p, 4<<20), 4<<20-60), 0), 0), 7)
 					s.data = append(s.data, p...)
 				}
@@ -531,9 +531,9 @@ var attacks = map[string]func(h *hostile){
 	"marks of frames everywhere": func(h *hostile) {
 		h.segment(func(s *craftedSegment) {
 			s.commit(h.commit, extraLane(1000, jsonTable("far").Key()))
-			for i := range uint64(3000) {
+			for i := range uint64(300) {
 				s.commit(h.commit+2*i+1, nil, one(1000, i+1))
-				for range 8 {
+				for range 80 {
 					p := s.frame(craftedFrame{lane: 1000, count: 1, first: 5, body: []byte{0}})
 					binary.BigEndian.PutUint32(p[56:], 4<<20)
 					s.data = append(s.data, p...)

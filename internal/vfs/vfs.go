@@ -96,6 +96,14 @@ type Adviser interface {
 	WillNeed(off, n int64)
 }
 
+// Sparse is the optional power of a File to say where it has holes, which read
+// as zeros.
+type Sparse interface {
+	// NextData is the first place from off on that is not in a hole, or off where
+	// that cannot be told.
+	NextData(off int64) int64
+}
+
 // VectorWriter is the optional power of a File to write several buffers as one.
 type VectorWriter interface {
 	// WriteVAt writes the buffers one behind the other at off, as WriteAt would
