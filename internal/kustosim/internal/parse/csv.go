@@ -127,7 +127,7 @@ func (t *Target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 				}
 			}
 			if !done {
-				b.buf = append(b.buf, null...)
+				b.buf = appendMissing(b.buf, c.Type)
 			}
 		}
 	case len(t.mapping) > 0:
@@ -141,7 +141,7 @@ func (t *Target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 			if i < len(fields) {
 				b.buf = appendText(b.buf, fields[i], c.Type)
 			} else {
-				b.buf = append(b.buf, null...)
+				b.buf = appendMissing(b.buf, c.Type)
 			}
 		}
 	default:
@@ -172,7 +172,7 @@ func (t *Target) appendMapped(dst []byte, item *MappingItem, place int, fields [
 		place = item.ordinal
 	}
 	if place >= len(fields) {
-		return append(dst, null...)
+		return appendMissing(dst, kind)
 	}
 	if value, ok := fromUnix(fields[place], item.transform); ok {
 		return appendValue(dst, value, kind)

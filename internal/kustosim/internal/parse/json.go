@@ -129,7 +129,7 @@ func (t *Target) appendDocument(b *rowBuilder, doc json.RawMessage, object docum
 			}
 		}
 		if !done {
-			b.buf = append(b.buf, null...)
+			b.buf = appendMissing(b.buf, c.Type)
 		}
 	}
 	b.buf = append(b.buf, '}')

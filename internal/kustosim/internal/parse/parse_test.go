@@ -42,7 +42,7 @@ func TestDelimited(t *testing.T) {
 		{"too few", ingest.CSV, Target{columns: typed}, "x\n", "Stream_WrongNumberOfFields"},
 		{"lenient", ingest.CSV, Target{columns: typed, lenient: true}, "x\ny,2,3\n", `{"a":"x","b":null}` + "\n" + `{"a":"y","b":2}` + "\n"},
 		{"uneven", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n3\n", "Stream_WrongNumberOfFields"},
-		{"mapped", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n", `{"a":null,"b":1}` + "\n"},
+		{"mapped", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n", `{"a":"","b":1}` + "\n"},
 		{"open quote", ingest.CSV, Target{}, "a,\"b\n", "Stream_ClosingQuoteMissing"},
 		{"tsv", ingest.TSV, Target{}, "a\t\"b\\n\"\n", `{"c0":"a","c1":"\"b\\n\""}` + "\n"},
 		{"tsve", ingest.TSVE, Target{}, "a\\tb\tc\\nd\\\\\n", `{"c0":"a\tb","c1":"c\nd\\"}` + "\n"},
@@ -120,7 +120,7 @@ func TestDocuments(t *testing.T) {
 			`{"s":"ü","l":9007199254740993,"r":1.50,"b":true,"t":"2025-01-01T10:00:00Z","g":"0f0f0f0f-1111-2222-3333-444444444444","d":{"x":[1]},"i":1000,"m":"1.10"}` + "\n"},
 		{"mismatched", Target{columns: typed}, `{"s":{"x":1},"l":"x","r":[],"b":"maybe","t":5,"g":"x","d":"str","i":3000000000,"m":{}}`,
 			`{"s":"{\"x\":1}","l":null,"r":null,"b":null,"t":null,"g":null,"d":"str","i":null,"m":null}` + "\n"},
-		{"missing", Target{columns: typed[:2]}, `{}`, `{"s":null,"l":null}` + "\n"},
+		{"missing", Target{columns: typed[:2]}, `{}`, `{"s":"","l":null}` + "\n"},
 		{"from strings", Target{columns: typed[1:4]}, `{"l":"010","r":"1e400","b":"1"}`, `{"l":10,"r":null,"b":true}` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
