@@ -47,6 +47,27 @@ func (m *reportMethod) UnmarshalJSON(b []byte) error {
 	return decodeEnum(b, (*int)(m), map[string]int{"queue": 0, "table": 1, "queueandtable": 2, "azuremonitor": 3}, 3)
 }
 
+// validationOptions and validationImplications are the enums of a validation
+// policy (https://learn.microsoft.com/azure/data-explorer/ingestion-properties;
+// their numbers are told by the clients): which failure to look for, and whether
+// one fails the blob. What the service does with option 2,
+// ValidateCsvInputColumnLevelOnly, is not known; here it is as 1.
+type validationOptions int
+
+const doNotValidate validationOptions = 0
+
+type validationImplications int
+
+const bestEffort validationImplications = 1
+
+func (o *validationOptions) UnmarshalJSON(b []byte) error {
+	return decodeEnum(b, (*int)(o), map[string]int{"donotvalidate": 0, "validatecsvinputconstantcolumns": 1, "validatecsvinputcolumnlevelonly": 2}, 2)
+}
+
+func (i *validationImplications) UnmarshalJSON(b []byte) error {
+	return decodeEnum(b, (*int)(i), map[string]int{"fail": 0, "besteffort": 1}, 1)
+}
+
 func decodeEnum(b []byte, value *int, names map[string]int, highest int) error {
 	text := strings.Trim(string(b), `"`)
 	if text == "null" || text == "" {
@@ -249,11 +270,14 @@ func understand(m *Message) (*ingestion, *parse.Error) {
 	}
 	in.policyText = m.property("validationPolicy")
 	if in.policyText != "" {
-		var policy struct{ ValidationOptions, ValidationImplications LooseInt }
+		var policy struct {
+			ValidationOptions      validationOptions
+			ValidationImplications validationImplications
+		}
 		if err := json.Unmarshal([]byte(in.policyText), &policy); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "validationPolicy must be a JSON object")
 		}
-		in.lenientCSV = policy.ValidationOptions.value == 0 || policy.ValidationImplications.value == 1
+		in.lenientCSV = policy.ValidationOptions == doNotValidate || policy.ValidationImplications == bestEffort
 	}
 	if !m.IgnoreSizeLimit && m.RawDataSize.value > 6<<30 {
 		return in, parse.Permanentf("BadRequest_FileTooLarge", "the raw size is over 6 GiB")

@@ -73,18 +73,17 @@ var delimited = map[ingest.Format]struct {
 }
 
 // parseDelimited reads records of a delimited format. Empty lines are no
-// records. All records of a blob must have the same number of fields and, in a
-// table with a schema, that of its columns; else the whole blob fails with
-// Stream_WrongNumberOfFields, unless the validation policy is lenient.
+// records. All records of a blob must have the same number of fields, else the
+// whole blob fails with Stream_WrongNumberOfFields, unless the validation policy
+// is lenient (https://learn.microsoft.com/azure/data-explorer/ingest-invalid-data:
+// "inconsistent number of fields"). That number need not be the one of the table's
+// columns: further fields are left out, missing ones are null or empty.
 func parseDelimited(data []byte, format ingest.Format, t *Target, skipFirst bool) ([]Row, *Error) {
 	d := delimited[format]
 	p := &fieldReader{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), comma: d.comma, quotes: d.quotes}
 	b := &rowBuilder{buf: make([]byte, 0, len(data)+len(data)/4)}
 	var fields [][]byte
-	want := len(t.columns)
-	if len(t.mapping) > 0 || format == ingest.TXT {
-		want = 0
-	}
+	want := 0
 	for record := 1; ; record++ {
 		var ok bool
 		var bad *Error
