@@ -1,6 +1,9 @@
 package kustosim
 
 import (
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -52,4 +55,40 @@ func (c *client) becomes(id, want string) {
 	if got := rowsText(c.sim.Rows("db1", "t1")); got != want {
 		c.t.Errorf("the rows are\n%s, want\n%s", got, want)
 	}
+}
+
+// The path of https://learn.microsoft.com/kusto/management/json-mapping, "JSON
+// paths that include special characters should be escaped as ['Property Name']",
+// and the filter of https://learn.microsoft.com/azure/data-explorer/ingest-json-formats,
+// which is known and not simulated.
+func TestPathsOfMappings(t *testing.T) {
+	c := start(t, nil)
+	c.create(Column{Name: "a", Type: "string"}, Column{Name: "b", Type: "string"}, Column{Name: "c", Type: "dynamic"})
+	c.command("db1", `.create table t1 ingestion json mapping 'M' '[{"column":"a","Properties":{"Path":"$.[\'Property name with space\']"}},`+
+		`{"column":"b","Properties":{"Path":"a constant"}},{"column":"c","Properties":{"Path":"$.events","Transform":"PropertyBagArrayToDictionary"}}]'`)
+	c.becomes(c.send("a.json", `{"Property name with space":"x","events":[{"n1":"v1"},{"n2":"v2"}]}`, property("ingestionMappingReference", "M")),
+		`{"a":"x","b":"a constant","c":{"n1":"v1","n2":"v2"}}`+"\n")
+
+	const filter = `[{"column":"a","Properties":{"Path":"$.event[?(@.Key == 'timestamp')]"}}]`
+	id := c.send("b.json", `{}`, property("ingestionMapping", filter))
+	if row := c.expect(id, "Failed", "BadRequest_NotSupported"); !strings.Contains(fmt.Sprint(row["Details"]), "not simulated") {
+		t.Errorf("the details are %v", row["Details"])
+	}
+	status, text := c.post("/v1/rest/mgmt", "db1", ".create table t1 ingestion json mapping 'F' ```"+filter+"```")
+	if status != http.StatusBadRequest || !strings.Contains(string(text), "not simulated") {
+		t.Errorf("a filter is %d %s", status, text)
+	}
+}
+
+// "Each CSV mapping element must contain either of": Ordinal, ConstValue,
+// Transform (https://learn.microsoft.com/kusto/management/csv-mapping).
+func TestCSVMappingByPath(t *testing.T) {
+	const byPath = `[{"column":"a","Properties":{"Path":"$.a"}}]`
+	c := start(t, nil)
+	c.create(Column{Name: "a", Type: "string"})
+	c.becomes(c.send("a.csv", "x\n", format("csv"), property("ingestionMapping", byPath)), "BadRequest_InvalidMapping")
+	if status, text := c.post("/v1/rest/mgmt", "db1", ".create table t1 ingestion csv mapping 'M' '"+byPath+"'"); status != http.StatusBadRequest || !strings.Contains(string(text), "Ordinal") {
+		t.Errorf("the mapping is %d %s", status, text)
+	}
+	c.becomes(c.send("b.csv", "x\n", format("csv"), property("ingestionMapping", `[{"column":"a","Properties":{"Ordinal":0}}]`)), `{"a":"x"}`+"\n")
 }

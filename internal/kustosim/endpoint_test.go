@@ -57,7 +57,7 @@ func TestCommandErrors(t *testing.T) {
 		{"no", ".create table T (a:string)", "BadRequest_EntityNotFound"},
 		{"no", ".show tables", "BadRequest_EntityNotFound"},
 		{"db1", ".create table T ingestion json mapping 'm' '[]'", "BadRequest_InvalidMapping"},
-		{"db1", ".create table T ingestion json mapping 'm' '[{\"column\":\"a\"}]'", "BadRequest_EntityNotFound"},
+		{"db1", ".create table T ingestion json mapping 'm' '[{\"column\":\"a\",\"path\":\"$.a\"}]'", "BadRequest_EntityNotFound"},
 		{"db1", ".drop table T", "BadRequest_EntityNotFound"},
 		{"db1", ".show table T extents", "BadRequest_EntityNotFound"},
 		{"db1", ".show table t1 extents where rows has 'x'", "General_BadRequest"},

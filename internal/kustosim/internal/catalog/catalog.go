@@ -114,11 +114,11 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
 
 // CreateMapping makes or replaces an ingestion mapping of a kind, in any case. The
-// error is ErrTableNotFound or about the JSON.
+// error is ErrTableNotFound or a *parse.Error about the JSON.
 func (c *Catalog) CreateMapping(db, name, kind, mappingName, text string) error {
-	items, err := parse.ParseMapping(text)
-	if err != nil {
-		return err
+	items, bad := parse.ParseMapping(strings.ToLower(kind), text)
+	if bad != nil {
+		return bad
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -319,11 +319,10 @@ func (in *ingestion) readMapping() *parse.Error {
 		}
 	}
 	if in.mappingText != "" {
-		items, err := parse.ParseMapping(in.mappingText)
-		if err != nil {
-			return parse.Permanentf("BadRequest_InvalidMapping", "%v", err)
+		var bad *parse.Error
+		if in.mapping, bad = parse.ParseMapping(in.kind, in.mappingText); bad != nil {
+			return bad
 		}
-		in.mapping = items
 	}
 	return nil
 }

@@ -139,10 +139,10 @@ func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
 		if err := s.Catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
-			if errors.Is(err, catalog.ErrTableNotFound) {
-				return nil, reply.EntityNotFound("Table", name.Text)
+			if bad, ok := errors.AsType[*parse.Error](err); ok {
+				return nil, reply.BadCommand(bad.Code, bad.Details)
 			}
-			return nil, reply.BadCommand("BadRequest_InvalidMapping", err.Error())
+			return nil, reply.EntityNotFound("Table", name.Text)
 		}
 		return &reply.Table{Columns: reply.Columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
 			Rows: [][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil

@@ -156,7 +156,9 @@ func (t *Target) appendField(dst []byte, item *MappingItem, doc json.RawMessage,
 	default:
 		value = walk(doc, item.path)
 	}
-	if changed, ok := fromUnix(value, item.transform); ok {
+	if item.transform == "propertybagarraytodictionary" {
+		value, _ = toDictionary(value) // of anything but an array of objects nothing is known: null
+	} else if changed, ok := fromUnix(value, item.transform); ok {
 		value = changed
 	}
 	return appendValue(dst, value, kind)

@@ -102,11 +102,11 @@ func TestCSVRoundTrip(t *testing.T) {
 }
 
 func TestDocuments(t *testing.T) {
-	items, err := ParseMapping(`[{"column":"a","path":"$.x.y[1]"},{"Column":"b","Properties":{"path":"$['x']"}},{"column":"c","Properties":{"ConstValue":"k"}},
+	items, bad := ParseMapping("json", `[{"column":"a","path":"$.x.y[1]"},{"Column":"b","Properties":{"path":"$['x']"}},{"column":"c","Properties":{"ConstValue":"k"}},
 		{"column":"d","Properties":{"Path":"$"}},{"column":"e","datatype":"datetime","Properties":{"Path":"$.t","Transform":"DateTimeFromUnixSeconds"}},
 		{"column":"f","Properties":{"Transform":"SourceLocation"}},{"column":"g","Properties":{"Transform":"SourceLineNumber"}}]`)
-	if err != nil {
-		t.Fatal(err)
+	if bad != nil {
+		t.Fatal(bad)
 	}
 	const doc = `{"x":{"y":[1,2]},"t":10}`
 	typed := []Column{{"s", "string"}, {"l", "long"}, {"r", "real"}, {"b", "bool"}, {"t", "datetime"}, {"g", "guid"}, {"d", "dynamic"}, {"i", "int"}, {"m", "decimal"}}
@@ -176,12 +176,13 @@ func TestValueLimits(t *testing.T) {
 func TestPaths(t *testing.T) {
 	for text, want := range map[string][]pathStep{
 		"$": {}, "$.a": {{name: "a"}}, "$['a b'].c": {{name: "a b"}, {name: "c"}}, `$["x"][2]`: {{name: "x"}, {index: 2, isIndex: true}},
+		"$.['a b']": {{name: "a b"}}, "$.a.['b.c'][0]": {{name: "a"}, {name: "b.c"}, {index: 0, isIndex: true}},
 	} {
 		if got, err := parsePath(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parsePath(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "a", "$.", "$..a", "$[", "$[x]", "$[-1]", "$['a'", "$a", "$" + strings.Repeat(".a", maxPathSteps+1)} {
+	for _, text := range []string{"", "a", "$.", "$..a", "$[", "$[x]", "$[-1]", "$['a'", "$.*", "$.a[*]", "$.a[0:2]", "$.a[0,1]", "$.[", "$.[0", "$a", "$" + strings.Repeat(".a", maxPathSteps+1)} {
 		if got, err := parsePath(text); err == nil {
 			t.Errorf("parsePath(%q) = %v", text, got)
 		}
@@ -213,7 +214,7 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte("{\"a\":{\"b\":1e3}}"), []byte(`[{"column":"a","datatype":"long","path":"$.a.b"}]`))
 	f.Fuzz(func(t *testing.T, data, mapping []byte) {
 		tg := &Target{}
-		if items, err := ParseMapping(string(mapping)); err == nil {
+		if items, bad := ParseMapping("json", string(mapping)); bad == nil {
 			tg.mapping = items
 		}
 		rows, _, _ := parseLines(data, tg, false, false)
