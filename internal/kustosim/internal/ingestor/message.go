@@ -216,8 +216,11 @@ type ingestion struct {
 	skipFirst   bool
 	lenientCSV  bool
 	treatGzAs   bool // .gz is no gzip
-	zipPattern  *regexp.Regexp
-	policyText  string
+	queued      bool // not a command or a stream
+
+	extendSchema bool
+	zipPattern   *regexp.Regexp
+	policyText   string
 
 	operation string // GUID of the batch it was last in
 	reported  bool   // a transient failure stands in its status
@@ -246,17 +249,21 @@ func understand(m *Message) (*ingestion, *parse.Error) {
 		return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestIfNotExists must be a JSON array of strings")
 	}
 	if text := m.property("creationTime"); text != "" {
-		if in.created, err = time.Parse(time.RFC3339Nano, text); err != nil {
+		// "formatted as an ISO8601 string", and 2017-02-13 is the example
+		// (https://learn.microsoft.com/azure/data-explorer/ingestion-properties).
+		var ok bool
+		if in.created, ok = parse.ISODatetime(text); !ok {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "creationTime must be ISO 8601")
 		}
 		if in.created.Year() == 1 { // how the Go client says nothing
 			in.created = time.Time{}
 		}
 	}
+	var recreate bool // of .set-or-replace only
 	for _, f := range []struct {
 		name string
 		set  *bool
-	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}} {
+	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}, {"extend_schema", &in.extendSchema}, {"recreate_schema", &recreate}} {
 		var v LooseBool
 		if err := v.UnmarshalJSON([]byte(m.property(f.name))); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "%s must be a boolean", f.name)
@@ -309,8 +316,10 @@ func (in *ingestion) readMapping() *parse.Error {
 		return parse.Permanentf("BadRequest_DuplicateMapping", "the message has a mapping and a mapping reference")
 	}
 	if kind := in.property("ingestionMappingType"); kind != "" {
-		known := []string{"Csv", "Json", "Avro", "ApacheAvro", "Parquet", "Orc", "orc", "SStream", "W3CLogFile", "Unknown"}
-		if !slices.Contains(known, kind) {
+		known := []string{"Csv", "Json", "Avro", "ApacheAvro", "Parquet", "Orc", "orc", "SStream", "Unknown"}
+		// The pages spell w3clogfile and W3CLOGFILE, the clients W3CLogFile and
+		// W3cLogFile (https://learn.microsoft.com/kusto/management/w3c-log-file-mapping).
+		if !strings.EqualFold(kind, "w3clogfile") && !slices.Contains(known, kind) {
 			return parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestionMappingType %q is not one of the service's spellings", kind)
 		}
 		if (in.mappingName != "" || in.mappingText != "") && kind != "Unknown" && !strings.EqualFold(kind, in.kind) &&

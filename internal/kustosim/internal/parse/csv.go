@@ -32,20 +32,43 @@ type Target struct {
 	mapping []MappingItem // none: by position or by name
 	lenient bool          // do not insist on the number of fields
 	source  string        // for the SourceLocation transform
+	added   []Column      // of columns, those that the table lacks
 }
 
-// NewTarget checks a mapping against the table. A mapping of a table with a
-// schema may only name its columns.
-func NewTarget(columns []Column, items []MappingItem, lenient bool, source, table string) (*Target, *Error) {
-	if len(items) > 0 && len(columns) > 0 {
-		for _, item := range items {
-			if columnIndex(columns, item.column) < 0 {
-				return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, table)
-			}
+// Rules are what an ingestion asks for.
+type Rules struct {
+	Table   string // for errors
+	Source  string // for the SourceLocation transform
+	Lenient bool   // do not insist on the number of fields
+	Extend  bool   // columns that the table lacks come from the mapping
+}
+
+// NewTarget checks a mapping against the table, whose columns are none if it has
+// no schema. A column that the table lacks must have a datatype in the mapping, and
+// the rules must let it be added: it becomes the last one
+// (https://learn.microsoft.com/kusto/management/mappings).
+func NewTarget(columns []Column, items []MappingItem, rules Rules) (*Target, *Error) {
+	t := &Target{columns: columns, mapping: items, lenient: rules.Lenient, source: rules.Source}
+	if len(columns) == 0 {
+		return t, nil
+	}
+	for _, item := range items {
+		switch {
+		case columnIndex(t.columns, item.column) >= 0:
+		case rules.Extend && item.kind != "":
+			t.added = append(t.added, Column{item.column, item.kind})
+			t.columns = append(t.columns[:len(t.columns):len(t.columns)], Column{item.column, item.kind})
+		case rules.Extend:
+			return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have, and no datatype to create it with", item.column, rules.Table)
+		default:
+			return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, rules.Table)
 		}
 	}
-	return &Target{columns: columns, mapping: items, lenient: lenient, source: source}, nil
+	return t, nil
 }
+
+// Added are the columns that the rows have and the table lacked.
+func (t *Target) Added() []Column { return t.added }
 
 func columnIndex(columns []Column, name string) int {
 	for i, c := range columns {

@@ -54,7 +54,8 @@ func parseMulti(data []byte, t *Target, skipFirst bool) ([]Row, *Error) {
 	var members document
 	record, inArray := 0, false
 	wrong := func() *Error {
-		return Permanentf("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not a JSON object", record)
+		// https://learn.microsoft.com/azure/data-explorer/ingest-invalid-data
+		return Permanentf("BadRequest_InvalidBlob", "after record %d the data is not a JSON object", record)
 	}
 	for i := skipSpace(data, 0); i < len(data) || inArray; i = skipSpace(data, i) {
 		if i < len(data) && data[i] == '[' && !inArray {
