@@ -49,7 +49,8 @@
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
 //	GET  /v1/rest/ingestion/queued/{db}/{table}/{id}   ?details=true; a tag hit is told as Succeeded
 //	                                                   with its code, for the service's form is unknown
-//	GET  /sim/rows?db=&table=        the rows as JSON lines; never faulted, no token needed
+//	GET  /sim/rows?db=&table=        the rows as JSON lines; the paths under /sim/ are never
+//	                                 faulted, and want the token of an Admin where there are tokens
 //	GET  /sim/stats                  the counters as JSON
 //	POST /sim/faults?host=&kind=..   a fault on requests; with db= and table= instead of host= one on ingestions
 //	DELETE /sim/faults               removes those
@@ -71,6 +72,13 @@
 // A blob that a client names by reference is read with the SAS in its URI, with
 // an access that stands behind a semicolon and is one of Options.BlobAccess, or,
 // from a web server of Options.BlobHosts, as it is.
+//
+// # Browsers
+//
+// Every port refuses with 403 what a web page of another site makes a browser
+// send: requests with a Host or an Origin that is neither of loopback nor of
+// [Options].Hosts, or with Sec-Fetch-Site: cross-site. Bodies are bounded, and so
+// is what compressed data may become: 200 times its size, and always 64 MiB.
 //
 // # Faults
 //
@@ -118,7 +126,7 @@
 //	BadRequest_UnexpectedCharacterInInputStream multijson that is not JSON objects; json lines by option
 //	Stream_WrongNumberOfFields                  delimited records of another number of fields
 //	Stream_ClosingQuoteMissing                  a csv field's quote never ends
-//	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes
+//	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes, or out of proportion to the compressed data
 //	Download_UnknownError                       transient: external storage did not answer
 //	General_InternalServerError                 transient: by fault only
 //

@@ -38,6 +38,12 @@ type Options struct {
 	// of the same address.
 	Listen string
 
+	// Hosts are names, without a port, under which clients reach the simulator
+	// besides loopback addresses and localhost, such as through a proxy that
+	// keeps the Host header. A request for any other host, or from a page of any
+	// other host, is 403 on every port.
+	Hosts []string
+
 	// BatchTime, BatchItems and BatchBytes seal an aggregation of untagged
 	// blobs. The service's defaults are 5 minutes, 500 blobs and 1 GiB of raw
 	// data (protocol reference section 13); here the time is 50 ms, so that
@@ -195,6 +201,11 @@ func (o *Options) validate() error {
 		name, _, err := net.SplitHostPort(host)
 		if ip := net.ParseIP(name); err != nil || name != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			errs = append(errs, fmt.Errorf("kustosim: BlobHosts: %q must be the host:port of a loopback address", host))
+		}
+	}
+	for _, host := range o.Hosts {
+		if host == "" || strings.ContainsAny(host, ":/@[] ") {
+			errs = append(errs, fmt.Errorf("kustosim: Hosts: %q must be a name without a port", host))
 		}
 	}
 	if o.Accounts < 1 || o.Accounts > maxAccounts {

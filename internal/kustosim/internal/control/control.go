@@ -29,7 +29,8 @@ type Levers struct {
 }
 
 // control is what a test in another process can do to the simulator, over
-// HTTP. The paths are for loopback and a test: they ask for no token.
+// HTTP. Who serves it asks for the token of an Admin first, where the service
+// has tokens.
 type control struct {
 	Levers
 	catalog *catalog.Catalog

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"path"
 	"strings"
@@ -13,6 +14,15 @@ import (
 
 	"kustospool/internal/kustosim/internal/parse"
 	"kustospool/internal/kustosim/internal/stats"
+)
+
+// Compressed data may become maxRatio times its size, and always freeRaw bytes.
+// Logs that repeat themselves compress a hundred times; deflate can do a thousand
+// times, with which less than a megabyte would take a gigabyte of memory. The
+// bound is the simulator's own: the service documents none.
+const (
+	maxRatio = 200
+	freeRaw  = 64 << 20
 )
 
 // presize is the most that a buffer is made for on the word of a message.
@@ -40,17 +50,18 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 	var parts [][]byte
 	switch {
 	case compressed && !in.treatGzAs && in.format.Compressible():
-		z, err := gzip.NewReader(content)
+		packed := &counter{from: content}
+		z, err := gzip.NewReader(packed)
 		if err != nil {
 			return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob's name ends in .gz but it is not gzip")
 		}
-		data, bad := g.readRaw(z, in.RawDataSize.value)
+		data, bad := g.readRaw(&inflated{from: z, packed: packed}, in.RawDataSize.value, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
 		parts = [][]byte{data}
 	case strings.HasSuffix(name, ".zip"):
-		data, bad := g.readRaw(content, size)
+		data, bad := g.readRaw(content, size, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
@@ -58,7 +69,7 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 			return nil, bad
 		}
 	default:
-		data, bad := g.readRaw(content, size)
+		data, bad := g.readRaw(content, size, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
@@ -85,12 +96,46 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 	return rows, nil
 }
 
-func (g *Ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
-	limit := g.MaxBlobBytes
+// counter counts what is read through it.
+type counter struct {
+	from io.Reader
+	n    int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+var errOutOfProportion = errors.New("the raw data is out of proportion to the compressed data")
+
+// inflated reads what a decompressor gives for as long as that is in proportion
+// to what has gone into it.
+type inflated struct {
+	from   io.Reader
+	packed *counter
+	raw    int64
+}
+
+func (r *inflated) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.raw += int64(n)
+	if r.raw > freeRaw && r.raw > maxRatio*r.packed.n {
+		return n, errOutOfProportion
+	}
+	return n, err
+}
+
+// readRaw reads all of r, at most limit bytes. hint is how much it may be.
+func (g *Ingestor) readRaw(r io.Reader, hint, limit int64) ([]byte, *parse.Error) {
 	var buf bytes.Buffer
 	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, errOutOfProportion):
+		return nil, parse.Permanentf("Stream_InputStreamTooLarge", "the raw data is over %d bytes and over %d times the compressed data", freeRaw, maxRatio)
+	case err != nil:
 		return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob ends early or its compression is damaged")
 	}
 	if n > limit {
@@ -106,6 +151,8 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 		return nil, parse.Permanentf("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
 	}
 	var parts [][]byte
+	left := g.MaxBlobBytes // of the raw data of all files
+	all := &inflated{packed: &counter{}}
 	for _, f := range archive.File {
 		if f.FileInfo().IsDir() || in.zipPattern != nil && !in.zipPattern.MatchString(f.Name) {
 			continue
@@ -114,11 +161,14 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 		if err != nil {
 			return nil, parse.Permanentf("BadRequest_InvalidArchive", "a file of the archive cannot be read")
 		}
-		part, bad := g.readRaw(r, 0)
+		all.from = r
+		all.packed.n = min(all.packed.n+int64(min(f.CompressedSize64, 1<<40)), int64(len(data))) // what a header says may be false
+		part, bad := g.readRaw(all, 0, left)
 		r.Close()
 		if bad != nil {
 			return nil, bad
 		}
+		left -= int64(len(part))
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
