@@ -147,7 +147,7 @@ func (item *MappingItem) check(kind string) error {
 	case !known:
 		return fmt.Errorf("unknown Transform %q", item.transform)
 	case !simulated:
-		return fmt.Errorf("Transform %s is %w", item.transform, errNotSimulated)
+		return fmt.Errorf("the Transform %s is %w", item.transform, errNotSimulated)
 	case item.constant != nil || item.transform != "":
 		return nil
 	case kind == "csv" && item.ordinal < 0:
