@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -20,19 +21,19 @@ const refuseTogether = 16
 // want of room on the volume, goes to the sender, which tries again.
 type refuser struct {
 	s    *Spool
-	wake chan struct{} // holds at most one token
+	wake wake.Signal
 
 	mu    sync.Mutex    // guards queue
 	queue []store.Entry // sealed
 }
 
-func newRefuser(s *Spool) *refuser { return &refuser{s: s, wake: make(chan struct{}, 1)} }
+func newRefuser(s *Spool) *refuser { return &refuser{s: s, wake: wake.New()} }
 
 func (r *refuser) add(e store.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, e)
-	signal(r.wake)
+	r.wake.Raise()
 }
 
 func (r *refuser) take() []store.Entry {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -188,9 +189,4 @@ func (q *sealer) next(now time.Time) time.Duration {
 }
 
 // signal puts a token into a wake channel unless one is there.
-func signal(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
+func signal(s wake.Signal) { s.Raise() }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,13 +124,13 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		c = *o
 	}
-	fill(&c.MaxBytes, DefaultMaxBytes)
-	fill(&c.SegmentBytes, min(max(c.MaxBytes/8, MinSegmentBytes), DefaultSegmentBytes))
-	fill(&c.LockTimeout, DefaultLockTimeout)
-	fill(&c.HistoryRetention, DefaultHistoryRetention)
-	fill(&c.HistoryRows, DefaultHistoryRows)
-	fill(&c.KeyRetention, DefaultKeyRetention)
-	fill(&c.OpenSegments, DefaultOpenSegments)
+	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(max(c.MaxBytes/8, MinSegmentBytes), DefaultSegmentBytes))
+	c.LockTimeout = cmp.Or(c.LockTimeout, DefaultLockTimeout)
+	c.HistoryRetention = cmp.Or(c.HistoryRetention, DefaultHistoryRetention)
+	c.HistoryRows = cmp.Or(c.HistoryRows, DefaultHistoryRows)
+	c.KeyRetention = cmp.Or(c.KeyRetention, DefaultKeyRetention)
+	c.OpenSegments = cmp.Or(c.OpenSegments, DefaultOpenSegments)
 	c.written = new(atomic.Int64)
 	if c.files == nil {
 		c.files = vfs.NewOS(c.written)
@@ -138,13 +139,6 @@ func (o *Options) withDefaults() Options {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func fill[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // reserve is the part of MaxBytes that appends may not take, so that the

@@ -16,6 +16,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
@@ -87,11 +88,7 @@ func TestBlobsWhereTheyAre(t *testing.T) {
 				}
 				o := quick()
 				o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				s, err := engine.Open(dir, client, o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
+				return simspool.Open(t, dir, client, o)
 			}
 			s := begin()
 			want := map[string]int{}

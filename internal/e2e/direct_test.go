@@ -13,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 )
@@ -23,16 +24,7 @@ func openDirect(t testing.TB, dir, endpoint string, c *direct.ClientOptions, o *
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.Open(dir, client, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("closing the spool: %v", err)
-		}
-	})
-	return s
+	return simspool.Open(t, dir, client, o)
 }
 
 // Each ambiguous reply, to one command in three, through the whole engine:

@@ -15,6 +15,7 @@ import (
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/crash"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -33,15 +34,7 @@ var telemetry = ingest.Properties{Database: database, Table: tableName, Format: 
 // startSim starts a simulated service that has the table.
 func startSim(t testing.TB, o *kustosim.Options) *kustosim.Sim {
 	t.Helper()
-	sim, err := kustosim.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Errorf("closing the simulator: %v", err)
-		}
-	})
+	sim := simspool.Start(t, o)
 	if err := sim.CreateTable(database, tableName); err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +51,16 @@ func quick() *engine.Options {
 	}
 }
 
-// openQueued opens a spool that delivers to endpoint.
-func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) {
-	client, err := queued.NewClient(endpoint, nil, &queued.ClientOptions{
+// queuedClient delivers to endpoint.
+func queuedClient(endpoint string) (*queued.Client, error) {
+	return queued.NewClient(endpoint, nil, &queued.ClientOptions{
 		TrackInterval: 20 * time.Millisecond, RequestTimeout: 5 * time.Second, UploadTimeout: 5 * time.Second,
 	})
+}
+
+// openQueued opens a spool that delivers to endpoint, and that the caller closes.
+func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) {
+	client, err := queuedClient(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -71,16 +69,11 @@ func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) 
 
 func mustOpen(t testing.TB, dir, endpoint string, o *engine.Options) *engine.Spool {
 	t.Helper()
-	s, err := openQueued(dir, endpoint, o)
+	client, err := queuedClient(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("closing the spool: %v", err)
-		}
-	})
-	return s
+	return simspool.Open(t, dir, client, o)
 }
 
 // record is the n-th record of a writer: nested, with text outside of ASCII

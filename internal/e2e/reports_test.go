@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -30,11 +31,7 @@ func TestOutcomesFromTheReportQueues(t *testing.T) {
 				}
 				opts := quick()
 				opts.Batch.MaxBytes = 1500 // all reports together stay within the 32 that a peek sees
-				s, err := engine.Open(dir, client, opts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
+				return simspool.Open(t, dir, client, opts)
 			}
 			var books ledger.Ledger
 			s := begin()

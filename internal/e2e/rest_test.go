@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -29,11 +29,7 @@ func TestLostRepliesOverREST(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := engine.Open(t.TempDir(), client, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
+			s := simspool.Open(t, t.TempDir(), client, opts)
 			var books ledger.Ledger
 			ingestConcurrently(t, s, &books, 4, 100)
 			drain(t, s, time.Minute)

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -30,11 +31,7 @@ func openRouted(t *testing.T, dir, endpoint, by string, o *engine.Options) *engi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.Open(dir, r, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return simspool.Open(t, dir, r, o)
 }
 
 // A table changes between commands and queue at every restart, while replies

@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,27 +102,16 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{{&c.UploadTimeout, staging.DefaultUpload}, {&c.StallTimeout, kusto.DefaultStall}, {&c.RequestTimeout, time.Minute}, {&c.CommandTimeout, 10 * time.Minute},
-		{&c.TrackInterval, 5 * time.Second}, {&c.SlotWait, 30 * time.Second}} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	if c.MinRate == 0 {
-		c.MinRate = staging.DefaultMinRate
-	}
-	if c.CompressionLevel == 0 {
-		c.CompressionLevel = 2
-	}
-	if c.Share == 0 {
-		c.Share = 0.75
-	}
-	if c.MaxBlobBytes == 0 {
-		c.MaxBlobBytes = 1 << 30
-	}
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, staging.DefaultUpload)
+	c.StallTimeout = cmp.Or(c.StallTimeout, kusto.DefaultStall)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, time.Minute)
+	c.CommandTimeout = cmp.Or(c.CommandTimeout, 10*time.Minute)
+	c.TrackInterval = cmp.Or(c.TrackInterval, 5*time.Second)
+	c.SlotWait = cmp.Or(c.SlotWait, 30*time.Second)
+	c.MinRate = cmp.Or(c.MinRate, staging.DefaultMinRate)
+	c.CompressionLevel = cmp.Or(c.CompressionLevel, 2)
+	c.Share = cmp.Or(c.Share, 0.75)
+	c.MaxBlobBytes = cmp.Or(c.MaxBlobBytes, 1<<30)
 	return c
 }
 

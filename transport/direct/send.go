@@ -174,10 +174,6 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 		Message: "the command found no record to ingest"}
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat it.
-const worthNoting = 1 << 20
-
 // upload puts the batch's blob into a container and returns the command that
 // ingests it, a secret, and the bytes sent.
 func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress) (command string, wire int64, err error) {
@@ -198,7 +194,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 		return "", 0, err
 	}
 	p.Blob = b
-	if wire >= worthNoting {
+	if staging.WorthNoting(wire) {
 		if err := d.Journal.Note(ctx, p.encode()); err != nil {
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}

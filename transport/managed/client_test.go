@@ -16,6 +16,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/netfault"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -26,10 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB) (*kustosim.Sim, *Client) {
 	t.Helper()
-	sim, err := kustosim.Start(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sim := simspool.Start(t, nil)
 	return sim, openOn(t, sim, azcore.ClientOptions{})
 }
 
@@ -42,24 +40,8 @@ func openOn(t testing.TB, sim *kustosim.Sim, o azcore.ClientOptions) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close(); sim.Close() })
+	t.Cleanup(func() { client.Close() })
 	return client
-}
-
-func settle(t testing.TB, sim *kustosim.Sim) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := sim.Wait(ctx, func() bool {
-		s := sim.Stats()
-		ended := s.Ingested - s.Streamed + s.SkippedByTag
-		for _, n := range s.Failed {
-			ended += n
-		}
-		return ended >= s.MessagesPosted && s.ReportsWritten >= s.MessagesPosted
-	}); err != nil {
-		t.Fatalf("the simulator does not settle: %v", err)
-	}
 }
 
 // What the suite sends is exactly-once, so this is the way by the queue.
@@ -111,10 +93,7 @@ func TestBrokenRequests(t *testing.T) {
 				wire := &http.Transport{}
 				faulty := &netfault.RoundTripper{Next: wire, Faults: set}
 				t.Cleanup(func() { faulty.Close(); wire.CloseIdleConnections() })
-				sim, err := kustosim.Start(nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				sim := simspool.Start(t, nil)
 				tg := target(sim, way.as(openOn(t, sim, azcore.ClientOptions{Transport: &http.Client{Transport: faulty}})))
 				tg.Breaks = set.Breaks(way.where)
 				return tg
@@ -127,7 +106,7 @@ func TestBrokenRequests(t *testing.T) {
 func target(sim *kustosim.Sim, tr transport.Transport) *transporttest.Target {
 	return &transporttest.Target{
 		Transport: tr,
-		Settle:    func(t testing.TB) { settle(t, sim) },
+		Settle:    func(t testing.TB) { simspool.Settle(t, sim) },
 		Prepare: func(t testing.TB, p ingest.Properties) {
 			if err := sim.CreateTable(p.Database, p.Table); err != nil && !strings.Contains(err.Error(), "exist") {
 				t.Fatal(err)
@@ -211,7 +190,7 @@ func TestWayOfABatch(t *testing.T) {
 
 	// A permanent error is no reason to queue. The fault is for the stream, so
 	// nothing queued may be left to meet it.
-	settle(t, sim)
+	simspool.Settle(t, sim)
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
 	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error
@@ -232,7 +211,7 @@ func TestWayOfABatch(t *testing.T) {
 	}
 	ack, _, err = send(t, c, 13, 3, lines, progress)
 	want("third attempt", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
-	settle(t, sim)
+	simspool.Settle(t, sim)
 	if n := sim.Count("db1", "tbl1"); n != 5*2+600_000 {
 		t.Errorf("%d rows", n)
 	}

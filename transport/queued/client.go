@@ -1,6 +1,7 @@
 package queued
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,24 +127,16 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	setDefault(&c.UploadTimeout, staging.DefaultUpload)
-	setDefault(&c.MinRate, staging.DefaultMinRate)
-	setDefault(&c.RequestTimeout, time.Minute)
-	setDefault(&c.ConnectTimeout, kusto.DefaultConnect)
-	setDefault(&c.TLSTimeout, kusto.DefaultTLS)
-	setDefault(&c.HeaderTimeout, c.RequestTimeout)
-	setDefault(&c.StallTimeout, kusto.DefaultStall)
-	setDefault(&c.TrackInterval, 5*time.Second)
-	if c.CompressionLevel == 0 {
-		c.CompressionLevel = 2
-	}
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, staging.DefaultUpload)
+	c.MinRate = cmp.Or(c.MinRate, staging.DefaultMinRate)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, time.Minute)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, kusto.DefaultConnect)
+	c.TLSTimeout = cmp.Or(c.TLSTimeout, kusto.DefaultTLS)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, c.RequestTimeout)
+	c.StallTimeout = cmp.Or(c.StallTimeout, kusto.DefaultStall)
+	c.TrackInterval = cmp.Or(c.TrackInterval, 5*time.Second)
+	c.CompressionLevel = cmp.Or(c.CompressionLevel, 2)
 	return c
-}
-
-func setDefault[T ~int64](d *T, v T) {
-	if *d == 0 {
-		*d = v
-	}
 }
 
 func (o *ClientOptions) validate() (errs []error) {

@@ -45,13 +45,8 @@ func (p *progress) at(b staging.Blob) {
 	p.Host, p.Container, p.Blob, p.Blocks, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.Blocks, b.ETag, b.Wire
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat
-// it. Below, the repeat costs less than the note.
-const worthNoting = 1 << 20
-
 func (a *attempt) noteUploaded(ctx context.Context) error {
-	if a.progress.Wire < worthNoting || a.progress.ETag == "" {
+	if !staging.WorthNoting(a.progress.Wire) || a.progress.ETag == "" {
 		return nil
 	}
 	if err := a.d.Journal.Note(ctx, a.progress.encode()); err != nil {

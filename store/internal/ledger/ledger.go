@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // Ledger is an open ledger. Its methods may be called at the same time.
@@ -30,7 +31,7 @@ type Ledger struct {
 	queue   []*change
 	stopped bool
 
-	wake chan struct{}
+	wake wake.Signal
 	done sync.WaitGroup
 
 	failMu     sync.Mutex // guards failure
