@@ -14,7 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, slot,
@@ -58,7 +58,7 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		return transport.Ack{}, err
 	}
 	c.underWay.expire(time.Now())
-	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
+	s, err := c.limiter.acquire(ctx, c.opts.SlotWait)
 	if err != nil {
 		return transport.Ack{}, err
 	}
@@ -194,7 +194,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 		return "", 0, err
 	}
 	p.Blob = b
-	if staging.WorthNoting(wire) {
+	if upload.WorthNoting(wire) {
 		if err := d.Journal.Note(ctx, p.encode()); err != nil {
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}
@@ -204,9 +204,9 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 
 // noting is what writes an upload's intents and its progress to the journal,
 // where they are not there yet.
-func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, staging.Blob) error {
+func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, upload.Blob) error {
 	noted := d.Progress
-	return func(ctx context.Context, b staging.Blob) error {
+	return func(ctx context.Context, b upload.Blob) error {
 		p.Blob = b
 		note := p.encode()
 		if bytes.Equal(note, noted) {

@@ -157,35 +157,35 @@ func TestWayOfABatch(t *testing.T) {
 	if err := sim.CreateTable("db1", "tbl1"); err != nil {
 		t.Fatal(err)
 	}
-	want := func(step string, got, state ingest.State, err error, s Stats) {
+	want := func(step string, got, state ingest.State, err error, s counts) {
 		t.Helper()
 		if err != nil || got != state {
 			t.Errorf("%s: %v, %v; want %v", step, got, err, state)
 		}
-		if c.Stats() != s {
-			t.Errorf("%s: %+v, want %+v", step, c.Stats(), s)
+		if c.counts != s {
+			t.Errorf("%s: %+v, want %+v", step, c.counts, s)
 		}
 	}
 	// The table takes no streams: the queue has the batch, and the table's next
 	// one does not try.
 	ack, _, err := send(t, c, 1, 1, lines, nil)
-	want("no policy", ack.State, ingest.Accepted, err, Stats{Queued: 1, FellBack: 1})
+	want("no policy", ack.State, ingest.Accepted, err, counts{Queued: 1, FellBack: 1})
 	if err := sim.SetStreaming("db1", "tbl1", true); err != nil {
 		t.Fatal(err)
 	}
 	ack, _, err = send(t, c, 3, 1, lines, nil)
-	want("remembered", ack.State, ingest.Accepted, err, Stats{Queued: 2, FellBack: 1})
+	want("remembered", ack.State, ingest.Accepted, err, counts{Queued: 2, FellBack: 1})
 
 	c.queueUntil = map[table]time.Time{} // a quarter of an hour later
 	ack, _, err = send(t, c, 5, 1, lines, nil)
-	want("policy", ack.State, ingest.Succeeded, err, Stats{Streamed: 1, Queued: 2, FellBack: 1})
+	want("policy", ack.State, ingest.Succeeded, err, counts{Streamed: 1, Queued: 2, FellBack: 1})
 
 	ack, _, err = send(t, c, 7, 1, strings.Repeat(`{"a":1}`+"\n", 600_000), nil)
-	want("too large", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 3, FellBack: 1})
+	want("too large", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 3, FellBack: 1})
 
 	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: "/rest/ingest/", Times: 1})
 	ack, _, err = send(t, c, 9, 1, lines, nil)
-	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
+	want("throttled", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 4, FellBack: 2})
 	c.queueUntil = map[table]time.Time{}
 
 	// A permanent error is no reason to queue. The fault is for the stream, so
@@ -194,8 +194,8 @@ func TestWayOfABatch(t *testing.T) {
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
 	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error
-	if !errors.As(err, &e) || e.Class != transport.Permanent || c.Stats().Queued != 4 {
-		t.Errorf("permanent: %v, %+v", err, c.Stats())
+	if !errors.As(err, &e) || e.Class != transport.Permanent || c.counts.Queued != 4 {
+		t.Errorf("permanent: %v, %+v", err, c.counts)
 	}
 
 	// Two streams of unknown outcome; the third attempt goes by the queue, and
@@ -210,7 +210,7 @@ func TestWayOfABatch(t *testing.T) {
 		progress = j.Last()
 	}
 	ack, _, err = send(t, c, 13, 3, lines, progress)
-	want("third attempt", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
+	want("third attempt", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
 	simspool.Settle(t, sim)
 	if n := sim.Count("db1", "tbl1"); n != 5*2+600_000 {
 		t.Errorf("%d rows", n)

@@ -15,7 +15,7 @@ import (
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // maxBatchBytes is the largest source the official clients send without being
@@ -127,8 +127,8 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	c.UploadTimeout = cmp.Or(c.UploadTimeout, staging.DefaultUpload)
-	c.MinRate = cmp.Or(c.MinRate, staging.DefaultMinRate)
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, upload.DefaultUpload)
+	c.MinRate = cmp.Or(c.MinRate, upload.DefaultMinRate)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, time.Minute)
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, kusto.DefaultConnect)
 	c.TLSTimeout = cmp.Or(c.TLSTimeout, kusto.DefaultTLS)
@@ -173,7 +173,7 @@ type Client struct {
 	opts       ClientOptions
 	service    *kusto.Service
 	ingestion  *kusto.Ingestion
-	uploads    *staging.Uploader
+	uploads    *upload.Uploader
 	references *reference.Resolver
 	reports    *reports // nil: outcomes are learned from the status table
 	own        *ownStorage
@@ -222,12 +222,12 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		return nil, err
 	}
 	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
-	so := staging.Options{ClientOptions: c.opts.ClientOptions,
+	so := upload.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
 	if c.own != nil {
 		so.Credential = c.own.cred
 	}
-	c.uploads = staging.New(service.Wire(), c.ingestion, so)
+	c.uploads = upload.New(service.Wire(), c.ingestion, so)
 	if c.opts.Outcomes != StatusTable {
 		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
 	}

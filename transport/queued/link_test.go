@@ -13,7 +13,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/testutil/netfault"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // A batch over a slow link, steady and with breaks. In full (LINK=full in the
@@ -32,7 +32,7 @@ func TestBatchOverASlowLink(t *testing.T) {
 			t.Parallel()
 			raw, rate, limit := int64(100<<20), int64(256_000/8), 2*time.Hour
 			o := &engine.Options{Batch: batching.Policy{MaxBytes: raw, MaxAge: time.Hour}}
-			so := staging.Options{}
+			so := upload.Options{}
 			if !full {
 				const scale = 16
 				raw, rate, limit = raw/4, scale*rate, 4*time.Minute

@@ -1,4 +1,4 @@
-package staging
+package upload
 
 import (
 	"cmp"
@@ -85,7 +85,7 @@ func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
 	u.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, opts.CompressionLevel)
 		if err != nil {
-			panic("staging: a validated compression level is refused: " + err.Error())
+			panic("upload: a validated compression level is refused: " + err.Error())
 		}
 		return z
 	}
