@@ -98,9 +98,9 @@ func TestDue(t *testing.T) {
 	if got := a.Due(t0.Add(90*time.Second-1), nil); got != nil {
 		t.Fatalf("sealed %+v before its time", got)
 	}
-	held := func(lane uint32) bool { return lane == 1 }
-	if got := a.Due(t0.Add(2*time.Minute), held); len(got) != 1 || got[0].Lane != 2 {
-		t.Fatalf("at 2:00 with lane 1 held sealed %+v, want lane 2", got)
+	waiting := func(lane uint32) bool { return lane == 1 }
+	if got := a.Due(t0.Add(2*time.Minute), waiting); len(got) != 1 || got[0].Lane != 2 {
+		t.Fatalf("at 2:00 with lane 1 waiting sealed %+v, want lane 2", got)
 	}
 	if next, ok := a.NextAfter(t0.Add(2 * time.Minute)); !ok || !next.Equal(t0.Add(3*time.Minute)) {
 		t.Errorf("NextAfter is %v %v, want 3:00", next, ok)
@@ -113,14 +113,14 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// An outage must end in few large batches: a held lane grows to its limits.
-func TestHeldLaneGrows(t *testing.T) {
+// An outage must end in few large batches: a lane that waits grows to its limits.
+func TestWaitingLaneGrows(t *testing.T) {
 	a := batching.NewAggregator(fixed(batching.Policy{MaxBytes: 1024, MaxAge: time.Second}), nil)
-	held := func(uint32) bool { return true }
+	waiting := func(uint32) bool { return true }
 	var sealed []batching.Span
 	for i := range 64 {
 		sealed = append(sealed, a.Add(frame(1, uint64(i+1), uint64(i+1), 64, 10*i))...)
-		sealed = append(sealed, a.Due(t0.Add(time.Duration(10*i+5)*time.Second), held)...)
+		sealed = append(sealed, a.Due(t0.Add(time.Duration(10*i+5)*time.Second), waiting)...)
 	}
 	if len(sealed) != 4 {
 		t.Errorf("an outage of 64 frames made %d batches, want 4 full ones", len(sealed))

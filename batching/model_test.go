@@ -67,8 +67,8 @@ func TestModel(t *testing.T) {
 		a := l.aggregator()
 		now := t0
 		next := map[uint32]uint64{}
-		held := map[uint32]bool{}
-		isHeld := func(lane uint32) bool { return held[lane] }
+		waits := map[uint32]bool{}
+		waiting := func(lane uint32) bool { return waits[lane] }
 
 		lane := rapid.Uint32Range(1, 5)
 		settle := func(spans []batching.Span) {
@@ -89,14 +89,14 @@ func TestModel(t *testing.T) {
 			},
 			"due": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.IntRange(0, 8).Draw(t, "seconds")) * time.Second)
-				settle(a.Due(now, isHeld))
+				settle(a.Due(now, waiting))
 				for id := uint32(1); id <= 5; id++ {
-					if s, ok := a.Open(id); ok && !held[id] && !s.Oldest.Add(l.policy.MaxAge).After(now) {
+					if s, ok := a.Open(id); ok && !waits[id] && !s.Oldest.Add(l.policy.MaxAge).After(now) {
 						t.Fatalf("%v after its first record %+v is still open", now.Sub(s.Oldest), s)
 					}
 				}
 			},
-			"hold": func(t *rapid.T) { id := lane.Draw(t, "lane"); held[id] = !held[id] },
+			"wait": func(t *rapid.T) { id := lane.Draw(t, "lane"); waits[id] = !waits[id] },
 			"flush all": func(t *rapid.T) {
 				settle(a.FlushAll())
 				for id, q := range l.waiting {
