@@ -15,10 +15,10 @@ import (
 // waits for the disk several times, and they share the commits of the ledger.
 const refuseTogether = 16
 
-// refuser writes the dead letters of what was refused, beside the sealer and
-// the sender: an input that is full of it delays no other table, and a
-// destination that is down does not delay it. What cannot be written now, for
-// want of room on the volume, goes to the sender, which tries again.
+// refuser writes the dead letters of refused records. It works beside the sender,
+// so that an input full of bad records delays no other table, and a destination
+// that is down does not delay it. A dead letter for which the volume has no room
+// goes to the sender, which tries again.
 type refuser struct {
 	s    *Spool
 	wake wake.Signal

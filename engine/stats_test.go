@@ -354,3 +354,20 @@ func TestLookAgreesWithTheSpool(t *testing.T) {
 		t.Errorf("%s: %+v", bad, first)
 	}
 }
+
+// TestOpenRefusesWhatIsNoSpool: and touches nothing in it.
+func TestOpenRefusesWhatIsNoSpool(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "letters.txt"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Open(dir, transporttest.NewFake(), nil); !errors.Is(err, engine.ErrForeign) || !strings.Contains(err.Error(), "letters.txt") {
+		t.Errorf("opening a directory of other files: %v", err)
+	}
+	if _, err := engine.Look(dir, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("looking at it: %v", err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("the directory holds %v, %v", files, err)
+	}
+}
