@@ -14,8 +14,8 @@ import (
 // the writer ingests.
 func (t *Table) Writer(ctx context.Context) *Writer {
 	w := &Writer{t: t, ctx: ctx, whole: !t.p.Concatenates(), policy: t.s.opts.table(TableName{t.p.Database, t.p.Table}).OnBadRecord}
-	// Prompt, because the next write may be long in coming: a bad line is reported
-	// by the Write that ends it.
+	// Prompt: a line that is no JSON object is reported without waiting for the next
+	// line, which may come much later.
 	w.cutter = record.Cutter{Rule: t.s.rule(&t.p), Prompt: true}
 	return w
 }
@@ -85,9 +85,9 @@ func (w *Writer) position(written int64) []ingest.Position {
 // them or none, as long as they fit one IngestAll. When it returns len(p) and
 // nil, everything but an unfinished last record is on stable storage. After an
 // error every further Write returns the same error, because what follows would
-// begin in the middle of a record. Errors: those of IngestAll; a [*RecordError]
-// with its line for a record over [ingest.MaxRecordBytes], and for a bad record
-// where Options.OnBadRecord is StopAtBadRecord.
+// begin in the middle of a record. Errors: those of IngestAll; one that matches
+// [ingest.ErrInvalid] for a record over [ingest.MaxRecordBytes]; a [*RecordError]
+// with its line for a bad record where Options.OnBadRecord is StopAtBadRecord.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
