@@ -76,6 +76,8 @@ const (
 	Hold          = fault.Hold
 	Duplicate     = fault.Duplicate
 	LoseReport    = fault.LoseReport
+	LoseRow       = fault.LoseRow
+	AlterValue    = fault.AlterValue
 )
 
 // Errors of [Sim.CreateTable] and [Sim.CreateMapping].

@@ -199,7 +199,7 @@ func TestQueries(t *testing.T) {
 	c.expect(c.send("a.json", "{\"n\":1,\"s\":\"x\"}\n{\"n\":12345678901234567}\n"), "Succeeded", "")
 	c.expect(c.send("b.json", "{\"x\":[1]}\n", field("TableName", "free")), "Succeeded", "")
 	for _, tt := range []struct{ csl, want string }{
-		{"t1", `[[1,"x"],[12345678901234567,null]]`}, {"t1 | count", `[[2]]`}, {"t1 | take 1;", `[[1,"x"]]`},
+		{"t1", `[[1,"x"],[12345678901234567,""]]`}, {"t1 | count", `[[2]]`}, {"t1 | take 1;", `[[1,"x"]]`},
 		{"database('db1').t1 | count", `[[2]]`}, {"free", `[[{"x":[1]}]]`},
 	} {
 		for path, part := range map[string]string{"/v1/rest/query": `"Rows":` + tt.want, "/v2/rest/query": `"Rows":` + tt.want} {

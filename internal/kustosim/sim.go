@@ -103,7 +103,7 @@ func Start(o *Options) (*Sim, error) {
 
 // listen opens a port of the simulator.
 func (s *Sim) listen(host Host, addr string, handler http.Handler) (*port.Listener, error) {
-	l, err := port.Listen(addr, handler)
+	l, err := port.Listen(addr, s.opts.Hosts, handler)
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: listening for %s: %w", host, err)
 	}

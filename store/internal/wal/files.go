@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,8 @@ type files struct {
 
 	moving sync.Mutex // held while a segment's file is replaced or taken away
 
+	dropping sync.Mutex // held while a leftover is given back; before mu
+
 	mu      sync.Mutex // guards all below, and all segments
 	segs    map[uint64]*segment
 	active  *segment
@@ -92,10 +95,13 @@ func (k *files) syncDir() error {
 	return k.fs.SyncDir(k.dir)
 }
 
-// resize notes a file's new size.
+// resize notes a file's new size. One that is not of the log yet, or no more,
+// is not counted.
 func (k *files) resize(s *segment, size int64) {
 	k.mu.Lock()
-	k.disk.Add(size - s.info.Size)
+	if k.segs[s.info.No] == s {
+		k.disk.Add(size - s.info.Size)
+	}
 	s.info.Size = size
 	k.mu.Unlock()
 }
@@ -165,6 +171,11 @@ func (k *files) takeNext() (*prepared, error) {
 // prepare makes a segment out of a spare file, or a new one. The caller holds making.
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
+	if k.highest >= maxSegmentNo {
+		// A file with a higher one would not be taken for a segment again.
+		k.mu.Unlock()
+		return nil, fmt.Errorf("the numbers of segments are used up: there is a file with %d", k.highest)
+	}
 	k.highest++
 	no := k.highest
 	var from leftover
@@ -177,7 +188,9 @@ func (k *files) prepare() (*prepared, error) {
 		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
-	if err != nil {
+	if err == nil {
+		k.disk.Add(p.seg.info.Size - from.size)
+	} else {
 		// Whatever became of the file, nothing in it counts.
 		k.mu.Lock()
 		k.drops = append(k.drops, from)
@@ -208,7 +221,6 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 	if _, err := f.WriteAt(page[:], 0); err != nil {
 		return nil, err
 	}
-	k.disk.Add(size - from.size)
 	if !k.noSync && !k.bugs.skipHeadSync {
 		if err := f.Sync(); err != nil {
 			return nil, err

@@ -29,7 +29,8 @@ type Levers struct {
 }
 
 // control is what a test in another process can do to the simulator, over
-// HTTP. The paths are for loopback and a test: they ask for no token.
+// HTTP. Who serves it asks for the token of an Admin first, where the service
+// has tokens.
 type control struct {
 	Levers
 	catalog *catalog.Catalog
@@ -61,7 +62,8 @@ var (
 	faultNames = map[string]fault.FaultKind{"down": fault.Down, "drop-request": fault.DropRequest, "drop-reply": fault.DropReply, "respond": fault.Respond,
 		"respond-early": fault.RespondEarly, "respond-late": fault.RespondLate, "slow": fault.Slow, "slow-reply": fault.SlowReply, "stall": fault.Stall, "refuse": fault.Refuse}
 	ingestFaultNames = map[string]fault.IngestFaultKind{"fail-transient": fault.FailTransient, "fail-exhausted": fault.FailExhausted, "fail-permanent": fault.FailPermanent,
-		"leave-pending": fault.LeavePending, "hold": fault.Hold, "duplicate": fault.Duplicate, "lose-report": fault.LoseReport}
+		"leave-pending": fault.LeavePending, "hold": fault.Hold, "duplicate": fault.Duplicate, "lose-report": fault.LoseReport,
+		"lose-row": fault.LoseRow, "alter-value": fault.AlterValue}
 )
 
 // serveFaults sets a fault (POST) or removes those that were set (DELETE).
@@ -81,7 +83,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	var set func() func()
 	if q.Get("host") == "" {
 		f := fault.IngestFault{Kind: choose(&q, "kind", ingestFaultNames), Code: q.Get("code"), Details: q.Get("details"), Report: q.flag("report"),
-			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
+			AfterCommit: q.flag("after-commit"), Copies: q.number("copies"), Column: q.Get("column"), SourceContains: q.Get("source"), Every: q.number("every"), Times: q.number("times")}
 		if q.Get("db") == "" || q.Get("table") == "" {
 			q.refuse("host, or db and table, must be given")
 		}

@@ -8,7 +8,8 @@
 //
 // # Failure
 //
-// A bad parameter is a 400 that names it and the rule.
+// Room endpoint asks for the bearer token of an Admin before, where the service
+// asks for tokens. A bad parameter is a 400 that names it and the rule.
 //
 // # What it does not do
 //

@@ -20,12 +20,26 @@ import (
 	"kustospool/internal/kustosim/internal/stats"
 )
 
+// maxCommandBytes is how much a command may carry, also after decompression.
 const maxCommandBytes = 32 << 20
 
 // command is a request to /mgmt or /query.
 type command struct {
-	DB  string `json:"db"`
-	CSL string `json:"csl"`
+	DB         string          `json:"db"`
+	CSL        string          `json:"csl"`
+	Properties json.RawMessage `json:"properties"`
+}
+
+// fragmented reports whether the answer is to be in fragments, a line each. The
+// simulator heeds no other property of a request, and these two only together.
+func (c *command) fragmented() bool {
+	var p struct {
+		Options struct {
+			Fragments bool `json:"results_v2_fragment_primary_tables"`
+			Newlines  bool `json:"results_v2_newlines_between_frames"`
+		}
+	}
+	return json.Unmarshal(c.Properties, &p) == nil && p.Options.Fragments && p.Options.Newlines
 }
 
 type commandKey struct{}
@@ -46,7 +60,7 @@ type heldCommand struct {
 }
 
 func decodeCommand(r *http.Request) (*command, *reply.Error) {
-	var body io.Reader = io.LimitReader(r.Body, maxCommandBytes)
+	var body io.Reader = io.LimitReader(r.Body, maxCommandBytes+1)
 	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
 	case "":
 	case "gzip":
@@ -54,13 +68,16 @@ func decodeCommand(r *http.Request) (*command, *reply.Error) {
 		if err != nil {
 			return nil, reply.BadCommand("BadRequest", "The request body is not gzip.")
 		}
-		body = io.LimitReader(z, maxCommandBytes)
+		body = io.LimitReader(z, maxCommandBytes+1)
 	default:
 		return nil, reply.BadCommand("BadRequest", "The content encoding is not supported.")
 	}
 	data, err := io.ReadAll(body)
 	if err != nil {
 		return nil, reply.BadCommand("BadRequest", "The request body could not be read.")
+	}
+	if len(data) > maxCommandBytes {
+		return nil, reply.ErrorOf(http.StatusRequestEntityTooLarge)
 	}
 	var c command
 	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), &c); err != nil {
@@ -140,6 +157,11 @@ func (s *Endpoint) Handler() http.Handler {
 			r.Body, r.ContentLength = http.NoBody, 0
 		}
 		if strings.HasPrefix(r.URL.Path, "/sim/") {
+			if err := s.authorize(w, r, Admin); err != nil {
+				port.Drain(r)
+				err.Write(w, r)
+				return
+			}
 			s.Control.ServeHTTP(w, r)
 			return
 		}
@@ -188,6 +210,8 @@ func (s *Endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table,
 		switch {
 		case err != nil:
 			err.Write(w, r)
+		case strings.HasPrefix(r.URL.Path, "/v2/") && c.fragmented():
+			reply.WriteFrames(w, set.Fragmented())
 		case strings.HasPrefix(r.URL.Path, "/v2/"):
 			reply.Write(w, http.StatusOK, set.V2())
 		default:

@@ -59,6 +59,9 @@ func (s *Endpoint) query(_ *http.Request, c *command) (*reply.Table, *reply.Erro
 		values := make([]any, len(schema))
 		for i, c := range schema {
 			values[i] = doc[c.Name]
+			if c.Type == "string" && string(doc[c.Name]) == "null" {
+				values[i] = "" // query/scalar-data-types/null-values: a string has none
+			}
 		}
 		set.Rows = append(set.Rows, values)
 	}

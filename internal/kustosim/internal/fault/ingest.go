@@ -28,6 +28,11 @@ const (
 	Duplicate
 	// LoseReport ingests as usual and reports nothing.
 	LoseReport
+	// LoseRow ingests all but the last row, and reports success.
+	LoseRow
+	// AlterValue ingests the last row with another value in Column, or in its
+	// first column, and reports success.
+	AlterValue
 )
 
 // IngestFault is one fault of the ingestion into a table.
@@ -47,6 +52,8 @@ type IngestFault struct {
 	AfterCommit bool
 	// Copies of Duplicate; 0 means 1.
 	Copies int
+	// Column of AlterValue; empty is the first one.
+	Column string
 
 	// SourceContains narrows the fault to blobs with this text in their URI.
 	SourceContains string

@@ -100,6 +100,7 @@ func (g *Ingestor) Direct(ctx context.Context, c *Command) (e *catalog.Extent, h
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
 func (g *Ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse.Error) {
+	rows = g.spoil(in, rows)
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()

@@ -1,6 +1,8 @@
 package ingestor
 
 import (
+	"slices"
+
 	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/parse"
 )
@@ -29,4 +31,21 @@ func faultFailure(a *fault.ActiveIngest) *parse.Error {
 // strike returns the first fault of one of the kinds that strikes an ingestion.
 func (g *Ingestor) strike(in *ingestion, kinds ...fault.IngestFaultKind) *fault.ActiveIngest {
 	return g.faults.Strike(in.DatabaseName, in.TableName, in.source(), kinds...)
+}
+
+// spoil has a fault lose or alter one of the rows that are about to be
+// committed. It is how a test shows that it would see such a thing.
+func (g *Ingestor) spoil(in *ingestion, rows []parse.Row) []parse.Row {
+	if len(rows) > 0 && g.strike(in, fault.LoseRow) != nil {
+		rows = rows[:len(rows)-1]
+	}
+	if len(rows) == 0 {
+		return rows
+	}
+	if f := g.strike(in, fault.AlterValue); f != nil {
+		last := len(rows) - 1
+		rows = slices.Clone(rows)
+		rows[last] = parse.Altered(rows[last], f.Column)
+	}
+	return rows
 }

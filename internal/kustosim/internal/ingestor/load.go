@@ -2,8 +2,10 @@ package ingestor
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"path"
 	"strings"
@@ -14,8 +16,20 @@ import (
 	"kustospool/internal/kustosim/internal/stats"
 )
 
+// Compressed data may become maxRatio times its size, and always freeRaw bytes.
+// Logs that repeat themselves compress a hundred times; deflate can do a thousand
+// times, with which less than a megabyte would take a gigabyte of memory. The
+// bound is the simulator's own: the service documents none.
+const (
+	maxRatio = 200
+	freeRaw  = 64 << 20
+)
+
 // presize is the most that a buffer is made for on the word of a message.
 const presize = 64 << 20
+
+// gzipMagic begins every gzip file.
+const gzipMagic = "\x1f\x8b"
 
 // load downloads the blob of an ingestion and parses it into rows.
 func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]parse.Row, *parse.Error) {
@@ -28,20 +42,26 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 		return nil, parse.Permanentf("BadRequest_EmptyBlob", "the blob is empty")
 	}
 	name := strings.ToLower(path.Base(in.blob.Path))
+	content := bufio.NewReader(body)
+	// The Go client's managed streaming queues what it compressed already under a
+	// name that ends in the format, and its tests against the service find the rows.
+	magic, _ := content.Peek(len(gzipMagic)) // a shorter blob is none
+	compressed := strings.HasSuffix(name, ".gz") || string(magic) == gzipMagic
 	var parts [][]byte
 	switch {
-	case strings.HasSuffix(name, ".gz") && !in.treatGzAs && in.format.Compressible():
-		z, err := gzip.NewReader(body)
+	case compressed && !in.treatGzAs && in.format.Compressible():
+		packed := &counter{from: content}
+		z, err := gzip.NewReader(packed)
 		if err != nil {
 			return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob's name ends in .gz but it is not gzip")
 		}
-		data, bad := g.readRaw(z, in.RawDataSize.value)
+		data, bad := g.readRaw(&inflated{from: z, packed: packed}, in.RawDataSize.value, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
 		parts = [][]byte{data}
 	case strings.HasSuffix(name, ".zip"):
-		data, bad := g.readRaw(body, size)
+		data, bad := g.readRaw(content, size, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
@@ -49,7 +69,7 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 			return nil, bad
 		}
 	default:
-		data, bad := g.readRaw(body, size)
+		data, bad := g.readRaw(content, size, g.MaxBlobBytes)
 		if bad != nil {
 			return nil, bad
 		}
@@ -76,12 +96,46 @@ func (g *Ingestor) load(ctx context.Context, in *ingestion, t *parse.Target) ([]
 	return rows, nil
 }
 
-func (g *Ingestor) readRaw(r io.Reader, hint int64) ([]byte, *parse.Error) {
-	limit := g.MaxBlobBytes
+// counter counts what is read through it.
+type counter struct {
+	from io.Reader
+	n    int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+var errOutOfProportion = errors.New("the raw data is out of proportion to the compressed data")
+
+// inflated reads what a decompressor gives for as long as that is in proportion
+// to what has gone into it.
+type inflated struct {
+	from   io.Reader
+	packed *counter
+	raw    int64
+}
+
+func (r *inflated) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.raw += int64(n)
+	if r.raw > freeRaw && r.raw > maxRatio*r.packed.n {
+		return n, errOutOfProportion
+	}
+	return n, err
+}
+
+// readRaw reads all of r, at most limit bytes. hint is how much it may be.
+func (g *Ingestor) readRaw(r io.Reader, hint, limit int64) ([]byte, *parse.Error) {
 	var buf bytes.Buffer
 	buf.Grow(int(max(min(hint, limit, presize), 0)) + bytes.MinRead)
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	if err != nil {
+	switch {
+	case errors.Is(err, errOutOfProportion):
+		return nil, parse.Permanentf("Stream_InputStreamTooLarge", "the raw data is over %d bytes and over %d times the compressed data", freeRaw, maxRatio)
+	case err != nil:
 		return nil, parse.Permanentf("BadRequest_InvalidBlob", "the blob ends early or its compression is damaged")
 	}
 	if n > limit {
@@ -97,6 +151,8 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 		return nil, parse.Permanentf("BadRequest_InvalidArchive", "the blob's name ends in .zip but it is no archive")
 	}
 	var parts [][]byte
+	left := g.MaxBlobBytes // of the raw data of all files
+	all := &inflated{packed: &counter{n: int64(len(data))}}
 	for _, f := range archive.File {
 		if f.FileInfo().IsDir() || in.zipPattern != nil && !in.zipPattern.MatchString(f.Name) {
 			continue
@@ -105,11 +161,13 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 		if err != nil {
 			return nil, parse.Permanentf("BadRequest_InvalidArchive", "a file of the archive cannot be read")
 		}
-		part, bad := g.readRaw(r, 0)
+		all.from = r
+		part, bad := g.readRaw(all, 0, left)
 		r.Close()
 		if bad != nil {
 			return nil, bad
 		}
+		left -= int64(len(part))
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {

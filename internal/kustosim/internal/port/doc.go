@@ -3,7 +3,9 @@
 // # Promise
 //
 // [Listener.Close] returns when the port, its connections and their goroutines
-// are gone. A port that refuses connections comes back at the same address.
+// are gone. A port that refuses connections comes back at the same address. No
+// handler sees a request that a browser sent for a page of another site: those
+// with a foreign Host or Origin, or with Sec-Fetch-Site: cross-site, are 403.
 //
 // # Failure
 //

@@ -32,9 +32,11 @@ type Listener struct {
 	conns   sync.WaitGroup // connections, from accept to the end of their goroutine
 }
 
-// Listen binds addr and serves handler. The error is that of the system.
-func Listen(addr string, handler http.Handler) (*Listener, error) {
-	l := &Listener{handler: handler}
+// Listen binds addr and serves handler, which web pages of other sites do not
+// reach (see guard); hosts are the names, besides those of loopback, that a
+// request may be for. The error is that of the system.
+func Listen(addr string, hosts []string, handler http.Handler) (*Listener, error) {
+	l := &Listener{handler: guard(handler, hosts)}
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err

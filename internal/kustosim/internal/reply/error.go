@@ -55,8 +55,15 @@ func (e *Error) Write(w http.ResponseWriter, r *http.Request) {
 func Write(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"error":{"code":"General_InternalServerError","@permanent":false}}`)
+		status, body = http.StatusInternalServerError, noReply
 	}
+	write(w, status, body)
+}
+
+// noReply stands for a reply that cannot be written as JSON.
+var noReply = []byte(`{"error":{"code":"General_InternalServerError","@permanent":false}}`)
+
+func write(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

@@ -44,11 +44,6 @@ func (d *Table) V1() any {
 
 // V2 is the frames form of /v2/rest/query, without progress frames.
 func (d *Table) V2() any {
-	type column struct{ ColumnName, ColumnType string }
-	columns := make([]column, len(d.Columns))
-	for i, c := range d.Columns {
-		columns[i] = column{c.Name, c.Type}
-	}
 	rows := d.Rows
 	if rows == nil {
 		rows = [][]any{}
@@ -59,14 +54,7 @@ func (d *Table) V2() any {
 			IsProgressive bool
 			Version       string
 		}{"DataSetHeader", false, "v2.0"},
-		struct {
-			FrameType string
-			TableId   int
-			TableKind string
-			TableName string
-			Columns   []column
-			Rows      [][]any
-		}{"DataTable", 0, "PrimaryResult", "PrimaryResult", columns, rows},
+		dataTable{"DataTable", 0, "PrimaryResult", "PrimaryResult", frameColumns(d.Columns), rows},
 		struct {
 			FrameType string
 			HasErrors bool

@@ -1,11 +1,15 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/base64"
 	"io"
 	"net/http"
 )
+
+// presize is the most that a buffer is made for on the word of a client.
+const presize = 8 << 20
 
 var errBodyBroken = &Error{http.StatusBadRequest, "IncompleteBody", "The request body is incomplete."}
 
@@ -17,10 +21,12 @@ func readContent(r *http.Request, limit int64) ([]byte, *Error) {
 	}
 	var data []byte
 	if n := r.ContentLength; n >= 0 {
-		data = make([]byte, n)
-		if _, err := io.ReadFull(r.Body, data); err != nil {
+		// A length is a claim: memory beyond presize comes with the data.
+		buf := bytes.NewBuffer(make([]byte, 0, min(n, presize)+bytes.MinRead))
+		if m, err := io.CopyN(buf, r.Body, n); err != nil || m != n {
 			return nil, errBodyBroken
 		}
+		data = buf.Bytes()
 	} else {
 		var err error
 		if data, err = io.ReadAll(io.LimitReader(r.Body, limit+1)); err != nil {

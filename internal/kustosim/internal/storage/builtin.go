@@ -34,8 +34,6 @@ type Builtin struct {
 
 	// Written before the first request, then only read.
 	accounts []*builtinAccount
-	byHost   map[string]*builtinAccount // of the blob service, host:port
-	byTable  map[string]*builtinAccount // of the table service
 
 	mu struct {
 		sync.Mutex
@@ -48,15 +46,13 @@ type builtinAccount struct {
 	blobs  *blobAccount
 	queues *queueAccount
 	tables *tableAccount
-	blob   string // host:port
-	queue  string
-	table  string
+	roots  map[Service]*url.URL // under which clients know it, without a slash at the end
 }
 
 // NewBuiltin makes the accounts and opens their ports. The error is that
 // of a port.
 func NewBuiltin(s Config) (*Builtin, error) {
-	b := &Builtin{issuer: s.Issuer, byHost: make(map[string]*builtinAccount), byTable: make(map[string]*builtinAccount)}
+	b := &Builtin{issuer: s.Issuer}
 	for n := range s.Accounts {
 		name := "simstorage" + strconv.Itoa(n)
 		a := &builtinAccount{
@@ -64,6 +60,7 @@ func NewBuiltin(s Config) (*Builtin, error) {
 			blobs:  newBlobAccount(name, s.MaxBytes, s.Issuer, s.Stats),
 			queues: newQueueAccount(name, s.Issuer, s.Stats, s.Deliver),
 			tables: newTableAccount(name, s.Issuer, s.Stats),
+			roots:  make(map[Service]*url.URL),
 		}
 		b.accounts = append(b.accounts, a)
 	}
@@ -73,19 +70,19 @@ func NewBuiltin(s Config) (*Builtin, error) {
 			svc     Service
 			host    fault.Host
 			handler http.Handler
-			addr    *string
 		}{
-			{BlobService, fault.Blob.Account(n), a.blobs, &a.blob},
-			{QueueService, fault.Queue.Account(n), a.queues, &a.queue},
-			{TableService, fault.Table.Account(n), a.tables, &a.table},
+			{BlobService, fault.Blob.Account(n), a.blobs},
+			{QueueService, fault.Queue.Account(n), a.queues},
+			{TableService, fault.Table.Account(n), a.tables},
 		} {
 			addr, err := s.Listen(l.host, l.svc, l.handler)
 			if err != nil {
 				return nil, err
 			}
-			*l.addr = addr
+			if a.roots[l.svc], err = s.Root(l.host, a.name, addr); err != nil {
+				return nil, err
+			}
 		}
-		b.byHost[a.blob], b.byTable[a.table] = a, a
 	}
 	return b, nil
 }
@@ -139,31 +136,44 @@ func (b *Builtin) Resources() ([]Resource, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	root := func(svc Service, account, addr, name, perms string) string {
-		return "http://" + addr + "/" + account + "/" + name + "?" + b.issuer.Sign(svc, account, name, perms, now)
+	root := func(svc Service, a *builtinAccount, name, perms string) string {
+		return a.roots[svc].String() + "/" + name + "?" + b.issuer.Sign(svc, a.name, name, perms, now)
 	}
 	var list []Resource
 	for n, a := range b.accounts {
 		container, queue := b.names(n)
 		list = append(list,
-			Resource{"SecuredReadyForAggregationQueue", root(QueueService, a.name, a.queue, queue, queuePermissions)},
-			Resource{"TempStorage", root(BlobService, a.name, a.blob, container, containerPermissions)})
+			Resource{"SecuredReadyForAggregationQueue", root(QueueService, a, queue, queuePermissions)},
+			Resource{"TempStorage", root(BlobService, a, container, containerPermissions)})
 	}
 	a := b.accounts[0]
 	return append(list,
-		Resource{"FailedIngestionsQueue", root(QueueService, a.name, a.queue, failureQueueName, reportPermissions)},
-		Resource{"SuccessfulIngestionsQueue", root(QueueService, a.name, a.queue, successQueueName, reportPermissions)},
-		Resource{"IngestionsStatusTable", root(TableService, a.name, a.table, statusTable, tablePermissions)}), nil
+		Resource{"FailedIngestionsQueue", root(QueueService, a, failureQueueName, reportPermissions)},
+		Resource{"SuccessfulIngestionsQueue", root(QueueService, a, successQueueName, reportPermissions)},
+		Resource{"IngestionsStatusTable", root(TableService, a, statusTable, tablePermissions)}), nil
+}
+
+// find resolves a URI that a client was given, or built from one: the account
+// of a service, the container or table, and what comes behind it. It returns nil
+// where the URI is of no account.
+func (b *Builtin) find(svc Service, uri *url.URL) (a *builtinAccount, resource, rest string) {
+	for _, a := range b.accounts {
+		root := a.roots[svc]
+		if path, ok := strings.CutPrefix(uri.Path, root.Path+"/"); ok && uri.Host == root.Host {
+			resource, rest, _ = strings.Cut(path, "/")
+			return a, resource, rest
+		}
+	}
+	return nil, "", ""
 }
 
 // locate checks the URI of a blob and its signature for a permission.
 func (b *Builtin) locate(uri *url.URL, permission string) (a *builtinAccount, container, name string, err *Error) {
-	a = b.byHost[uri.Host]
-	account, container, name := splitPath(uri.Path)
-	if a == nil || account != a.name {
+	a, container, name = b.find(BlobService, uri)
+	if a == nil {
 		return nil, "", "", errAccountNotFound
 	}
-	return a, container, name, b.issuer.check(BlobService, account, container, uri.Query(), permission, time.Now())
+	return a, container, name, b.issuer.check(BlobService, a.name, container, uri.Query(), permission, time.Now())
 }
 
 // ownContainer is for blobs that no client uploaded.
@@ -173,15 +183,16 @@ const ownContainer = "userdata"
 func (b *Builtin) Put(_ context.Context, name string, data []byte) (*url.URL, error) {
 	a := b.accounts[0]
 	a.blobs.place(ownContainer, name, data)
-	return &url.URL{Scheme: "http", Host: a.blob, Path: "/" + a.name + "/" + ownContainer + "/" + name}, nil
+	u := *a.roots[BlobService]
+	u.Path += "/" + ownContainer + "/" + name
+	return &u, nil
 }
 
 // Signed is the URI with a signature that reads it, or as it is where it is of no
 // blob of this storage.
 func (b *Builtin) Signed(uri *url.URL) (*url.URL, error) {
 	u := *uri
-	if a := b.byHost[uri.Host]; a != nil {
-		_, container, _ := splitPath(uri.Path)
+	if a, container, _ := b.find(BlobService, uri); a != nil {
 		u.RawQuery = b.issuer.Sign(BlobService, a.name, container, "r", time.Now())
 	}
 	return &u, nil
@@ -217,15 +228,19 @@ var errUnknownTable = errors.New("kustosim: the status table of the message is n
 // SetStatus upserts, as the service may have to write a row that the client
 // did not insert.
 func (b *Builtin) SetStatus(_ context.Context, table *url.URL, key EntityKey, props map[string]any) error {
-	a := b.byTable[table.Host]
-	account, name, _ := splitPath(table.Path)
-	if name == "" { // Node leaves the table out of the path
-		name = table.Query().Get("tn")
+	if !strings.HasSuffix(table.Path, "/") {
+		slashed := *table // Node leaves the table out of the path
+		slashed.Path += "/"
+		table = &slashed
 	}
-	if a == nil || account != a.name {
+	a, name, _ := b.find(TableService, table)
+	if a == nil {
 		return errUnknownTable
 	}
-	if err := b.issuer.check(TableService, account, name, table.Query(), "u", time.Now()); err != nil {
+	if name == "" {
+		name = table.Query().Get("tn")
+	}
+	if err := b.issuer.check(TableService, a.name, name, table.Query(), "u", time.Now()); err != nil {
 		return err
 	}
 	encoded := make(map[string]json.RawMessage, len(props))

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"net/http"
+	"net/url"
 
 	"kustospool/internal/kustosim/internal/fault"
 	"kustospool/internal/kustosim/internal/stats"
@@ -19,6 +20,9 @@ type Config struct {
 	// Listen opens a port for one service of one account and returns its
 	// address, host:port.
 	Listen func(host fault.Host, svc Service, handler http.Handler) (addr string, err error)
+	// Root is where clients find one service of one built-in account that listens
+	// at addr, a URL that does not end in a slash.
+	Root func(host fault.Host, account, addr string) (*url.URL, error)
 }
 
 // ExternalStorage names the services of a storage account by their base
