@@ -2,7 +2,6 @@ package engine
 
 import (
 	"iter"
-	"log/slog"
 
 	"kustospool/store"
 )
@@ -13,13 +12,15 @@ type View struct{ picture *store.Picture }
 
 // Look reads the spool in dir and changes no byte of it: it repairs nothing and
 // delivers nothing. It is for tools; a program that has the spool open calls
-// [Spool.Stats]. logger hears of damage that Open would deal with; nil discards.
+// [Spool.Stats]. Of the options, which may be nil, Logger has a meaning: it hears
+// of damage that Open would deal with.
 //
 // Errors: [*LockedError] for a spool that a process has open, one that matches
 // fs.ErrNotExist where there is none, one that says what Open would do where
 // the ledger is damaged, and those of the file system.
-func Look(dir string, logger *slog.Logger) (*View, error) {
-	p, err := store.Look(dir, &store.Options{Logger: guardLogger(logger)})
+func Look(dir string, opts *Options) (*View, error) {
+	o := opts.withDefaults()
+	p, err := store.Look(dir, &store.Options{Logger: o.Logger})
 	if err != nil {
 		return nil, ownError(err)
 	}

@@ -137,7 +137,7 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 		return 0, err
 	}
 	found := new(findings)
-	v, err := engine.Look(dir, slog.New(openingLog{found: found}))
+	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found})})
 	if err != nil {
 		return 0, err
 	}
