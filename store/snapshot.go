@@ -57,13 +57,12 @@ func (s *Store) Snapshot() (Stats, []LaneStats) {
 	st := s.stats(func(v *ledger.View, rows []*ledger.Lane) {
 		slices.SortFunc(rows, func(a, b *ledger.Lane) int { return cmp.Compare(a.No, b.No) })
 		lanes = make([]LaneStats, len(rows))
-		at := make(map[uint32]*LaneStats, len(rows))
 		for i := range rows {
 			lanes[i].Lane, lanes[i].Properties = rows[i].No, &rows[i].Properties
-			at[rows[i].No] = &lanes[i]
 		}
 		v.Batches(func(no uint32, live []*Entry) bool {
-			l := at[no]
+			i, _ := slices.BinarySearchFunc(lanes, no, func(l LaneStats, no uint32) int { return cmp.Compare(l.Lane, no) })
+			l := &lanes[i]
 			for _, e := range live {
 				l.Live.add(e.State)
 				l.Sealed += e.Batch.Records()
