@@ -36,6 +36,10 @@ var (
 	// and no spool. Nothing in it was touched.
 	ErrForeign = store.ErrForeign
 
+	// ErrUntrusted is matched by what Open and Look return for a spool that others
+	// can write to; see Options.TrustDirectory.
+	ErrUntrusted = store.ErrUntrusted
+
 	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
 	// was sealed for it by an earlier process, and the transport cannot keep it.
 	// Where a router leads tables to different transports it is also returned by

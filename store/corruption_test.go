@@ -83,6 +83,9 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 	t.Helper()
 	dir := t.TempDir()
 	writeFiles(t, dir, v.files)
+	if v.plant != nil {
+		v.plant(dir)
+	}
 	cmd := child(t, "survive", dir, "GOMEMLIMIT=64MiB")
 	var out, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &stderr
@@ -110,6 +113,10 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 		var peak int64
 		if n, _ := fmt.Sscanf(lines.Text(), "peak %d", &peak); n == 1 && peak > 256<<20 {
 			bad("it took %d MiB of memory", peak>>20)
+		}
+		var opened int64
+		if n, _ := fmt.Sscanf(lines.Text(), "opened %d", &opened); n == 1 && opened > 5000 {
+			bad("Open took %d ms of the processor", opened)
 		}
 		if a, ok := parseAck(lines.Text()); ok {
 			rec := at{uint64(a.lane), a.seq}

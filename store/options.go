@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -89,6 +90,13 @@ type Options struct {
 	// during the call only.
 	Committed func([]Frame)
 
+	// TrustDirectory takes a spool whose directory, or a file in it, belongs to
+	// another user, or may be written by a group: who can do that is trusted with
+	// all that is in it. Volumes of containers are mounted so. What everybody
+	// may write is refused all the same. Default false. On Windows, where the
+	// access list of the directory above rules, neither is looked at.
+	TrustDirectory bool
+
 	// Settled, when set, is called for each batch that reached a final state, once
 	// that is durable. One call runs at a time: it must be quick and must not
 	// change the Store.
@@ -114,6 +122,8 @@ type Options struct {
 	manual bool
 	tune   func(*wal.Options)
 	bugs   bugs
+	// user stands in for the user of the process.
+	user func() int
 
 	written *atomic.Int64 // bytes written to the files of the machine, but for the ledger's
 }
@@ -134,6 +144,9 @@ func (o *Options) withDefaults() Options {
 	c.written = new(atomic.Int64)
 	if c.files == nil {
 		c.files = vfs.NewOS(c.written)
+	}
+	if c.user == nil {
+		c.user = os.Geteuid
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

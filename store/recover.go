@@ -32,6 +32,7 @@ type recovery struct {
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
+	odd              bool  // the log has what cannot be used
 	forget           []uint64
 	lost             []*segment
 	fresh            []ledger.ObjectID // settled, to be forgotten
@@ -43,7 +44,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	for _, step := range []func() error{
-		r.openLog, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
+		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("opening %s: %w", s.dir, err)
@@ -160,13 +161,15 @@ func (r *recovery) restoreLanes() error {
 			return err
 		}
 	}
+	var lanes []*lane
 	for _, row := range s.ledger.Lanes() {
 		l := newLane(row)
 		if in, ok := known[l.no]; ok && in.Next > row.Marks.Next(row.Marks.High) {
 			l.high, l.bytes = in.Next-1, max(in.Bytes, l.bytes)
 		}
-		s.lanes.add(l)
+		lanes = append(lanes, l)
 	}
+	s.lanes.add(lanes...)
 	return nil
 }
 
@@ -210,6 +213,7 @@ func (r *recovery) mirror() error {
 	for _, l := range s.lanes.sorted() {
 		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
 	}
+	r.strayPositions()
 	s.keys.add(r.log.Keys)
 	r.positions()
 	return nil
@@ -348,14 +352,14 @@ func (r *recovery) account() error {
 func (r *recovery) begin() error {
 	s := r.s
 	jump := r.doubt && !r.clean
-	if jump || r.active {
+	if jump || r.active || r.odd {
 		// No segment has numbers from both sides of a gap, and a damaged one is
 		// not written any further: once it is listed its damage is not met again.
 		if err := s.wal.Rotate(); err != nil {
 			return s.translate(err)
 		}
 	}
-	if r.active || len(r.log.Damage) > 0 {
+	if r.active || r.odd || len(r.log.Damage) > 0 {
 		// With the rows, so that the damage is counted once.
 		if err := s.listAll(); err != nil {
 			return err
@@ -384,8 +388,10 @@ func (r *recovery) begin() error {
 			if err := tx.Advance(l.no, l.high, l.bytes); err != nil {
 				return err
 			}
-			if jump && l.high > 0 {
-				next, err := tx.Jump(l.no, r.ahead)
+			row, _ := tx.Lane(l.no)
+			// A lane that is at the end of all numbers takes nothing any more.
+			if room := wal.MaxSeq - min(row.Marks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
+				next, err := tx.Jump(l.no, min(r.ahead, room))
 				if err != nil {
 					return err
 				}

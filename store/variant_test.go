@@ -16,7 +16,8 @@ type variant struct {
 	cell   cell
 	closed bool
 	files  map[string][]byte
-	hurt   []string // the files that were damaged
+	hurt   []string         // the files that were damaged
+	plant  func(dir string) // puts something in their place; may be nil
 }
 
 // cell is a kind of file and what is done to it.

@@ -23,6 +23,7 @@ type statusSettings struct {
 	spool string
 	json  bool
 	limit int
+	trust bool
 }
 
 func statusCommand() *command {
@@ -46,6 +47,7 @@ Exit codes: 0 shown, 1 the spool is in use or its ledger cannot be read, 2 the c
 			fs.StringVar(&s.spool, "spool", "", "spool directory")
 			fs.StringVar(&s.to, "to", "", "target whose default spool is meant")
 			fs.BoolVar(&s.json, "json", false, "print one JSON object")
+			fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
 			fs.IntVar(&s.limit, "limit", 20, "how many batches and dead letters to list; 0 means all")
 			return s
 		},
@@ -137,7 +139,7 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 		return 0, err
 	}
 	found := new(findings)
-	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found})})
+	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust})
 	if err != nil {
 		return 0, err
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// named finds a function, method or type in backquotes: `pkg.Func`, `pkg.Type.Method`.
-var named = regexp.MustCompile("`([a-z]+(?:\\.[A-Za-z]\\w*){1,2})`")
+// inDesign finds a function, method or type in backquotes: `pkg.Func`, `pkg.Type.Method`.
+var inDesign = regexp.MustCompile("`([a-z]+(?:\\.[A-Za-z]\\w*){1,2})`")
 
 // TestDesignNamesWhatExists: docs/design.md is about the code as it is.
 func TestDesignNamesWhatExists(t *testing.T) {
@@ -23,7 +23,7 @@ func TestDesignNamesWhatExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := declared(t, dir)
-	names := named.FindAllStringSubmatch(string(text), -1)
+	names := inDesign.FindAllStringSubmatch(string(text), -1)
 	for _, m := range names {
 		if !there[m[1]] {
 			t.Errorf("docs/design.md names %s, which is not in the code", m[1])

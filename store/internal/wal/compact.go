@@ -69,15 +69,19 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 		return old, fmt.Errorf("compacting segment %d: %w", no, err)
 	}
 	crashpoint.Reach("wal.compacted")
+	k.exchange.Lock()
 	k.cache.drop(no)
 	if err := k.fs.Rename(k.path(no, extNew), k.path(no, extLog)); err != nil {
+		k.exchange.Unlock()
 		_ = k.fs.Remove(k.path(no, extNew))
 		return old, err
 	}
+	crashpoint.Reach("wal.exchanged")
 	k.mu.Lock()
 	s.info, s.compacted = info, true
 	k.disk.Add(info.Size - old.Size)
 	k.mu.Unlock()
+	k.exchange.Unlock()
 	if err := k.syncDir(); err != nil {
 		// Which of the two is there after a cut nobody knows, and a tombstone would
 		// be for one of them.

@@ -35,6 +35,10 @@ type prepared struct {
 	file vfs.File
 }
 
+// maxFileBytes is more than any segment has: what is behind it in a file was not
+// written by the log, and is not read.
+const maxFileBytes = MaxSegmentBytes + maxCommitBytes + maxIndexBytes
+
 // leftover is a file that holds nothing any more.
 type leftover struct {
 	no   uint64
@@ -67,6 +71,10 @@ type files struct {
 	nextSz atomic.Int64
 
 	moving sync.Mutex // held while a segment's file is replaced or taken away
+	// exchange is held for writing while a file takes the name of another and
+	// until segs says so, and for reading by whoever opens what segs describes.
+	// It is taken before mu and the cache's.
+	exchange sync.RWMutex
 
 	dropping sync.Mutex // held while a leftover is given back; before mu
 
@@ -174,7 +182,7 @@ func (k *files) prepare() (*prepared, error) {
 	if k.highest >= maxSegmentNo {
 		// A file with a higher one would not be taken for a segment again.
 		k.mu.Unlock()
-		return nil, fmt.Errorf("the numbers of segments are used up: there is a file with %d", k.highest)
+		return nil, fmt.Errorf("%w for a segment", ErrExhausted)
 	}
 	k.highest++
 	no := k.highest
@@ -188,6 +196,11 @@ func (k *files) prepare() (*prepared, error) {
 		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
+	if errors.Is(err, vfs.ErrLinked) {
+		k.shorten(from, from.size)
+		from = leftover{no: no, ext: extSpare}
+		p, err = k.makeFrom(from, vfs.Create, no)
+	}
 	if err == nil {
 		k.disk.Add(p.seg.info.Size - from.size)
 	} else {
@@ -211,6 +224,9 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if err := vfs.Sole(f, k.path(from.no, from.ext)); err != nil {
+		return nil, err // its bytes are somebody else's as well
+	}
 	h := head{no: no, generation: k.generation()}
 	if k.bugs.sameGeneration {
 		h.generation = 1

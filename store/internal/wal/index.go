@@ -36,7 +36,7 @@ const (
 	// maxIndexed bounds the frames of a segment, but for one commit, and with
 	// them the memory that its index takes: 8 bytes each.
 	maxIndexed    = 1 << 18
-	maxIndexBytes = 256 << 20
+	maxIndexBytes = 32 << 20 // of one on disk: a larger one is made anew by reading the segment
 )
 
 // place is a frame in an index: how far its first record is from the lane's
@@ -252,7 +252,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		FirstCommit: binary.BigEndian.Uint64(p[32:]), LastCommit: binary.BigEndian.Uint64(p[40:]), Chain: binary.BigEndian.Uint32(p[48:]),
 		Size: size, Keys: p[5]&indexKeys != 0, Positions: p[5]&indexPositions != 0,
 	}
-	if info.Generation != generation || info.No != no || info.End < headBytes || info.End > size || info.FirstCommit > info.LastCommit {
+	if info.Generation != generation || info.No != no || info.End < headBytes || info.End > size || info.FirstCommit > info.LastCommit || info.LastCommit > maxCommitNo {
 		return nil, nil, errIndex
 	}
 	x := newIndex()
@@ -265,7 +265,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		l.Last = l.First + r.number(1<<33)
 		l.bytes = int64(r.number(1<<63 - 1))
 		n := r.number(uint64(len(r.p) / 2))
-		if r.bad || n == 0 || l.no == 0 || l.First == 0 || l.Last < l.First || x.lanes[l.no] != nil {
+		if r.bad || n == 0 || x.frames+int(n) > maxIndexed+maxCommitFrames || l.no == 0 || l.First == 0 || l.Last < l.First || l.Last > MaxSeq || x.lanes[l.no] != nil {
 			return nil, nil, errIndex
 		}
 		l.places = make([]place, 0, n)
@@ -286,7 +286,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		copy(o.Object[:], r.take(16))
 		o.Size, o.Records, o.Bytes = int64(r.number(1<<63-1)), uint32(r.number(maxRefRecords)), int64(r.number(1<<63-1))
 		o.Lane, o.First = uint32(r.number(1<<32-1)), r.number(1<<63)
-		if r.bad || o.Records == 0 {
+		if r.bad || o.Records == 0 || o.Lane == 0 || o.First == 0 || o.First > MaxSeq-uint64(o.Records) {
 			return nil, nil, errIndex
 		}
 		o.Segment, o.Last = no, o.First+uint64(o.Records)-1

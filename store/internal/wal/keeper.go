@@ -187,7 +187,7 @@ func (k *files) dropOne(step int64) (freed, more bool) {
 	}
 	d := k.drops[0]
 	k.mu.Unlock()
-	left := k.shorten(d, step)
+	left := k.shorten(d, max(step, d.size/64)) // one that somebody made huge goes in as many steps
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if left > 0 {
@@ -225,7 +225,10 @@ func (k *files) shorten(d leftover, step int64) (left int64) {
 	if d.size > step {
 		f, err := k.fs.Open(name, vfs.ReadWrite)
 		if err == nil {
-			err = f.Truncate(d.size - step)
+			// The bytes of one that has another name are somebody else's as well.
+			if err = vfs.Sole(f, name); err == nil {
+				err = f.Truncate(d.size - step)
+			}
 			_ = f.Close()
 		}
 		if err == nil {

@@ -94,6 +94,14 @@ func (f FrameLimit) withDefaults() FrameLimit {
 	return f
 }
 
+// DropLane forgets a lane that Recovered told of and that nobody has use for. Its
+// frames stay where they are.
+func (l *Log) DropLane(no uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.lanes, no)
+}
+
 // SetLimit bounds the frames of a lane.
 func (l *Log) SetLimit(no uint32, lim FrameLimit) error {
 	l.mu.Lock()

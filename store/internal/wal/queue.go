@@ -140,12 +140,18 @@ func (l *Log) admit(ctx context.Context, recs []Record, pos []Position, size, re
 
 func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64, out []Appended) (*group, error) {
 	old := 0
+	if err := l.bounded(recs, pos); err != nil {
+		return nil, err
+	}
 	for i := range recs {
 		r := &recs[i]
 		out[i] = Appended{}
 		ln := l.lanes[r.Lane]
 		if ln == nil {
 			return nil, fmt.Errorf("%w %d", ErrNoLane, r.Lane)
+		}
+		if ln.next > MaxSeq-2*groupRecords || ln.bytes > maxLaneBytes-1<<50 {
+			return nil, fmt.Errorf("%w in lane %d", ErrExhausted, r.Lane)
 		}
 		if ln.build == nil && (i == 0 || recs[i-1].Lane != r.Lane) {
 			size += int64(len(ln.key)) + 32 // its definition
@@ -172,6 +178,42 @@ func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64
 	g.size += size
 	g.records += records
 	return g, nil
+}
+
+// bounded refuses a call whose commit no reader would take. One that joins others is
+// far below the bounds, as its group is.
+func (l *Log) bounded(recs []Record, pos []Position) error {
+	const most = 1 << 18
+	if len(recs) <= most && len(pos) <= 1<<10 {
+		return nil
+	}
+	extras, frames := int64(0), int64(0)
+	var size, count int64
+	for i := range recs {
+		r := &recs[i]
+		ln := l.lanes[r.Lane]
+		if ln == nil {
+			continue // which is told next
+		}
+		n := int64(len(r.Data)) + 5
+		if i == 0 || recs[i-1].Lane != r.Lane || r.Ref != nil || size+n > ln.limit.Bytes || count >= ln.limit.Records {
+			if i == 0 || recs[i-1].Lane != r.Lane {
+				extras += int64(len(ln.key)) + 32
+			}
+			frames, size, count = frames+1, 0, 0
+		}
+		size, count = size+n, count+1
+		if r.HasKey {
+			extras += keyLen
+		}
+	}
+	for i := range pos {
+		extras += int64(len(pos[i].Name)+len(pos[i].Value)) + 8
+	}
+	if extras > maxExtras/2 || frames > maxCommitFrames/2 {
+		return fmt.Errorf("%w: a call of %d frames, and %d bytes of keys, positions and lanes, at most %d and %d", ErrInvalid, frames, extras, maxCommitFrames/2, maxExtras/2)
+	}
+	return nil
 }
 
 // zeroStep is how far ahead a commit on fresh space writes zeros.

@@ -9,6 +9,8 @@ const (
 	// MaxNameBytes and MaxPositionBytes bound a Position's name and value.
 	MaxNameBytes     = 1 << 10
 	MaxPositionBytes = 1 << 10
+	// MaxSeq is the last number that a record can have.
+	MaxSeq = 1<<62 - 1
 	// MaxKeyBytes bounds Lane.Key.
 	MaxKeyBytes = 64 << 10
 

@@ -90,7 +90,7 @@ func (r *recovery) run() error {
 	if err != nil {
 		return err
 	}
-	r.k.highest = r.known.HighestNo
+	r.k.highest = min(r.known.HighestNo, maxSegmentNo)
 	for _, s := range r.known.Segments {
 		r.k.highest = max(r.k.highest, s.No)
 		r.noteLast(s.LastCommit, s.Chain)
@@ -145,9 +145,13 @@ func (r *recovery) files(infos []vfs.Info) error {
 		info vfs.Info
 	}
 	var logs []logFile
+	most := r.mostNo(infos)
 	for _, info := range infos {
 		no, ext, ok := parseName(info.Name)
 		switch {
+		case ok && no > most:
+			r.stranger(info.Name, 0, errors.New("no segment was given such a number"))
+			continue
 		case !ok:
 			if !info.Dir {
 				r.stranger(info.Name, 0, errors.New("not a name of the log"))
@@ -159,6 +163,11 @@ func (r *recovery) files(infos []vfs.Info) error {
 			continue
 		}
 		r.k.highest = max(r.k.highest, no)
+		if ext == extLog {
+			if err := r.cut(no, &info); err != nil {
+				return err
+			}
+		}
 		r.k.disk.Add(info.Size)
 		switch ext {
 		case extLog:
@@ -196,7 +205,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 			st.reach, st.least = a.Commit, a.End
 		}
 		if next.No == f.no+1 && next.FirstCommit > 0 {
-			st.reach = next.FirstCommit - 1
+			st.reach = max(st.reach, next.FirstCommit-1)
 		}
 		s, err := r.survey(st, rows[f.no])
 		if err != nil {
@@ -225,6 +234,26 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 	}
 	return nil
+}
+
+// mostNo is the highest number that a segment can have, as far as the ledger and the
+// names tell.
+func (r *recovery) mostNo(infos []vfs.Info) uint64 {
+	var all []uint64
+	for _, info := range infos {
+		if no, _, ok := parseName(info.Name); ok {
+			all = append(all, no)
+		}
+	}
+	slices.Sort(all)
+	most := r.k.highest
+	for _, no := range all {
+		if no > most && no-most > maxLeap {
+			break
+		}
+		most = max(most, no)
+	}
+	return most
 }
 
 // stranger notes what is not of the log, and was counted as if it were.
@@ -256,6 +285,22 @@ func (r *recovery) lane(no uint32) *Lane {
 		r.lanes[no] = ln
 	}
 	return ln
+}
+
+// cut takes back what somebody has made a segment's file too large by.
+func (r *recovery) cut(no uint64, info *vfs.Info) error {
+	if info.Size <= maxFileBytes || r.look {
+		return nil
+	}
+	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(maxFileBytes), f.Close()); err != nil {
+		return err
+	}
+	info.Size = maxFileBytes
+	return nil
 }
 
 // settle takes a file that a tombstone names out of the log, if it is the one

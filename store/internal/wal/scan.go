@@ -57,6 +57,8 @@ var errExchanged = errors.New("the file is of another generation")
 
 func (l *Log) openReader(no uint64) (*segmentReader, error) {
 	k := &l.files
+	k.exchange.RLock()
+	defer k.exchange.RUnlock()
 	k.mu.Lock()
 	s := k.segs[no]
 	if s == nil {

@@ -38,7 +38,8 @@ type walker struct {
 	lost   int // the damage that a gap in a lane belongs to, counted from 1; 0: none
 	loose  bool
 	before uint64 // as in walkStart
-	budget int64  // how much may be read in searches
+	reach  uint64 // as in walkStart
+	budget int64  // what searches may still read of what does not prove itself
 
 	moved      []movedFrame   // found behind later ones of their lane
 	badAt      map[int64]bool // places in the index that do not prove themselves
@@ -63,7 +64,8 @@ type walkStart struct {
 	// before: a later segment, or the ledger, says so. 0: unknown.
 	proven uint64
 	// before is the number of the first commit in a later segment: one with that
-	// number here was cut off, and made again there. 0: unknown.
+	// number at the end here, of which nobody else knows, was cut off, and made again
+	// there. 0: unknown.
 	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
@@ -76,7 +78,8 @@ type walkStart struct {
 
 // walk reads a segment whose head was read, or tried to be.
 func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*survey, error) {
-	w := &walker{window: newWindow(f, st.size), spool: spool, bugs: st.bugs, budget: searchBudget * st.size}
+	w := &walker{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs, reach: st.reach}
+	w.budget = searchBudget * w.size
 	if !h.compacted {
 		w.before = st.before
 	}
@@ -102,6 +105,7 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 	}
 	w.run(st)
 	w.takeMoved()
+	w.s.doubt = w.s.doubt || w.budget <= 0
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
 	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
@@ -120,13 +124,14 @@ func (w *walker) generation(no uint64) (uint64, bool) {
 	putCommitMark(prefix, 0, no)
 	for at := int64(headBytes); ; at++ {
 		at = w.find(func(p []byte) int { return bytes.Index(p, prefix[:8]) }, 8, at, w.size)
-		if at < 0 {
+		if at < 0 || w.budget <= 0 {
 			return 0, false
 		}
 		c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
 		if err != nil || c.segment != no {
 			continue
 		}
+		w.budget -= int64(c.length)
 		w.s.info.Generation, w.seed = c.generation, seedOf(c.generation)
 		if w.prove(at, &c) == nil {
 			return c.generation, true
@@ -141,13 +146,16 @@ func (w *walker) run(st walkStart) {
 	var chain uint32
 	chained := false
 	for until == 0 || off < until {
+		if s.index.frames > maxIndexed+maxCommitFrames {
+			return // the log begins another segment long before
+		}
 		c, err := w.commitAt(off, expect)
 		from := off // what is searched begins here
 		switch {
 		case err != nil:
 		case chained && c.chain != chain && !w.bugs.ignoreChain:
 			err = errors.New("the chain of commits is broken")
-		case w.madeAgain(&c):
+		case w.madeAgain(&c) && w.last(off, &c):
 			err, from = errors.New("commit that was cut off"), off+1
 		case until == 0 && c.number > st.proven && w.torn(off, &c):
 			err, from, expect = errors.New("the last commit has a damaged frame"), off+1, c.number
@@ -185,8 +193,12 @@ func (w *walker) run(st walkStart) {
 	}
 }
 
-// madeAgain reports whether a commit was cut off, and made again in a later segment.
-func (w *walker) madeAgain(c *commitHeader) bool { return w.before > 0 && c.number >= w.before }
+// madeAgain reports whether a commit may have been cut off, and made again in a
+// later segment: one group is in flight at a time, so only the last one here can
+// be that, and nobody else knows of it.
+func (w *walker) madeAgain(c *commitHeader) bool {
+	return w.before > 0 && c.number == w.before && c.number > w.reach
+}
 
 // begun reports whether a commit was ever written to the segment. A number
 // that was given to a segment may have remained without any.
@@ -216,6 +228,11 @@ func (w *walker) torn(off int64, c *commitHeader) bool {
 	if !bad || w.bugs.acceptTorn {
 		return false
 	}
+	return w.last(off, c)
+}
+
+// last reports whether no commit proves itself behind the one that was proven last.
+func (w *walker) last(off int64, c *commitHeader) bool {
 	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
 	_, _, found, _ := w.later(off+int64(c.length), c.number)
 	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)

@@ -64,6 +64,9 @@ func (l *Log) tryCommit(g *group) error {
 	if g.empty() {
 		return nil
 	}
+	if w.number >= maxCommitNo {
+		return l.fail(fmt.Errorf("%w for a commit", ErrExhausted))
+	}
 	now := l.opts.Clock().UnixNano()
 	l.extras(g, now)
 	length, h := g.seal(commitHeader{
