@@ -135,7 +135,7 @@ func (s *Spool) doubt(ctx context.Context, e store.Entry, terr *transport.Error)
 	now := time.Now()
 	e, err := s.store.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) {
 		e.State = ingest.Unknown
-		e.Failure = terr.Failure(now)
+		e.Failure = terr.Failure(now).Following(e.Failure)
 		e.NextAttempt = now.Add(s.unknownGrace(e.Attempts))
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Spool) unknownGrace(attempts int) time.Duration {
 // the error what becomes of it.
 func (s *Spool) refused(ctx context.Context, e store.Entry, terr *transport.Error) (result, error) {
 	now := time.Now()
-	failure := terr.Failure(now)
+	failure := terr.Failure(now).Following(e.Failure)
 	switch {
 	case terr.Class == transport.Malformed && e.Batch.Records() > 1:
 		middle := e.Batch.First + uint64(e.Batch.Records()/2)

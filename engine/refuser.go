@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -14,25 +15,25 @@ import (
 // waits for the disk several times, and they share the commits of the ledger.
 const refuseTogether = 16
 
-// refuser writes the dead letters of what was refused, beside the sealer and
-// the sender: an input that is full of it delays no other table, and a
-// destination that is down does not delay it. What cannot be written now, for
-// want of room on the volume, goes to the sender, which tries again.
+// refuser writes the dead letters of refused records. It works beside the sender,
+// so that an input full of bad records delays no other table, and a destination
+// that is down does not delay it. A dead letter for which the volume has no room
+// goes to the sender, which tries again.
 type refuser struct {
 	s    *Spool
-	wake chan struct{} // holds at most one token
+	wake wake.Signal
 
 	mu    sync.Mutex    // guards queue
 	queue []store.Entry // sealed
 }
 
-func newRefuser(s *Spool) *refuser { return &refuser{s: s, wake: make(chan struct{}, 1)} }
+func newRefuser(s *Spool) *refuser { return &refuser{s: s, wake: wake.New()} }
 
 func (r *refuser) add(e store.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, e)
-	signal(r.wake)
+	r.wake.Raise()
 }
 
 func (r *refuser) take() []store.Entry {

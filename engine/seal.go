@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -154,7 +155,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	for i, span := range spans {
 		o := q.s.laneByID(span.Lane).options
 		seals[i] = store.Seal{Lane: span.Lane, First: span.First, Last: span.Last, Bytes: span.Bytes,
-			Guarantee: o.Guarantee, Confirm: o.Confirm}
+			Guarantee: o.Guarantee, Confirm: o.Confirm, Oldest: span.Oldest}
 	}
 	entries, err := q.s.store.Seal(ctx, seals)
 	if err != nil {
@@ -188,9 +189,4 @@ func (q *sealer) next(now time.Time) time.Duration {
 }
 
 // signal puts a token into a wake channel unless one is there.
-func signal(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
+func signal(s wake.Signal) { s.Raise() }

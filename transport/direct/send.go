@@ -14,7 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, slot,
@@ -58,7 +58,7 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		return transport.Ack{}, err
 	}
 	c.underWay.expire(time.Now())
-	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
+	s, err := c.limiter.acquire(ctx, c.opts.SlotWait)
 	if err != nil {
 		return transport.Ack{}, err
 	}
@@ -174,10 +174,6 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 		Message: "the command found no record to ingest"}
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat it.
-const worthNoting = 1 << 20
-
 // upload puts the batch's blob into a container and returns the command that
 // ingests it, a secret, and the bytes sent.
 func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress) (command string, wire int64, err error) {
@@ -198,7 +194,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 		return "", 0, err
 	}
 	p.Blob = b
-	if wire >= worthNoting {
+	if upload.WorthNoting(wire) {
 		if err := d.Journal.Note(ctx, p.encode()); err != nil {
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}
@@ -208,9 +204,9 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 
 // noting is what writes an upload's intents and its progress to the journal,
 // where they are not there yet.
-func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, staging.Blob) error {
+func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, upload.Blob) error {
 	noted := d.Progress
-	return func(ctx context.Context, b staging.Blob) error {
+	return func(ctx context.Context, b upload.Blob) error {
 		p.Blob = b
 		note := p.encode()
 		if bytes.Equal(note, noted) {

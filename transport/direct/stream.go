@@ -11,7 +11,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // MaxStreamBytes is the largest batch of a [StreamingClient], measured before
@@ -30,7 +30,7 @@ var streamFormats = map[ingest.Format]string{
 type StreamingClient struct {
 	opts    ClientOptions
 	service *kusto.Service
-	pack    *staging.Uploader
+	pack    *upload.Uploader
 }
 
 var (

@@ -10,7 +10,7 @@ import (
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, status row,
@@ -126,7 +126,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
 	if a.progress.Blob == "" && a.source == nil {
-		a.progress.Blob = staging.Name(a.d.Batch)
+		a.progress.Blob = upload.Name(a.d.Batch)
 	}
 	lent, err := a.choose(rctx)
 	if err != nil {

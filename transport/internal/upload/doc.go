@@ -1,4 +1,4 @@
-// Package staging puts a batch's payload into a container that the service
+// Package upload puts a batch's payload into a container that the service
 // lends: what queued and direct ingestion have in common.
 //
 // # Promise
@@ -45,4 +45,4 @@
 // # What it does not do
 //
 // It starts no goroutine that outlives a call, and deletes no blob.
-package staging
+package upload

@@ -1,4 +1,4 @@
-package staging
+package upload
 
 import (
 	"cmp"
@@ -40,6 +40,11 @@ const MaxContainers = 3
 
 const opUpload = "upload"
 
+// WorthNoting reports whether an upload of so many bytes is to be noted in the
+// journal when it has ended, so that an attempt after a failure between there
+// and Commit does not repeat it. Below 1 MiB the repeat costs less than the note.
+func WorthNoting(wire int64) bool { return wire >= 1<<20 }
+
 // Options configure an [Uploader]; all but Credential must be set.
 type Options struct {
 	azcore.ClientOptions
@@ -80,7 +85,7 @@ func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
 	u.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, opts.CompressionLevel)
 		if err != nil {
-			panic("staging: a validated compression level is refused: " + err.Error())
+			panic("upload: a validated compression level is refused: " + err.Error())
 		}
 		return z
 	}

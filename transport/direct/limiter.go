@@ -19,8 +19,8 @@ const (
 	defaultTotal = 6
 )
 
-// CapacityStats are the figures of a client's limit.
-type CapacityStats struct {
+// capacityFigures are the figures of a limiter.
+type capacityFigures struct {
 	Total     int   // what the cluster says of its capacity for ingestions; an assumption of 6 until it does
 	Share     int   // the most commands this client has under way
 	Limit     int   // the most it has now: less than Share after refusals
@@ -35,7 +35,7 @@ type CapacityStats struct {
 
 // Limit bounds the commands that are under way at one cluster. Clients of the
 // same cluster that are given the same Limit share it.
-type Limit struct{ gate *gate }
+type Limit struct{ of *limiter }
 
 // NewLimit makes a limit of a share of the cluster's capacity for ingestions,
 // over 0 to 1. The error matches [ingest.ErrInvalid].
@@ -43,11 +43,8 @@ func NewLimit(share float64) (*Limit, error) {
 	if err := checkShare(share); err != nil {
 		return nil, err
 	}
-	return &Limit{newGate(share)}, nil
+	return &Limit{newLimiter(share)}, nil
 }
-
-// Stats returns the figures of the limit.
-func (l *Limit) Stats() CapacityStats { return l.gate.figures() }
 
 func checkShare(share float64) error {
 	if share > 0 && share <= 1 {
@@ -56,15 +53,15 @@ func checkShare(share float64) error {
 	return &ingest.FieldError{Field: "Share", Value: fmt.Sprint(share), Rule: "must be over 0 and at most 1"}
 }
 
-// gate limits the commands under way. It has no goroutine: whoever wants a
+// limiter limits the commands under way to a share of the cluster's capacity. It has no goroutine: whoever wants a
 // slot refreshes the capacity when that is due.
-type gate struct {
+type limiter struct {
 	share float64
 
 	mu sync.Mutex
 	// mu guards the following.
 	fetch      func(context.Context) (total int, err error) // that of the first client
-	stats      CapacityStats
+	stats      capacityFigures
 	limit      float64
 	epoch      int // of the last decrease: one burst of refusals is one decrease
 	due        time.Time
@@ -72,91 +69,91 @@ type gate struct {
 	waiters    []chan struct{} // first come, first served; closed with the slot taken
 }
 
-func newGate(share float64) *gate {
-	g := &gate{share: share}
-	g.setTotalLocked(defaultTotal)
-	g.limit = float64(g.stats.Share)
-	return g
+func newLimiter(share float64) *limiter {
+	l := &limiter{share: share}
+	l.setTotalLocked(defaultTotal)
+	l.limit = float64(l.stats.Share)
+	return l
 }
 
 // askBy says how to ask the cluster, where nobody has yet.
-func (g *gate) askBy(fetch func(context.Context) (int, error)) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.fetch == nil {
-		g.fetch = fetch
+func (l *limiter) askBy(fetch func(context.Context) (int, error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fetch == nil {
+		l.fetch = fetch
 	}
 }
 
-func (g *gate) setTotalLocked(total int) {
-	full := g.limit >= float64(g.stats.Share)
-	g.stats.Total = total
-	g.stats.Share = max(1, int(float64(total)*g.share))
-	if full || g.limit > float64(g.stats.Share) {
-		g.limit = float64(g.stats.Share)
+func (l *limiter) setTotalLocked(total int) {
+	full := l.limit >= float64(l.stats.Share)
+	l.stats.Total = total
+	l.stats.Share = max(1, int(float64(total)*l.share))
+	if full || l.limit > float64(l.stats.Share) {
+		l.limit = float64(l.stats.Share)
 	}
 }
 
 // slot is a permission for one command.
 type slot struct {
-	g     *gate
+	l     *limiter
 	epoch int
 }
 
 // acquire waits for a slot, at most for wait and until ctx ends. The error is
 // a *[transport.Error]; Throttled when it waited in vain.
-func (g *gate) acquire(ctx context.Context, wait time.Duration) (slot, error) {
-	g.refresh(ctx)
-	g.mu.Lock()
-	if len(g.waiters) == 0 && g.stats.InFlight < int(g.limit) {
-		s := g.takeLocked()
-		g.mu.Unlock()
+func (l *limiter) acquire(ctx context.Context, wait time.Duration) (slot, error) {
+	l.refresh(ctx)
+	l.mu.Lock()
+	if len(l.waiters) == 0 && l.stats.InFlight < int(l.limit) {
+		s := l.takeLocked()
+		l.mu.Unlock()
 		return s, nil
 	}
 	turn := make(chan struct{})
-	g.waiters = append(g.waiters, turn)
-	g.mu.Unlock()
+	l.waiters = append(l.waiters, turn)
+	l.mu.Unlock()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var err *transport.Error
 	select {
 	case <-turn:
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return slot{g, g.epoch}, nil
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slot{l, l.epoch}, nil
 	case <-timer.C:
 		err = &transport.Error{Op: opCapacity, Class: transport.Throttled, Code: "CapacityInUse", RetryAfter: time.Second,
 			Message: "all of this client's share of the cluster's capacity for ingestions is in use"}
 	case <-ctx.Done():
 		err = &transport.Error{Op: opCapacity, Class: transport.Transient, Message: "not begun: " + ctx.Err().Error(), Err: ctx.Err()}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i, w := range g.waiters {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, w := range l.waiters {
 		if w == turn {
-			g.waiters = append(g.waiters[:i:i], g.waiters[i+1:]...)
+			l.waiters = append(l.waiters[:i:i], l.waiters[i+1:]...)
 			return slot{}, err
 		}
 	}
-	return slot{g, g.epoch}, nil // it came all the same
+	return slot{l, l.epoch}, nil // it came all the same
 }
 
-func (g *gate) takeLocked() slot {
-	g.stats.InFlight++
-	g.stats.Peak = max(g.stats.Peak, g.stats.InFlight)
-	return slot{g, g.epoch}
+func (l *limiter) takeLocked() slot {
+	l.stats.InFlight++
+	l.stats.Peak = max(l.stats.Peak, l.stats.InFlight)
+	return slot{l, l.epoch}
 }
 
 // admitLocked hands free slots to those who wait.
-func (g *gate) admitLocked() {
-	for len(g.waiters) > 0 && g.stats.InFlight < int(g.limit) {
-		g.takeLocked()
-		close(g.waiters[0])
-		g.waiters = g.waiters[1:]
+func (l *limiter) admitLocked() {
+	for len(l.waiters) > 0 && l.stats.InFlight < int(l.limit) {
+		l.takeLocked()
+		close(l.waiters[0])
+		l.waiters = l.waiters[1:]
 	}
 }
 
-// result is how a command ended, as the gate sees it.
+// result is how a command ended, as the limiter sees it.
 type result int
 
 const (
@@ -169,66 +166,66 @@ const (
 // were under way then; a command that passed adds one over the limit, which is
 // one for a full round.
 func (s slot) release(r result) {
-	g := s.g
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stats.InFlight--
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.InFlight--
 	switch r {
 	case passed:
-		g.limit = min(float64(g.stats.Share), g.limit+1/g.limit)
+		l.limit = min(float64(l.stats.Share), l.limit+1/l.limit)
 	case refused:
-		g.stats.Throttled++
-		if s.epoch == g.epoch {
-			g.epoch++
-			g.limit = max(1, g.limit/2)
-			g.due = time.Time{} // the capacity may have changed
+		l.stats.Throttled++
+		if s.epoch == l.epoch {
+			l.epoch++
+			l.limit = max(1, l.limit/2)
+			l.due = time.Time{} // the capacity may have changed
 		}
 	case neither:
 	}
-	g.admitLocked()
+	l.admitLocked()
 }
 
 // refresh asks for the capacity when that is due, and lets nobody wait for it
 // but the one who asks. Where the cluster does not tell, what was last known
 // stays.
-func (g *gate) refresh(ctx context.Context) {
-	g.mu.Lock()
-	if g.refreshing || time.Now().Before(g.due) {
-		g.mu.Unlock()
+func (l *limiter) refresh(ctx context.Context) {
+	l.mu.Lock()
+	if l.refreshing || time.Now().Before(l.due) {
+		l.mu.Unlock()
 		return
 	}
-	g.refreshing = true
-	fetch := g.fetch
-	g.mu.Unlock()
+	l.refreshing = true
+	fetch := l.fetch
+	l.mu.Unlock()
 	rctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	total, err := fetch(rctx)
 	cancel()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.refreshing = false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refreshing = false
 	if ctx.Err() == nil {
-		g.due = time.Now().Add(refreshEvery)
+		l.due = time.Now().Add(refreshEvery)
 	}
 	switch {
 	case err == nil && total > 0:
-		g.stats.Refreshed = time.Now()
-		g.setTotalLocked(total)
-		g.admitLocked()
+		l.stats.Refreshed = time.Now()
+		l.setTotalLocked(total)
+		l.admitLocked()
 	case ctx.Err() == nil:
-		g.stats.Failed++
+		l.stats.Failed++
 	}
 }
 
-func (g *gate) figures() CapacityStats {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s := g.stats
-	s.Limit, s.Waiting = int(g.limit), len(g.waiters)
+func (l *limiter) figures() capacityFigures {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Limit, s.Waiting = int(l.limit), len(l.waiters)
 	return s
 }
 
 // used reports whether anybody has wanted a slot.
-func (s CapacityStats) used() bool {
+func (s capacityFigures) used() bool {
 	return s.Peak > 0 || s.Waiting > 0 || s.Failed > 0 || !s.Refreshed.IsZero()
 }
 
@@ -238,7 +235,7 @@ func (s CapacityStats) used() bool {
 // that broke off, as the queued client has them.
 func (c *Client) Figures() []transport.Figure {
 	uploads := c.uploads.Figures()
-	s := c.gate.figures()
+	s := c.limiter.figures()
 	if !s.used() {
 		return uploads
 	}

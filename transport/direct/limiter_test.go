@@ -13,8 +13,8 @@ import (
 	"kustospool/transport"
 )
 
-func gateOf(fetch func(context.Context) (int, error)) *gate {
-	g := newGate(1)
+func limiterOf(fetch func(context.Context) (int, error)) *limiter {
+	g := newLimiter(1)
 	g.askBy(fetch)
 	return g
 }
@@ -31,7 +31,7 @@ func TestSixtyFourLanesOnACapacityOfSix(t *testing.T) {
 			late            int // refusals after the first minute
 		)
 		begun := time.Now()
-		g := gateOf(func(context.Context) (int, error) { return capacity, nil })
+		g := limiterOf(func(context.Context) (int, error) { return capacity, nil })
 		var all sync.WaitGroup
 		for range lanes {
 			all.Go(func() {
@@ -82,7 +82,7 @@ func TestSixtyFourLanesOnACapacityOfSix(t *testing.T) {
 // The cluster says 24 and takes 6, because others use the rest: refusals bring
 // the limit down, and commands that pass bring it up again.
 func TestRefusalsHalveTheLimit(t *testing.T) {
-	g := gateOf(func(context.Context) (int, error) { return 24, nil })
+	g := limiterOf(func(context.Context) (int, error) { return 24, nil })
 	ctx := t.Context()
 	var slots []slot
 	for range 24 {
@@ -114,7 +114,7 @@ func TestRefusalsHalveTheLimit(t *testing.T) {
 // whose context ends leaves no trace.
 func TestWaitingForASlotEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gateOf(func(context.Context) (int, error) { return 1, nil })
+		g := limiterOf(func(context.Context) (int, error) { return 1, nil })
 		s, err := g.acquire(t.Context(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
@@ -160,15 +160,15 @@ func TestSharedLimit(t *testing.T) {
 		clients = append(clients, c)
 	}
 	for i, c := range []*Client{clients[0], clients[1]} {
-		if _, err := c.gate.acquire(t.Context(), time.Second); err != nil {
+		if _, err := c.limiter.acquire(t.Context(), time.Second); err != nil {
 			t.Fatalf("slot %d: %v", i, err)
 		}
 	}
 	var e *transport.Error
-	if _, err := clients[1].gate.acquire(t.Context(), 20*time.Millisecond); !errors.As(err, &e) || e.Class != transport.Throttled {
+	if _, err := clients[1].limiter.acquire(t.Context(), 20*time.Millisecond); !errors.As(err, &e) || e.Class != transport.Throttled {
 		t.Errorf("a third slot of two: %v", err)
 	}
-	s := limit.Stats()
+	s := limit.of.figures()
 	if s.Total != 4 || s.Share != 2 || s.InFlight != 2 || s.Refreshed.IsZero() || s.Failed != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -184,7 +184,7 @@ func TestSharedLimit(t *testing.T) {
 // A cluster that does not tell its capacity: six are assumed, and the figures
 // say that they are.
 func TestCapacityNotTold(t *testing.T) {
-	g := gateOf(func(context.Context) (int, error) { return 0, errors.New("no") })
+	g := limiterOf(func(context.Context) (int, error) { return 0, errors.New("no") })
 	if _, err := g.acquire(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
 	}
