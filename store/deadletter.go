@@ -65,6 +65,7 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 	if !ok {
 		return Entry{}, fmt.Errorf("%w: batch %s is not live", ErrConflict, id)
 	}
+	payload := deadPayload(&e.Batch)
 	s.undead.mu.Lock()
 	delete(s.undead.left, id)
 	s.undead.mu.Unlock()
@@ -87,7 +88,7 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 		if s.undead.left == nil {
 			s.undead.left = map[ingest.BatchID]string{}
 		}
-		s.undead.left[id] = deadPayload(&e.Batch)
+		s.undead.left[id] = payload
 		s.undead.mu.Unlock()
 		if rerr := s.clearDead(id); rerr != nil {
 			s.log.Warn("a dead letter that did not become one could not be removed", "batch", id, "cause", rerr)
