@@ -25,6 +25,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
 	}
+	if e := transport.CheckNames(d.Batch); e != nil {
+		return transport.Ack{}, e
+	}
 	p := decodeProgress(d.Progress)
 	if len(p.Requests) > 0 {
 		// An earlier command may have been carried out. What the cluster knows

@@ -95,6 +95,9 @@ func (c *StreamingClient) Send(ctx context.Context, d *transport.Delivery) (tran
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty stream"}
 	}
+	if e := transport.CheckNames(d.Batch); e != nil {
+		return transport.Ack{}, e
+	}
 	if e := CanStream(d.Batch, d.Payload.Size()); e != nil {
 		return transport.Ack{}, e
 	}

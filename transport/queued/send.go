@@ -40,6 +40,9 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if a.d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
 	}
+	if e := transport.CheckNames(a.d.Batch); e != nil {
+		return transport.Ack{}, e
+	}
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
 	}

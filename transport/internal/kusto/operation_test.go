@@ -82,14 +82,14 @@ func TestSubmitClasses(t *testing.T) {
 		posts := 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			posts++
-			if r.URL.EscapedPath() != "/v1/rest/ingestion/queued/data%20base/t%2Fx" || r.Header.Get("x-ms-client-request-id") != "KSP.execute;1" {
+			if r.URL.EscapedPath() != "/v1/rest/ingestion/queued/data%20base/t%20x" || r.Header.Get("x-ms-client-request-id") != "KSP.execute;1" {
 				t.Errorf("%s with id %q", r.URL.EscapedPath(), r.Header.Get("x-ms-client-request-id"))
 			}
 			w.WriteHeader(tc.status)
 			w.Write([]byte(tc.body))
 		}))
 		in := NewIngestion(service(t, server.URL, nil, nil))
-		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t/x", Blobs: []SubmittedBlob{{URL: "https://a/b?sig=s", SourceID: "1"}}}, "KSP.execute;1")
+		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t x", Blobs: []SubmittedBlob{{URL: "https://a/b?sig=s", SourceID: "1"}}}, "KSP.execute;1")
 		server.Close()
 		var class transport.Class
 		if err != nil {

@@ -40,8 +40,12 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 	if call.Mapping != "" {
 		q.Set("mappingName", call.Mapping)
 	}
+	address, err := tableURL(opStream, s.cluster.Engine+"/v1/rest/ingest/", call.Database, call.Table)
+	if err != nil {
+		return err
+	}
 	ctx, sent := Watch(ctx)
-	req, err := azruntime.NewRequest(ctx, http.MethodPost, s.cluster.Engine+"/v1/rest/ingest/"+url.PathEscape(call.Database)+"/"+url.PathEscape(call.Table)+"?"+q.Encode())
+	req, err := azruntime.NewRequest(ctx, http.MethodPost, address+"?"+q.Encode())
 	if err != nil {
 		return &transport.Error{Op: opStream, Class: transport.Held, Message: "the names of database and table make no valid address"}
 	}
