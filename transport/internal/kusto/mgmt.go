@@ -34,7 +34,7 @@ type Options struct {
 	// App is the application's name for tracing, "kustospool" by default.
 	App string
 	// AllowHosts are hosts (or, with a leading dot, domains) outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 	// Timeouts are of the stages of a request.
 	Timeouts Timeouts
@@ -74,7 +74,7 @@ func NewService(endpoint string, cred azcore.TokenCredential, opts *Options) (*S
 	co.Retry = policy.RetryOptions{MaxRetries: -1} // the engine alone repeats
 	var perRetry []policy.Policy
 	if cred != nil {
-		perRetry = append(perRetry, newBearer(c, cred, s.wire))
+		perRetry = append(perRetry, newBearer(c, cred, opts.AllowHosts, s.wire))
 	}
 	s.pipeline = azruntime.NewPipeline("kustospool", Version, azruntime.PipelineOptions{PerRetry: perRetry}, &co)
 	return s, nil

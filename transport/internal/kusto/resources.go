@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/transport"
 )
 
@@ -178,7 +179,7 @@ func ParseResource(raw string, loopback bool) (Resource, bool) {
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return Resource{}, false
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && loopback && IsLoopback(u.Hostname())) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && loopback && ingest.IsLoopback(u.Hostname())) {
 		return Resource{}, false
 	}
 	path := strings.Trim(u.Path, "/")

@@ -2,15 +2,19 @@ package kusto
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"kustospool/ingest"
 )
 
 // MaxReplyBytes bounds every reply body. The largest that is expected is a
@@ -66,8 +70,8 @@ func newClient(t Timeouts, headers time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: cmp.Or(t.Connect, DefaultConnect), KeepAlive: 30 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            dialer.DialContext,
+			Proxy:                  proxyOf,
+			DialContext:            dialHere(dialer.DialContext),
 			ForceAttemptHTTP2:      true,
 			MaxIdleConns:           64,
 			MaxIdleConnsPerHost:    16,
@@ -79,6 +83,33 @@ func newClient(t Timeouts, headers time.Duration) *http.Client {
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// proxyOf is the environment's proxy, and none for this machine: what is sent
+// to it may be plain, and is nobody else's.
+func proxyOf(r *http.Request) (*url.URL, error) {
+	if ingest.IsLoopback(r.URL.Hostname()) {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
+// dialHere dials "localhost" at the loopback addresses, whatever a hosts file
+// or a resolver makes of the name.
+func dialHere(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || !strings.EqualFold(host, "localhost") {
+			return dial(ctx, network, address)
+		}
+		conn, err := dial(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		if err != nil && ctx.Err() == nil {
+			if conn6, err6 := dial(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
+				return conn6, nil
+			}
+		}
+		return conn, err
 	}
 }
 
