@@ -117,7 +117,7 @@ func (w *recorder) Do(r *http.Request) (*http.Response, error) {
 		reply = `{"containerSettings":{"containers":[{"path":"` + recordedHost + `/acc/c?sig=s"}]},"ingestionSettings":{"preferredIngestionMethod":"Rest"}}`
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "ingestion resources"):
 		reply = dataset("ResourceTypeName,StorageRoot", `["TempStorage","`+recordedHost+`/acc/c?sig=s"]`, `["SecuredReadyForAggregationQueue","`+recordedHost+`/acc/q?sig=s"]`,
-			`["IngestionsStatusTable","`+recordedHost+`/acc/t?sig=s"]`)
+			`["IngestionsStatusTable","`+recordedHost+`/acc/t?sig=s"]`, `["SuccessfulIngestionsQueue","`+recordedHost+`/acc/ok?sig=s"]`, `["FailedIngestionsQueue","`+recordedHost+`/acc/ok?sig=s"]`)
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "identity token"):
 		reply = dataset("AuthorizationContext", `["identity"]`)
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "capacity"):

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,12 +15,6 @@ import (
 
 	"kustospool/ingest"
 )
-
-// MaxReplyBytes bounds every reply body. The largest that is expected is a
-// page of a table's entities, at most 4 MiB.
-const MaxReplyBytes = 16 << 20
-
-var errReplyTooLarge = errors.New("the reply is larger than 16 MiB")
 
 // Wire carries the requests of a transport, to Kusto and to storage. It
 // follows no redirect, bounds replies, gives a body up that stands still, gives
@@ -115,6 +108,11 @@ func dialHere(dial func(ctx context.Context, network, address string) (net.Conn,
 
 // Do sends one request.
 func (w *Wire) Do(req *http.Request) (*http.Response, error) {
+	packed := req.Method != http.MethodHead && req.Header.Get("Accept-Encoding") == "" && req.Header.Get("Range") == ""
+	if packed { // net/http would do so, and unpack what it then knows no bound of
+		req = req.Clone(req.Context())
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
 	resp, err := w.watched(req)
 	if err != nil {
 		// *url.Error prints the whole URL. What it wraps prints addresses only.
@@ -124,9 +122,7 @@ func (w *Wire) Do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if resp.Body != nil && resp.Body != http.NoBody {
-		resp.Body = &boundedBody{ReadCloser: resp.Body, left: MaxReplyBytes}
-	}
+	boundReply(req, resp, packed)
 	return resp, nil
 }
 
@@ -135,21 +131,4 @@ func (w *Wire) CloseIdle() {
 	for _, c := range w.own {
 		c.CloseIdleConnections()
 	}
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errReplyTooLarge
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	return n, err
 }
