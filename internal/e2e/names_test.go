@@ -85,11 +85,13 @@ type request struct {
 
 // recorder answers as a cluster and its storage would, from memory.
 type recorder struct {
+	signature, identity string // what it lends, as it stands in a URL and in a message
+
 	mu  sync.Mutex // guards all
 	all []request
 }
 
-func newRecorder() *recorder { return new(recorder) }
+func newRecorder() *recorder { return &recorder{signature: "s", identity: "identity"} }
 
 const recordedHost = "http://127.0.0.1:1"
 
@@ -114,20 +116,24 @@ func (w *recorder) Do(r *http.Request) (*http.Response, error) {
 	case strings.HasSuffix(p, "/auth/metadata"):
 		status = http.StatusNotFound
 	case p == "/v1/rest/ingestion/configuration":
-		reply = `{"containerSettings":{"containers":[{"path":"` + recordedHost + `/acc/c?sig=s"}]},"ingestionSettings":{"preferredIngestionMethod":"Rest"}}`
+		reply = `{"containerSettings":{"containers":[{"path":"` + recordedHost + `/acc/c?sig=` + w.signature + `"}]},"ingestionSettings":{"preferredIngestionMethod":"Rest"}}`
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "ingestion resources"):
-		reply = dataset("ResourceTypeName,StorageRoot", `["TempStorage","`+recordedHost+`/acc/c?sig=s"]`, `["SecuredReadyForAggregationQueue","`+recordedHost+`/acc/q?sig=s"]`,
-			`["IngestionsStatusTable","`+recordedHost+`/acc/t?sig=s"]`, `["SuccessfulIngestionsQueue","`+recordedHost+`/acc/ok?sig=s"]`, `["FailedIngestionsQueue","`+recordedHost+`/acc/ok?sig=s"]`)
+		reply = dataset("ResourceTypeName,StorageRoot", `["TempStorage","`+recordedHost+`/acc/c?sig=`+w.signature+`"]`, `["SecuredReadyForAggregationQueue","`+recordedHost+`/acc/q?sig=`+w.signature+`"]`,
+			`["IngestionsStatusTable","`+recordedHost+`/acc/t?sig=`+w.signature+`"]`, `["SuccessfulIngestionsQueue","`+recordedHost+`/acc/ok?sig=`+w.signature+`"]`, `["FailedIngestionsQueue","`+recordedHost+`/acc/ok?sig=`+w.signature+`"]`)
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "identity token"):
-		reply = dataset("AuthorizationContext", `["identity"]`)
+		reply = dataset("AuthorizationContext", `["`+w.identity+`"]`)
 	case p == "/v1/rest/mgmt" && strings.Contains(string(body), "capacity"):
 		reply = dataset("Total", `[10]`)
 	case p == "/v1/rest/mgmt":
-		reply = dataset("ExtentId", `["e"]`)
+		reply = dataset("ExtentId,OperationId", `["e","e0000000-0000-0000-0000-000000000001"]`)
 	case strings.HasPrefix(p, "/v1/rest/ingestion/queued/"):
 		reply = `{"ingestionOperationId":"op-1"}`
 	case strings.HasPrefix(p, "/v1/rest/"):
 		reply = dataset("A")
+	case strings.Contains(p, "/messages") && r.Method == http.MethodGet:
+		reply = `<QueueMessagesList/>`
+	case r.Method == http.MethodGet && strings.HasPrefix(p, "/acc/t"):
+		reply = `{"value":[]}`
 	case strings.Contains(p, "/messages"):
 		status, reply = http.StatusCreated, `<QueueMessagesList><QueueMessage><MessageId>1</MessageId></QueueMessage></QueueMessagesList>`
 	default:

@@ -78,10 +78,12 @@ func (c *Client) Close() error {
 // run runs one command. It changes something at the service, so a lost reply is
 // Unknown, and a refusal is judged as that of a command.
 func (c *Client) run(ctx context.Context, op, database, command string, role kusto.Role) error {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	_, err := c.service.Mgmt(ctx, kusto.Call{Op: op, Engine: true, Database: database, Command: command, Effect: kusto.HasEffect, Role: role})
-	return err
+	return secrets.Seal(err)
 }
 
 // Table is a table to create. Folder and DocString may be empty.

@@ -114,7 +114,7 @@ func judge(rows []row, latest int) (kusto.Outcome, row) {
 func (c *Client) tableClient(table kusto.Resource) (*aztables.Client, error) {
 	client, err := aztables.NewClientWithNoCredential(table.URL(), &aztables.ClientOptions{ClientOptions: c.uploads.Storage(tableRetries, c.opts.RequestTimeout)})
 	if err != nil {
-		return nil, kusto.WireFailure(opStatus, err, kusto.NoEffect, nil)
+		return nil, c.service.Secrets().WireFailure(opStatus, err, kusto.NoEffect, nil)
 	}
 	return client, nil
 }

@@ -126,7 +126,7 @@ func (c storageCredential) GetToken(ctx context.Context, o policy.TokenRequestOp
 
 // containers are the containers to upload to, each with a fresh signature
 // where it takes one. One whose signature cannot be had is left out.
-func (o *ownStorage) containers(ctx context.Context) ([]kusto.Resource, error) {
+func (o *ownStorage) containers(ctx context.Context, secrets *kusto.Secrets) ([]kusto.Resource, error) {
 	if o.cred != nil {
 		return o.plain, nil
 	}
@@ -136,6 +136,7 @@ func (o *ownStorage) containers(ctx context.Context) ([]kusto.Resource, error) {
 		if err != nil {
 			continue
 		}
+		secrets.Supplied(sas)
 		if r, ok := kusto.ParseResource(u+"?"+strings.TrimPrefix(sas, "?"), o.loopback); ok {
 			out = append(out, r)
 		}

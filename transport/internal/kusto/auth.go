@@ -43,7 +43,7 @@ type bearerPolicy struct {
 }
 
 func newBearer(c Cluster, cred azcore.TokenCredential, allow []string, wire *Wire) *bearerPolicy {
-	return &bearerPolicy{cred: guardedCredential{cred}, root: c.DM, allow: allow, loopback: c.Loopback, wire: wire, turn: make(chan struct{}, 1)}
+	return &bearerPolicy{cred: cred, root: c.DM, allow: allow, loopback: c.Loopback, wire: wire, turn: make(chan struct{}, 1)}
 }
 
 // Do implements [policy.Policy].
@@ -171,9 +171,16 @@ func decodeMetadata(body []byte, allow []string) (string, error) {
 	return r, nil
 }
 
-// guardedCredential marks the errors of a credential, so that they are told
-// from those of the request.
-type guardedCredential struct{ cred azcore.TokenCredential }
+// Guarded is a credential of the caller's for this client: its tokens become
+// known as secrets, and its errors are told from those of the request.
+func (s *Service) Guarded(cred azcore.TokenCredential) azcore.TokenCredential {
+	return guardedCredential{cred, s.secrets}
+}
+
+type guardedCredential struct {
+	cred    azcore.TokenCredential
+	secrets *Secrets
+}
 
 func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	var t azcore.AccessToken
@@ -184,6 +191,7 @@ func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOp
 	if err != nil {
 		return azcore.AccessToken{}, &credentialError{err}
 	}
+	g.secrets.add(bearerSecret, t.Token)
 	return t, nil
 }
 

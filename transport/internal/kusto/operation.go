@@ -63,7 +63,7 @@ func (in *Ingestion) Submit(ctx context.Context, s *Submission, requestID string
 	if err := json.Unmarshal(reply, &out); err != nil {
 		return "", &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the reply is not the JSON that is expected", RequestID: requestID}
 	}
-	if id := out.IngestionOperationID; id != "" && !isOperationID(id) {
+	if id := out.IngestionOperationID; id != "" && (!isOperationID(id) || in.service.secrets.Holds(id)) {
 		return "", &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the operation's id in the reply is none", RequestID: requestID}
 	}
 	return out.IngestionOperationID, nil

@@ -20,13 +20,13 @@ func TestConfigurationInAnyCase(t *testing.T) {
 				`{"path":"https://plain.blob.core.windows.net/c"},{"path":"http://b.blob.core.windows.net/c?sig=x"}],"lakeFolders":[{"path":"https://lake/x"}]},"ingestionSettings":{"maxBlobsPerBatch":20,"preferredIngestionMethod":"` + method + `"}}`,
 			`{"ContainerSettings":{"Containers":[{"Path":"https://a.blob.core.windows.net/c?sig=x&se=2026-01-02T03:04:05Z"},{"Path":"https://b.blob.core.windows.net/c?sig=x&se=2026-01-01T00:00:00Z"}]},"IngestionSettings":{"PreferredIngestionMethod":"` + method + `"}}`,
 		} {
-			c, ends, err := parseConfiguration([]byte(reply), false)
+			c, ends, err := parseConfiguration([]byte(reply), false, nil)
 			if err != nil || c.PreferREST != rest || c.Absent || len(c.Containers) != 2 || !ends.Equal(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 				t.Errorf("%q: %+v, ends %v, %v", method, c, ends, err)
 			}
 		}
 	}
-	if _, _, err := parseConfiguration([]byte("<html>"), false); err == nil {
+	if _, _, err := parseConfiguration([]byte("<html>"), false, nil); err == nil {
 		t.Error("a page passes for a configuration")
 	}
 }
@@ -117,7 +117,7 @@ func FuzzParseOperation(f *testing.F) {
 func FuzzParseConfiguration(f *testing.F) {
 	f.Add([]byte(`{"containerSettings":{"containers":[{"path":"https://a.blob.core.windows.net/c?sig=x"}]}}`))
 	f.Fuzz(func(t *testing.T, reply []byte) {
-		c, _, err := parseConfiguration(reply, false)
+		c, _, err := parseConfiguration(reply, false, nil)
 		if (c == nil) == (err == nil) {
 			t.Errorf("%+v, %v", c, err)
 		}

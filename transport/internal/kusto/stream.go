@@ -54,11 +54,11 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 		req.Raw().Header.Set("Content-Encoding", "gzip")
 	}
 	if err := req.SetBody(streaming.NopCloser(call.Body), "application/octet-stream"); err != nil {
-		return &transport.Error{Op: opStream, Class: transport.Transient, Message: Words(err.Error())}
+		return &transport.Error{Op: opStream, Class: transport.Transient, Message: s.secrets.Words(err.Error())}
 	}
 	resp, err := s.pipeline.Do(req)
 	if err != nil {
-		return withRequest(WireFailure(opStream, err, HasEffect, sent), call.RequestID)
+		return withRequest(s.secrets.WireFailure(opStream, err, HasEffect, sent), call.RequestID)
 	}
 	defer resp.Body.Close()
 	reply, err := io.ReadAll(resp.Body)
@@ -66,9 +66,9 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 		return nil // the status comes after the commit; the body says nothing more
 	}
 	if err != nil {
-		return withRequest(WireFailure(opStream, err, HasEffect, sent), call.RequestID)
+		return withRequest(s.secrets.WireFailure(opStream, err, HasEffect, sent), call.RequestID)
 	}
-	re := decodeRESTError(resp.StatusCode, reply)
+	re := decodeRESTError(resp.StatusCode, reply, s.secrets)
 	e := &transport.Error{Op: opStream, Class: commandClass(re, HasEffect), Code: re.Code, Message: re.Message,
 		RetryAfter: RetryAfter(resp.Header, time.Now()), RequestID: call.RequestID, Err: re}
 	if e.Code == "" {
