@@ -3,10 +3,11 @@
 //
 // # Promise
 //
-// What is not printable stands as an escape of Go, \n, \x1b or \u202e: no text
+// What is not printable stands as an escape of JSON, \n, \u001b or \u202e: no text
 // moves a cursor, clears a screen, begins a line of its own or turns the order
-// of what is read. Printable text of any script is left as it is, backslashes
-// included.
+// of what is read. A byte that is no UTF-8 is \xff. Printable text of any script
+// is left as it is, backslashes included. JSON that [Lines] went over is the
+// same JSON.
 //
 // # What it does not do
 //
@@ -14,9 +15,11 @@
 package visible
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -39,8 +42,7 @@ func shown(s string, lines bool) string {
 				b.WriteString(`\x`)
 				b.WriteString(strconv.FormatUint(uint64(s[i]), 16)) // from 80 on: two digits
 			case hidden(r, lines):
-				q := strconv.QuoteRune(r)
-				b.WriteString(q[1 : len(q)-1])
+				escape(&b, r)
 			default:
 				b.WriteString(s[i : i+n])
 			}
@@ -49,6 +51,23 @@ func shown(s string, lines bool) string {
 		return b.String()
 	}
 	return s
+}
+
+func escape(b *strings.Builder, r rune) {
+	switch r {
+	case '\n':
+		b.WriteString(`\n`)
+	case '\r':
+		b.WriteString(`\r`)
+	case '\t':
+		b.WriteString(`\t`)
+	default:
+		if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
+			fmt.Fprintf(b, `\u%04x\u%04x`, high, low)
+			return
+		}
+		fmt.Fprintf(b, `\u%04x`, r)
+	}
 }
 
 // firstHidden is where the first of what cannot be seen is, or the end.
