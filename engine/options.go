@@ -50,6 +50,11 @@ type Options struct {
 	// acknowledgement takes so much longer. It means fsynced all the same.
 	// Default 0: a commit waits for nothing but the one before it.
 	CommitInterval time.Duration
+	// TrustDirectory takes a directory that belongs to another user, or that a
+	// group may write to, as the volumes of containers are mounted: whoever can
+	// write there is trusted with all that is in it. One that everybody may write
+	// to is refused all the same. Default false.
+	TrustDirectory bool
 	// StatusRetention is how long Status answers for settled records. Default 7 days.
 	StatusRetention time.Duration
 

@@ -59,7 +59,8 @@ type Spool struct {
 //
 // The spool owns tr from here on: if it is an [io.Closer], Close closes it.
 //
-// Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign]),
+// Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign],
+// [store.ErrUntrusted]),
 // tr cannot keep the wanted guarantee ([ErrGuarantee]) or take the blobs that
 // wait ([ErrNoBlobs]), another process has the spool open ([store.LockedError]), the disk fails. tr is not closed then.
 func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
@@ -93,6 +94,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		Compression:      compression,
 		MaxBytes:         o.MaxDiskBytes,
 		HistoryRetention: o.StatusRetention,
+		TrustDirectory:   o.TrustDirectory,
 		Committed:        s.sealer.committed,
 		Logger:           o.Logger,
 	})

@@ -285,18 +285,35 @@ func deadID(name string) (ingest.BatchID, bool) {
 }
 
 func (s *Store) readDead(id ingest.BatchID) (*deadDocument, error) {
-	text, err := vfs.ReadFile(s.fs, s.deadPath(id.String()+".json"), maxDeadDocument)
+	f, err := s.openDead(id.String() + ".json")
 	if err != nil {
 		return nil, err
+	}
+	text, err := vfs.ReadAll(f, maxDeadDocument)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("dead letter %s: %w", id, err)
 	}
 	var doc deadDocument
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return nil, fmt.Errorf("dead letter %s: %v", id, err)
 	}
-	if doc.Batch != id || doc.Payload != filepath.Base(doc.Payload) || doc.Last < doc.First {
+	if doc.Batch != id || doc.Payload != filepath.Base(doc.Payload) || !strings.HasPrefix(doc.Payload, id.String()+".data") || doc.Last < doc.First {
 		return nil, fmt.Errorf("dead letter %s: the document is of something else", id)
 	}
 	return &doc, nil
+}
+
+// openDead opens a file of a dead letter. One that has another name is refused:
+// it may be anything that its user can read.
+func (s *Store) openDead(name string) (vfs.File, error) {
+	f, err := s.fs.Open(s.deadPath(name), vfs.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := vfs.Sole(f, s.deadPath(name)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (doc *deadDocument) entry() Entry {
@@ -315,7 +332,7 @@ func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 	doc, err := s.readDead(id)
 	if err == nil {
 		var f vfs.File
-		if f, err = s.fs.Open(s.deadPath(doc.Payload), vfs.ReadOnly); err == nil {
+		if f, err = s.openDead(doc.Payload); err == nil {
 			return &deadReader{Reader: io.NewSectionReader(f, 0, math.MaxInt64), Closer: f}, nil
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"kustospool/internal/vfs"
 )
 
 // disk keeps account of the sizes of the files of the spool but for those of
 // the log, which knows its own. Sizes are what the file system reports, not
-// what it has allocated: a sparse tail counts.
+// what it has allocated: a sparse tail counts, but in the quarantine.
 type disk struct {
 	sum atomic.Int64
 
@@ -61,9 +63,18 @@ func (d *disk) end() {
 func (s *Store) measure(path string) {
 	var size int64
 	if info, err := s.fs.Stat(path); err == nil && info.Regular {
-		size = info.Size
+		size = s.counted(path, &info)
 	}
 	s.disk.set(path, size)
+}
+
+// counted is what a file counts. In the quarantine that is what it takes: it may be
+// a hole of any size, and nobody writes to it.
+func (s *Store) counted(path string, info *vfs.Info) int64 {
+	if info.Allocated >= 0 && filepath.Dir(path) == s.path(quarantined) {
+		return min(info.Size, info.Allocated)
+	}
+	return info.Size
 }
 
 // measureDir takes the account of a directory.
@@ -71,7 +82,8 @@ func (s *Store) measureDir(dir string) error {
 	infos, err := s.fs.List(dir)
 	for _, info := range infos {
 		if info.Regular {
-			s.disk.set(filepath.Join(dir, info.Name), info.Size)
+			path := filepath.Join(dir, info.Name)
+			s.disk.set(path, s.counted(path, &info))
 		}
 	}
 	return err

@@ -32,6 +32,11 @@ var (
 	// the point where it may or may not have reached the disk. What Open finds
 	// decides; a Record.Key makes the repeat safe.
 	ErrOutcomeUnknown = ledger.ErrOutcomeUnknown
+	// ErrExhausted is returned by an append when no number is left for a record, a
+	// commit or a segment. They last for ages: somebody has written into the spool.
+	ErrExhausted = errors.New("no number is left")
+	// ErrUntrusted is matched by an [UntrustedError].
+	ErrUntrusted = errors.New("not a directory to be trusted")
 	// ErrForeign is matched by a [ForeignError].
 	ErrForeign = errors.New("not a spool")
 )
@@ -69,6 +74,27 @@ func (e *ForeignError) Error() string {
 
 // Is makes every ForeignError match [ErrForeign].
 func (e *ForeignError) Is(target error) bool { return target == ErrForeign }
+
+// UntrustedError is returned by Open and Look for a spool that others could
+// have written to, or could do so now. Nothing in it was touched. It matches
+// [ErrUntrusted].
+type UntrustedError struct {
+	Path   string // the directory or the file that it is about
+	Reason string
+	// Optional says that Options.TrustDirectory lets it pass.
+	Optional bool
+}
+
+// Error names the path, the reason, and what can be done about it.
+func (e *UntrustedError) Error() string {
+	if e.Optional {
+		return fmt.Sprintf("%s %s; where that is meant to be so, set TrustDirectory", e.Path, e.Reason)
+	}
+	return fmt.Sprintf("%s %s", e.Path, e.Reason)
+}
+
+// Is makes every UntrustedError match [ErrUntrusted].
+func (e *UntrustedError) Is(target error) bool { return target == ErrUntrusted }
 
 // VersionError is returned by Open for a spool whose format is newer than
 // this program, or older than any that was released. Nothing in it was changed.
@@ -114,6 +140,8 @@ func (s *Store) translate(err error) error {
 		return ErrClosed
 	case errors.Is(err, wal.ErrFailed):
 		return s.fail(err)
+	case errors.Is(err, wal.ErrExhausted):
+		return fmt.Errorf("%w: %v", ErrExhausted, err)
 	case errors.Is(err, wal.ErrNoLane):
 		return fmt.Errorf("%w: %v", ErrNotFound, err)
 	}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 
+	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/vfs"
 )
@@ -94,8 +96,8 @@ func (s *Store) unlink(paths ...string) error {
 func (s *Store) quarantineName(name string) string {
 	for i := 1; ; i++ {
 		path := s.path(quarantined, fmt.Sprintf("%s.%d", name, i))
-		if _, err := s.fs.Stat(path); vfs.Missing(err) {
-			return path
+		if _, err := s.fs.Stat(path); err != nil {
+			return path // free, or whoever uses it says why it is not
 		}
 	}
 }
@@ -122,7 +124,8 @@ func (s *Store) sweep() error {
 			return err
 		}
 		for _, info := range infos {
-			if info.Regular && strings.HasSuffix(info.Name, tempSuffix) && (sub != "." || ourNames[info.Name]) {
+			name, temp := strings.CutSuffix(info.Name, tempSuffix)
+			if info.Regular && temp && ownName(sub, name) {
 				if err := s.remove(s.path(sub, info.Name)); err != nil {
 					return err
 				}
@@ -131,3 +134,21 @@ func (s *Store) sweep() error {
 	}
 	return nil
 }
+
+// ownName reports whether a name is one that the store gives to a file of a
+// subdirectory. What has another is somebody else's, and is left alone.
+func ownName(sub, name string) bool {
+	switch sub {
+	case deadName:
+		stem, rest, _ := strings.Cut(name, ".")
+		_, err := ingest.ParseBatchID(stem)
+		return err == nil && (rest == "json" || strings.HasPrefix(rest, "data"))
+	case quarantined:
+		return quarantineNames.MatchString(name)
+	}
+	return ourNames[name+tempSuffix]
+}
+
+// quarantineNames are of the files that are written there: copies of the
+// ledger, of stretches of a segment, of damaged frames. Others are moved there.
+var quarantineNames = regexp.MustCompile(`^(manifest\.db\.[0-9]+|[0-9]{8,}\.log-[0-9]+\.[0-9]+|lane-[0-9]+-[0-9]+\.[0-9]+|.+-[0-9]+\.frame)$`)

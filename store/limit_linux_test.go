@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,4 +92,16 @@ func peakMemory() int64 {
 	var kib int64
 	_, _ = fmt.Sscan(rest, &kib)
 	return kib << 10
+}
+
+// limitProcessor ends the process when it has used so many seconds of the processor.
+func limitProcessor(seconds uint64) {
+	must(unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds + 1}))
+}
+
+// processorTime is what the process has used of the processor.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -46,8 +46,8 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 // without a lock file is open in no process.
 //
 // Damage is counted in Stats as Open would count it, and told to Options.Logger;
-// of the other options SegmentBytes, LockTimeout and OpenSegments have a meaning. Errors:
-// [LockedError] for a spool that a process has open, [LedgerError], [VersionError], one that matches
+// of the other options SegmentBytes, LockTimeout, OpenSegments and TrustDirectory have a
+// meaning; the superuser need not set the last one. Errors: [UntrustedError], [LockedError] for a spool that a process has open, [LedgerError], [VersionError], one that matches
 // fs.ErrNotExist where there is no spool, and those of the file system.
 func Look(dir string, opts *Options) (*Picture, error) {
 	o := opts.withDefaults()
@@ -64,6 +64,9 @@ func Look(dir string, opts *Options) (*Picture, error) {
 		segments: map[uint64]*segment{},
 	}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: true}
+	if err := s.trusted(true); err != nil {
+		return nil, err
+	}
 	if s.lock, err = lookLock(s.fs, dir, &o); err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (s *Store) look() (*Picture, error) {
 	r.note(found)
 	s.setID(l.Spool())
 	s.disk.set(s.ledgerPath(), found.Size)
-	for _, step := range []func() error{r.openLog, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.account} {
+	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.account} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("looking at %s: %w", s.dir, err)
 		}
@@ -127,6 +130,9 @@ func (r *recovery) lookWithout(cause error) error {
 	}
 	s.setID(ingest.SpoolID(id))
 	if err := r.startLog(wal.Known{}); err != nil {
+		return err
+	}
+	if err := r.homeless(); err != nil {
 		return err
 	}
 	infos := r.inLog()

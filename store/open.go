@@ -19,7 +19,7 @@ import (
 //
 // A spool that was damaged is opened as well: what is damaged is kept in its
 // quarantine, what was there is saved as far as it can be found, and the rest
-// is counted in Stats. Errors: [LockedError], [ForeignError], [VersionError],
+// is counted in Stats. Errors: [LockedError], [ForeignError], [UntrustedError], [VersionError],
 // one that matches [ingest.ErrInvalid] for bad options, and those of the file
 // system.
 func Open(dir string, opts *Options) (*Store, error) {
@@ -44,6 +44,9 @@ func Open(dir string, opts *Options) (*Store, error) {
 			}
 			return nil
 		}}
+	if err := s.trusted(false); err != nil {
+		return nil, err
+	}
 	if err := s.claimDir(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"kustospool/ingest"
@@ -87,6 +88,13 @@ type Options struct {
 	// during the call only.
 	Committed func([]Frame)
 
+	// TrustDirectory takes a spool whose directory, or a file in it, belongs to
+	// another user, or may be written by a group: who can do that is trusted with
+	// all that is in it. Volumes of containers are mounted so. What everybody
+	// may write is refused all the same. Default false. On Windows, where the
+	// access list of the directory above rules, neither is looked at.
+	TrustDirectory bool
+
 	// NoSync leaves out the fsyncs of commits and of new files: an acknowledged record then survives the
 	// process and not a power cut. It exists for the negative controls of
 	// durability tests.
@@ -107,6 +115,8 @@ type Options struct {
 	manual bool
 	tune   func(*wal.Options)
 	bugs   bugs
+	// user stands in for the user of the process.
+	user func() int
 }
 
 // withDefaults is a copy with the defaults filled in.
@@ -124,6 +134,9 @@ func (o *Options) withDefaults() Options {
 	fill(&c.OpenSegments, DefaultOpenSegments)
 	if c.files == nil {
 		c.files = vfs.OS
+	}
+	if c.user == nil {
+		c.user = os.Geteuid
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

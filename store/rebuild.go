@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -40,6 +41,9 @@ func (r *recovery) rebuild() error {
 	}
 	s.setID(ingest.SpoolID(id))
 	if err := r.startLog(wal.Known{}); err != nil {
+		return err
+	}
+	if err := r.homeless(); err != nil {
 		return err
 	}
 	b := &ledger.Books{Spool: s.id, Counters: ledger.Counters{Suspect: 1, Damaged: 1}}
@@ -92,7 +96,7 @@ func (r *recovery) leap(b *ledger.Books) error {
 	for _, l := range b.Lanes {
 		b.State.Lanes = max(b.State.Lanes, l.No)
 	}
-	b.State.Lanes += 1<<8 + binary.BigEndian.Uint32(p[:])>>8
+	b.State.Lanes += min(1<<8+binary.BigEndian.Uint32(p[:])>>8, math.MaxUint32-b.State.Lanes)
 	return nil
 }
 

@@ -32,6 +32,7 @@ type recovery struct {
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
+	odd              bool  // the log has what cannot be used
 	forget           []uint64
 	lost             []*segment
 	fresh            []ledger.ObjectID // settled, to be forgotten
@@ -43,7 +44,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	for _, step := range []func() error{
-		r.openLog, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
+		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("opening %s: %w", s.dir, err)
@@ -160,13 +161,15 @@ func (r *recovery) restoreLanes() error {
 			return err
 		}
 	}
+	var lanes []*lane
 	for _, row := range s.ledger.Lanes() {
 		l := newLane(row)
 		if in, ok := known[l.no]; ok && in.Next > row.Marks.Next(row.Marks.High) {
 			l.high, l.bytes = in.Next-1, max(in.Bytes, l.bytes)
 		}
-		s.lanes.add(l)
+		lanes = append(lanes, l)
 	}
+	s.lanes.add(lanes...)
 	return nil
 }
 
@@ -210,11 +213,36 @@ func (r *recovery) mirror() error {
 	for _, l := range s.lanes.sorted() {
 		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
 	}
+	r.strayPositions()
 	s.keys.add(r.log.Keys)
-	for _, pos := range r.log.Positions {
-		s.positions.add(pos.Commit, []wal.Position{pos})
-	}
+	r.positions()
 	return nil
+}
+
+// positions enters those that the ledger does not have. It may be an older one:
+// then it has some that are gone.
+func (r *recovery) positions() {
+	s := r.s
+	st := s.ledger.State()
+	there := map[string]bool{}
+	for _, pos := range r.log.Positions {
+		there[pos.Name] = true
+	}
+	for _, pos := range s.ledger.Positions() {
+		if pos.Commit <= r.log.KeptThrough && !there[pos.Name] {
+			s.positions.add(r.log.KeptThrough, []wal.Position{{Name: pos.Name}})
+		}
+	}
+	for _, pos := range r.log.Positions {
+		if pos.Commit > st.Positions {
+			s.positions.add(pos.Commit, []wal.Position{pos})
+		}
+	}
+	last := st.Active.LastCommit
+	for _, seg := range s.segments {
+		last = max(last, seg.info.LastCommit)
+	}
+	s.positions.last.Store(last)
 }
 
 func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
@@ -324,14 +352,14 @@ func (r *recovery) account() error {
 func (r *recovery) begin() error {
 	s := r.s
 	jump := r.doubt && !r.clean
-	if jump || r.active {
+	if jump || r.active || r.odd {
 		// No segment has numbers from both sides of a gap, and a damaged one is
 		// not written any further: once it is listed its damage is not met again.
 		if err := s.wal.Rotate(); err != nil {
 			return s.translate(err)
 		}
 	}
-	if r.active || len(r.log.Damage) > 0 {
+	if r.active || r.odd || len(r.log.Damage) > 0 {
 		// With the rows, so that the damage is counted once.
 		if err := s.listAll(); err != nil {
 			return err
@@ -360,8 +388,10 @@ func (r *recovery) begin() error {
 			if err := tx.Advance(l.no, l.high, l.bytes); err != nil {
 				return err
 			}
-			if jump && l.high > 0 {
-				next, err := tx.Jump(l.no, r.ahead)
+			row, _ := tx.Lane(l.no)
+			// A lane that is at the end of all numbers takes nothing any more.
+			if room := wal.MaxSeq - min(row.Marks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
+				next, err := tx.Jump(l.no, min(r.ahead, room))
 				if err != nil {
 					return err
 				}

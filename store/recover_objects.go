@@ -78,7 +78,7 @@ func (r *recovery) undoneDeadLetters() error {
 	for _, info := range infos {
 		text, _, _ := strings.Cut(info.Name, ".")
 		id, err := ingest.ParseBatchID(text)
-		if _, live := s.ledger.Entry(id); err != nil || !live || !info.Regular {
+		if _, live := s.ledger.Entry(id); err != nil || !live || !info.Regular || !ownName(deadName, info.Name) {
 			continue
 		}
 		if err := s.fs.Remove(s.deadPath(info.Name)); err != nil {

@@ -38,6 +38,7 @@ type deliverySettings struct {
 	senders    int
 	timeout    time.Duration
 	lock       time.Duration
+	trust      bool
 	json       bool
 	quiet      bool
 	verbose    bool
@@ -62,10 +63,13 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.IntVar(&s.senders, "senders", 0, "uploads at the same time; default 4")
 	fs.DurationVar(&s.timeout, "timeout", 0, "how long to wait for the target, for delivery and for room in a full spool together; 0 means without limit")
 	fs.DurationVar(&s.lock, "lock-timeout", 10*time.Second, "how long to wait for a spool that another process has open")
+	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
 	fs.BoolVar(&s.json, "json", false, "print the report as one JSON object")
 	fs.BoolVarP(&s.quiet, "quiet", "q", false, "print errors only, and the report where --json asks for it")
 	fs.BoolVarP(&s.verbose, "verbose", "v", false, "log what the engine does to standard error")
 }
+
+const trustUsage = "take a spool whose directory belongs to another user, or may be written by its group"
 
 // options are the engine's options that the flags ask for.
 func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
@@ -95,6 +99,8 @@ func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
 		Confirm:      confirm,
 		MaxDiskBytes: int64(s.maxDisk),
 		Senders:      s.senders,
+
+		TrustDirectory: s.trust,
 	}
 	if s.maxDisk > 0 {
 		// Two segments have to fit, and room comes back a segment at a time.

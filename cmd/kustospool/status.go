@@ -24,6 +24,7 @@ type statusSettings struct {
 	spool string
 	json  bool
 	limit int
+	trust bool
 }
 
 func statusCommand() *command {
@@ -47,6 +48,7 @@ Exit codes: 0 shown, 1 the spool is in use or its ledger cannot be read, 2 the c
 			fs.StringVar(&s.spool, "spool", "", "spool directory")
 			fs.StringVar(&s.to, "to", "", "target whose default spool is meant")
 			fs.BoolVar(&s.json, "json", false, "print one JSON object")
+			fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
 			fs.IntVar(&s.limit, "limit", 20, "how many batches and dead letters to list; 0 means all")
 			return s
 		},
@@ -134,7 +136,7 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 		return 0, err
 	}
 	found := new(findings)
-	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found})})
+	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust})
 	if err != nil {
 		return 0, err
 	}

@@ -41,6 +41,7 @@ func inFlags(err error) string {
 			text = strings.Replace(text, e.Error(), said.Error(), 1)
 		}
 	})
+	text = strings.ReplaceAll(text, "set TrustDirectory", "give --trust-directory")
 	return strings.ReplaceAll(text, "(MaxDiskBytes)", "(--max-disk)")
 }
 

@@ -106,6 +106,9 @@ func (system) Lock(name string) (File, error) {
 		err = notRegular(name)
 	}
 	if err == nil {
+		err = Sole(&osFile{f}, name)
+	}
+	if err == nil {
 		err = lock(f)
 	}
 	if err != nil {
@@ -116,7 +119,7 @@ func (system) Lock(name string) (File, error) {
 }
 
 func infoOf(i fs.FileInfo) Info {
-	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Links: -1}
+	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Links: -1, Owner: -1, Allocated: -1}
 	fill(&info, i)
 	return info
 }
@@ -157,15 +160,24 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	b, err := ReadAll(f, limit)
+	if err != nil {
+		err = &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return b, err
+}
+
+// ReadAll is ReadFile of a file that is open.
+func ReadAll(f File, limit int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if info.Size > limit {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%d bytes, more than the %d that it may have", info.Size, limit)}
+		return nil, fmt.Errorf("%d bytes, more than the %d that it may have", info.Size, limit)
 	}
 	b := make([]byte, info.Size)
-	if _, err := f.ReadAt(b, 0); err != nil {
+	if _, err := f.ReadAt(b, 0); err != nil && info.Size > 0 {
 		return nil, err
 	}
 	return b, nil

@@ -51,6 +51,21 @@ func (o *osFile) WriteVAt(bufs [][]byte, off int64) (n int, err error) {
 	return n, nil
 }
 
+// NextData asks where the next written part begins; behind the last one it is
+// the file's end.
+func (o *osFile) NextData(off int64) int64 {
+	fd := int(o.f.Fd())
+	next, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	if err == unix.ENXIO {
+		next, err = unix.Seek(fd, 0, unix.SEEK_END)
+	}
+	runtime.KeepAlive(o.f)
+	if err != nil {
+		return off
+	}
+	return max(next, off)
+}
+
 // Sequential doubles the kernel's read-ahead.
 func (o *osFile) Sequential() {
 	_ = unix.Fadvise(int(o.f.Fd()), 0, 0, unix.FADV_SEQUENTIAL)

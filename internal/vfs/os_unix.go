@@ -28,6 +28,10 @@ func open(name string, mode Mode) (*os.File, error) {
 	return openFlags(name, flags)
 }
 
+// Direct are the flags for os.OpenFile that make it open the name itself, and
+// not what a link leads to, without waiting for anybody.
+const Direct = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
 func openLock(name string) (*os.File, error) {
 	return openFlags(name, unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_RDWR|unix.O_CREAT)
 }
@@ -82,6 +86,8 @@ func fill(info *Info, i fs.FileInfo) {
 	if st, ok := i.Sys().(*syscall.Stat_t); ok {
 		info.Links = int(st.Nlink)
 		info.ID = [2]uint64{uint64(st.Dev), uint64(st.Ino)}
+		info.Allocated = st.Blocks * 512
+		info.Owner, info.Perm = int(st.Uid), i.Mode().Perm()
 	}
 }
 

@@ -28,6 +28,10 @@ func open(name string, mode Mode) (*os.File, error) {
 	return create(name, access, how)
 }
 
+// Direct are the flags for os.OpenFile that make it open the name itself; there
+// are none.
+const Direct = 0
+
 func openLock(name string) (*os.File, error) {
 	return create(name, windows.GENERIC_READ|windows.GENERIC_WRITE, windows.OPEN_ALWAYS)
 }

@@ -29,7 +29,8 @@ type FS interface {
 	// renamed and removed in it before the call.
 	SyncDir(dir string) error
 	// Lock takes the exclusive lock of a file, which it creates, or fails with
-	// ErrLocked at once. The lock ends with Close or with the process.
+	// ErrLocked at once. It refuses what Open refuses, and with ErrLinked a file
+	// that has another name. The lock ends with Close or with the process.
 	Lock(name string) (File, error)
 }
 
@@ -59,20 +60,29 @@ const (
 
 // Info is what is known of a file.
 type Info struct {
-	Name    string // the last element of its path
-	Size    int64
-	Regular bool
-	Dir     bool
+	Name string // the last element of its path
+	Size int64
+	// Allocated is how many bytes the file takes; -1 where the system does not say.
+	Allocated int64
+	Regular   bool
+	Dir       bool
 	// Links is how many names lead to the file; -1 where the system does not say.
 	Links int
 	// ID tells files apart while they exist; two Infos with equal IDs that are
 	// not zero are of one file. Zero where the system does not say.
 	ID [2]uint64
+	// Owner is the user that the file belongs to, and Perm who may do what with
+	// it. Owner is -1, and Perm says nothing, where the system has other rules.
+	Owner int
+	Perm  fs.FileMode
 }
 
 var (
 	// ErrNotRegular is returned by Open for a link, a directory, a FIFO, a device.
 	ErrNotRegular = errors.New("not a regular file")
+	// ErrLinked is returned by Lock and Sole for a file that has more than one
+	// name: whoever made the other one would have this one written, or read.
+	ErrLinked = errors.New("a file with more than one name")
 	// ErrLocked is returned by Lock while another holds it.
 	ErrLocked = errors.New("locked by another")
 )
@@ -86,6 +96,14 @@ type Adviser interface {
 	WillNeed(off, n int64)
 }
 
+// Sparse is the optional power of a File to say where it has holes, which read
+// as zeros.
+type Sparse interface {
+	// NextData is the first place from off on that is not in a hole, or off where
+	// that cannot be told.
+	NextData(off int64) int64
+}
+
 // VectorWriter is the optional power of a File to write several buffers as one.
 type VectorWriter interface {
 	// WriteVAt writes the buffers one behind the other at off, as WriteAt would
@@ -95,3 +113,13 @@ type VectorWriter interface {
 
 // Missing reports whether an error says that a file does not exist.
 func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// Sole refuses an open file that has more than one name, as far as the system
+// says how many it has.
+func Sole(f File, name string) error {
+	info, err := f.Stat()
+	if err == nil && info.Links > 1 {
+		err = &fs.PathError{Op: "open", Path: name, Err: ErrLinked}
+	}
+	return err
+}

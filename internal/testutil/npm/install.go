@@ -166,7 +166,11 @@ func (p *Package) cacheDir() (dir string, fallback bool, err error) {
 		}
 	}
 	dir = filepath.Join(os.TempDir(), fmt.Sprintf("kustospool-%s-%d", p.Name, os.Getuid()))
-	if tempErr := usable(dir); tempErr != nil {
+	tempErr := usable(dir)
+	if tempErr == nil {
+		tempErr = own(dir) // what is in it is run, and anybody can make the name
+	}
+	if tempErr != nil {
 		return "", true, errors.Join(err, tempErr)
 	}
 	return dir, true, nil

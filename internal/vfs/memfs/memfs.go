@@ -193,7 +193,7 @@ func (f *FS) Stat(name string) (vfs.Info, error) {
 		return vfs.Info{}, failed("stat", name, ErrOff)
 	}
 	if _, ok := f.dirs[filepath.Clean(name)]; ok {
-		return vfs.Info{Name: filepath.Base(name), Dir: true, Links: 1}, nil
+		return vfs.Info{Name: filepath.Base(name), Dir: true, Links: 1, Owner: -1, Allocated: -1}, nil
 	}
 	_, _, n, err := f.lookup(name)
 	if err == nil && n == nil {
@@ -224,7 +224,7 @@ func (f *FS) List(name string) ([]vfs.Info, error) {
 	slices.SortFunc(out, func(a, b vfs.Info) int { return cmp.Compare(a.ID[1], b.ID[1]) })
 	for _, sub := range slices.Sorted(maps.Keys(f.dirs)) {
 		if sub != name && filepath.Dir(sub) == name {
-			out = append(out, vfs.Info{Name: filepath.Base(sub), Dir: true, Links: 1})
+			out = append(out, vfs.Info{Name: filepath.Base(sub), Dir: true, Links: 1, Owner: -1, Allocated: -1})
 		}
 	}
 	return out, nil
@@ -316,7 +316,7 @@ func (f *FS) newNode() *node {
 }
 
 func (f *FS) info(n *node, base string) vfs.Info {
-	info := vfs.Info{Name: base, Size: int64(len(n.data)), Regular: true, ID: [2]uint64{1, n.id}}
+	info := vfs.Info{Name: base, Size: int64(len(n.data)), Regular: true, Owner: -1, Allocated: -1, ID: [2]uint64{1, n.id}}
 	for _, d := range f.dirs {
 		for _, other := range d.names {
 			if other == n {

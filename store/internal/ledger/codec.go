@@ -10,6 +10,18 @@ import (
 // Rows are stored in binary: Open reads as many as the backlog is large, and
 // JSON took ten times as long.
 
+// What numbers may be at most. The log keeps to the same bounds; whatever a file
+// says, none of them is near enough to the end of all numbers to lead beyond it.
+const (
+	maxSeq       = 1<<62 - 1 // of a record
+	maxCommitNo  = 1<<62 - 1 // of a commit, and of a transaction
+	maxBytes     = 1<<62 - 1
+	maxCount     = 1 << 62 // of a counter
+	maxSegmentNo = 1<<48 - 1
+	maxLaneKey   = 64 << 10 // bytes
+	maxRowLanes  = 1 << 21  // in a segment's row
+)
+
 // rowVersion is the first byte of every row's body that is not empty.
 const rowVersion = 1
 
@@ -103,7 +115,7 @@ func (d *rowReader) count(size int) int {
 // span is a range that is not empty.
 func (d *rowReader) span() Span {
 	s := Span{d.u64(), d.u64()}
-	if s.First == 0 || s.Last < s.First {
+	if s.First == 0 || s.Last < s.First || s.Last > maxSeq {
 		d.fail()
 	}
 	return s
@@ -118,6 +130,10 @@ func (d *rowReader) time() time.Time {
 	d.rest = d.rest[w:]
 	t := time.Unix(sec, int64(d.number(999_999_999))).UTC()
 	if d.err != nil || t.IsZero() {
+		return time.Time{}
+	}
+	if y := t.Year(); y < 0 || y > 9999 { // JSON has no others, and so no dead letter
+		d.fail()
 		return time.Time{}
 	}
 	return t

@@ -192,6 +192,9 @@ func examineSound(fs vfs.FS, path string) (*proof, error) {
 func fillFile(temp string, o *Options, st *state, spool ingest.SpoolID, fill func(put func(row) error) error) (err error) {
 	bo := o.bolt()
 	bo.NoSync, bo.NoGrowSync = true, true // one sync at the end
+	bo.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		return os.OpenFile(name, flag|os.O_EXCL|vfs.Direct, mode) // it was removed: what has the name is another's
+	}
 	db, err := bolt.Open(temp, 0o600, bo)
 	if err != nil {
 		return err

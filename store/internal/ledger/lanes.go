@@ -90,8 +90,8 @@ func (tx *Tx) Advance(lane uint32, high uint64, bytes int64) error {
 	if l == nil {
 		return noLane(lane)
 	}
-	if high > math.MaxInt64 {
-		return &ingest.FieldError{Field: "high", Value: fmt.Sprint(high), Rule: "must be below 2^63"}
+	if high > maxSeq {
+		return &ingest.FieldError{Field: "high", Value: fmt.Sprint(high), Rule: "must be below 2^62"}
 	}
 	if m := l.Marks; high > m.High {
 		m.raise(high, bytes)
@@ -115,8 +115,8 @@ func (tx *Tx) Jump(lane uint32, n uint64) (next uint64, err error) {
 		i = len(m.Gaps)
 		m.Gaps = append(m.Gaps, Span{m.High + 1, m.High})
 	}
-	if n == 0 || n > math.MaxInt64-m.Gaps[i].Last {
-		return 0, &ingest.FieldError{Field: "jump", Value: fmt.Sprint(n), Rule: "must lead to a number below 2^63"}
+	if n == 0 || m.Gaps[i].Last > maxSeq || n > maxSeq-m.Gaps[i].Last {
+		return 0, &ingest.FieldError{Field: "jump", Value: fmt.Sprint(n), Rule: "must lead to a number below 2^62"}
 	}
 	m.Gaps[i].Last += n
 	tx.setMarks(lane, m)

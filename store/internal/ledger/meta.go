@@ -21,7 +21,7 @@ const (
 	flagLeaf      = 0x02
 	flagFreelist  = 0x10
 	pageSizeLeast = 1 << 10
-	pageSizeMost  = 1 << 24
+	pageSizeMost  = 1 << 16 // what operating systems have
 )
 
 var native = binary.NativeEndian

@@ -115,7 +115,7 @@ func start(fs vfs.FS, path string, o *Options, p *proof) (*Ledger, error) {
 	bo := o.bolt()
 	bo.InitialMmapSize = initialMap
 	bo.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+		f, err := os.OpenFile(name, flag&^os.O_CREATE|vfs.Direct, mode)
 		l.file = f
 		return f, err
 	}

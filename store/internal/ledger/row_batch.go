@@ -52,7 +52,7 @@ func decodeBatch(key, body []byte) (*Entry, error) {
 	b := &e.Batch
 	b.Lane, b.First = binary.BigEndian.Uint32(key), binary.BigEndian.Uint64(key[4:])
 	b.Guarantee, b.Confirm, e.State = ingest.Guarantee(d.byte()), ingest.Confirm(d.byte()), ingest.State(d.byte())
-	b.Last, b.RawBytes = d.u64(), d.i64()
+	b.Last, b.RawBytes = d.number(maxSeq), int64(d.number(maxBytes))
 	e.Attempts, e.Unresolved = int(d.number(math.MaxInt32)), int(d.number(math.MaxInt32))
 	e.PossibleDuplicates, e.WireBytes = d.i64(), d.i64()
 	b.SealedAt, e.NextAttempt, e.Updated = d.time(), d.time(), d.time()

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -70,11 +69,11 @@ func decodeState(body []byte) (*state, error) {
 	d := readRow(body)
 	s := &state{}
 	s.Clean = d.bool()
-	s.Epoch, s.HighestNo = d.u64(), d.u64()
-	s.Active = Active{No: d.u64(), Generation: d.u64(), End: d.i64(), LastCommit: d.u64(), Chain: d.u32()}
-	s.Lanes, s.Positions, s.History = d.u32(), d.u64(), d.i64()
+	s.Epoch, s.HighestNo = d.u64(), d.number(maxSegmentNo)
+	s.Active = Active{No: d.number(maxSegmentNo), Generation: d.u64(), End: d.i64(), LastCommit: d.number(maxCommitNo), Chain: d.u32()}
+	s.Lanes, s.Positions, s.History = d.u32(), d.number(maxCommitNo), d.i64()
 	for _, n := range s.counters.fields() {
-		*n = d.i64()
+		*n = int64(d.number(maxCount))
 	}
 	for b := bktMeta + 1; b < bucketCount; b++ {
 		s.census[b].Rows, s.census[b].Sum = d.u64(), d.u64()
@@ -86,7 +85,7 @@ func decodeState(body []byte) (*state, error) {
 func encodeLane(key string) []byte { return append([]byte{rowVersion}, key...) }
 
 func decodeLane(key, body []byte) (*Lane, error) {
-	if len(key) != keyLen[bktLanes] || len(body) == 0 || body[0] != rowVersion {
+	if len(key) != keyLen[bktLanes] || len(body) == 0 || len(body) > 1+maxLaneKey || body[0] != rowVersion {
 		return nil, errRowForm
 	}
 	return newLane(binary.BigEndian.Uint32(key), string(body[1:]))
@@ -126,11 +125,11 @@ func decodeMarks(body []byte) (m Marks, err error) {
 
 // check finds marks that no lane can have.
 func (m *Marks) check() error {
-	if m.Mark < m.Base || m.High < m.Mark || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.High > math.MaxInt64 {
+	if m.Mark < m.Base || m.High < m.Mark || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
 		return errRowForm
 	}
 	for i, g := range m.Gaps {
-		if g.First == 0 || g.Last < g.First || g.Last > math.MaxInt64 || i > 0 && g.First <= m.Gaps[i-1].Last {
+		if g.First == 0 || g.Last < g.First || g.Last > maxSeq || i > 0 && g.First <= m.Gaps[i-1].Last {
 			return errRowForm
 		}
 	}
@@ -167,17 +166,19 @@ func decodeSegment(key, body []byte) (*Segment, error) {
 	flags := d.byte()
 	s := &Segment{No: binary.BigEndian.Uint64(key), Keys: flags&segmentKeys != 0, Positions: flags&segmentPositions != 0, Lost: flags&segmentLost != 0}
 	s.Generation, s.Size, s.End, s.Index = d.u64(), d.i64(), d.i64(), d.i64()
-	s.FirstCommit, s.LastCommit, s.Chain = d.u64(), d.u64(), d.u32()
+	s.FirstCommit, s.LastCommit, s.Chain = d.number(maxCommitNo), d.number(maxCommitNo), d.u32()
 	n := d.count(3)
-	s.Lanes = make(map[uint32]Span, n)
-	for range n {
+	s.Lanes = make(map[uint32]Span, min(n, 1024))
+	for i := range n {
 		lane := d.u32()
-		s.Lanes[lane] = d.span()
+		if s.Lanes[lane] = d.span(); d.err != nil || len(s.Lanes) != i+1 || i == maxRowLanes {
+			return nil, errRowForm
+		}
 	}
 	if err := d.end(); err != nil {
 		return nil, err
 	}
-	if flags&^byte(segmentFlags) != 0 || len(s.Lanes) != n {
+	if flags&^byte(segmentFlags) != 0 || s.No == 0 || s.No > maxSegmentNo {
 		return nil, errRowForm
 	}
 	return s, nil

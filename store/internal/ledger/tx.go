@@ -126,9 +126,9 @@ func (tx *Tx) Counters() Counters { return tx.state.counters }
 func (tx *Tx) Count(damaged, suspect, possibleDuplicates int64) {
 	tx.change()
 	c := &tx.state.counters
-	c.Damaged += max(damaged, 0)
-	c.Suspect += max(suspect, 0)
-	c.PossibleDuplicates += max(possibleDuplicates, 0)
+	for n, more := range map[*int64]int64{&c.Damaged: damaged, &c.Suspect: suspect, &c.PossibleDuplicates: possibleDuplicates} {
+		*n = min(*n, maxCount-max(more, 0)) + max(more, 0)
+	}
 }
 
 // After runs fn once the transaction is durable and the mirror shows it, on

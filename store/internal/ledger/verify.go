@@ -122,6 +122,8 @@ func (p *proof) metaPage(f io.ReaderAt) error {
 		}
 	}
 	switch {
+	case m.txid > maxCommitNo:
+		return fmt.Errorf("%w: transaction %d", ErrDamaged, m.txid)
 	case p.size > sizeMost:
 		return fmt.Errorf("%w: a file of %d bytes", ErrDamaged, p.size)
 	case m.high < 4 || m.high > uint64(p.size/m.pageSize):

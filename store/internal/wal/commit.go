@@ -30,7 +30,9 @@ import (
 // separator, uvarint length and bytes of its key); 2, keys (uvarint count,
 // and for each lane, 4 bytes, sequence number, 8, hash, 16); 3, a position (uvarint
 // length and bytes of its name, 1 and the same of its value, or 0 when it is
-// removed).
+// removed); 4, a position that is kept (uvarint number of the commit it is of, and
+// the same as in 3), or without a name and value that all positions of commits up to
+// that one follow.
 const (
 	commitMagic     = "kspC"
 	commitVersion   = 1
@@ -40,12 +42,18 @@ const (
 	extraLane     = 1
 	extraKeys     = 2
 	extraPosition = 3
+	extraKept     = 4
 	keyLen        = 28
 
 	// maxCommitBytes bounds a commit: one call of MaxCallBytes and what is stored
 	// beside it, far below what an int of 32 bits holds.
 	maxCommitBytes = 1 << 30
-	maxExtras      = MaxCallBytes
+	// maxExtras and maxCommitFrames bound the memory that reading a commit takes.
+	maxExtras       = 32 << 20
+	maxCommitFrames = 1 << 20
+	// maxCommitNo is the last number that a commit can have, so that none of a
+	// file, whoever wrote it, leads beyond the end of all numbers.
+	maxCommitNo = 1<<62 - 1
 )
 
 // commitHeader is what a commit says of itself.
@@ -90,12 +98,13 @@ func parseCommit(p []byte, room int64) (commitHeader, error) {
 		return commitHeader{}, fmt.Errorf("commit of unknown version %d", p[4])
 	}
 	length, extras, frames := binary.BigEndian.Uint32(p[40:]), binary.BigEndian.Uint32(p[44:]), binary.BigEndian.Uint32(p[48:])
-	if length > maxCommitBytes || int64(length) > room || extras > maxExtras ||
+	number := binary.BigEndian.Uint64(p[24:])
+	if length > maxCommitBytes || int64(length) > room || extras > maxExtras || frames > maxCommitFrames || number == 0 || number > maxCommitNo ||
 		commitHeaderLen+int64(frames)*frameHeaderLen+int64(extras) > int64(length) {
 		return commitHeader{}, errors.New("commit header holds impossible numbers")
 	}
 	return commitHeader{
-		generation: binary.BigEndian.Uint64(p[8:]), segment: binary.BigEndian.Uint64(p[16:]), number: binary.BigEndian.Uint64(p[24:]),
+		generation: binary.BigEndian.Uint64(p[8:]), segment: binary.BigEndian.Uint64(p[16:]), number: number,
 		at: int64(binary.BigEndian.Uint64(p[32:])), length: int(length), extras: int(extras), frames: int(frames),
 		chain: binary.BigEndian.Uint32(p[52:]), sum: binary.BigEndian.Uint32(p[56:]),
 	}, nil
@@ -123,7 +132,12 @@ func appendKeys(p []byte, keys []KeyAt) []byte {
 }
 
 func appendPosition(p []byte, pos *Position) []byte {
-	p = binary.AppendUvarint(append(p, extraPosition), uint64(len(pos.Name)))
+	if pos.Commit == 0 {
+		p = append(p, extraPosition)
+	} else {
+		p = binary.AppendUvarint(append(p, extraKept), pos.Commit)
+	}
+	p = binary.AppendUvarint(p, uint64(len(pos.Name)))
 	p = append(p, pos.Name...)
 	if pos.Value == nil {
 		return append(p, 0)
@@ -155,10 +169,17 @@ func (e *extras) parse(p []byte, number uint64, at int64) error {
 		case extraKeys:
 			n := r.number(uint64(len(r.p) / keyLen))
 			for k := r.take(n * keyLen); len(k) > 0 && !r.bad; k = k[keyLen:] {
-				e.keys = append(e.keys, KeyAt{Lane: binary.BigEndian.Uint32(k), Seq: binary.BigEndian.Uint64(k[4:]), Hash: KeyHash(k[12:keyLen]), At: at})
+				key := KeyAt{Lane: binary.BigEndian.Uint32(k), Seq: binary.BigEndian.Uint64(k[4:]), Hash: KeyHash(k[12:keyLen]), At: at}
+				if key.Lane != 0 && key.Seq != 0 && key.Seq <= MaxSeq {
+					e.keys = append(e.keys, key)
+				}
 			}
-		case extraPosition:
-			pos := Position{Name: string(r.take(r.number(MaxNameBytes))), Commit: number}
+		case extraPosition, extraKept:
+			pos := Position{Commit: number, in: number}
+			if kind == extraKept {
+				pos.Commit = r.number(1<<64 - 1)
+			}
+			pos.Name = string(r.take(r.number(MaxNameBytes)))
 			if r.take(1)[0] != 0 {
 				pos.Value = append([]byte{}, r.take(r.number(MaxPositionBytes))...)
 			}

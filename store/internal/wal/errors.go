@@ -16,6 +16,9 @@ var (
 	ErrClosed = errors.New("wal: the log is closed")
 	// ErrNoLane is returned for a lane that AddLane was not called with.
 	ErrNoLane = errors.New("wal: unknown lane")
+	// ErrExhausted is returned when the numbers of a lane, of commits or of
+	// segments have come to their end, which takes a file that was made to say so.
+	ErrExhausted = errors.New("wal: no number is left")
 	// ErrInvalid is returned for what a call must not contain.
 	ErrInvalid = errors.New("wal: invalid")
 	// ErrNoSegment is returned for a number that no segment has.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,10 @@ type prepared struct {
 	seg  *segment
 	file vfs.File
 }
+
+// maxFileBytes is more than any segment has: what is behind it in a file was not
+// written by the log, and is not read.
+const maxFileBytes = MaxSegmentBytes + maxCommitBytes + maxIndexBytes
 
 // leftover is a file that holds nothing any more.
 type leftover struct {
@@ -65,6 +70,12 @@ type files struct {
 	nextSz atomic.Int64
 
 	moving sync.Mutex // held while a segment's file is replaced or taken away
+	// exchange is held for writing while a file takes the name of another and
+	// until segs says so, and for reading by whoever opens what segs describes.
+	// It is taken before mu and the cache's.
+	exchange sync.RWMutex
+
+	dropping sync.Mutex // held while a leftover is given back; before mu
 
 	mu      sync.Mutex // guards all below, and all segments
 	segs    map[uint64]*segment
@@ -91,10 +102,13 @@ func (k *files) syncDir() error {
 	return k.fs.SyncDir(k.dir)
 }
 
-// resize notes a file's new size.
+// resize notes a file's new size. One that is not of the log yet, or no more,
+// is not counted.
 func (k *files) resize(s *segment, size int64) {
 	k.mu.Lock()
-	k.disk.Add(size - s.info.Size)
+	if k.segs[s.info.No] == s {
+		k.disk.Add(size - s.info.Size)
+	}
 	s.info.Size = size
 	k.mu.Unlock()
 }
@@ -164,6 +178,11 @@ func (k *files) takeNext() (*prepared, error) {
 // prepare makes a segment out of a spare file, or a new one. The caller holds making.
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
+	if k.highest >= maxSegmentNo {
+		// A file with a higher one would not be taken for a segment again.
+		k.mu.Unlock()
+		return nil, fmt.Errorf("%w for a segment", ErrExhausted)
+	}
 	k.highest++
 	no := k.highest
 	var from leftover
@@ -176,7 +195,14 @@ func (k *files) prepare() (*prepared, error) {
 		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
-	if err != nil {
+	if errors.Is(err, vfs.ErrLinked) {
+		k.shorten(from, from.size)
+		from = leftover{no: no, ext: extSpare}
+		p, err = k.makeFrom(from, vfs.Create, no)
+	}
+	if err == nil {
+		k.disk.Add(p.seg.info.Size - from.size)
+	} else {
 		// Whatever became of the file, nothing in it counts.
 		k.mu.Lock()
 		k.drops = append(k.drops, from)
@@ -197,6 +223,9 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if err := vfs.Sole(f, k.path(from.no, from.ext)); err != nil {
+		return nil, err // its bytes are somebody else's as well
+	}
 	h := head{no: no, generation: k.generation()}
 	if k.bugs.sameGeneration {
 		h.generation = 1
@@ -207,7 +236,6 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 	if _, err := f.WriteAt(page[:], 0); err != nil {
 		return nil, err
 	}
-	k.disk.Add(size - from.size)
 	if !k.noSync && !k.bugs.skipHeadSync {
 		if err := f.Sync(); err != nil {
 			return nil, err

@@ -43,6 +43,8 @@ const (
 
 	// maxFrameBody bounds a body, packed or not: one record and the rest of a frame.
 	maxFrameBody = MaxRecordBytes + DefaultFrameBytes + binary.MaxVarintLen64
+	// maxLaneBytes bounds the payload bytes of a lane.
+	maxLaneBytes = 1<<62 - 1
 	// maxRefRecords bounds what one object holds.
 	maxRefRecords = 1 << 30
 )
@@ -124,7 +126,8 @@ func parseHeader(spool [8]byte, p []byte) (frameHeader, error) {
 	case codecS2:
 		fits = fits && h.count <= MaxFrameRecords
 	}
-	if !fits || h.count == 0 || h.lane == 0 || h.first == 0 || h.first+uint64(h.count) < h.first || h.before < 0 || h.bytes < 0 {
+	if !fits || h.count == 0 || h.lane == 0 || h.first == 0 || h.first > MaxSeq || h.last() > MaxSeq ||
+		h.before < 0 || h.bytes < 0 || h.before > maxLaneBytes-h.bytes {
 		return frameHeader{}, errors.New("frame header holds impossible numbers")
 	}
 	h.body = int(body)

@@ -89,7 +89,7 @@ func parseHead(p []byte, spool [8]byte) (head, error) {
 		no: binary.BigEndian.Uint64(p[16:]), generation: binary.BigEndian.Uint64(p[24:]), compacted: p[5]&flagCompacted != 0,
 		first: binary.BigEndian.Uint64(p[32:]), last: binary.BigEndian.Uint64(p[40:]), chain: binary.BigEndian.Uint32(p[48:]),
 	}
-	if h.no == 0 || h.no > maxSegmentNo || h.first > h.last {
+	if h.no == 0 || h.no > maxSegmentNo || h.first > h.last || h.last > maxCommitNo {
 		return head{}, errors.New("head holds impossible numbers")
 	}
 	return h, nil
@@ -129,6 +129,10 @@ const (
 	extNew   = ".new"   // a compaction under way
 
 	maxSegmentNo = 1<<48 - 1
+	// maxLeap is how far behind the numbers that are known a segment may be: more
+	// than are written in years. A name that is further is not one that was given
+	// out, and leaves the numbers where they are.
+	maxLeap = 1 << 40
 )
 
 func fileName(no uint64, ext string) string {

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -37,7 +36,7 @@ const (
 	// maxIndexed bounds the frames of a segment, but for one commit, and with
 	// them the memory that its index takes: 8 bytes each.
 	maxIndexed    = 1 << 18
-	maxIndexBytes = 256 << 20
+	maxIndexBytes = 32 << 20 // of one on disk: a larger one is made anew by reading the segment
 )
 
 // place is a frame in an index: how far its first record is from the lane's
@@ -95,27 +94,12 @@ func (x *index) add(f *Frame, off int64) bool {
 	return true
 }
 
-// insert enters a frame that damage has moved before others of its lane, unless
-// there is one with its first record.
-func (x *index) insert(f *Frame, off int64) bool {
-	l := x.lane(f.Lane)
-	if shift := l.First - f.First; f.First < l.First {
-		if l.Last-f.First > 1<<31 {
-			return false
-		}
-		for i := range l.places {
-			l.places[i].rel += uint32(shift)
-		}
-		l.First = f.First
+// at is the place of the frame with the first record first, nil for none.
+func (l *laneIndex) at(first uint64) *place {
+	if i := l.from(first); i < len(l.places) && l.First+uint64(l.places[i].rel) == first {
+		return &l.places[i]
 	}
-	rel := uint32(f.First - l.First)
-	i, found := slices.BinarySearchFunc(l.places, rel, func(p place, rel uint32) int { return cmp.Compare(p.rel, rel) })
-	if found || off > 1<<32-1 {
-		return false
-	}
-	l.places = slices.Insert(l.places, i, place{rel, uint32(off)})
-	x.frames++
-	return true
+	return nil
 }
 
 // extent is the range that the frame at a place is for, as far as its
@@ -160,6 +144,10 @@ func (x *index) merge(other *index) {
 		if len(l.places) == 0 {
 			l.Span = o.Span
 		}
+		span := Span{min(l.First, o.First), max(l.Last, o.Last)}
+		if span.Last-span.First > 1<<32-1 {
+			continue // of impossible numbers
+		}
 		known := make(map[uint64]int64, len(l.places))
 		for _, p := range l.places {
 			known[l.First+uint64(p.rel)] = int64(p.off)
@@ -169,8 +157,8 @@ func (x *index) merge(other *index) {
 				known[first] = int64(p.off)
 			}
 		}
-		l.First, l.Last = min(l.First, o.First), max(l.Last, o.Last)
-		l.places = l.places[:0]
+		x.frames += len(known) - len(l.places)
+		l.Span, l.places = span, l.places[:0]
 		for _, first := range slices.Sorted(maps.Keys(known)) {
 			l.places = append(l.places, place{uint32(first - l.First), uint32(known[first])})
 		}
@@ -264,7 +252,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		FirstCommit: binary.BigEndian.Uint64(p[32:]), LastCommit: binary.BigEndian.Uint64(p[40:]), Chain: binary.BigEndian.Uint32(p[48:]),
 		Size: size, Keys: p[5]&indexKeys != 0, Positions: p[5]&indexPositions != 0,
 	}
-	if info.Generation != generation || info.No != no || info.End < headBytes || info.End > size || info.FirstCommit > info.LastCommit {
+	if info.Generation != generation || info.No != no || info.End < headBytes || info.End > size || info.FirstCommit > info.LastCommit || info.LastCommit > maxCommitNo {
 		return nil, nil, errIndex
 	}
 	x := newIndex()
@@ -277,7 +265,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		l.Last = l.First + r.number(1<<33)
 		l.bytes = int64(r.number(1<<63 - 1))
 		n := r.number(uint64(len(r.p) / 2))
-		if r.bad || n == 0 || l.no == 0 || l.First == 0 || l.Last < l.First || x.lanes[l.no] != nil {
+		if r.bad || n == 0 || x.frames+int(n) > maxIndexed+maxCommitFrames || l.no == 0 || l.First == 0 || l.Last < l.First || l.Last > MaxSeq || x.lanes[l.no] != nil {
 			return nil, nil, errIndex
 		}
 		l.places = make([]place, 0, n)
@@ -298,7 +286,7 @@ func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*inde
 		copy(o.Object[:], r.take(16))
 		o.Size, o.Records, o.Bytes = int64(r.number(1<<63-1)), uint32(r.number(maxRefRecords)), int64(r.number(1<<63-1))
 		o.Lane, o.First = uint32(r.number(1<<32-1)), r.number(1<<63)
-		if r.bad || o.Records == 0 {
+		if r.bad || o.Records == 0 || o.Lane == 0 || o.First == 0 || o.First > MaxSeq-uint64(o.Records) {
 			return nil, nil, errIndex
 		}
 		o.Segment, o.Last = no, o.First+uint64(o.Records)-1

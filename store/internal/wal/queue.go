@@ -45,6 +45,16 @@ func (l *Log) Append(ctx context.Context, recs []Record, pos []Position, out []A
 	return l.joined(g)
 }
 
+// KeepPositions stores once more what positions there are, before segments go
+// that have them: all those that commits up to through made and that count,
+// with the numbers of their commits. When the ledger is lost, nothing else that
+// those commits said of positions counts. It takes room without asking the Gate.
+//
+// Errors: those of Append.
+func (l *Log) KeepPositions(ctx context.Context, through uint64, all []Position) error {
+	return l.Append(ctx, nil, append([]Position{{Commit: through}}, all...), nil)
+}
+
 // AppendOne is Append for one record, without the slices.
 func (l *Log) AppendOne(ctx context.Context, r Record) (Appended, error) {
 	var recs [1]Record
@@ -83,10 +93,10 @@ func measure(recs []Record, pos []Position) (size, records int64, err error) {
 	}
 	for i := range pos {
 		p := &pos[i]
-		if len(p.Name) == 0 || len(p.Name) > MaxNameBytes || len(p.Value) > MaxPositionBytes {
+		if len(p.Name) == 0 && p.Commit == 0 || len(p.Name) > MaxNameBytes || len(p.Value) > MaxPositionBytes {
 			return 0, 0, fmt.Errorf("%w: position with a name of %d bytes and a value of %d, at most %d and %d", ErrInvalid, len(p.Name), len(p.Value), MaxNameBytes, MaxPositionBytes)
 		}
-		size += int64(len(p.Name)+len(p.Value)) + 8
+		size += int64(len(p.Name)+len(p.Value)) + 16
 	}
 	size += size/(DefaultFrameBytes/4)*frameHeaderLen + commitHeaderLen
 	if size > MaxCallBytes || records > groupRecords {
@@ -130,12 +140,18 @@ func (l *Log) admit(ctx context.Context, recs []Record, pos []Position, size, re
 
 func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64, out []Appended) (*group, error) {
 	old := 0
+	if err := l.bounded(recs, pos); err != nil {
+		return nil, err
+	}
 	for i := range recs {
 		r := &recs[i]
 		out[i] = Appended{}
 		ln := l.lanes[r.Lane]
 		if ln == nil {
 			return nil, fmt.Errorf("%w %d", ErrNoLane, r.Lane)
+		}
+		if ln.next > MaxSeq-2*groupRecords || ln.bytes > maxLaneBytes-1<<50 {
+			return nil, fmt.Errorf("%w in lane %d", ErrExhausted, r.Lane)
 		}
 		if ln.build == nil && (i == 0 || recs[i-1].Lane != r.Lane) {
 			size += int64(len(ln.key)) + 32 // its definition
@@ -154,12 +170,50 @@ func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64
 	if old > 0 && old == len(recs) && len(pos) == 0 {
 		return nil, nil
 	}
-	if err := l.promise(g, size); err != nil {
+	if len(pos) > 0 && pos[0].Commit > 0 {
+		g.bare = g.bare || g.promised == 0 // positions that are kept ask nobody for room
+	} else if err := l.promise(g, size); err != nil {
 		return nil, err
 	}
 	g.size += size
 	g.records += records
 	return g, nil
+}
+
+// bounded refuses a call whose commit no reader would take. One that joins others is
+// far below the bounds, as its group is.
+func (l *Log) bounded(recs []Record, pos []Position) error {
+	const most = 1 << 18
+	if len(recs) <= most && len(pos) <= 1<<10 {
+		return nil
+	}
+	extras, frames := int64(0), int64(0)
+	var size, count int64
+	for i := range recs {
+		r := &recs[i]
+		ln := l.lanes[r.Lane]
+		if ln == nil {
+			continue // which is told next
+		}
+		n := int64(len(r.Data)) + 5
+		if i == 0 || recs[i-1].Lane != r.Lane || r.Ref != nil || size+n > ln.limit.Bytes || count >= ln.limit.Records {
+			if i == 0 || recs[i-1].Lane != r.Lane {
+				extras += int64(len(ln.key)) + 32
+			}
+			frames, size, count = frames+1, 0, 0
+		}
+		size, count = size+n, count+1
+		if r.HasKey {
+			extras += keyLen
+		}
+	}
+	for i := range pos {
+		extras += int64(len(pos[i].Name)+len(pos[i].Value)) + 8
+	}
+	if extras > maxExtras/2 || frames > maxCommitFrames/2 {
+		return fmt.Errorf("%w: a call of %d frames, and %d bytes of keys, positions and lanes, at most %d and %d", ErrInvalid, frames, extras, maxCommitFrames/2, maxExtras/2)
+	}
+	return nil
 }
 
 // zeroStep is how far ahead a commit on fresh space writes zeros.
@@ -230,7 +284,7 @@ func (l *Log) take(g *group, recs []Record, pos []Position, out []Appended) {
 		}
 	}
 	for i := range pos {
-		p := Position{Name: pos[i].Name}
+		p := Position{Name: pos[i].Name, Commit: pos[i].Commit}
 		if pos[i].Value != nil {
 			p.Value = append([]byte{}, pos[i].Value...)
 		}
@@ -259,12 +313,13 @@ func (l *Log) underWay(g *group, r *Record) (uint64, bool) {
 // hand-overs fewer. It unlocks mu.
 func (l *Log) joined(g *group) error {
 	if !l.busy && l.last <= 1 && l.opts.CommitInterval == 0 {
-		l.busy = true
+		l.busy, l.lone = true, true
 		l.takeOpen()
 		l.mu.Unlock()
 		l.commit(g)
 		err := g.err
 		l.mu.Lock()
+		l.lone = false
 		l.done(g)
 		l.release()
 		l.mu.Unlock()

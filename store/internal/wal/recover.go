@@ -89,7 +89,7 @@ func (r *recovery) run() error {
 	if err != nil {
 		return err
 	}
-	r.k.highest = r.known.HighestNo
+	r.k.highest = min(r.known.HighestNo, maxSegmentNo)
 	for _, s := range r.known.Segments {
 		r.k.highest = max(r.k.highest, s.No)
 		r.noteLast(s.LastCommit, s.Chain)
@@ -144,20 +144,29 @@ func (r *recovery) files(infos []vfs.Info) error {
 		info vfs.Info
 	}
 	var logs []logFile
+	most := r.mostNo(infos)
 	for _, info := range infos {
 		no, ext, ok := parseName(info.Name)
 		switch {
+		case ok && no > most:
+			r.stranger(info.Name, 0, errors.New("no segment was given such a number"))
+			continue
 		case !ok:
 			if !info.Dir {
-				r.stranger(info.Name, errors.New("not a name of the log"))
+				r.stranger(info.Name, 0, errors.New("not a name of the log"))
 			}
 			continue
 		case !info.Regular:
 			r.k.highest = max(r.k.highest, no)
-			r.stranger(info.Name, vfs.ErrNotRegular)
+			r.stranger(info.Name, 0, vfs.ErrNotRegular)
 			continue
 		}
 		r.k.highest = max(r.k.highest, no)
+		if ext == extLog {
+			if err := r.cut(no, &info); err != nil {
+				return err
+			}
+		}
 		r.k.disk.Add(info.Size)
 		switch ext {
 		case extLog:
@@ -192,10 +201,10 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
-			st.reach = a.Commit
+			st.reach, st.least = a.Commit, a.End
 		}
 		if next.No == f.no+1 && next.FirstCommit > 0 {
-			st.reach = next.FirstCommit - 1
+			st.reach = max(st.reach, next.FirstCommit-1)
 		}
 		s, err := r.survey(st, rows[f.no])
 		if err != nil {
@@ -206,6 +215,9 @@ func (r *recovery) files(infos []vfs.Info) error {
 			proven, next = s.info.FirstCommit-1, s.info
 		case next.No == f.no+1:
 			next.No = f.no // nothing is in this one
+		}
+		if s == nil {
+			found[f.no] = false // it is not the file that a row is for
 		}
 	}
 	slices.Reverse(r.surveys)
@@ -223,7 +235,29 @@ func (r *recovery) files(infos []vfs.Info) error {
 	return nil
 }
 
-func (r *recovery) stranger(name string, err error) {
+// mostNo is the highest number that a segment can have, as far as the ledger and the
+// names tell.
+func (r *recovery) mostNo(infos []vfs.Info) uint64 {
+	var all []uint64
+	for _, info := range infos {
+		if no, _, ok := parseName(info.Name); ok {
+			all = append(all, no)
+		}
+	}
+	slices.Sort(all)
+	most := r.k.highest
+	for _, no := range all {
+		if no > most && no-most > maxLeap {
+			break
+		}
+		most = max(most, no)
+	}
+	return most
+}
+
+// stranger notes what is not of the log, and was counted as if it were.
+func (r *recovery) stranger(name string, counted int64, err error) {
+	r.k.disk.Add(-counted)
 	r.out.Strangers = append(r.out.Strangers, Stranger{Name: name, Err: err})
 }
 
@@ -252,12 +286,28 @@ func (r *recovery) lane(no uint32) *Lane {
 	return ln
 }
 
+// cut takes back what somebody has made a segment's file too large by.
+func (r *recovery) cut(no uint64, info *vfs.Info) error {
+	if info.Size <= maxFileBytes || r.look {
+		return nil
+	}
+	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadWrite)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(maxFileBytes), f.Close()); err != nil {
+		return err
+	}
+	info.Size = maxFileBytes
+	return nil
+}
+
 // settle takes a file that a tombstone names out of the log, if it is the one
 // that is meant.
 func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(info.Name, err)
+		r.stranger(info.Name, info.Size, err)
 		return true, nil
 	}
 	if err != nil {
@@ -271,7 +321,7 @@ func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 		h, err = parseHead(page[:], r.k.spool)
 	}
 	if err != nil {
-		r.stranger(info.Name, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
+		r.stranger(info.Name, info.Size, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
 		return true, nil
 	}
 	if h.no != no || h.generation != generation {
@@ -300,7 +350,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	}
 	f, err := r.k.fs.Open(r.k.path(st.no, extLog), mode)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(st.name, err)
+		r.stranger(st.name, st.size, err)
 		return nil, nil
 	}
 	if err != nil {
@@ -309,7 +359,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	s, err := r.read(f, st, row)
 	if err != nil {
 		_ = f.Close()
-		r.stranger(st.name, err)
+		r.stranger(st.name, st.size, err)
 		return nil, nil
 	}
 	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
@@ -336,6 +386,9 @@ func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if errors.Is(herr, errForeign) {
 		return nil, herr
+	}
+	if row != nil {
+		st.generation = row.Generation
 	}
 	if err == nil {
 		st.until = known.End

@@ -94,6 +94,11 @@ func (w *window) sum(crc uint32, off, n int64) uint32 {
 // find looks for a mark in from..to and gives where it is, -1 when it is nowhere.
 func (w *window) find(mark func([]byte) int, markLen int, from, to int64) int64 {
 	for from < to {
+		if s, ok := w.f.(vfs.Sparse); ok { // somebody may have made the file as large as he liked
+			if from = s.NextData(from); from >= to {
+				return -1
+			}
+		}
 		p := w.at(from, int(min(to-from, windowBytes/2)))
 		if len(p) < markLen {
 			return -1
