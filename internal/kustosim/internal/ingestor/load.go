@@ -152,7 +152,7 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 	}
 	var parts [][]byte
 	left := g.MaxBlobBytes // of the raw data of all files
-	all := &inflated{packed: &counter{n: int64(len(data))}}
+	all := &inflated{packed: &counter{}}
 	for _, f := range archive.File {
 		if f.FileInfo().IsDir() || in.zipPattern != nil && !in.zipPattern.MatchString(f.Name) {
 			continue
@@ -162,6 +162,7 @@ func (g *Ingestor) unzip(data []byte, in *ingestion) ([][]byte, *parse.Error) {
 			return nil, parse.Permanentf("BadRequest_InvalidArchive", "a file of the archive cannot be read")
 		}
 		all.from = r
+		all.packed.n = min(all.packed.n+int64(min(f.CompressedSize64, 1<<40)), int64(len(data))) // what a header says may be false
 		part, bad := g.readRaw(all, 0, left)
 		r.Close()
 		if bad != nil {
