@@ -148,9 +148,11 @@ func TestLoopbackIsDialledAsSuch(t *testing.T) {
 	}))
 	defer proxy.Close()
 	c := newCluster(t)
+	c.mu.Lock() // the requests of the child are ordered by nothing that the race detector sees
 	c.mgmt = func(w http.ResponseWriter, _ *http.Request, _ string) {
 		io.WriteString(w, one(`{"ColumnName":"A"}`, `["x"]`))
 	}
+	c.mu.Unlock()
 	_, port, _ := net.SplitHostPort(c.Listener.Addr().String())
 	for host, want := range map[string]string{"x.localhost": "refused:", "localhost": "asked: <nil>", "127.0.0.1": "asked: <nil>"} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLoopbackIsDialledAsSuch$", "-test.v")
