@@ -78,9 +78,12 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 	return out
 }
 
-// compact writes a segment again with the frames that hold live records. Its
-// keys and positions are in the ledger since it was listed.
+// compact writes a segment again with the frames that hold live records, and
+// their keys. All keys and positions are in the ledger since it was listed.
 func (s *Store) compact(seg *segment) error {
+	if err := s.keepPositions([]*segment{seg}); err != nil {
+		return err
+	}
 	wanted := s.liveIn(seg)
 	info, err := s.wal.Compact(seg.no, func(f wal.Frame) bool {
 		for _, r := range wanted[f.Lane] {

@@ -3,14 +3,10 @@ package store_test
 import (
 	"bufio"
 	"bytes"
-	"cmp"
-	"encoding/binary"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,295 +14,33 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"kustospool/ingest"
 )
 
-// envCorpus is how many variants TestCorpus opens; README names it.
-const envCorpus = "KUSTOSPOOL_CORPUS"
+// envCorpus is how many variants TestCorpus opens, or which, from:to;
+// envCorpusSeed is what the spool is made from that they are variants of.
+// README names them.
+const (
+	envCorpus     = "KUSTOSPOOL_CORPUS"
+	envCorpusSeed = "KUSTOSPOOL_CORPUS_SEED"
+)
 
-// at is a lane and a number.
-type at [2]uint64
-
-// corpus is a spool with segments that are settled, listed, and active, with
-// live and open records, objects, keys, positions and a dead letter; as it is
-// after a close, and after a kill some records later.
-type corpus struct {
-	clean, unclean, stale map[string][]byte // files by name
-	records               map[at]string
-	unsettled             map[bool]map[at]bool // by whether it was closed
-	late                  map[at]bool          // records that came after the close
-}
-
-// readFiles reads a directory.
-func readFiles(t testing.TB, dir string) map[string][]byte {
+func corpusSeed(t *testing.T) uint64 {
 	t.Helper()
-	out := map[string][]byte{}
-	for name, data := range contents(t, dir) {
-		out[filepath.ToSlash(name)] = []byte(data)
+	v := os.Getenv(envCorpusSeed)
+	if v == "" {
+		return 1
 	}
-	return out
-}
-
-func writeFiles(t testing.TB, dir string, files map[string][]byte) {
-	t.Helper()
-	for _, sub := range []string{"segments", "objects", "dead", "quarantine"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			t.Fatal(err)
-		}
+	seed, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s", envCorpusSeed, v)
 	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-var sharedCorpus = struct {
-	sync.Once
-	c *corpus
-}{}
-
-func makeCorpus(t *testing.T) *corpus {
-	t.Helper()
-	sharedCorpus.Do(func() { sharedCorpus.c = buildCorpus(t) })
-	if sharedCorpus.c == nil {
-		t.Fatal("there is no corpus")
-	}
-	return sharedCorpus.c
-}
-
-func buildCorpus(t *testing.T) *corpus {
-	dir := t.TempDir()
-	c := &corpus{records: map[at]string{}, unsettled: map[bool]map[at]bool{true: {}}, late: map[at]bool{}}
-	live := c.unsettled[true]
-	s := openStore(t, dir, crashOptions())
-	lanes := []uint32{laneOf(t, s, jsonTable("a")), laneOf(t, s, jsonTable("b"))}
-	note := func(acks ...ack) {
-		for _, a := range acks {
-			c.records[at{uint64(a.lane), a.seq}] = a.data
-			live[at{uint64(a.lane), a.seq}] = true
-		}
-	}
-	tied := tiedLanes(s)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 170 {
-		lane := lanes[i%2]
-		data := fmt.Sprintf("r%d-%s", i, strings.Repeat("y", rng.IntN(4000)))
-		key := ""
-		if i%7 == 0 {
-			key = fmt.Sprint("key", i)
-		}
-		a, err := s.AppendOne(ctx, lane, []byte(data), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		note(ack{lane, a.Seq, data})
-		if i%12 == 5 {
-			note(appendTied(s, tied, fmt.Sprint("t", i))...)
-		}
-		if i%40 == 11 {
-			note(appendObject(s, lane, fmt.Sprint("o", i))...)
-		}
-		if i%30 == 20 {
-			for j, e := range sealAll(t, s) {
-				gone := func() {
-					for seq := e.Batch.First; seq <= e.Batch.Last; seq++ {
-						delete(live, at{uint64(e.Batch.Lane), seq})
-					}
-				}
-				switch {
-				case i < 60:
-					settle(t, s, e.Batch.ID)
-					gone()
-				case j == 0 && i < 100:
-					if _, err := s.DeadLetter(ctx, e.Batch.ID, ingest.Sealed, &ingest.Failure{Class: "permanent"}); err != nil {
-						t.Fatal(err)
-					}
-					gone()
-				}
-			}
-		}
-		if i == 110 {
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			c.stale = readFiles(t, dir)
-			s = openStore(t, dir, crashOptions())
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	c.clean = readFiles(t, dir)
-	c.unsettled[false] = maps.Clone(live)
-	out, err := child(t, "die", dir).Output()
-	if err == nil {
-		t.Fatal("the child that should die lived")
-	}
-	for _, line := range strings.Split(string(out), "\n") {
-		if a, ok := parseAck(line); ok {
-			c.records[at{uint64(a.lane), a.seq}] = a.data
-			c.unsettled[false][at{uint64(a.lane), a.seq}] = true
-			c.late[at{uint64(a.lane), a.seq}] = true
-		}
-	}
-	if len(c.unsettled[false]) != len(live)+40 {
-		t.Fatalf("%d records, then %d", len(live), len(c.unsettled[false]))
-	}
-	c.unclean = readFiles(t, dir)
-	return c
-}
-
-// place is where a frame or a chunk is in a file.
-type place struct {
-	off, end    int64
-	lane        uint32
-	first, last uint64
-	object      string // the file that the frame refers to
-}
-
-// frames finds the frames of a sound segment, and where its last commit begins.
-func frames(data []byte) (out []place, lastCommit int64) {
-	for off := 4096; off+64 < len(data); off++ {
-		if bytes.HasPrefix(data[off:], []byte("kspC\x01")) {
-			lastCommit = int64(off)
-		}
-		p := data[off:]
-		if !bytes.HasPrefix(p, []byte("kspF\x02")) {
-			continue
-		}
-		f := place{off: int64(off), lane: binary.BigEndian.Uint32(p[16:]), first: binary.BigEndian.Uint64(p[24:])}
-		f.last = f.first + uint64(binary.BigEndian.Uint32(p[20:])) - 1
-		f.end = f.off + 64 + int64(binary.BigEndian.Uint32(p[56:]))
-		if f.end > int64(len(data)) {
-			continue
-		}
-		if p[5] == 1 {
-			f.object = fmt.Sprintf("objects/%x.obj", p[64:80])
-		}
-		out = append(out, f)
-		off = int(f.end) - 1
-	}
-	return out, lastCommit
-}
-
-// variant is one damaged spool.
-type variant struct {
-	name   string
-	closed bool
-	files  map[string][]byte
-	hurt   []string         // the files that were damaged
-	plant  func(dir string) // puts something in their place; may be nil
-}
-
-// damages are the ways to hurt a file; each says what is left of it.
-var damages = map[string]func(rng *rand.Rand, data []byte) []byte{
-	"flip": func(rng *rand.Rand, data []byte) []byte {
-		if len(data) == 0 {
-			return []byte{1}
-		}
-		data[somewhere(rng, data)] ^= 1 << rng.IntN(8)
-		return data
-	},
-	"zero": func(rng *rand.Rand, data []byte) []byte {
-		off := somewhere(rng, data)
-		clear(data[off:min(off+1+rng.IntN(9000), len(data))])
-		return data
-	},
-	"garbage": func(rng *rand.Rand, data []byte) []byte {
-		off := somewhere(rng, data)
-		for i := range data[off:min(off+1+rng.IntN(5000), len(data))] {
-			data[off+i] = byte(rng.Uint32())
-		}
-		return data
-	},
-	"truncate": func(rng *rand.Rand, data []byte) []byte { return data[:rng.IntN(len(data)+1)] },
-	"extend": func(rng *rand.Rand, data []byte) []byte {
-		more := make([]byte, 1+rng.IntN(9000))
-		if rng.IntN(2) == 0 {
-			copy(more, data[rng.IntN(len(data)+1):])
-		}
-		return append(data, more...)
-	},
-	"swap blocks": func(rng *rand.Rand, data []byte) []byte {
-		size := []int{512, 4096}[rng.IntN(2)]
-		if n := len(data) / size; n > 1 {
-			a, b := rng.IntN(n)*size, rng.IntN(n)*size
-			for i := range size {
-				data[a+i], data[b+i] = data[b+i], data[a+i]
-			}
-		}
-		return data
-	},
-}
-
-// somewhere prefers the first and the last kilobytes, where the heads and the
-// indexes are.
-func somewhere(rng *rand.Rand, data []byte) int {
-	n := len(data)
-	switch {
-	case n == 0:
-		return 0
-	case rng.IntN(4) == 0:
-		return rng.IntN(min(n, 600))
-	}
-	return rng.IntN(n)
-}
-
-func (c *corpus) variant(seed uint64) variant {
-	rng := rand.New(rand.NewPCG(seed, 7))
-	v := variant{closed: rng.IntN(2) == 0, files: map[string][]byte{}}
-	base := c.unclean
-	if v.closed {
-		base = c.clean
-	}
-	var names []string
-	for name, data := range base {
-		v.files[name] = bytes.Clone(data)
-		names = append(names, name)
-	}
-	// By size, since the names of objects and dead letters are of each run's own.
-	slices.SortFunc(names, func(a, b string) int {
-		if path.Dir(a) == path.Dir(b) && !strings.HasPrefix(a, "segments/") {
-			return cmp.Or(cmp.Compare(len(base[a]), len(base[b])), cmp.Compare(a, b))
-		}
-		return cmp.Compare(a, b)
-	})
-	// As often the ledger, a segment, and any other file.
-	group := []string{"manifest", "segments/", ""}[rng.IntN(3)]
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, group) })
-	victim := names[rng.IntN(len(names))]
-	v.hurt = []string{victim}
-	kinds := append(slices.Sorted(maps.Keys(damages)), "flip", "remove", "stale", "swap files")
-	kind := kinds[rng.IntN(len(kinds))]
-	switch kind {
-	case "remove":
-		delete(v.files, victim)
-	case "stale":
-		if old, ok := c.stale[victim]; ok {
-			v.files[victim] = bytes.Clone(old)
-		} else {
-			delete(v.files, victim)
-		}
-	case "swap files":
-		other := names[rng.IntN(len(names))]
-		v.files[victim], v.files[other] = v.files[other], v.files[victim]
-		v.hurt = append(v.hurt, other)
-	default:
-		v.files[victim] = damages[kind](rng, v.files[victim])
-	}
-	v.name = fmt.Sprintf("%d: %s of %s, closed %v", seed, kind, strings.Join(v.hurt, " and "), v.closed)
-	return v
+	return seed
 }
 
 // tolerated are the records that the damage hits, and those that nobody can
 // tell to be missing: of the last commit, after a kill.
 func (c *corpus) tolerated(v *variant) (out map[at]bool, blind bool) {
-	base := c.unclean
-	if v.closed {
-		base = c.clean
-	}
+	base := c.base(v.closed)
 	out = map[at]bool{}
 	active := activeOf(base)
 	hurtObject := map[string]bool{}
@@ -336,22 +70,12 @@ func (c *corpus) tolerated(v *variant) (out map[at]bool, blind bool) {
 	return out, blind
 }
 
-// activeOf is the segment with the highest number that has a commit.
-func activeOf(files map[string][]byte) (name string) {
-	for n, data := range files {
-		if strings.HasSuffix(n, ".log") && n > name {
-			if all, _ := frames(data); len(all) > 0 {
-				name = n
-			}
-		}
-	}
-	return name
-}
-
 // survivor is what a child said of a variant.
 type survivor struct {
 	delivered map[at]bool
 	files     map[string]bool
+	positions map[string]string
+	finished  bool
 	problems  []string
 }
 
@@ -365,7 +89,7 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 	cmd := child(t, "survive", dir, "GOMEMLIMIT=64MiB")
 	var out, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	s := survivor{delivered: map[at]bool{}, files: map[string]bool{}}
+	s := survivor{delivered: map[at]bool{}, files: map[string]bool{}, positions: map[string]string{}}
 	bad := func(format string, args ...any) { s.problems = append(s.problems, fmt.Sprintf(format, args...)) }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -381,7 +105,6 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 	}
 	lines := bufio.NewScanner(strings.NewReader(out.String()))
 	lines.Buffer(nil, 1<<20)
-	finished := false
 	for lines.Scan() {
 		if name, ok := strings.CutPrefix(lines.Text(), "file "); ok {
 			s.files[name] = true
@@ -402,6 +125,10 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 			}
 			continue
 		}
+		var name, value string
+		if n, _ := fmt.Sscanf(lines.Text(), "position %s %s", &name, &value); n == 2 {
+			s.positions[name] = value
+		}
 		var lane, seq uint64
 		var data string
 		if n, _ := fmt.Sscanf(lines.Text(), "got %d %d %s", &lane, &seq, &data); n == 3 && data != "after" {
@@ -413,9 +140,9 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 			}
 			s.delivered[at{lane, seq}] = true
 		}
-		finished = finished || strings.HasPrefix(lines.Text(), "stats ")
+		s.finished = s.finished || strings.HasPrefix(lines.Text(), "stats ")
 	}
-	if !finished {
+	if !s.finished {
 		bad("the child did not finish")
 	}
 	return s
@@ -425,6 +152,9 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 func (c *corpus) check(t *testing.T, v *variant) []string {
 	may, blind := c.tolerated(v)
 	s := c.run(t, v, blind)
+	if !s.finished {
+		return s.problems
+	}
 	for _, rec := range slices.SortedFunc(maps.Keys(c.unsettled[v.closed]), func(a, b at) int { return slices.Compare(a[:], b[:]) }) {
 		if !s.delivered[rec] && !may[rec] {
 			s.problems = append(s.problems, fmt.Sprintf("record %d of lane %d, which nothing hit, was not delivered", rec[1], rec[0]))
@@ -435,15 +165,18 @@ func (c *corpus) check(t *testing.T, v *variant) []string {
 			s.problems = append(s.problems, "the intact "+name+" was removed")
 		}
 	}
+	// A position is in the ledger and in the log: one file's damage loses none.
+	// What is in neither any more is said in Store.Position.
+	log := slices.ContainsFunc(v.hurt, func(n string) bool { return strings.HasPrefix(n, "segments/") })
+	if !log && !maps.Equal(s.positions, c.positions) {
+		s.problems = append(s.problems, fmt.Sprintf("the positions are %v, were %v", s.positions, c.positions))
+	}
 	return s.problems
 }
 
 // needed reports whether a file holds what is not settled.
 func (c *corpus) needed(name string, closed bool) bool {
-	base := c.unclean
-	if closed {
-		base = c.clean
-	}
+	base := c.base(closed)
 	switch {
 	case strings.HasPrefix(name, "dead/"):
 		return true
@@ -466,10 +199,9 @@ func (c *corpus) needed(name string, closed bool) bool {
 
 // TestCorpus opens spools with one file damaged, in children: none dies, hangs or
 // takes much memory, every record that the damage did not hit is delivered
-// once, the books add up, no number is given out twice, and no intact file is
-// removed. A failing one is run again by its number:
-//
-//	KUSTOSPOOL_CORPUS=from:to go test ./store -run TestCorpus
+// once, the books add up, no number is given out twice, no intact file is
+// removed, and no position is lost or older than it was. Every kind of file meets every kind of damage. What
+// fails says how it is run again.
 func TestCorpus(t *testing.T) {
 	from, to := uint64(0), uint64(200)
 	if testing.Short() {
@@ -488,21 +220,77 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 	c := makeCorpus(t)
+	var mu sync.Mutex // guards hit
+	hit := map[cell]int{}
 	t.Run("variants", func(t *testing.T) {
 		for i := range runtime.GOMAXPROCS(0) {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				for seed := from + uint64(i); seed < to; seed += uint64(runtime.GOMAXPROCS(0)) {
-					v := c.variant(seed)
-					for n, p := range c.check(t, &v) {
-						if n < 3 {
-							t.Errorf("%s: %s", v.name, p)
-						}
+				for number := from + uint64(i); number < to; number += uint64(runtime.GOMAXPROCS(0)) {
+					v := c.variant(t, number)
+					mu.Lock()
+					hit[v.cell]++
+					mu.Unlock()
+					problems := c.check(t, &v)
+					if len(problems) > 0 {
+						t.Errorf("%s:\n%s\nagain: %s=%d %s=%d:%d go test ./store -run 'TestCorpus$'", v.name,
+							strings.Join(problems[:min(len(problems), 3)], "\n"), envCorpusSeed, c.seed, envCorpus, number, number+1)
 					}
 				}
 			})
 		}
 	})
+	if to-from < uint64(len(cells)) {
+		return
+	}
+	t.Logf("%d variants of seed %d\n%s", to-from, c.seed, table(hit))
+	for _, cell := range cells {
+		if hit[cell] == 0 {
+			t.Errorf("nothing did %s to a file of kind %s", cell.damage, cell.kind)
+		}
+	}
+}
+
+// TestCorpusIsTheSame: a variant is known by its number, so two corpora of one
+// seed have the same layout. It has every kind of file, and damage that is
+// said to be impossible is.
+func TestCorpusIsTheSame(t *testing.T) {
+	a, b := makeCorpus(t), buildCorpus(t, corpusSeed(t))
+	for _, closed := range []bool{true, false} {
+		x, y := layout(a.base(closed)), layout(b.base(closed))
+		for i := range max(len(x), len(y)) {
+			if i >= len(x) || i >= len(y) || x[i] != y[i] {
+				t.Fatalf("closed %v: layouts differ:\n%s\n\n%s", closed, strings.Join(x, "\n"), strings.Join(y, "\n"))
+			}
+		}
+	}
+	kinds := byKind(a.clean)
+	for kind, names := range byKind(a.unclean) {
+		kinds[kind] = append(kinds[kind], names...)
+	}
+	for _, kind := range fileKinds {
+		if len(kinds[kind]) == 0 {
+			t.Errorf("the corpus has no file of kind %s", kind)
+		}
+		delete(kinds, kind)
+	}
+	if len(kinds) > 0 {
+		t.Errorf("files of kinds that nobody hurts: %v", kinds)
+	}
+	for cell := range impossible {
+		if cell.damage != stale {
+			continue
+		}
+		for _, closed := range []bool{true, false} {
+			for _, name := range byKind(a.base(closed))[cell.kind] {
+				for _, old := range a.older {
+					if data, ok := old[name]; ok && !bytes.Equal(data, a.base(closed)[name]) {
+						t.Fatalf("there is an older copy of %s, of kind %s", name, cell.kind)
+					}
+				}
+			}
+		}
+	}
 }
 
 // TestNoDamage is the control of TestCorpus: without damage everything is

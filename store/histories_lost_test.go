@@ -27,6 +27,9 @@ func (h *history) lose() error {
 	if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked {
 		return fmt.Errorf("without the ledger the books do not balance: %+v", st)
 	}
+	if err := h.w.checkPositions(h.s); err != nil {
+		return fmt.Errorf("without the ledger: %w", err)
+	}
 	there := map[place]bool{}
 	for f, err := range h.s.Unsealed() {
 		if err != nil {

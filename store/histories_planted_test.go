@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ var plants = []planted{
 	{name: "acknowledged before the sync", log: []string{"ack before sync"}},
 	{name: "torn commits are taken", log: []string{"accept torn"}},
 	{name: "checksums are not compared", log: []string{"ignore sum", "ignore frame sum", "accept torn"}},
+	{name: "an index is trusted blindly", log: []string{"trust index"}},
 	{name: "a stale commit of a recycled file is taken", log: []string{"same generation", "ignore generation", "ignore number", "ignore chain"}},
 	{name: "the last commit is cut off", log: []string{"cut too far"}},
 	{name: "not written again after a kill", log: []string{"no rewrite"}},
@@ -45,6 +47,7 @@ var plants = []planted{
 // noticed, and by so many histories at most.
 func TestHistoriesNotice(t *testing.T) {
 	const limit = 1000
+	var table strings.Builder
 	for _, p := range plants {
 		t.Run(p.name, func(t *testing.T) {
 			run := &campaign{first: 1, count: limit, fault: &p}
@@ -52,10 +55,11 @@ func TestHistoriesNotice(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%d histories did not notice it", limit)
 			}
-			first, _, _ := strings.Cut(err.Error(), "\n")
-			t.Logf("after %d histories: %s", run.done.Load(), first)
+			what, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Fprintf(&table, "\n| %s | %d | %.110s |", p.name, run.done.Load(), what)
 		})
 	}
+	t.Logf("planted defects, how many histories were begun, and what the one that noticed it said:\n| defect | histories | what was wrong |\n|---|---|---|%s", table.String())
 }
 
 // within picks the files in a directory, and the directory.

@@ -282,7 +282,7 @@ func TestLookAtVariants(t *testing.T) {
 		n = 15
 	}
 	for seed := range n {
-		v := c.variant(1000 + seed)
+		v := c.variant(t, 1000+seed)
 		dir := t.TempDir()
 		writeFiles(t, dir, v.files)
 		got, _, err := lookAt(t, dir)

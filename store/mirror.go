@@ -69,6 +69,7 @@ func (s *Store) committed(c *wal.Commit) {
 	if len(c.Positions) > 0 {
 		s.positions.add(c.Number, c.Positions)
 	}
+	s.positions.last.Store(c.Number)
 	crashpoint.Reach("append.committed")
 	if s.opts.Committed == nil || len(c.Frames) == 0 {
 		return

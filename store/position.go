@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"kustospool/ingest"
@@ -22,6 +24,11 @@ type freshPositions struct {
 	byName  map[string]ledger.Position
 	through uint64         // the last commit that had any
 	pending map[string]int // names that calls under way carry, and by how many
+
+	last atomic.Uint64 // the last commit of all
+	// kept is the commit up to which a later one says what positions there are.
+	// It is the keeper's.
+	kept uint64
 }
 
 func (p *freshPositions) add(commit uint64, list []wal.Position) {
@@ -31,6 +38,9 @@ func (p *freshPositions) add(commit uint64, list []wal.Position) {
 		p.byName = map[string]ledger.Position{}
 	}
 	for _, pos := range list {
+		if pos.Name == "" || pos.Commit > 0 && pos.Commit < commit {
+			continue // it is there already, and was written once more
+		}
 		p.byName[pos.Name] = ledger.Position{Name: pos.Name, Value: slices.Clone(pos.Value), Commit: commit}
 	}
 	p.through = commit
@@ -81,6 +91,15 @@ func (s *Store) Position(name string) (Position, bool) {
 
 // Positions lists all positions by name.
 func (s *Store) Positions() []Position {
+	var out []Position
+	for _, pos := range s.allPositions() {
+		out = append(out, Position{Name: pos.Name, Value: slices.Clone(pos.Value)})
+	}
+	return out
+}
+
+// allPositions lists them by name, with their commits.
+func (s *Store) allPositions() (out []ledger.Position) {
 	known := map[string]ledger.Position{}
 	// In this order: one that is moved meanwhile is seen in either place.
 	_, fresh := s.positions.all()
@@ -92,13 +111,46 @@ func (s *Store) Positions() []Position {
 			known[pos.Name] = pos
 		}
 	}
-	var out []Position
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		if pos := known[name]; pos.Value != nil {
-			out = append(out, Position{Name: name, Value: slices.Clone(pos.Value)})
+			out = append(out, pos)
 		}
 	}
 	return out
+}
+
+// keepPositions has the log say once more what positions there are, before it
+// loses those in segments that go. The ledger has them all, but it may be lost
+// itself, and then older ones must not count. A volume without room
+// for them is no reason to keep the segments.
+func (s *Store) keepPositions(going []*segment) error {
+	var last uint64
+	for _, seg := range going {
+		last = max(last, seg.info.LastCommit)
+	}
+	p := &s.positions
+	through := p.last.Load() // before they are listed
+	all := s.allPositions()
+	if ever, _ := p.all(); last <= p.kept || ever == 0 && s.ledger.State().Positions == 0 {
+		return nil
+	}
+	list := make([]wal.Position, 0, len(all))
+	for _, pos := range all {
+		list = append(list, wal.Position{Name: pos.Name, Value: pos.Value, Commit: pos.Commit})
+	}
+	for {
+		err := s.wal.KeepPositions(background, through, list)
+		switch {
+		case err == nil:
+			p.kept = through
+			return nil
+		case !errors.Is(err, wal.ErrNoSpace):
+			return s.translate(err)
+		case !s.makeRoom():
+			s.complain("positions are in the ledger alone", err)
+			return nil
+		}
+	}
 }
 
 // RemovePosition removes a position, durably. ErrNotFound when there is none;

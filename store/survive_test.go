@@ -19,7 +19,7 @@ func init() {
 
 // die opens a spool, appends to it, and is killed with it open.
 func die(dir string) {
-	s, err := store.Open(dir, crashOptions())
+	s, err := store.Open(dir, store.Manual(crashOptions()))
 	must(err)
 	for i := range 40 {
 		lane := s.Lanes()[i%2]
@@ -43,6 +43,9 @@ func survive(dir string) {
 	must(err)
 	fmt.Println("opened", processorTime().Milliseconds())
 	balance(s)
+	for _, p := range s.Positions() {
+		fmt.Printf("position %s %s\n", p.Name, p.Value)
+	}
 	must(filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			rel, _ := filepath.Rel(dir, path)

@@ -23,6 +23,7 @@ type simSettings struct {
 	preferREST bool
 	noREST     bool
 	blobHosts  []string
+	hosts      []string
 	token      string
 	principals []string
 	batchTime  time.Duration
@@ -41,7 +42,9 @@ func simCommand() *command {
 		summary:  "run a simulated service to try things out on",
 		help: `Runs a simulated Kusto cluster with its storage account on loopback ports until it
 is interrupted, and prints how to point a client at it and how to read a table's
-rows back. It holds everything in memory and asks for no credential.
+rows back. It holds everything in memory and asks for no credential, unless
+--token or --principal name one. What a web page of another site makes a browser
+send is refused on every port.
 
 A table is DB.TABLE, which keeps every document as it came, or has columns:
 DB.TABLE(column:type,...).
@@ -68,6 +71,7 @@ Examples:
 			fs.DurationVar(&s.sas, "sas-lifetime", 0, "how long signatures are valid; default 24h")
 			fs.DurationVar(&s.tokens, "token-lifetime", 0, "how long identity tokens are valid; default 24h")
 			fs.StringArrayVar(&s.blobHosts, "blob-host", nil, "web server of this machine, HOST:PORT, from which blobs may be fetched; may be repeated")
+			fs.StringArrayVar(&s.hosts, "host", nil, "name by which clients reach the simulator besides loopback, as through a proxy; may be repeated")
 			fs.BoolVarP(&s.verbose, "verbose", "v", false, "log requests to standard error")
 			return s
 		},
@@ -81,11 +85,45 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 	if len(args) > 0 {
 		return 0, usagef("sim takes no arguments; tables are named with --table")
 	}
+	opts, tables, err := s.options()
+	if err != nil {
+		return 0, err
+	}
+	if s.verbose {
+		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	sim, err := startSim(opts, tables)
+	if err != nil {
+		return 0, usageError{err}
+	}
+	if err := announce(c, sim.Endpoint(), tables, len(opts.Principals) > 0 || opts.Token != ""); err != nil {
+		return 0, errors.Join(err, sim.Close())
+	}
+	<-ctx.Done()
+	return exitOK, sim.Close()
+}
+
+// startSim runs a simulator with its tables. The error is about the options.
+func startSim(opts *kustosim.Options, tables []tableSpec) (*kustosim.Sim, error) {
+	sim, err := kustosim.Start(opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range tables {
+		if err := sim.CreateTable(spec.database, spec.table, spec.columns...); err != nil {
+			return nil, errors.Join(err, sim.Close())
+		}
+	}
+	return sim, nil
+}
+
+// options are what the flags say, checked as far as the simulator does not.
+func (s *simSettings) options() (*kustosim.Options, []tableSpec, error) {
 	var tables []tableSpec
 	for _, text := range s.tables {
 		spec, err := parseTable(text)
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
 		tables = append(tables, spec)
 	}
@@ -94,6 +132,7 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		AutoCreate:        s.autoCreate || len(tables) == 0,
 		FailMalformedJSON: !s.lenient,
 		BlobHosts:         s.blobHosts,
+		Hosts:             s.hosts,
 		Token:             s.token,
 		BatchTime:         s.batchTime,
 		BatchItems:        s.batchItems,
@@ -105,7 +144,7 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 	for _, text := range s.principals {
 		token, role, err := parsePrincipal(text)
 		if err != nil {
-			return 0, err
+			return nil, nil, err
 		}
 		if opts.Principals == nil {
 			opts.Principals = make(map[string]kustosim.Role)
@@ -116,32 +155,21 @@ func simulate(ctx context.Context, c *console, s *simSettings, args []string) (i
 		opts.PreferredIngestion = "-"
 	}
 	if s.preferREST && s.noREST {
-		return 0, usagef("--prefer-rest and --no-rest exclude each other")
+		return nil, nil, usagef("--prefer-rest and --no-rest exclude each other")
 	}
 	if s.preferREST {
 		opts.PreferredIngestion = "Rest"
 	}
-	if s.verbose {
-		opts.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	sim, err := kustosim.Start(opts)
-	if err != nil {
-		return 0, usageError{err}
-	}
-	for _, spec := range tables {
-		if err := sim.CreateTable(spec.database, spec.table, spec.columns...); err != nil {
-			return 0, errors.Join(usageError{err}, sim.Close())
-		}
-	}
-	if err := announce(c, sim.Endpoint(), tables); err != nil {
-		return 0, errors.Join(err, sim.Close())
-	}
-	<-ctx.Done()
-	return exitOK, sim.Close()
+	return opts, tables, nil
 }
 
-// announce tells how to use the simulator. The first line is for scripts.
-func announce(c *console, endpoint string, tables []tableSpec) error {
+// announce tells how to use the simulator. The first line is for scripts. It
+// never prints a token.
+func announce(c *console, endpoint string, tables []tableSpec, authorized bool) error {
+	bearer, credential := "", ", without a credential"
+	if authorized {
+		bearer, credential = ` -H "Authorization: Bearer $TOKEN"`, ", with a bearer token"
+	}
 	database, table := "Demo", "Telemetry"
 	if len(tables) > 0 {
 		database, table = tables[0].database, tables[0].table
@@ -151,15 +179,15 @@ func announce(c *console, endpoint string, tables []tableSpec) error {
 
 To send to it:
   kustospool send --to %[1]s --database %[2]s --table %[3]s FILE
-Any other client of queued ingestion takes that address as its cluster, without a credential.
+Any other client of queued ingestion takes that address as its cluster%[5]s.
 
 To read the rows back as JSON lines:
-  curl -s '%[1]s/sim/rows?%[4]s'
+  curl -s%[6]s '%[1]s/sim/rows?%[4]s'
 Counters:
-  curl -s %[1]s/sim/stats
+  curl -s%[6]s %[1]s/sim/stats
 
 It keeps everything in memory and ends with an interrupt.
-`, endpoint, shellWord(database), shellWord(table), query)
+`, endpoint, shellWord(database), shellWord(table), query, credential, bearer)
 	return err
 }
 

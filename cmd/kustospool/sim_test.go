@@ -88,6 +88,7 @@ func TestSim_BadFlags(t *testing.T) {
 		"must be TOKEN=ROLE":  {"--principal", "secret=Emperor"},
 		"Accounts 99":         {"--accounts", "99"},
 		"loopback address":    {"--blob-host", "example.org:80"},
+		"without a port":      {"--host", "example.org:80"},
 		"must not be negativ": {"--batch-time", "-1s"},
 	} {
 		if got := kustospool(t, "", append([]string{"sim"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) || strings.Contains(got.stderr, "secret") {
@@ -96,5 +97,19 @@ func TestSim_BadFlags(t *testing.T) {
 	}
 	if token, role, err := parsePrincipal("a=b=ingestor"); err != nil || token != "a=b" || role.String() != "Ingestor" {
 		t.Errorf("%q, %v, %v", token, role, err)
+	}
+}
+
+// The announcement of a simulator with tokens says that one is needed, and not
+// which.
+func TestSim_AnnouncesTheNeedOfAToken(t *testing.T) {
+	for _, tokens := range []bool{true, false} {
+		var out bytes.Buffer
+		if err := announce(&console{out: &out}, "http://127.0.0.1:1", nil, tokens); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), `curl -s -H "Authorization: Bearer $TOKEN" 'http://`) != tokens || strings.Contains(out.String(), "without a credential") == tokens {
+			t.Errorf("with tokens %v it says:\n%s", tokens, out.String())
+		}
 	}
 }

@@ -17,6 +17,15 @@
 // Ingestions run one after the other, so that no other commit comes between
 // the check and its own; the service does not say whether that holds for it.
 //
+// # Rooms
+//
+// This package is the door: [Start], [Options], the methods of [Sim], and names
+// for what tests use of the rooms. The rooms are under internal, know only what
+// the layering test lets them, and none of them knows the door, which wires
+// them (wire.go): lex, parse, catalog, stats, port, fault, storage, ingestor,
+// reply, mgmt, endpoint, control. Each says in its package comment what it
+// promises and what it leaves to others.
+//
 // # Surfaces
 //
 // One port is the Kusto endpoint, DM and engine in one:
@@ -35,12 +44,13 @@
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
 //	                                 .alter table T policy ingestionbatching '{..}'
 //	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
-//	POST /v1/rest/query, /v2/..      T, T | count, T | take n
+//	POST /v1/rest/query, /v2/..      T, T | count, T | take n; v2 also in fragments with lines between
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
 //	GET  /v1/rest/ingestion/queued/{db}/{table}/{id}   ?details=true; a tag hit is told as Succeeded
 //	                                                   with its code, for the service's form is unknown
-//	GET  /sim/rows?db=&table=        the rows as JSON lines; never faulted, no token needed
+//	GET  /sim/rows?db=&table=        the rows as JSON lines; the paths under /sim/ are never
+//	                                 faulted, and want the token of an Admin where there are tokens
 //	GET  /sim/stats                  the counters as JSON
 //	POST /sim/faults?host=&kind=..   a fault on requests; with db= and table= instead of host= one on ingestions
 //	DELETE /sim/faults               removes those
@@ -50,7 +60,8 @@
 // and the [Role] that a request needs, 403; protocol reference section 1.4.
 //
 // Each storage account has a port for blobs, one for queues and one for
-// tables, path style: http://127.0.0.1:port/account/container/blob?SAS. They
+// tables, path style: http://127.0.0.1:port/account/container/blob?SAS, unless
+// [Options].StorageURL names a front before it. They
 // serve what the Azure SDKs need: Put Blob, Put Block, Put Block List, Get Block List, Get,
 // Head and Delete with If-Match, If-None-Match and ranges; Put, Get, Peek and
 // Delete Messages; Insert, Merge, Replace, Get, Query and Delete Entity. SAS
@@ -62,13 +73,20 @@
 // an access that stands behind a semicolon and is one of Options.BlobAccess, or,
 // from a web server of Options.BlobHosts, as it is.
 //
+// # Browsers
+//
+// Every port refuses with 403 what a web page of another site makes a browser
+// send: requests with a Host or an Origin that is neither of loopback nor of
+// [Options].Hosts, or with Sec-Fetch-Site: cross-site. Bodies are bounded, and so
+// is what compressed data may become: 200 times its size, and always 64 MiB.
+//
 // # Faults
 //
 // [Sim.Fault] strikes requests by host: connection refused, closed, request
 // or reply dropped, 4xx and 5xx with the service's body (also in the middle of a request), slow, stalled.
 // [Sim.IngestFault] strikes ingestions: transient, exhausted or permanent
 // failure, before or after the commit; pending for ever; held; delivered
-// twice; not reported. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
+// twice; not reported; with a row lost or a value altered. [Sim.Rotate], [Sim.ExpireSAS], [Sim.ExpireTokens] and
 // [Sim.DropTag] age what clients hold. [Sim.Wait] waits for an effect without
 // sleeping.
 //
@@ -108,7 +126,7 @@
 //	BadRequest_UnexpectedCharacterInInputStream multijson that is not JSON objects; json lines by option
 //	Stream_WrongNumberOfFields                  delimited records of another number of fields
 //	Stream_ClosingQuoteMissing                  a csv field's quote never ends
-//	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes
+//	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes, or out of proportion to the compressed data
 //	Download_UnknownError                       transient: external storage did not answer
 //	General_InternalServerError                 transient: by fault only
 //

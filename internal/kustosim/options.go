@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,12 @@ type Options struct {
 	// of the same address.
 	Listen string
 
+	// Hosts are names, without a port, under which clients reach the simulator
+	// besides loopback addresses and localhost, such as through a proxy that
+	// keeps the Host header. A request for any other host, or from a page of any
+	// other host, is 403 on every port.
+	Hosts []string
+
 	// BatchTime, BatchItems and BatchBytes seal an aggregation of untagged
 	// blobs. The service's defaults are 5 minutes, 500 blobs and 1 GiB of raw
 	// data (protocol reference section 13); here the time is 50 ms, so that
@@ -48,6 +56,15 @@ type Options struct {
 	// a container and a queue; the first also has the status table and the
 	// report queues. With Storage it is the number of containers and queues.
 	Accounts int
+
+	// StorageURL names the built-in storage for clients that want it by another
+	// address than its port's, such as https and an account in the host's name,
+	// behind a proxy that the caller runs. Start calls it for each service of each
+	// account, with the host as [Host.Account] has it, the account's name and the
+	// address that listens; it returns the root under which clients find what the
+	// port has at http://ADDR/ACCOUNT, which is the default. The simulator's
+	// replies name storage by it, and it resolves the URIs of messages with it.
+	StorageURL func(host Host, account, addr string) string
 
 	// BlobAccess are the suffixes of a blob's URI, without the semicolon, with
 	// which the service gets at blobs in its own storage without a SAS. Default
@@ -119,13 +136,6 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// ExternalStorage names the services of a storage account by their base
-// addresses, with or without the account as the path, and its shared key.
-type ExternalStorage struct {
-	BlobURL, QueueURL, TableURL string
-	Account, Key                string
-}
-
 func (o *Options) withDefaults() (Options, error) {
 	var opts Options
 	if o != nil {
@@ -155,6 +165,20 @@ func (o *Options) withDefaults() (Options, error) {
 	return opts, opts.validate()
 }
 
+// storageRoot is where clients find a service of an account; its path does not
+// end in a slash.
+func (o *Options) storageRoot(host Host, account, addr string) (*url.URL, error) {
+	if o.StorageURL == nil {
+		return &url.URL{Scheme: "http", Host: addr, Path: "/" + account}, nil
+	}
+	text := o.StorageURL(host, account, addr)
+	u, err := url.Parse(strings.TrimSuffix(text, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("kustosim: StorageURL gives %q for %s, which must be an http or https URL without a query", text, host)
+	}
+	return u, nil
+}
+
 func setDefault[T ~int | ~int64](field *T, value T) {
 	if *field == 0 {
 		*field = value
@@ -163,6 +187,9 @@ func setDefault[T ~int | ~int64](field *T, value T) {
 
 func (o *Options) validate() error {
 	var errs []error
+	if o.StorageURL != nil && o.Storage != nil {
+		errs = append(errs, errors.New("kustosim: StorageURL names the built-in storage and cannot be used with Storage"))
+	}
 	addr, err := net.ResolveTCPAddr("tcp", o.Listen)
 	switch {
 	case err != nil:
@@ -174,6 +201,11 @@ func (o *Options) validate() error {
 		name, _, err := net.SplitHostPort(host)
 		if ip := net.ParseIP(name); err != nil || name != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			errs = append(errs, fmt.Errorf("kustosim: BlobHosts: %q must be the host:port of a loopback address", host))
+		}
+	}
+	for _, host := range o.Hosts {
+		if host == "" || strings.ContainsAny(host, ":/@[] ") {
+			errs = append(errs, fmt.Errorf("kustosim: Hosts: %q must be a name without a port", host))
 		}
 	}
 	if o.Accounts < 1 || o.Accounts > maxAccounts {

@@ -1,7 +1,8 @@
 // Package nodeclient runs the official Node client of Kusto (npm
 // azure-kusto-ingest and azure-kusto-data, pinned by the embedded lock file)
 // against an endpoint on this machine, for tests: what the simulator takes
-// must be what official clients send.
+// must be what official clients send, and what it holds must be what they sent,
+// value by value (internal/testutil/judge).
 //
 // [Run] installs the client on its first use on a machine, some 100 MB, into
 // $NODECLIENT_CACHE or the user's cache directory, and needs neither npm nor

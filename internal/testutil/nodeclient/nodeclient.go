@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,13 +22,23 @@ var files embed.FS
 // runTimeout bounds one run of the client.
 const runTimeout = 2 * time.Minute
 
+// The ways of ingestion.
+const (
+	Queued    = "queued"
+	Streaming = "streaming"
+	Managed   = "managed" // by streaming, and by queue where that does not go
+)
+
 // Task is what the client is to do.
 type Task struct {
-	Endpoint string `json:"endpoint"`
+	Endpoint string `json:"endpoint"`         // data management's
+	Engine   string `json:"engine,omitempty"` // empty: the same
 	Token    string `json:"token"`
 	Database string `json:"database"`
-	// Items are ingested in turn, then the report queues are read until each
-	// has its report.
+	// CA is a certificate to trust, as PEM; nil for none.
+	CA []byte `json:"-"`
+	// Items are ingested in turn, those with InTable at once. Then the report
+	// queues are read until each item that is reported there has its report.
 	Items []Item `json:"items"`
 }
 
@@ -35,12 +46,24 @@ type Task struct {
 type Item struct {
 	Table   string `json:"table"`
 	Format  string `json:"format"`            // csv, json, multijson
+	Way     string `json:"way,omitempty"`     // empty: Queued
 	File    string `json:"file,omitempty"`    // a path
 	Data    string `json:"data,omitempty"`    // or the bytes, as a stream
 	Blob    string `json:"blob,omitempty"`    // or a blob's URI, with its SAS
 	Mapping string `json:"mapping,omitempty"` // a mapping reference
-	// Streaming sends Data by streaming ingestion, which is not reported.
-	Streaming bool `json:"streaming,omitempty"`
+	// InTable has the outcome written to the status table, where the client
+	// reads it, and not to the report queues. It is for what goes by the queue,
+	// and wants https.
+	InTable bool `json:"inTable,omitempty"`
+}
+
+// Outcome is what the client says of an item: an error, or a status. What goes
+// by the queue is Queued, unless it was waited for in the status table.
+type Outcome struct {
+	Error         string
+	Status        string
+	ErrorCode     string
+	FailureStatus string
 }
 
 // Report is what the client read from a report queue.
@@ -54,9 +77,15 @@ type Report struct {
 	FailureStatus string
 }
 
-// Run has the client do a task and returns the reports in the order of their
-// arrival.
-func Run(t testing.TB, task Task) []Report {
+// Result is what became of a task: an outcome for each item, and the reports in
+// the order of their arrival.
+type Result struct {
+	Outcomes []Outcome
+	Reports  []Report
+}
+
+// Run has the client do a task.
+func Run(t testing.TB, task Task) Result {
 	t.Helper()
 	node, dir, err := installed()
 	var missing *npm.MissingError
@@ -77,17 +106,27 @@ func Run(t testing.TB, task Task) []Report {
 	cmd.Dir = dir
 	// The caller's proxy would be asked for loopback as well.
 	cmd.Env = append(os.Environ(), "HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy=", "ALL_PROXY=", "all_proxy=", "NO_PROXY=*", "AZURE_LOG_LEVEL=")
+	if task.CA != nil {
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(ca, task.CA, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+ca)
+	}
 	cmd.Stdin = bytes.NewReader(in)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("the Node client: %v\n%s%s", err, words.Bytes(), out.Bytes())
 	}
-	var reports []Report
-	if err := json.Unmarshal(out.Bytes(), &reports); err != nil {
+	var result Result
+	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		t.Fatalf("the Node client says %q: %v", out.Bytes(), err)
 	}
-	return reports
+	if len(result.Outcomes) != len(task.Items) {
+		t.Fatalf("the Node client tells %d outcomes of %d items", len(result.Outcomes), len(task.Items))
+	}
+	return result
 }
 
 func installed() (node, dir string, err error) {

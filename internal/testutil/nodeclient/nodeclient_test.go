@@ -59,7 +59,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reports := Run(t, Task{Endpoint: sim.Endpoint(), Token: "token", Database: "db", Items: []Item{
+	result := Run(t, Task{Endpoint: sim.Endpoint(), Token: "token", Database: "db", Items: []Item{
 		{Table: "CsvFile", Format: "csv", File: file("rows.csv", csv)},
 		{Table: "CsvStream", Format: "csv", Data: csv},
 		{Table: "CsvBlob", Format: "csv", Blob: blob + "?" + sas},
@@ -68,9 +68,14 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 		{Table: "Mapped", Format: "json", Data: `{"x":7,"y":"seven"}`, Mapping: "M"},
 		{Table: "Mapped", Format: "json", Data: `{"x":8}`, Mapping: "absent"},
 		{Table: "Absent", Format: "csv", Data: csv},
-		{Table: "CsvStreamed", Format: "csv", Data: csv, Streaming: true},
-		{Table: "JsonStreamed", Format: "json", Data: json, Mapping: "M", Streaming: true},
+		{Table: "CsvStreamed", Format: "csv", Data: csv, Way: Streaming},
+		{Table: "JsonStreamed", Format: "json", Data: json, Mapping: "M", Way: Streaming},
 	}})
+	for i, o := range result.Outcomes {
+		if o.Error != "" {
+			t.Errorf("item %d: %s", i, o.Error)
+		}
+	}
 	rows := `{"a":1,"b":"one"} {"a":2,"b":"two, ü"} {"a":3,"b":"three"}`
 	for table, want := range map[string]string{"CsvFile": rows, "CsvStream": rows, "CsvBlob": rows, "JsonFile": rows, "JsonStream": rows, "CsvStreamed": rows, "JsonStreamed": rows, "Mapped": `{"a":7,"b":"seven"}`} {
 		var got []string
@@ -82,7 +87,7 @@ func TestOfficialClientIngestsIntoTheSimulator(t *testing.T) {
 		}
 	}
 	var got []string
-	for _, r := range reports {
+	for _, r := range result.Reports {
 		if r.SourceID == "" || !strings.Contains(r.Path, "/ingestdata-") && !strings.HasSuffix(r.Path, "/in/rows.csv") || strings.Contains(r.Path, "sig=") {
 			t.Errorf("report %+v", r)
 		}

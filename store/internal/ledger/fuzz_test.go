@@ -152,7 +152,8 @@ func FuzzRow(f *testing.F) {
 // damage, another format, or gives books that balance.
 func FuzzVerify(f *testing.F) {
 	used, before := usedFile(f)
-	for _, file := range [][]byte{freshFile(f), used, before, used[:8192], {}} {
+	fresh, made := freshFile(f)
+	for _, file := range [][]byte{fresh, made, used, before, used[:8192], {}} {
 		f.Add(file, uint32(0), uint32(0), []byte{})
 		f.Add(file, uint32(4096+10), uint32(1), []byte{1})
 	}

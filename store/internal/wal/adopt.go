@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -40,10 +41,26 @@ func (r *recovery) adopt() error {
 		r.out.Lanes = append(r.out.Lanes, ln)
 		r.l.addLane(ln)
 	}
+	r.out.KeptThrough, r.out.Positions = counting(r.out.Positions)
 	a := r.known.Active
 	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.settledOrRow(a.No)
 	r.noteLast(a.Commit, 0)
 	return nil
+}
+
+// counting drops what later commits, which say what there was, do not say any more.
+// Removals stay: the ledger may not know of them.
+func counting(all []Position) (through uint64, out []Position) {
+	for _, p := range all {
+		if p.Name != "" {
+			out = append(out, p)
+			continue
+		}
+		through = max(through, p.Commit)
+		out = slices.DeleteFunc(out, func(o Position) bool { return o.Value != nil && o.Commit <= p.Commit })
+	}
+	slices.SortStableFunc(out, func(a, b Position) int { return cmp.Compare(a.Commit, b.Commit) })
+	return through, out
 }
 
 // settledOrRow reports whether the ledger answers for a segment.
@@ -87,7 +104,7 @@ func (r *recovery) activeOne() *surveyed {
 			return nil
 		}
 	}
-	if s.listed || s.compacted || s.doubt || s.tailHole || s.headless || s.info.LastCommit != r.last ||
+	if s.listed || s.compacted || s.unread || s.tailHole || s.headless || s.info.LastCommit != r.last ||
 		s.info.End+s.index.grow() >= r.l.opts.SegmentBytes || s.index.frames >= maxIndexed || s.index.full {
 		return nil
 	}
@@ -105,8 +122,10 @@ func (r *recovery) activate() error {
 		if s == active {
 			continue
 		}
-		if !s.sealed && !s.headless {
-			// Without an index it is read from front to back when it is needed.
+		if !s.sealed && !s.headless && !s.unread {
+			// Without an index it is read from front to back when it is needed. One
+			// that could not be read in whole may be another time: nothing is
+			// written over its end, and no index leaves out what is there.
 			if err := r.again(s); err != nil {
 				return err
 			}

@@ -30,7 +30,9 @@ import (
 // separator, uvarint length and bytes of its key); 2, keys (uvarint count,
 // and for each lane, 4 bytes, sequence number, 8, hash, 16); 3, a position (uvarint
 // length and bytes of its name, 1 and the same of its value, or 0 when it is
-// removed).
+// removed); 4, a position that is kept (uvarint number of the commit it is of, and
+// the same as in 3), or without a name and value that all positions of commits up to
+// that one follow.
 const (
 	commitMagic     = "kspC"
 	commitVersion   = 1
@@ -40,6 +42,7 @@ const (
 	extraLane     = 1
 	extraKeys     = 2
 	extraPosition = 3
+	extraKept     = 4
 	keyLen        = 28
 
 	// maxCommitBytes bounds a commit: one call of MaxCallBytes and what is stored
@@ -129,7 +132,12 @@ func appendKeys(p []byte, keys []KeyAt) []byte {
 }
 
 func appendPosition(p []byte, pos *Position) []byte {
-	p = binary.AppendUvarint(append(p, extraPosition), uint64(len(pos.Name)))
+	if pos.Commit == 0 {
+		p = append(p, extraPosition)
+	} else {
+		p = binary.AppendUvarint(append(p, extraKept), pos.Commit)
+	}
+	p = binary.AppendUvarint(p, uint64(len(pos.Name)))
 	p = append(p, pos.Name...)
 	if pos.Value == nil {
 		return append(p, 0)
@@ -166,8 +174,12 @@ func (e *extras) parse(p []byte, number uint64, at int64) error {
 					e.keys = append(e.keys, key)
 				}
 			}
-		case extraPosition:
-			pos := Position{Name: string(r.take(r.number(MaxNameBytes))), Commit: number}
+		case extraPosition, extraKept:
+			pos := Position{Commit: number, in: number}
+			if kind == extraKept {
+				pos.Commit = r.number(1<<64 - 1)
+			}
+			pos.Name = string(r.take(r.number(MaxNameBytes)))
 			if r.take(1)[0] != 0 {
 				pos.Value = append([]byte{}, r.take(r.number(MaxPositionBytes))...)
 			}

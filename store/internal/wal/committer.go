@@ -16,8 +16,9 @@ func (l *Log) run() {
 		l.pause()
 		l.gather()
 		l.mu.Lock()
-		if l.open.calls == 0 {
-			// Another one took it, and signalled for nothing.
+		if l.open.calls == 0 || l.lone {
+			// Another one took it, or has the turn and will signal: Close has
+			// signalled, so that nobody pauses.
 			l.mu.Unlock()
 			continue
 		}

@@ -17,13 +17,14 @@ const compactCommit = 1 << 20
 
 // Compact writes a rotated segment anew with only the frames that keep wants,
 // and returns what is known of the new file, which takes the old one's place
-// and number. Keys and positions are left out: they must be in the ledger. It
+// and number. The keys of those frames go with them; the others and the positions
+// are left out: they must be in the ledger, or elsewhere in the log. It
 // changes nothing and returns the old one's info when that would not free a
 // quarter of the file. The first and the last record of each frame are what
 // keep may rely on.
 //
 // Errors: ErrNoSegment, one that matches ErrDamaged when a frame that is wanted
-// does not prove itself, ErrNoSpace, and failures of the file system; with each
+// does not prove itself, or the segment has lost its index and more, ErrNoSpace, and failures of the file system; with each
 // the old file is still in place, or the new one is and holds all that was wanted.
 func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	k := &l.files
@@ -37,20 +38,29 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	}
 	old := s.info
 	k.mu.Unlock()
-	r, err := l.reader(no)
+	r, err := l.openReader(no)
 	if err != nil {
 		return old, err
 	}
 	defer k.cache.put(r)
-	x, err := r.loadIndex(l.opts, old.End)
+	x, _, err := r.loadIndex(l.opts, old.End)
 	if err != nil {
 		return old, err
+	}
+	if r.hasHoles() {
+		// What the index does not know would go with the old file, though it may be
+		// wanted and be readable another time.
+		return old, fmt.Errorf("%w: segment %d has no index and cannot be read in whole", ErrDamaged, no)
 	}
 	wanted, size, err := l.wanted(r, x, keep, old.End)
 	if err != nil || headBytes+size > old.Size/4*3 {
 		return old, err
 	}
-	info, err := l.writeCompacted(r, x, wanted, old)
+	keys, err := r.keys(l.opts, old.End)
+	if err != nil {
+		return old, err
+	}
+	info, err := l.writeCompacted(r, x, wanted, keys, old)
 	if vfs.NoSpace(err) {
 		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
@@ -113,18 +123,17 @@ func (l *Log) wanted(r *segmentReader, x *index, keep func(Frame) bool, end int6
 }
 
 // writeCompacted writes and syncs the new file beside the old one.
-func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, old SegmentInfo) (_ SegmentInfo, err error) {
+func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, keys map[uint32][]KeyAt, old SegmentInfo) (_ SegmentInfo, err error) {
 	k := &l.files
-	name := k.path(old.No, extNew)
-	if err := k.fs.Remove(name); err != nil && !vfs.Missing(err) {
+	if err := k.dropCompaction(old.No); err != nil {
 		return old, err
 	}
-	f, err := k.fs.Open(name, vfs.Create)
+	f, err := k.fs.Open(k.path(old.No, extNew), vfs.Create)
 	if err != nil {
 		return old, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	c := &compaction{l: l, f: f, index: newIndex(), end: headBytes, from: seedOf(r.generation)}
+	c := &compaction{l: l, f: f, index: newIndex(), end: headBytes, from: seedOf(r.generation), old: keys}
 	c.h = head{no: old.No, generation: k.generation(), compacted: true, first: old.FirstCommit, last: old.LastCommit, chain: old.Chain}
 	var page [headBytes]byte
 	c.h.put(page[:], l.opts.Spool)
@@ -146,12 +155,9 @@ func (l *Log) writeCompacted(r *segmentReader, x *index, wanted []wantedFrame, o
 	}
 	s := &segment{index: c.index, compacted: true, info: SegmentInfo{
 		No: old.No, Generation: c.h.generation, Size: c.end, End: c.end,
-		FirstCommit: old.FirstCommit, LastCommit: old.LastCommit, Chain: old.Chain,
+		FirstCommit: old.FirstCommit, LastCommit: old.LastCommit, Chain: old.Chain, Keys: c.keyed,
 	}}
-	before := k.disk.Load()
-	err = k.writeIndex(f, s)
-	k.disk.Add(before - k.disk.Load()) // the file is not one of the log's yet
-	if err != nil {
+	if err := k.writeIndex(f, s); err != nil {
 		return old, err
 	}
 	s.info.Lanes = c.index.spans()
@@ -166,6 +172,8 @@ type compaction struct {
 	index  *index
 	refs   map[RefAt]bool
 	from   uint32 // seed of the old file's checksums
+	old    map[uint32][]KeyAt
+	keyed  bool // there are keys in the new one
 	end    int64
 	number uint64
 	chain  uint32
@@ -174,6 +182,7 @@ type compaction struct {
 	buf    []byte // the commit's header and frames
 	heads  []int  // where the frames begin in it
 	frames []Frame
+	keys   []KeyAt
 	extras []byte
 }
 
@@ -209,6 +218,11 @@ func (c *compaction) add(r *segmentReader, w wantedFrame) error {
 		x.defined, x.key, x.separator = true, w.lane.key, w.lane.separator
 		c.extras = appendLane(c.extras, h.lane, x.separator, x.key)
 	}
+	keys := c.old[h.lane]
+	i, _ := slices.BinarySearchFunc(keys, h.first, func(k KeyAt, seq uint64) int { return cmp.Compare(k.Seq, seq) })
+	for ; i < len(keys) && keys[i].Seq <= h.last(); i++ {
+		c.keys, c.keyed = append(c.keys, keys[i]), true
+	}
 	return nil
 }
 
@@ -218,6 +232,7 @@ func (c *compaction) flush() error {
 		return nil
 	}
 	c.number++
+	c.extras = appendKeys(c.extras, c.keys)
 	h := commitHeader{
 		generation: c.h.generation, segment: c.h.no, number: c.number, at: c.at, length: len(c.buf) + len(c.extras),
 		extras: len(c.extras), frames: len(c.heads), chain: c.chain,
@@ -232,6 +247,6 @@ func (c *compaction) flush() error {
 	c.buf = append(c.buf, c.extras...)
 	_, err := c.f.WriteAt(c.buf, c.end)
 	c.end += int64(len(c.buf))
-	c.buf, c.heads, c.frames, c.extras = c.buf[:0], c.heads[:0], c.frames[:0], c.extras[:0]
+	c.buf, c.heads, c.frames, c.keys, c.extras = c.buf[:0], c.heads[:0], c.frames[:0], c.keys[:0], c.extras[:0]
 	return err
 }

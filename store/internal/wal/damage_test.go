@@ -223,3 +223,58 @@ func TestMovedFrames(t *testing.T) {
 	}
 	closeLog(t, l)
 }
+
+// TestCompactedWithoutHead: of a compacted segment all frames may be in one
+// commit. When its head is damaged and so is the commit, the frames are found
+// by what the ledger knows of the file.
+func TestCompactedWithoutHead(t *testing.T) {
+	fsys, want := damageFixture(t, 1, true)
+	o := options(fsys)
+	o.inline = true
+	l, r := open(t, o, Known{})
+	info, err := l.Compact(1, func(f Frame) bool { return f.Lane == 2 && f.First > 4 })
+	if err != nil || info.Generation == r.Rotated[0].Generation {
+		t.Fatal(info, err)
+	}
+	mark := closeLog(t, l)
+	name := "/spool/segments/" + fileName(1, extLog)
+	p, err := fsys.Contents(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(p[:512])
+	p[headBytes+commitHeaderLen+frameHeaderLen+3] ^= 1 // the first frame
+	p[headBytes+50] ^= 1                               // and the commit
+	fsys.Put(name, p)
+	l, r = open(t, o, Known{Segments: []SegmentInfo{info}, Active: mark})
+	got := contents(t, l, 2)
+	for i, w := range want[2] {
+		if seq := uint64(i + 1); seq > 5 && got[seq] != w {
+			t.Errorf("record %d is %.30q, was %.30q; %+v", seq, got[seq], w, r)
+		}
+	}
+	if got[5] != "damaged" {
+		t.Errorf("the damaged record is %.30q", got[5])
+	}
+	closeLog(t, l)
+}
+
+// TestEmptyForListed puts a file without a commit where one with a row was: the
+// segment is missing, and said to be.
+func TestEmptyForListed(t *testing.T) {
+	fsys, _ := damageFixture(t, 1, true)
+	o := options(fsys)
+	l, r := open(t, o, Known{})
+	rows := r.Rotated
+	mark := closeLog(t, l)
+	name := "/spool/segments/" + fileName(1, extLog)
+	p := make([]byte, 2*headBytes)
+	h := head{no: 1, generation: 99} // as it was before it was compacted, and before its first commit
+	h.put(p, spool)
+	fsys.Put(name, p)
+	l, r = open(t, o, Known{Segments: rows, Active: mark})
+	if len(r.Missing) != 1 || r.Missing[0] != 1 {
+		t.Errorf("missing %v of %+v", r.Missing, rows)
+	}
+	closeLog(t, l)
+}

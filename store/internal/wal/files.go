@@ -75,6 +75,8 @@ type files struct {
 	// It is taken before mu and the cache's.
 	exchange sync.RWMutex
 
+	dropping sync.Mutex // held while a leftover is given back; before mu
+
 	mu      sync.Mutex // guards all below, and all segments
 	segs    map[uint64]*segment
 	active  *segment
@@ -100,10 +102,13 @@ func (k *files) syncDir() error {
 	return k.fs.SyncDir(k.dir)
 }
 
-// resize notes a file's new size.
+// resize notes a file's new size. One that is not of the log yet, or no more,
+// is not counted.
 func (k *files) resize(s *segment, size int64) {
 	k.mu.Lock()
-	k.disk.Add(size - s.info.Size)
+	if k.segs[s.info.No] == s {
+		k.disk.Add(size - s.info.Size)
+	}
 	s.info.Size = size
 	k.mu.Unlock()
 }
@@ -174,6 +179,7 @@ func (k *files) takeNext() (*prepared, error) {
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
 	if k.highest >= maxSegmentNo {
+		// A file with a higher one would not be taken for a segment again.
 		k.mu.Unlock()
 		return nil, fmt.Errorf("%w for a segment", ErrExhausted)
 	}
@@ -191,9 +197,12 @@ func (k *files) prepare() (*prepared, error) {
 	p, err := k.makeFrom(from, mode, no)
 	if errors.Is(err, vfs.ErrLinked) {
 		k.shorten(from, from.size)
-		p, err = k.makeFrom(leftover{no: no, ext: extSpare}, vfs.Create, no)
+		from = leftover{no: no, ext: extSpare}
+		p, err = k.makeFrom(from, vfs.Create, no)
 	}
-	if err != nil {
+	if err == nil {
+		k.disk.Add(p.seg.info.Size - from.size)
+	} else {
 		// Whatever became of the file, nothing in it counts.
 		k.mu.Lock()
 		k.drops = append(k.drops, from)
@@ -227,7 +236,6 @@ func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, 
 	if _, err := f.WriteAt(page[:], 0); err != nil {
 		return nil, err
 	}
-	k.disk.Add(size - from.size)
 	if !k.noSync && !k.bugs.skipHeadSync {
 		if err := f.Sync(); err != nil {
 			return nil, err

@@ -1,13 +1,16 @@
 package wal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 
+	"kustospool/internal/vfs"
 	"kustospool/internal/vfs/memfs"
 )
 
@@ -18,6 +21,12 @@ type history struct {
 	rng  *rand.Rand
 	seed uint64
 	bugs bugs
+	// A planted bug: two groups are in flight. The first is written and its sync
+	// left to the second: early says that this is so now, held is what is to be
+	// told of them then.
+	two, early bool
+	held       []Commit
+
 	fs   *memfs.FS
 	log  *Log
 	err  error // what was found wrong
@@ -26,7 +35,7 @@ type history struct {
 	lanes   map[uint32]*historyLane
 	keys    map[laneKey]uint64
 	where   map[string][]byte // positions that were acknowledged
-	pending *historyCall      // its outcome is unknown
+	pending [][]oneCall       // commits whose outcome is unknown, in their order
 
 	books   books
 	nextNo  int
@@ -51,11 +60,7 @@ type historyLane struct {
 	maybe   map[uint64]bool // and may come back
 }
 
-// historyCall is a call as it was made.
-type historyCall struct {
-	calls []oneCall
-}
-
+// oneCall is a call as it was made.
 type oneCall struct {
 	recs []Record
 	pos  []Position
@@ -65,7 +70,10 @@ type oneCall struct {
 
 func (h *history) wrong(format string, args ...any) {
 	if h.err == nil {
-		h.err = fmt.Errorf("seed %d: %s\n%s", h.seed, fmt.Sprintf(format, args...), strings.Join(h.told[max(0, len(h.told)-400):], "\n"))
+		what := fmt.Sprintf(format, args...)
+		replay := fmt.Sprintf("go test ./store/internal/wal -run 'TestHistories$' -histories=1 -seed=%d", h.seed)
+		// First and last, for who sees one end of it.
+		h.err = fmt.Errorf("%s\n%s\n%s\n%s\n%s", what, replay, strings.Join(h.told[max(0, len(h.told)-400):], "\n"), what, replay)
 	}
 }
 
@@ -85,11 +93,10 @@ func (h *history) options() Options {
 	return Options{
 		FS: h.fs, Dir: "/d", Spool: spool, SegmentBytes: MinSegmentBytes, Stock: 1 + int(h.seed%3), Gate: h, Compress: h.seed%4 == 0,
 		Committed: func(c *Commit) {
-			for _, k := range c.Keys {
-				h.books.keys[laneKey{k.Lane, k.Hash}] = k.Seq
-			}
-			for _, p := range c.Positions {
-				h.books.setPosition(p)
+			if h.early || h.held != nil {
+				h.held = append(h.held, Commit{Keys: slices.Clone(c.Keys), Positions: slices.Clone(c.Positions)})
+			} else {
+				h.books.take(c)
 			}
 		},
 		Rotated: func(i SegmentInfo) {
@@ -97,6 +104,15 @@ func (h *history) options() Options {
 			h.books.rows[i.No] = i
 		},
 		bugs: h.bugs, inline: true, generation: h.rng.Uint64,
+	}
+}
+
+func (b *books) take(c *Commit) {
+	for _, k := range c.Keys {
+		b.keys[laneKey{k.Lane, k.Hash}] = k.Seq
+	}
+	for _, p := range c.Positions {
+		b.setPosition(p)
 	}
 }
 
@@ -109,7 +125,9 @@ func (b *books) setPosition(p Position) {
 }
 
 // runHistory makes and checks one life.
-func runHistory(seed uint64, planted bugs) error {
+func runHistory(seed uint64, planted bugs) error { return newHistory(seed, planted).live() }
+
+func newHistory(seed uint64, planted bugs) *history {
 	h := &history{
 		rng: rand.New(rand.NewPCG(seed, 77)), seed: seed, bugs: planted, fs: memfs.New(seed), lanes: map[uint32]*historyLane{},
 		keys: map[laneKey]uint64{}, where: map[string][]byte{},
@@ -118,6 +136,10 @@ func runHistory(seed uint64, planted bugs) error {
 	for no := range uint32(4) {
 		h.lanes[no+1] = &historyLane{no: no + 1, settled: map[uint64]bool{}, maybe: map[uint64]bool{}}
 	}
+	return h
+}
+
+func (h *history) live() error {
 	h.reopen(false)
 	for range 20 + h.rng.IntN(60) {
 		if h.err != nil {
@@ -198,7 +220,7 @@ func (h *history) makeCall() oneCall {
 	if h.rng.IntN(4) == 0 && !c.recs[0].HasKey { // so that the records tell whether it is there
 		p := Position{Name: fmt.Sprint("p", h.rng.IntN(3))}
 		if h.rng.IntN(4) > 0 {
-			p.Value = fmt.Appendf(nil, "at %d", h.nextNo)
+			p.Value = fmt.Appendf(nil, "at %d%s", h.nextNo, strings.Repeat("p", h.rng.IntN(MaxPositionBytes-20)))
 		}
 		c.pos = append(c.pos, p)
 	}
@@ -216,7 +238,7 @@ func (h *history) call(n int) {
 	if n == 1 {
 		c := &calls[0]
 		c.err = h.log.Append(context.Background(), c.recs, c.pos, c.out)
-		h.outcome(calls)
+		h.afterError(h.outcome(calls))
 		return
 	}
 	l := h.log
@@ -248,48 +270,81 @@ func (h *history) call(n int) {
 	if g2 := join(&calls[n-1]); g2 != nil {
 		groups[n-1] = g2.outcome
 	}
+	file := vfs.File(nil) // of the first group, when it was not synced
 	for {
+		h.early = h.two && l.open.calls > 0
+		l.opts.bugs.skipSync = h.bugs.skipSync || h.early
 		l.mu.Unlock()
 		l.commit(g)
 		l.mu.Lock()
+		if h.early && g.err == nil {
+			file = l.w.file
+		}
 		l.done(g)
 		if g = l.open; g.calls == 0 {
 			break
 		}
 		l.takeOpen()
 	}
-	l.busy = false
+	l.busy, h.early, l.opts.bugs.skipSync = false, false, h.bugs.skipSync
 	l.mu.Unlock()
+	if file != nil {
+		h.syncFirst(file, groups)
+	}
 	for i, o := range groups {
 		if o != nil {
 			calls[i].err = o.err
 		}
 	}
-	h.outcome(calls[:n-1])
-	h.outcome(calls[n-1:])
+	failure := h.outcome(calls[:n-1])
+	h.afterError(cmp.Or(failure, h.outcome(calls[n-1:])))
+}
+
+// syncFirst ends the first of two groups in flight. The sync of the second was
+// for both, if it came to that and they are in one file.
+func (h *history) syncFirst(file vfs.File, groups []*outcome) {
+	var err error
+	if last := groups[len(groups)-1]; last != nil {
+		err = last.err
+	}
+	if !errors.Is(err, ErrFailed) && (err != nil || file != h.log.w.file) {
+		err = file.Sync()
+	}
+	held := h.held
+	h.held = nil
+	if err == nil {
+		for i := range held {
+			h.books.take(&held[i])
+		}
+		return
+	}
+	err = fmt.Errorf("%w: %w", ErrUnknown, h.log.fail(err))
+	for _, o := range groups {
+		if o != nil && o.err == nil {
+			o.err = err
+		}
+	}
 }
 
 // outcome books what the answers of one commit say.
-func (h *history) outcome(calls []oneCall) {
-	var failure error
+func (h *history) outcome(calls []oneCall) (failure error) {
+	var unknown []oneCall
 	for i := range calls {
 		c := &calls[i]
 		if c.err != nil {
 			failure = c.err
 			if errors.Is(c.err, ErrUnknown) {
-				if h.pending == nil {
-					h.pending = &historyCall{}
-				}
-				h.pending.calls = append(h.pending.calls, *c)
+				unknown = append(unknown, *c)
 			}
 			continue
 		}
 		h.book(c)
 	}
-	h.tell("%d calls: %v; active %d at %d, commit %d", len(calls), failure, h.log.w.seg.info.No, h.log.w.seg.info.End, h.log.w.number)
-	if failure != nil {
-		h.afterError(failure)
+	if unknown != nil {
+		h.pending = append(h.pending, unknown)
 	}
+	h.tell("%d calls: %v; active %d at %d, commit %d", len(calls), failure, h.log.w.seg.info.No, h.log.w.seg.info.End, h.log.w.number)
+	return failure
 }
 
 // book enters an acknowledged call.
@@ -325,7 +380,7 @@ func (h *history) book(c *oneCall) {
 }
 
 func (h *history) afterError(err error) {
-	if errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrFailed) {
+	if err == nil || errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrFailed) {
 		return
 	}
 	if !errors.Is(err, ErrFailed) && !errors.Is(err, ErrClosed) {

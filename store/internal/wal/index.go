@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -95,27 +94,12 @@ func (x *index) add(f *Frame, off int64) bool {
 	return true
 }
 
-// insert enters a frame that damage has moved before others of its lane, unless
-// there is one with its first record.
-func (x *index) insert(f *Frame, off int64) bool {
-	l := x.lane(f.Lane)
-	if shift := l.First - f.First; f.First < l.First {
-		if l.Last-f.First > 1<<31 {
-			return false
-		}
-		for i := range l.places {
-			l.places[i].rel += uint32(shift)
-		}
-		l.First = f.First
+// at is the place of the frame with the first record first, nil for none.
+func (l *laneIndex) at(first uint64) *place {
+	if i := l.from(first); i < len(l.places) && l.First+uint64(l.places[i].rel) == first {
+		return &l.places[i]
 	}
-	rel := uint32(f.First - l.First)
-	i, found := slices.BinarySearchFunc(l.places, rel, func(p place, rel uint32) int { return cmp.Compare(p.rel, rel) })
-	if found || off > 1<<32-1 {
-		return false
-	}
-	l.places = slices.Insert(l.places, i, place{rel, uint32(off)})
-	x.frames++
-	return true
+	return nil
 }
 
 // extent is the range that the frame at a place is for, as far as its
@@ -160,6 +144,10 @@ func (x *index) merge(other *index) {
 		if len(l.places) == 0 {
 			l.Span = o.Span
 		}
+		span := Span{min(l.First, o.First), max(l.Last, o.Last)}
+		if span.Last-span.First > 1<<32-1 {
+			continue // of impossible numbers
+		}
 		known := make(map[uint64]int64, len(l.places))
 		for _, p := range l.places {
 			known[l.First+uint64(p.rel)] = int64(p.off)
@@ -169,8 +157,8 @@ func (x *index) merge(other *index) {
 				known[first] = int64(p.off)
 			}
 		}
-		l.First, l.Last = min(l.First, o.First), max(l.Last, o.Last)
-		l.places = l.places[:0]
+		x.frames += len(known) - len(l.places)
+		l.Span, l.places = span, l.places[:0]
 		for _, first := range slices.Sorted(maps.Keys(known)) {
 			l.places = append(l.places, place{uint32(first - l.First), uint32(known[first])})
 		}

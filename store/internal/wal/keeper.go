@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"slices"
 	"time"
 
 	"kustospool/internal/vfs"
@@ -165,32 +166,56 @@ func (k *files) prepareWanted() {
 // dropSome takes a step in giving a file back, and reports whether there is
 // more to do.
 func (k *files) dropSome(busy bool) bool {
-	k.mu.Lock()
-	if len(k.drops) == 0 {
-		k.mu.Unlock()
-		return false
-	}
-	d := k.drops[0]
-	k.mu.Unlock()
 	step := int64(dropStep)
 	if busy {
 		step = dropStepBusy
 	}
-	left := k.shorten(d, max(step, d.size/64)) // one that somebody made huge goes in as many steps
-	if k.freed != nil {
+	freed, more := k.dropOne(step)
+	if freed && k.freed != nil {
 		k.freed()
+	}
+	return more
+}
+
+func (k *files) dropOne(step int64) (freed, more bool) {
+	k.dropping.Lock()
+	defer k.dropping.Unlock()
+	k.mu.Lock()
+	if len(k.drops) == 0 {
+		k.mu.Unlock()
+		return false, false
+	}
+	d := k.drops[0]
+	k.mu.Unlock()
+	left := k.shorten(d, max(step, d.size/64)) // one that somebody made huge goes in as many steps
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if left > 0 {
+		k.drops[0].size = left
+	} else {
+		k.drops = k.drops[1:]
+	}
+	return true, len(k.drops) > 0
+}
+
+// dropCompaction removes what a compaction that was cut off has left, so that
+// the keeper does not take the next one's file for it.
+func (k *files) dropCompaction(no uint64) error {
+	k.dropping.Lock()
+	defer k.dropping.Unlock()
+	if err := k.fs.Remove(k.path(no, extNew)); err != nil && !vfs.Missing(err) {
+		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	// FreeStock may have been quicker.
-	if len(k.drops) > 0 && k.drops[0].no == d.no {
-		if left > 0 {
-			k.drops[0].size = left
-		} else {
-			k.drops = k.drops[1:]
+	k.drops = slices.DeleteFunc(k.drops, func(d leftover) bool {
+		is := d.no == no && d.ext == extNew
+		if is {
+			k.disk.Add(-d.size)
 		}
-	}
-	return len(k.drops) > 0
+		return is
+	})
+	return nil
 }
 
 // shorten cuts a leftover file, removes it when it is short, and says what is
@@ -219,6 +244,8 @@ func (k *files) shorten(d leftover, step int64) (left int64) {
 
 // freeStock gives all leftovers back at once.
 func (k *files) freeStock() (freed int64) {
+	k.dropping.Lock()
+	defer k.dropping.Unlock()
 	k.mu.Lock()
 	all := append(append([]leftover(nil), k.spares...), k.drops...)
 	k.spares, k.drops = nil, nil

@@ -25,6 +25,7 @@ type Log struct {
 	open       *group // takes what comes
 	flight     *group // is being written
 	busy       bool   // somebody commits, or is about to
+	lone       bool   // and it is a caller, who hands on to the committer when done
 	closing    bool
 	err        error         // why nothing more is taken
 	room       chan struct{} // closed when the open group is taken; nil while nobody waits
@@ -119,13 +120,14 @@ func (l *Log) Err() error {
 	return l.err
 }
 
-// fail ends the log. The first reason stays.
+// fail ends the log. The first reason stays. A failure while Close waits for
+// the commits under way is one too.
 func (l *Log) fail(err error) error {
 	if !errors.Is(err, ErrFailed) {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	l.mu.Lock()
-	first := l.err == nil
+	first := l.err == nil || errors.Is(l.err, ErrClosed)
 	if first {
 		l.err = err
 	}
@@ -187,7 +189,10 @@ func (l *Log) Close() (Mark, error) {
 	w := &l.w
 	err := failed
 	if err == nil && w.seg.index.frames > 0 && !w.sealed {
-		err = l.files.writeIndex(w.file, w.seg)
+		// On a full volume the segment has none, and is read when it is opened.
+		if err = l.files.writeIndex(w.file, w.seg); vfs.NoSpace(err) {
+			err = nil
+		}
 	}
 	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
 	return mark, errors.Join(err, w.file.Close(), l.files.close())

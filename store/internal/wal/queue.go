@@ -45,6 +45,16 @@ func (l *Log) Append(ctx context.Context, recs []Record, pos []Position, out []A
 	return l.joined(g)
 }
 
+// KeepPositions stores once more what positions there are, before segments go
+// that have them: all those that commits up to through made and that count,
+// with the numbers of their commits. When the ledger is lost, nothing else that
+// those commits said of positions counts. It takes room without asking the Gate.
+//
+// Errors: those of Append.
+func (l *Log) KeepPositions(ctx context.Context, through uint64, all []Position) error {
+	return l.Append(ctx, nil, append([]Position{{Commit: through}}, all...), nil)
+}
+
 // AppendOne is Append for one record, without the slices.
 func (l *Log) AppendOne(ctx context.Context, r Record) (Appended, error) {
 	var recs [1]Record
@@ -83,10 +93,10 @@ func measure(recs []Record, pos []Position) (size, records int64, err error) {
 	}
 	for i := range pos {
 		p := &pos[i]
-		if len(p.Name) == 0 || len(p.Name) > MaxNameBytes || len(p.Value) > MaxPositionBytes {
+		if len(p.Name) == 0 && p.Commit == 0 || len(p.Name) > MaxNameBytes || len(p.Value) > MaxPositionBytes {
 			return 0, 0, fmt.Errorf("%w: position with a name of %d bytes and a value of %d, at most %d and %d", ErrInvalid, len(p.Name), len(p.Value), MaxNameBytes, MaxPositionBytes)
 		}
-		size += int64(len(p.Name)+len(p.Value)) + 8
+		size += int64(len(p.Name)+len(p.Value)) + 16
 	}
 	size += size/(DefaultFrameBytes/4)*frameHeaderLen + commitHeaderLen
 	if size > MaxCallBytes || records > groupRecords {
@@ -160,7 +170,9 @@ func (l *Log) check(g *group, recs []Record, pos []Position, size, records int64
 	if old > 0 && old == len(recs) && len(pos) == 0 {
 		return nil, nil
 	}
-	if err := l.promise(g, size); err != nil {
+	if len(pos) > 0 && pos[0].Commit > 0 {
+		g.bare = g.bare || g.promised == 0 // positions that are kept ask nobody for room
+	} else if err := l.promise(g, size); err != nil {
 		return nil, err
 	}
 	g.size += size
@@ -272,7 +284,7 @@ func (l *Log) take(g *group, recs []Record, pos []Position, out []Appended) {
 		}
 	}
 	for i := range pos {
-		p := Position{Name: pos[i].Name}
+		p := Position{Name: pos[i].Name, Commit: pos[i].Commit}
 		if pos[i].Value != nil {
 			p.Value = append([]byte{}, pos[i].Value...)
 		}
@@ -301,12 +313,13 @@ func (l *Log) underWay(g *group, r *Record) (uint64, bool) {
 // hand-overs fewer. It unlocks mu.
 func (l *Log) joined(g *group) error {
 	if !l.busy && l.last <= 1 && l.opts.CommitInterval == 0 {
-		l.busy = true
+		l.busy, l.lone = true, true
 		l.takeOpen()
 		l.mu.Unlock()
 		l.commit(g)
 		err := g.err
 		l.mu.Lock()
+		l.lone = false
 		l.done(g)
 		l.release()
 		l.mu.Unlock()

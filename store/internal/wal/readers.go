@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kustospool/internal/vfs"
@@ -11,8 +13,9 @@ import (
 type readers struct {
 	limit int
 
-	mu   sync.Mutex // guards all below
-	open []*segmentReader
+	mu     sync.Mutex // guards all below
+	open   []*segmentReader
+	closed bool
 }
 
 // segmentReader is a segment that is open for reading.
@@ -26,6 +29,7 @@ type segmentReader struct {
 	load  sync.Mutex // held while the index is read, and guards what is below
 	index *index
 	walk  bool // the index was made by reading all of the segment
+	holes bool // and not all of it could be read, or proved itself
 	// moved is what was found by its marks in the segment that is written, whose
 	// index has it elsewhere; nil before anybody looked.
 	moved *index
@@ -39,6 +43,9 @@ const maxCachedFrames = 1 << 19
 func (r *readers) get(no, generation uint64, open func() (*segmentReader, error)) (*segmentReader, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
 	for i, s := range r.open {
 		if s.no == no && s.generation == generation {
 			s.users++
@@ -111,60 +118,88 @@ func (r *readers) drop(no uint64) {
 func (r *readers) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.closed = true
 	for len(r.open) > 0 {
 		r.remove(len(r.open) - 1)
 	}
 }
 
 // loadIndex reads the index of a rotated segment. One that does not prove
-// itself is made anew by reading the segment.
-func (r *segmentReader) loadIndex(o Options, end int64) (*index, error) {
+// itself is made anew by walking through the segment.
+func (r *segmentReader) loadIndex(o Options, end int64) (_ *index, walked bool, _ error) {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.index != nil {
-		return r.index, nil
+		return r.index, r.walk, nil
 	}
 	if info, err := r.file.Stat(); err == nil {
 		r.size = info.Size // it was opened while it was written
 	}
 	x, _, err := readIndex(r.file, o.Spool, r.no, r.size, o.bugs)
 	if err != nil {
-		return r.rebuild(o, end)
+		err = r.rebuild(o, end)
+		return r.index, true, err
 	}
 	r.index = x
-	return x, nil
+	return x, false, nil
 }
 
 // rebuild makes the index by reading the segment. The caller holds load.
-func (r *segmentReader) rebuild(o Options, end int64) (*index, error) {
-	x, err := r.survey(o, end)
+func (r *segmentReader) rebuild(o Options, end int64) error {
+	s, err := r.survey(o, end)
+	if err != nil {
+		return err
+	}
+	r.index, r.walk = s.index, true
+	return nil
+}
+
+// keys are those of the segment by lane, in the order of their records.
+func (r *segmentReader) keys(o Options, end int64) (map[uint32][]KeyAt, error) {
+	r.load.Lock()
+	defer r.load.Unlock()
+	s, err := r.survey(o, end)
 	if err != nil {
 		return nil, err
 	}
-	r.index, r.walk = x, true
-	return x, nil
+	out := map[uint32][]KeyAt{}
+	for _, k := range s.extras.keys {
+		out[k.Lane] = append(out[k.Lane], k)
+	}
+	for _, keys := range out {
+		slices.SortFunc(keys, func(a, b KeyAt) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	return out, nil
 }
 
-// survey finds the frames of the segment by their marks.
-func (r *segmentReader) survey(o Options, end int64) (*index, error) {
+// survey reads the segment from front to back. The caller holds load.
+func (r *segmentReader) survey(o Options, end int64) (*survey, error) {
 	p := make([]byte, headBytes)
 	h, err := head{}, readFull(r.file, p, 0)
 	if err == nil {
 		h, err = parseHead(p, o.Spool)
 	}
-	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, bugs: o.bugs})
+	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, generation: r.generation, bugs: o.bugs})
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
-	return s.index, nil
+	r.holes = r.holes || len(s.damage) > 0
+	return s, nil
 }
 
-// relocate sets places of a lane to where their frames were found.
-func (r *segmentReader) relocate(lane uint32, places []located) {
+func (r *segmentReader) hasHoles() bool {
+	r.load.Lock()
+	defer r.load.Unlock()
+	return r.holes
+}
+
+// relocate sets places of a lane to where their frames were found, and reports
+// whether the segment was searched for them.
+func (r *segmentReader) relocate(lane uint32, places []located) bool {
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.moved == nil || r.moved.lanes[lane] == nil {
-		return
+		return r.moved != nil
 	}
 	l := r.moved.lanes[lane]
 	for i := range places {
@@ -173,6 +208,7 @@ func (r *segmentReader) relocate(lane uint32, places []located) {
 			p.off = int64(l.places[j].off)
 		}
 	}
+	return true
 }
 
 // readIndex reads the index that a segment's seal leads to, and proves it.

@@ -61,6 +61,7 @@ type Position struct {
 	Value []byte // nil: the position is removed
 	// Commit is the number of its commit, in Recovered.Positions.
 	Commit uint64
+	in     uint64 // the commit that it was read from; KeepPositions makes that a later one
 }
 
 // Appended is the answer for one record.
@@ -183,9 +184,12 @@ type Recovered struct {
 	Lanes []Lane
 	// Keys and Positions are those of segments without a row and of the active
 	// one, in the order of commits; Refs are those of all segments that were read.
-	Keys      []KeyAt
-	Positions []Position
-	Refs      []RefAt
+	// What KeptThrough and commits before it said of positions is in Positions, if
+	// it counts any more; 0: unknown.
+	Keys        []KeyAt
+	Positions   []Position
+	KeptThrough uint64
+	Refs        []RefAt
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
 	// Gone are tombstones of which no file is left: their rows may go.

@@ -149,16 +149,16 @@ func (r *recovery) files(infos []vfs.Info) error {
 		no, ext, ok := parseName(info.Name)
 		switch {
 		case ok && no > most:
-			r.stranger(info.Name, errors.New("no segment was given such a number"))
+			r.stranger(info.Name, 0, errors.New("no segment was given such a number"))
 			continue
 		case !ok:
 			if !info.Dir {
-				r.stranger(info.Name, errors.New("not a name of the log"))
+				r.stranger(info.Name, 0, errors.New("not a name of the log"))
 			}
 			continue
 		case !info.Regular:
 			r.k.highest = max(r.k.highest, no)
-			r.stranger(info.Name, vfs.ErrNotRegular)
+			r.stranger(info.Name, 0, vfs.ErrNotRegular)
 			continue
 		}
 		r.k.highest = max(r.k.highest, no)
@@ -201,7 +201,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
-			st.reach = a.Commit
+			st.reach, st.least = a.Commit, a.End
 		}
 		if next.No == f.no+1 && next.FirstCommit > 0 {
 			st.reach = max(st.reach, next.FirstCommit-1)
@@ -215,6 +215,9 @@ func (r *recovery) files(infos []vfs.Info) error {
 			proven, next = s.info.FirstCommit-1, s.info
 		case next.No == f.no+1:
 			next.No = f.no // nothing is in this one
+		}
+		if s == nil {
+			found[f.no] = false // it is not the file that a row is for
 		}
 	}
 	slices.Reverse(r.surveys)
@@ -252,7 +255,9 @@ func (r *recovery) mostNo(infos []vfs.Info) uint64 {
 	return most
 }
 
-func (r *recovery) stranger(name string, err error) {
+// stranger notes what is not of the log, and was counted as if it were.
+func (r *recovery) stranger(name string, counted int64, err error) {
+	r.k.disk.Add(-counted)
 	r.out.Strangers = append(r.out.Strangers, Stranger{Name: name, Err: err})
 }
 
@@ -302,7 +307,7 @@ func (r *recovery) cut(no uint64, info *vfs.Info) error {
 func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(info.Name, err)
+		r.stranger(info.Name, info.Size, err)
 		return true, nil
 	}
 	if err != nil {
@@ -316,7 +321,7 @@ func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
 		h, err = parseHead(page[:], r.k.spool)
 	}
 	if err != nil {
-		r.stranger(info.Name, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
+		r.stranger(info.Name, info.Size, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
 		return true, nil
 	}
 	if h.no != no || h.generation != generation {
@@ -345,7 +350,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	}
 	f, err := r.k.fs.Open(r.k.path(st.no, extLog), mode)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(st.name, err)
+		r.stranger(st.name, st.size, err)
 		return nil, nil
 	}
 	if err != nil {
@@ -354,7 +359,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	s, err := r.read(f, st, row)
 	if err != nil {
 		_ = f.Close()
-		r.stranger(st.name, err)
+		r.stranger(st.name, st.size, err)
 		return nil, nil
 	}
 	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
@@ -381,6 +386,9 @@ func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 	}
 	if errors.Is(herr, errForeign) {
 		return nil, herr
+	}
+	if row != nil {
+		st.generation = row.Generation
 	}
 	if err == nil {
 		st.until = known.End

@@ -39,8 +39,23 @@ func (l *Log) Scan(no uint64, lane uint32, from, last uint64, fn func(*Found) bo
 	return s.run()
 }
 
-// reader opens a segment for reading.
+// reader opens a segment for reading. The caller gives it back to the cache.
 func (l *Log) reader(no uint64) (*segmentReader, error) {
+	r, err := l.openReader(no)
+	if errors.Is(err, errExchanged) {
+		// By a compaction that has not said so yet.
+		l.files.moving.Lock()
+		defer l.files.moving.Unlock()
+		return l.openReader(no)
+	}
+	return r, err
+}
+
+// errExchanged says that a segment's file is of another generation than the
+// log knows.
+var errExchanged = errors.New("the file is of another generation")
+
+func (l *Log) openReader(no uint64) (*segmentReader, error) {
 	k := &l.files
 	k.exchange.RLock()
 	defer k.exchange.RUnlock()
@@ -52,15 +67,25 @@ func (l *Log) reader(no uint64) (*segmentReader, error) {
 	}
 	generation := s.info.Generation
 	k.mu.Unlock()
-	return k.cache.get(no, generation, func() (*segmentReader, error) {
+	return k.cache.get(no, generation, func() (_ *segmentReader, err error) {
 		f, err := k.fs.Open(k.path(no, extLog), vfs.ReadOnly)
 		if err != nil {
 			return nil, err
 		}
+		defer func() {
+			if err != nil {
+				_ = f.Close()
+			}
+		}()
 		info, err := f.Stat()
 		if err != nil {
-			_ = f.Close()
 			return nil, err
+		}
+		page := make([]byte, headLen)
+		if readFull(f, page, 0) == nil {
+			if h, err := parseHead(page, l.opts.Spool); err == nil && h.generation != generation {
+				return nil, fmt.Errorf("%w: segment %d: %w", ErrDamaged, no, errExchanged)
+			}
 		}
 		if a, ok := f.(vfs.Adviser); ok {
 			a.Sequential()
@@ -175,13 +200,18 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 	} else if seg.index != nil {
 		copyFrom(seg.index)
 		k.mu.Unlock()
-		s.r.relocate(s.lane, batch)
+		if s.r.relocate(s.lane, batch) {
+			end = max(end, s.r.size)
+		}
 		return batch, span, end, nil
 	}
 	k.mu.Unlock()
-	x, err := s.r.loadIndex(s.l.opts, end)
+	x, walked, err := s.r.loadIndex(s.l.opts, end)
 	if err != nil {
 		return nil, span, end, err
+	}
+	if walked {
+		end = max(end, s.r.size) // damage moves frames anywhere
 	}
 	copyFrom(x)
 	if span.First == 0 {
@@ -202,10 +232,10 @@ func (s *scan) look() (bool, error) {
 	k := &s.l.files
 	k.mu.Lock()
 	seg := k.segs[s.no]
-	live := seg != nil && seg.index != nil
-	var end int64
-	if seg != nil {
-		end = seg.info.End
+	live := false
+	var end int64 // unknown, of one that was compacted meanwhile
+	if seg != nil && seg.info.Generation == r.generation {
+		live, end = seg.index != nil, seg.info.End
 	}
 	k.mu.Unlock()
 	r.load.Lock()
@@ -214,18 +244,18 @@ func (s *scan) look() (bool, error) {
 		if r.moved != nil {
 			return false, nil
 		}
-		x, err := r.survey(s.l.opts, end)
+		found, err := r.survey(s.l.opts, end)
 		if err != nil {
-			x = newIndex() // nothing is found, and nobody looks again
+			found = &survey{index: newIndex()} // nothing is found, and nobody looks again
 		}
-		r.moved = x
+		r.moved = found.index
 		return err == nil, nil
 	}
 	if r.walk {
 		return false, nil
 	}
 	old := r.index
-	if _, err := r.rebuild(s.l.opts, end); err != nil {
+	if err := r.rebuild(s.l.opts, end); err != nil {
 		r.walk = true // and the old index stays
 		return false, nil
 	}
@@ -287,7 +317,7 @@ func (s *scan) damaged(p located, why error, end int64) bool {
 	}
 	raw, _ := s.read(p.off, end)
 	if h, err := parseHeader(s.l.opts.Spool, raw); err != nil || len(raw) != frameHeaderLen+h.body {
-		raw = raw[:min(int64(len(raw)), s.until(p.off, end)-p.off)]
+		raw = raw[:min(int64(len(raw)), max(s.until(p.off, end)-p.off, 0))]
 	}
 	f := Found{
 		Frame: Frame{Lane: s.lane, First: p.First, Last: p.Last}, Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw,

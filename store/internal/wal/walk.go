@@ -21,7 +21,8 @@ type survey struct {
 	lastOff   int64 // where the last commit begins
 	sealed    bool  // the index on disk leads to all of it
 	headless  bool  // the head is damaged
-	doubt     bool  // something behind the end could not be read
+	unread    bool  // something could not be read
+	doubt     bool  // and it is behind the end
 	tailHole  bool  // the end was damaged
 }
 
@@ -36,7 +37,13 @@ type walker struct {
 	buf    []byte
 	lost   int // the damage that a gap in a lane belongs to, counted from 1; 0: none
 	loose  bool
-	budget int64 // what searches may still read of what does not prove itself
+	before uint64 // as in walkStart
+	reach  uint64 // as in walkStart
+	budget int64  // what searches may still read of what does not prove itself
+
+	moved      []movedFrame   // found behind later ones of their lane
+	badAt      map[int64]bool // places in the index that do not prove themselves
+	disordered bool           // a commit was found behind a later one
 }
 
 type walkedFrame struct {
@@ -62,18 +69,28 @@ type walkStart struct {
 	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
-	bugs  bugs
+	// least is where the log ended at least. 0: unknown.
+	least int64
+	// generation is the one that the segment should have. 0: unknown.
+	generation uint64
+	bugs       bugs
 }
 
 // walk reads a segment whose head was read, or tried to be.
 func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*survey, error) {
-	w := &walker{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs}
+	w := &walker{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs, reach: st.reach}
 	w.budget = searchBudget * w.size
+	if !h.compacted {
+		w.before = st.before
+	}
 	w.s = &survey{name: st.name, index: newIndex(), compacted: h.compacted, headless: headErr != nil}
 	w.s.info = SegmentInfo{No: st.no, Generation: h.generation, Size: st.size, End: headBytes}
 	if headErr != nil {
 		generation, ok := w.generation(st.no)
 		if !ok {
+			generation = st.generation
+		}
+		if generation == 0 {
 			return nil, headErr
 		}
 		w.s.info.Generation = generation
@@ -87,6 +104,7 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 		st.expect, w.loose = 1, true
 	}
 	w.run(st)
+	w.takeMoved()
 	w.s.doubt = w.s.doubt || w.budget <= 0
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
@@ -132,20 +150,27 @@ func (w *walker) run(st walkStart) {
 			return // the log begins another segment long before
 		}
 		c, err := w.commitAt(off, expect)
-		if err == nil && chained && c.chain != chain && !w.bugs.ignoreChain {
+		from := off // what is searched begins here
+		switch {
+		case err != nil:
+		case chained && c.chain != chain && !w.bugs.ignoreChain:
 			err = errors.New("the chain of commits is broken")
+		case w.madeAgain(&c) && w.last(off, &c):
+			err, from = errors.New("commit that was cut off"), off+1
+		case until == 0 && c.number > st.proven && w.torn(off, &c):
+			err, from, expect = errors.New("the last commit has a damaged frame"), off+1, c.number
 		}
 		if err != nil {
-			next, found := off, false
+			next, found, behind := off, false, false
 			if !w.bugs.noSearch {
-				next, c, found = w.later(off, expect)
+				next, c, found, behind = w.later(from, expect)
 			}
 			end := next
 			if !found {
 				switch {
 				case until > 0:
 					end = until
-				case st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
+				case behind, off < st.least, st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
 					end = w.size
 				default:
 					return
@@ -155,18 +180,24 @@ func (w *walker) run(st walkStart) {
 			w.hole(off, end, err)
 			i.End = end
 			if !found {
-				break
+				return
 			}
 			off = next
 		}
-		if st.before > 0 && c.number == st.before && c.number > st.reach && !s.compacted && w.last(off, &c) || until == 0 && c.number > st.proven && w.torn(off, &c) {
-			return
-		}
 		w.publish(off, &c)
+		s.lastOff = off
 		off += int64(c.length)
 		expect, chain, chained = c.number+1, c.sum, true
 		i.End = off
+		w.searchBad()
 	}
+}
+
+// madeAgain reports whether a commit may have been cut off, and made again in a
+// later segment: one group is in flight at a time, so only the last one here can
+// be that, and nobody else knows of it.
+func (w *walker) madeAgain(c *commitHeader) bool {
+	return w.before > 0 && c.number == w.before && c.number > w.reach
 }
 
 // begun reports whether a commit was ever written to the segment. A number
@@ -203,7 +234,7 @@ func (w *walker) torn(off int64, c *commitHeader) bool {
 // last reports whether no commit proves itself behind the one that was proven last.
 func (w *walker) last(off int64, c *commitHeader) bool {
 	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
-	_, _, found := w.later(off+int64(c.length), c.number)
+	_, _, found, _ := w.later(off+int64(c.length), c.number)
 	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
 	return !found
 }
@@ -287,100 +318,56 @@ func (w *walker) publish(off int64, c *commitHeader) {
 		}
 	}
 	s.extras.lanes = s.extras.lanes[:0]
-	if s.info.FirstCommit == 0 {
-		s.info.FirstCommit = c.number
+	i := &s.info
+	if i.FirstCommit == 0 || c.number < i.FirstCommit {
+		i.FirstCommit = c.number
 	}
-	s.info.LastCommit, s.info.Chain, s.lastOff = c.number, c.sum, off
+	if c.number >= i.LastCommit {
+		i.LastCommit, i.Chain = c.number, c.sum
+	} else {
+		w.disordered = true
+	}
 }
 
 // frame enters a frame. A gap before it belongs to the hole before it.
 func (w *walker) frame(f *walkedFrame) {
 	s := w.s
 	fr := f.h.frame()
-	x := s.index.lanes[fr.Lane]
-	if x != nil && len(x.places) > 0 && fr.First <= x.Last {
-		if f.bad || !s.index.insert(&fr, f.off) {
-			return // a second copy
-		}
-	} else {
-		if x != nil && len(x.places) > 0 {
-			if gap := (Span{x.Last + 1, fr.First - 1}); gap.First <= gap.Last && w.lost > 0 && !w.loose {
-				d := &s.damage[w.lost-1]
-				d.Lost = append(d.Lost, Lost{fr.Lane, gap})
-			}
-		}
-		if !s.index.add(&fr, f.off) {
+	if x := s.index.lanes[fr.Lane]; x != nil && len(x.places) > 0 {
+		if fr.First <= x.Last {
+			w.moved = append(w.moved, movedFrame{fr, f.off, f.h.body, f.bad, f.ref})
 			return
 		}
+		if gap := (Span{x.Last + 1, fr.First - 1}); gap.First <= gap.Last && w.lost > 0 && !w.loose {
+			d := &s.damage[w.lost-1]
+			d.Lost = append(d.Lost, Lost{fr.Lane, gap})
+		}
+	}
+	if !s.index.add(&fr, f.off) {
+		return
 	}
 	if f.bad {
-		s.damage = append(s.damage, Damage{
-			Segment: s.info.No, Name: s.name, Off: f.off, Len: frameHeaderLen + int64(f.h.body),
-			Lost: []Lost{{fr.Lane, Span{fr.First, fr.Last}}}, Err: fmt.Errorf("%w: frame checksum mismatch", ErrDamaged),
-		})
+		if w.badAt == nil {
+			w.badAt = map[int64]bool{}
+		}
+		w.badAt[f.off] = true
+		w.loseFrame(&fr, f.off, f.h.body)
 	}
-	if f.ref != nil {
-		s.refs = append(s.refs, RefAt{Ref: *f.ref, Segment: s.info.No, Lane: fr.Lane, First: fr.First, Last: fr.Last})
-	}
+	w.refer(&fr, f.ref)
 }
 
-// searchBudget bounds what the searches of a file read, all together and in sizes
-// of the file: one made to look like commits everywhere must not take for ever.
-const searchBudget = 8
-
-// later looks for a commit from off on that proves itself and has a higher
-// number than the one that should be at off; 0: any. One group is in flight at
-// a time: such a commit was begun after that one had been acknowledged.
-func (w *walker) later(off int64, expect uint64) (int64, commitHeader, bool) {
-	mark := make([]byte, commitMarkLen)
-	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
-	for at := off; w.budget > 0; at++ {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, w.size)
-		if at < 0 {
-			break
-		}
-		c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
-		if err != nil || expect != 0 && c.number <= expect {
-			continue
-		}
-		w.budget -= int64(c.length)
-		if w.prove(at, &c) == nil {
-			// What is between is salvaged first, with the same buffers.
-			return at, c, true
-		}
-	}
-	return off, commitHeader{}, false
+// loseFrame notes a frame that does not prove itself.
+func (w *walker) loseFrame(fr *Frame, off int64, body int) {
+	s := w.s
+	s.damage = append(s.damage, Damage{
+		Segment: s.info.No, Name: s.name, Off: off, Len: frameHeaderLen + int64(body),
+		Lost: []Lost{{fr.Lane, Span{fr.First, fr.Last}}}, Err: fmt.Errorf("%w: frame checksum mismatch", ErrDamaged),
+	})
 }
 
-// hole notes damage and takes from it the frames that prove themselves.
-func (w *walker) hole(from, to int64, err error) {
-	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
-	w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: from, Len: to - from, Err: fmt.Errorf("%w: %v", ErrDamaged, err)})
-	w.lost = len(w.s.damage)
-	w.salvage(from, to)
-	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
-}
-
-// salvage enters the frames between from and to that are found by their mark
-// and prove themselves.
-func (w *walker) salvage(from, to int64) {
-	mark := append([]byte(frameMagic), frameVersion)
-	for at := from; w.budget > 0; {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, to)
-		if at < 0 {
-			return
-		}
-		h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
-		if err == nil && at+frameHeaderLen+int64(h.body) <= to {
-			w.budget -= int64(h.body)
-			bad, ref := w.body(w.seed, at, &h)
-			if !bad {
-				w.frame(&walkedFrame{h: h, off: at, ref: ref})
-				at += frameHeaderLen + int64(h.body)
-				continue
-			}
-		}
-		at++
+func (w *walker) refer(fr *Frame, ref *Ref) {
+	if ref != nil {
+		w.s.refs = append(w.s.refs, RefAt{Ref: *ref, Segment: w.s.info.No, Lane: fr.Lane, First: fr.First, Last: fr.Last})
 	}
 }
 
@@ -391,7 +378,7 @@ func (w *walker) loseUnreadable() {
 		if seen[u.off] {
 			continue
 		}
-		seen[u.off] = true
+		seen[u.off], w.s.unread = true, true
 		if u.off+u.len > w.s.info.End {
 			w.s.doubt = true
 		}

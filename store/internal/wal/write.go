@@ -26,8 +26,9 @@ func (l *Log) commit(g *group) {
 	defer l.mu.Unlock()
 	// Those who came meanwhile have numbers behind those that were refused,
 	// and may have been told of keys in them: they are refused too.
+	// Who comes now, before those have their answers, must find none of it.
 	o := l.open
-	l.open = l.newGroup()
+	l.open, l.flight = l.newGroup(), nil
 	if !l.opts.bugs.keepStaged {
 		g.takeBack()
 		o.takeBack()
@@ -81,11 +82,11 @@ func (l *Log) tryCommit(g *group) error {
 		return fmt.Errorf("%w: %w", ErrUnknown, l.fail(err))
 	}
 	crashpoint.Reach("wal.synced")
-	if n, err := links(w.file); err != nil || n == 0 {
-		if err == nil {
-			err = errors.New("the active segment was removed")
-		}
-		return l.fail(err)
+	switch n, err := links(w.file); {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnknown, l.fail(err))
+	case n == 0:
+		return l.fail(errors.New("the active segment was removed"))
 	}
 	l.publish(g, &h, length, size, now)
 	return nil
@@ -220,7 +221,7 @@ func (l *Log) cutBack() error {
 	}
 	if err == nil {
 		l.files.resize(w.seg, w.end)
-		w.size = w.end
+		w.size, w.sealed = w.end, false // an index that was there is cut off
 		l.mu.Lock()
 		l.size = w.size
 		l.mu.Unlock()

@@ -1,8 +1,10 @@
-// Refuses every connection of this process that is not to this machine.
+// Refuses every connection of this process that is not to this machine, which
+// every name under localhost is.
 import net from "node:net";
 import dns from "node:dns";
 
-const local = (host) => host === undefined || host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+const named = (host) => host.endsWith(".localhost"); // not every resolver knows these
+const local = (host) => host === undefined || host === "localhost" || named(host) || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 const refuse = (host) => {
   process.stderr.write(`refused: a connection to ${host}\n`);
   process.exit(3);
@@ -17,5 +19,5 @@ net.Socket.prototype.connect = function (...args) {
 };
 for (const api of [dns, dns.promises]) {
   const lookup = api.lookup;
-  api.lookup = (host, ...rest) => (local(host) ? lookup.call(api, host, ...rest) : refuse(host));
+  api.lookup = (host, ...rest) => (local(host) ? lookup.call(api, named(host) ? "127.0.0.1" : host, ...rest) : refuse(host));
 }
