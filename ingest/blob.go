@@ -64,6 +64,9 @@ func (b Blob) Validate() error {
 	default:
 		return bad("must begin with https://, abfss:// or adl://")
 	}
+	if plain, _ := CutBlobSecret(b.URI); plain != b.URI {
+		return bad("must not end in an empty query or an empty ;")
+	}
 	if b.RawSize < 0 {
 		return &FieldError{Field: "raw size", Value: fmt.Sprint(b.RawSize), Rule: "must not be negative"}
 	}
