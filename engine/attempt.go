@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -45,14 +46,9 @@ func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
 		e, live := s.store.Entry(p.id)
 		if !live {
 			s.changes.fire(p.lane)
-			r = result{settled: true}
-			return r
+			return result{settled: true}
 		}
-		var sealed *store.Entry
-		if sealed, err = s.resume(e); err == nil {
-			if sealed != nil {
-				r.again = []store.Entry{*sealed}
-			}
+		if r.again, err = s.resume(ctx, e); err == nil {
 			return r
 		}
 	}
@@ -60,89 +56,112 @@ func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
 
 func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	durable := context.WithoutCancel(ctx)
-	if e, ok := s.store.Entry(p.id); ok && e.Batch.Properties.Refused {
-		return result{settled: true}, s.refuse(durable, e)
-	}
-	e, err := s.store.Transition(durable, p.id, ingest.Sealed, func(e *store.Entry) {
-		e.State = ingest.Sending
-		e.Attempts++
-		e.Committed = false
-		e.NextAttempt = time.Time{}
-	})
+	c, err := s.happened(durable, p.id, lifecycle.Event{Kind: lifecycle.Due})
 	if err != nil {
 		return result{}, err
 	}
-	j := &journal{store: s.store, batch: p.id, limit: s.progressLimit()}
+	if c.do.Has(lifecycle.Refuse) {
+		return result{settled: true}, s.refuse(durable, c.entry)
+	}
+	j := &journal{batches: &s.batches, batch: p.id, limit: s.progressLimit()}
 	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
 	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
-		Batch:    &e.Batch,
-		Attempt:  e.Attempts,
-		Progress: e.Progress,
-		Payload:  s.store.Payload(&e.Batch),
+		Batch:    &c.entry.Batch,
+		Attempt:  c.entry.Attempts,
+		Progress: c.entry.Progress,
+		Payload:  s.store.Payload(&c.entry.Batch),
 		Journal:  j,
 		Moved:    moved,
 	})
 	cancel()
+	var ev lifecycle.Event
+	var terr *transport.Error
 	if sendErr == nil {
-		return s.acknowledged(durable, e, ack)
-	}
-	if damage, ok := errors.AsType[*store.CorruptionError](sendErr); ok && !j.committed {
-		return s.isolate(durable, e, damage)
-	}
-	terr := timedOut(sendCtx, transport.Classify(sendErr, j.committed))
-	if terr.Class == transport.Unknown {
-		return s.doubt(durable, e, terr)
-	}
-	if ctx.Err() != nil && terr.Class == transport.Transient {
-		// Cut off by Close before anything happened: stopping is not failing.
-		_, err := s.store.Transition(durable, p.id, ingest.Sending, func(e *store.Entry) { e.State = ingest.Sealed })
-		return result{}, err
-	}
-	return s.refused(durable, e, terr)
-}
-
-// acknowledged records what the destination made of the batch.
-func (s *Spool) acknowledged(ctx context.Context, e store.Entry, ack transport.Ack) (result, error) {
-	to := ack.State
-	switch {
-	case to == ingest.Accepted && (!s.transport.tracks() || e.Batch.Confirm == ingest.ConfirmAccepted):
-		to = ingest.HandedOver
-	case to == ingest.Accepted || to == ingest.HandedOver || to.Ingested():
-	default:
-		return s.doubt(ctx, e, &transport.Error{Op: "send", Class: transport.Unknown,
-			Message: fmt.Sprintf("the transport answered with the state %s", to)})
-	}
-	e, err := s.store.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-		e.State = to
-		if ack.WireBytes > 0 {
-			e.WireBytes = ack.WireBytes
-		}
-	})
-	if err != nil {
-		return result{}, err
-	}
-	if to == ingest.Accepted {
-		s.tracking.add(e)
+		ev, terr = s.acknowledged(&c.entry, ack)
 	} else {
-		s.changes.fire(e.Batch.Lane)
+		terr = timedOut(sendCtx, transport.Classify(sendErr, j.committed))
+		ev = s.failed(ctx, &c.entry, sendErr, terr)
 	}
-	return result{settled: to.Final()}, nil
-}
-
-// doubt records that the batch may have been accepted, and leaves it to the
-// tracker to find out.
-func (s *Spool) doubt(ctx context.Context, e store.Entry, terr *transport.Error) (result, error) {
-	now := time.Now()
-	e, err := s.store.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-		e.State = ingest.Unknown
-		e.Failure = terr.Failure(now)
-		e.NextAttempt = now.Add(s.unknownGrace(e.Attempts))
-	})
-	if err != nil {
+	if c, err = s.happened(durable, p.id, ev); err != nil {
 		return result{}, err
 	}
-	s.tracking.add(e)
-	return result{err: terr}, nil
+	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
+		terr = nil // neither the destination's fault nor the lane's
+	}
+	return result{again: c.queue, err: terr, settled: c.settled()}, nil
+}
+
+// acknowledged is the event of an answer without an error.
+func (s *Spool) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
+	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: s.transport.tracks()}
+	switch ack.State {
+	case ingest.Accepted:
+		ev.Kind = lifecycle.AnsweredAccepted
+	case ingest.HandedOver:
+		ev.Kind = lifecycle.AnsweredHandedOver
+	case ingest.Succeeded:
+		ev.Kind = lifecycle.AnsweredSucceeded
+	case ingest.Skipped:
+		ev.Kind = lifecycle.AnsweredSkipped
+	default:
+		terr := &transport.Error{Op: "send", Class: transport.Unknown, Message: fmt.Sprintf("the transport answered with the state %s", ack.State)}
+		return s.failed(context.Background(), e, terr, terr), terr
+	}
+	return ev, nil
+}
+
+// failed is the event of an answer that is an error. ctx is that of the
+// attempts, which ends when the spool closes.
+func (s *Spool) failed(ctx context.Context, e *store.Entry, err error, terr *transport.Error) lifecycle.Event {
+	now := time.Now()
+	ev := lifecycle.Event{Failure: terr.Failure(now)}
+	if damage, ok := errors.AsType[*store.CorruptionError](err); ok {
+		ev.Kind, ev.Cuts = lifecycle.Damaged, around(damage, &e.Batch)
+		ev.At = now.Add(s.unknownGrace(e.Attempts))
+		ev.Failure = &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: now}
+		return ev
+	}
+	switch {
+	case terr.Class == transport.Unknown:
+		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(s.unknownGrace(e.Attempts))
+	case terr.Class == transport.Malformed:
+		ev.Kind = lifecycle.AnsweredMalformed
+	case terr.Class == transport.Permanent:
+		ev.Kind = lifecycle.AnsweredPermanent
+	case terr.Class == transport.Transient && ctx.Err() != nil:
+		ev.Kind = lifecycle.CutOff
+	default:
+		ev.Kind, ev.At = lifecycle.AnsweredNotNow, now.Add(terr.RetryAfter)
+	}
+	return ev
+}
+
+// around gives the cuts that leave damage in a batch of its own, and the
+// records before and behind it in others. None where all is damaged.
+func around(damage *store.CorruptionError, b *ingest.Batch) (cuts []uint64) {
+	if damage.First > b.First {
+		cuts = append(cuts, damage.First)
+	}
+	if damage.Last < b.Last {
+		cuts = append(cuts, damage.Last+1)
+	}
+	return cuts
+}
+
+// happened delivers an event of a batch, and tells the tracker what it must
+// know of the change. What is to be queued is left to the caller.
+func (s *Spool) happened(ctx context.Context, id ingest.BatchID, ev lifecycle.Event) (change, error) {
+	c, err := s.batches.happened(ctx, id, ev)
+	if err != nil {
+		return change{}, err
+	}
+	if c.do.Has(lifecycle.Await) {
+		s.tracking.add(c.entry)
+	}
+	if c.do.Has(lifecycle.Forget) {
+		s.tracking.remove(id)
+	}
+	return c, nil
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
@@ -154,81 +173,9 @@ func (s *Spool) unknownGrace(attempts int) time.Duration {
 	return s.opts.UnknownGrace
 }
 
-// refused records that the destination did not take the batch (from Sending),
-// or that its ingestion failed (from Accepted), and decides by the class of
-// the error what becomes of it.
-func (s *Spool) refused(ctx context.Context, e store.Entry, terr *transport.Error) (result, error) {
-	now := time.Now()
-	failure := terr.Failure(now)
-	switch {
-	case terr.Class == transport.Malformed && e.Batch.Records() > 1:
-		middle := e.Batch.First + uint64(e.Batch.Records()/2)
-		halves, err := s.split(ctx, e, []uint64{middle}, failure)
-		if err != nil {
-			return result{}, err
-		}
-		s.log.Info("split a batch that the destination cannot read", "batch", e.Batch.ID, "err", terr)
-		return result{again: halves, err: terr}, nil
-	case terr.Class == transport.Malformed || terr.Class == transport.Permanent:
-		return result{err: terr, settled: true}, s.deadLetter(ctx, e, failure)
-	}
-	e, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
-		e.State = ingest.Sealed
-		e.Failure = failure
-		e.NextAttempt = now.Add(terr.RetryAfter)
-	})
-	if err != nil {
-		return result{}, err
-	}
-	return result{again: []store.Entry{e}, err: terr}, nil
-}
-
-func (s *Spool) deadLetter(ctx context.Context, e store.Entry, failure *ingest.Failure) error {
-	if _, err := s.store.DeadLetter(ctx, e.Batch.ID, e.State, failure); err != nil {
-		return err
-	}
-	s.log.Warn("dead-lettered a batch", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
-		"records", e.Batch.Records(), "reason", failure)
-	s.changes.fire(e.Batch.Lane)
-	return nil
-}
-
-// isolate cuts a batch around the records that cannot be read from disk any
-// more, so that the damage costs only itself. The damaged range comes back as
-// a batch of its own and is then dead-lettered.
-func (s *Spool) isolate(ctx context.Context, e store.Entry, damage *store.CorruptionError) (result, error) {
-	b := &e.Batch
-	var cuts []uint64
-	if damage.First > b.First {
-		cuts = append(cuts, damage.First)
-	}
-	if damage.Last < b.Last {
-		cuts = append(cuts, damage.Last+1)
-	}
-	failure := &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: time.Now()}
-	if len(cuts) == 0 {
-		return result{settled: true}, s.deadLetter(ctx, e, failure)
-	}
-	parts, err := s.split(ctx, e, cuts, failure)
-	return result{again: parts}, err
-}
-
-// split replaces a batch by its parts. An earlier attempt may have left all of
-// it in the table, under a tag that the parts do not have.
-func (s *Spool) split(ctx context.Context, e store.Entry, cuts []uint64, why *ingest.Failure) ([]store.Entry, error) {
-	if e.Unresolved > 0 {
-		if _, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
-			e.PossibleDuplicates = max(e.PossibleDuplicates, e.Batch.Records())
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return s.store.Split(ctx, e.Batch.ID, e.State, cuts, why)
-}
-
 // journal writes one attempt's intents to the ledger.
 type journal struct {
-	store     *store.Store
+	batches   *batches
 	batch     ingest.BatchID
 	limit     int  // of a progress, in bytes
 	committed bool // owned by the goroutine that runs the attempt
@@ -260,9 +207,10 @@ func (j *journal) write(ctx context.Context, progress []byte, commit bool) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := j.store.Transition(context.WithoutCancel(ctx), j.batch, ingest.Sending, func(e *store.Entry) {
-		e.Progress = append([]byte(nil), progress...)
-		e.Committed = e.Committed || commit
-	})
+	kind := lifecycle.Noted
+	if commit {
+		kind = lifecycle.Committing
+	}
+	_, err := j.batches.happened(context.WithoutCancel(ctx), j.batch, lifecycle.Event{Kind: kind, Progress: progress})
 	return err
 }

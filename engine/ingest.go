@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -324,16 +325,11 @@ func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
 			return 0, nil
 		}
 	}
-	e, err := s.store.Transition(ctx, p.id, ingest.Sealed, func(e *store.Entry) {
-		e.State = ingest.Dropped
-		e.Failure = &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}
-	})
+	c, err := s.happened(ctx, p.id, lifecycle.Event{Kind: lifecycle.NoRoom,
+		Failure: &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}})
 	if err != nil {
 		s.sender.giveBack(p)
 		return 0, err
 	}
-	s.log.Warn("dropped the oldest batch to make room", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
-		"records", e.Batch.Records())
-	s.changes.fire(e.Batch.Lane)
-	return max(e.Batch.RawBytes, 1), nil
+	return max(c.entry.Batch.RawBytes, 1), nil
 }

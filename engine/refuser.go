@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -73,7 +74,7 @@ func (s *Spool) refuse(ctx context.Context, e store.Entry) error {
 	data, err := s.readPayload(&e.Batch)
 	if err != nil {
 		// Damaged; the store sets aside what it can.
-		return s.deadLetter(ctx, e, &ingest.Failure{Class: "damaged", Code: "damaged", Message: err.Error(), At: time.Now()})
+		return s.setAside(ctx, e, &ingest.Failure{Class: "damaged", Code: "damaged", Message: err.Error(), At: time.Now()})
 	}
 	noted := s.refusals.take(data)
 	why := noted
@@ -85,10 +86,15 @@ func (s *Spool) refuse(ctx context.Context, e store.Entry) error {
 			why += ": " + err.Error()
 		}
 	}
-	err = s.deadLetter(ctx, e, &ingest.Failure{Class: "malformed", Code: "BadRecord", Message: why, At: time.Now()})
+	err = s.setAside(ctx, e, &ingest.Failure{Class: "malformed", Code: "BadRecord", Message: why, At: time.Now()})
 	if err != nil && noted != "" {
 		s.refusals.note([]Refused{{Data: data, Why: noted}}) // for the next time
 	}
+	return err
+}
+
+func (s *Spool) setAside(ctx context.Context, e store.Entry, why *ingest.Failure) error {
+	_, err := s.happened(ctx, e.Batch.ID, lifecycle.Event{Kind: lifecycle.BadRecord, Failure: why})
 	return err
 }
 

@@ -156,7 +156,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 		seals[i] = store.Seal{Lane: span.Lane, First: span.First, Last: span.Last, Bytes: span.Bytes,
 			Guarantee: o.Guarantee, Confirm: o.Confirm}
 	}
-	entries, err := q.s.store.Seal(ctx, seals)
+	entries, err := q.s.batches.seal(ctx, seals)
 	if err != nil {
 		return err
 	}
@@ -167,11 +167,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	}
 	q.mu.Unlock()
 	for _, e := range entries {
-		if e.Batch.Properties.Refused {
-			q.s.refuser.add(e)
-			continue
-		}
-		q.s.sender.add(e)
+		q.s.queue(e)
 	}
 	return nil
 }

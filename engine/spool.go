@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -35,6 +36,7 @@ type Spool struct {
 	opts      Options
 	log       *slog.Logger
 
+	batches  batches
 	lanes    laneIndex
 	sealer   *sealer
 	sender   *sender
@@ -100,6 +102,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, err
 	}
 	s.store = st
+	s.batches = batches{ledger: st, tell: s.changes.fire, log: o.Logger}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -210,44 +213,30 @@ func (s *Spool) recover() error {
 		if err := canSend(&e.Batch.Properties, caps); err != nil {
 			return err
 		}
-		sealed, err := s.resume(e)
+		queue, err := s.resume(context.Background(), e)
 		if err != nil {
 			return err
 		}
-		switch {
-		case sealed == nil:
-		case sealed.Batch.Properties.Refused:
-			s.refuser.add(*sealed)
-		default:
-			s.sender.add(*sealed)
+		for _, e := range queue {
+			s.queue(e)
 		}
 	}
 	return nil
 }
 
-// resume decides what it means for one live batch that nobody is at work on
-// it, after a crash, a stop, or a ledger that could not be written for a
-// while. It returns the batch if it is to be queued:
-//
-//	sealed                         waits for its attempt, as before
-//	sending, before its commit     nothing can have been ingested: sealed again
-//	sending, after its commit      may have been accepted: unknown
-//	unknown, accepted              the tracker goes on asking
-func (s *Spool) resume(e store.Entry) (sealed *store.Entry, err error) {
-	if e.State == ingest.Sending {
-		e, err = s.store.Transition(context.Background(), e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-			e.State, e.NextAttempt = ingest.Sealed, time.Time{}
-			if e.Committed {
-				e.State, e.NextAttempt = ingest.Unknown, time.Now().Add(s.unknownGrace(e.Attempts))
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
+// queue lets a sealed batch wait for its turn.
+func (s *Spool) queue(e store.Entry) {
+	if e.Batch.Properties.Refused {
+		s.refuser.add(e)
+	} else {
+		s.sender.add(e)
 	}
-	if e.State == ingest.Sealed {
-		return &e, nil
-	}
-	s.tracking.add(e)
-	return nil, nil
+}
+
+// resume takes up one live batch that nobody is at work on, after a crash, a
+// stop, or a ledger that could not be written for a while. It returns what is
+// to be queued.
+func (s *Spool) resume(ctx context.Context, e store.Entry) ([]store.Entry, error) {
+	c, err := s.happened(context.WithoutCancel(ctx), e.Batch.ID, lifecycle.Event{Kind: lifecycle.Found, At: time.Now().Add(s.unknownGrace(e.Attempts))})
+	return c.queue, err
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -266,72 +267,58 @@ func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 
 // apply records a verdict.
 func (s *Spool) apply(ctx context.Context, v transport.Verdict) error {
-	e, ok := s.store.Entry(v.Batch)
-	if !ok || e.State != ingest.Accepted && e.State != ingest.Unknown {
+	if _, live := s.store.Entry(v.Batch); !live {
 		return nil // settled by an earlier answer
 	}
-	switch {
-	case v.State.Ingested():
-		if _, err := s.store.Transition(ctx, v.Batch, e.State, func(e *store.Entry) { e.State = v.State }); err != nil {
-			return err
-		}
-		s.tracking.remove(v.Batch)
-		s.changes.fire(e.Batch.Lane)
-		s.sender.verdict(s.parcelOf(e), result{settled: true})
-		return nil
-	case v.State == ingest.Accepted && e.State == ingest.Accepted, v.Failure != nil && v.Failure.Class == transport.Unknown:
-		return nil // nothing new is said
-	case v.State == ingest.Accepted && e.Batch.Confirm == ingest.ConfirmAccepted:
-		if _, err := s.store.Transition(ctx, v.Batch, e.State, func(e *store.Entry) { e.State = ingest.HandedOver }); err != nil {
-			return err
-		}
-		s.tracking.remove(v.Batch)
-		s.changes.fire(e.Batch.Lane)
-		s.sender.verdict(s.parcelOf(e), result{settled: true})
-		return nil
-	}
-	if e.State == ingest.Unknown { // whatever it says, the destination has it
-		var err error
-		if e, err = s.store.Transition(ctx, v.Batch, ingest.Unknown, func(e *store.Entry) { e.State = ingest.Accepted }); err != nil {
-			return err
-		}
-		s.tracking.add(e)
-	}
-	if v.State != ingest.DeadLettered || v.Failure == nil {
-		return nil
-	}
-	r, err := s.refused(ctx, e, v.Failure)
-	if err != nil {
+	ev := s.reported(v)
+	c, err := s.happened(ctx, v.Batch, ev)
+	if err != nil || !c.do.Has(lifecycle.Forget) {
 		return err
 	}
-	s.tracking.remove(v.Batch)
-	s.sender.verdict(s.parcelOf(e), r)
+	s.sender.verdict(s.parcelOf(c.entry), result{again: c.queue, err: v.Failure, settled: c.settled()})
 	return nil
 }
 
-// sendAgain gives up waiting. The rows of an at-least-once table may now be
-// doubled; those of an exactly-once table are under the batch's tag.
+// reported is the event of a verdict.
+func (s *Spool) reported(v transport.Verdict) lifecycle.Event {
+	now := time.Now()
+	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: s.transport.tracks()}
+	switch {
+	case v.State == ingest.Succeeded:
+		ev.Kind = lifecycle.ReportedSucceeded
+	case v.State == ingest.Skipped:
+		ev.Kind = lifecycle.ReportedSkipped
+	case v.Failure != nil && v.Failure.Class == transport.Unknown:
+	case v.State == ingest.Accepted:
+		ev.Kind = lifecycle.ReportedAccepted
+	case v.State != ingest.DeadLettered || v.Failure == nil:
+	default:
+		ev.Failure = v.Failure.Failure(now)
+		switch v.Failure.Class {
+		case transport.Malformed:
+			ev.Kind = lifecycle.ReportedMalformed
+		case transport.Permanent:
+			ev.Kind = lifecycle.ReportedPermanent
+		default:
+			ev.Kind, ev.At = lifecycle.ReportedNotNow, now.Add(v.Failure.RetryAfter)
+		}
+	}
+	return ev
+}
+
+// sendAgain gives up waiting.
 func (t *tracking) sendAgain(ctx context.Context, id ingest.BatchID) {
-	e, ok := t.s.store.Entry(id)
-	if !ok {
+	if _, live := t.s.store.Entry(id); !live {
 		t.remove(id)
 		return
 	}
-	e, err := t.s.store.Transition(context.WithoutCancel(ctx), id, e.State, func(e *store.Entry) {
-		e.State = ingest.Sealed
-		e.Unresolved++
-		e.NextAttempt = time.Time{}
-		if e.Batch.Guarantee == ingest.AtLeastOnce {
-			e.PossibleDuplicates += e.Batch.Records()
-		}
-	})
+	c, err := t.s.happened(context.WithoutCancel(ctx), id, lifecycle.Event{Kind: lifecycle.Unheard})
 	if err != nil {
 		t.s.log.Error("cannot record that a batch is sent again; trying later", "batch", id, "err", err)
 		t.postpone(id)
 		return
 	}
-	t.remove(id)
-	t.s.sender.verdict(t.s.parcelOf(e), result{again: []store.Entry{e}})
+	t.s.sender.verdict(t.s.parcelOf(c.entry), result{again: c.queue})
 }
 
 // postpone tries sendAgain later, when the ledger could not be written.
