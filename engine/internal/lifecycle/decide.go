@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kustospool/ingest"
@@ -157,4 +158,27 @@ func (r *Rule) apply(e store.Entry, ev *Event) store.Entry {
 		e.PossibleDuplicates = max(e.PossibleDuplicates, e.Batch.Records())
 	}
 	return e
+}
+
+var (
+	writeNames = []string{"one attempt more", "no commit yet", "committed", "progress", "bytes on the wire", "why", "a time", "no time",
+		"one attempt in doubt more", "its rows in doubt"}
+	effectNames = []string{"queue it", "send it", "ask for its outcome", "ask no more", "halve it", "cut the damage out", "set it aside",
+		"tell who waits", "find why it is refused", "decide again", "save"}
+)
+
+// String names all that is written.
+func (w Write) String() string { return join(uint16(w), writeNames) }
+
+// String names all that is done.
+func (e Effect) String() string { return join(uint16(e), effectNames) }
+
+func join(set uint16, names []string) string {
+	var some []string
+	for i, name := range names {
+		if set&(1<<i) != 0 {
+			some = append(some, name)
+		}
+	}
+	return strings.Join(some, ", ")
 }
