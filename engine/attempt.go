@@ -56,14 +56,16 @@ func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
 
 func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	durable := context.WithoutCancel(ctx)
-	c, err := s.happened(durable, p.id, lifecycle.Event{Kind: lifecycle.Due})
+	defer s.batches.ended(p.id)
+	due := lifecycle.Event{Kind: lifecycle.Due}
+	c, err := s.happened(durable, p.id, due)
 	if err != nil {
 		return result{}, err
 	}
 	if c.do.Has(lifecycle.Refuse) {
 		return result{settled: true}, s.refuse(durable, c.entry)
 	}
-	j := &journal{batches: &s.batches, batch: p.id, limit: s.progressLimit()}
+	j := &journal{batches: s.batches, batch: p.id, limit: s.progressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
 	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
 		Batch:    &c.entry.Batch,
@@ -82,7 +84,7 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 		terr = timedOut(sendCtx, transport.Classify(sendErr, j.committed))
 		ev = s.failed(ctx, &c.entry, sendErr, terr)
 	}
-	if c, err = s.happened(durable, p.id, ev); err != nil {
+	if c, err = s.followed(durable, p.id, j.due, ev); err != nil {
 		return result{}, err
 	}
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
@@ -151,7 +153,12 @@ func around(damage *store.CorruptionError, b *ingest.Batch) (cuts []uint64) {
 // happened delivers an event of a batch, and tells the tracker what it must
 // know of the change. What is to be queued is left to the caller.
 func (s *Spool) happened(ctx context.Context, id ingest.BatchID, ev lifecycle.Event) (change, error) {
-	c, err := s.batches.happened(ctx, id, ev)
+	return s.followed(ctx, id, nil, ev)
+}
+
+// followed is happened of an event that follows one that was not saved.
+func (s *Spool) followed(ctx context.Context, id ingest.BatchID, before *lifecycle.Event, ev lifecycle.Event) (change, error) {
+	c, err := s.batches.happened(ctx, id, before, ev)
 	if err != nil {
 		return change{}, err
 	}
@@ -173,12 +180,14 @@ func (s *Spool) unknownGrace(attempts int) time.Duration {
 	return s.opts.UnknownGrace
 }
 
-// journal writes one attempt's intents to the ledger.
+// journal writes one attempt's intents to the ledger. The first of them is
+// also the record that the attempt has begun: before it nothing has left.
 type journal struct {
 	batches   *batches
 	batch     ingest.BatchID
-	limit     int  // of a progress, in bytes
-	committed bool // owned by the goroutine that runs the attempt
+	limit     int              // of a progress, in bytes
+	due       *lifecycle.Event // until it is in the ledger
+	committed bool             // owned by the goroutine that runs the attempt
 }
 
 var errCommittedTwice = errors.New("engine: the transport called Journal.Commit twice in one attempt")
@@ -211,6 +220,9 @@ func (j *journal) write(ctx context.Context, progress []byte, commit bool) error
 	if commit {
 		kind = lifecycle.Committing
 	}
-	_, err := j.batches.happened(context.WithoutCancel(ctx), j.batch, lifecycle.Event{Kind: kind, Progress: progress})
+	_, err := j.batches.happened(context.WithoutCancel(ctx), j.batch, j.due, lifecycle.Event{Kind: kind, Progress: progress})
+	if err == nil {
+		j.due = nil
+	}
 	return err
 }

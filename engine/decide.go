@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
@@ -27,6 +28,38 @@ type batches struct {
 	ledger ledger
 	tell   func(lane uint32)
 	log    *slog.Logger
+
+	mu    sync.Mutex // guards begun
+	begun map[ingest.BatchID]store.Entry
+}
+
+func newBatches(l ledger, tell func(lane uint32), log *slog.Logger) *batches {
+	return &batches{ledger: l, tell: tell, log: log, begun: make(map[ingest.BatchID]store.Entry)}
+}
+
+// shown is a row as it is told to callers: an attempt may have begun of which
+// the ledger does not know yet.
+func (b *batches) shown(row store.Entry) store.Entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if begun, ok := b.begun[row.Batch.ID]; ok && row.State == ingest.Sealed {
+		return begun
+	}
+	return row
+}
+
+// begins notes an attempt that the ledger does not know, and ended that it does
+// or that there is none any more.
+func (b *batches) begins(row store.Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begun[row.Batch.ID] = row
+}
+
+func (b *batches) ended(id ingest.BatchID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.begun, id)
 }
 
 // change is what became of a batch.
@@ -41,73 +74,109 @@ type change struct {
 // settled reports whether the destination is done with the batch.
 func (c *change) settled() bool { return c.entry.State.Final() && c.entry.State != ingest.Split }
 
-// happened delivers an event. The change is durable when it returns nil. Its
-// errors are the ledger's, [store.ErrConflict] for a batch that is not live
-// among them, and [lifecycle.ErrNoRule].
-func (b *batches) happened(ctx context.Context, id ingest.BatchID, ev lifecycle.Event) (change, error) {
-	e, live := b.ledger.Entry(id)
+// happened delivers an event. The change is durable when it returns nil, but
+// for one that is to be saved later ([lifecycle.Later]): its event is given as
+// before with the next one, and one write then keeps both. Its errors are the
+// ledger's, [store.ErrConflict] for a batch that is not live among them, and
+// [lifecycle.ErrNoRule].
+func (b *batches) happened(ctx context.Context, id ingest.BatchID, before *lifecycle.Event, ev lifecycle.Event) (change, error) {
+	old, live := b.ledger.Entry(id)
 	if !live {
 		return change{}, fmt.Errorf("%w: batch %s is not live", store.ErrConflict, id)
 	}
-	var c change
+	events := make([]lifecycle.Event, 0, 2)
+	if before != nil {
+		events = append(events, *before)
+	}
+	events = append(events, ev)
 	for {
-		next, do, err := lifecycle.Decide(e, ev)
+		now, c, err := decide(old, events)
 		if err != nil {
 			return change{}, err
 		}
-		c.entry, c.do = next, do
 		switch {
-		case !do.Has(lifecycle.Save):
-		case next.State == ingest.Split:
-			c.queue, err = b.split(ctx, &e, &next, do, ev)
-		case do.Has(lifecycle.SetAside):
-			c.entry, err = b.ledger.DeadLetter(ctx, id, e.State, next.Failure)
+		case c.do.Has(lifecycle.Later):
+			b.begins(c.entry)
+		case !c.do.Has(lifecycle.Save) && len(events) == 1:
+		case len(events) > 1 && !together(old.State, c.entry.State):
+			if old, err = b.save(ctx, &old, now.State, events[:1]); err != nil {
+				return change{}, err
+			}
+			events = events[1:]
+			continue
+		case c.entry.State == ingest.Split:
+			c.queue, err = b.split(ctx, &old, &c, ev)
+		case c.do.Has(lifecycle.SetAside):
+			c.entry, err = b.ledger.DeadLetter(ctx, id, old.State, c.entry.Failure)
 		default:
-			c.entry, err = b.save(ctx, &e, next.State, ev)
+			c.entry, err = b.save(ctx, &old, c.entry.State, events)
 		}
 		if err != nil {
 			return change{}, err
 		}
-		if !do.Has(lifecycle.Repeat) {
-			break
+		if before != nil {
+			b.ended(id)
 		}
-		e = c.entry
+		if c.do.Has(lifecycle.Repeat) {
+			old, events = c.entry, []lifecycle.Event{ev}
+			continue
+		}
+		if c.do.Has(lifecycle.Queue) && c.queue == nil {
+			c.queue = []store.Entry{c.entry}
+		}
+		b.note(&c, ev.Failure)
+		return c, nil
 	}
-	if c.do.Has(lifecycle.Queue) && c.queue == nil {
-		c.queue = []store.Entry{c.entry}
+}
+
+// decide gives the row after the first event, and what all of them make of it.
+func decide(row store.Entry, events []lifecycle.Event) (first store.Entry, c change, err error) {
+	c.entry = row
+	for i, ev := range events {
+		if c.entry, c.do, err = lifecycle.Decide(c.entry, ev); err != nil {
+			return row, change{}, err
+		}
+		if i == 0 {
+			first = c.entry
+		}
 	}
-	b.note(&c, ev.Failure)
-	return c, nil
+	return first, c, nil
+}
+
+// together reports whether one write of the ledger takes a batch from one state
+// to the other. Its parts, and its dead letter, are made from the row that stands.
+func together(from, to ingest.State) bool {
+	return from == to || to != ingest.Split && to != ingest.DeadLettered && from.CanBecome(to)
 }
 
 // save writes the row as the table has it. It decides again, from the row that
 // the ledger has by then.
-func (b *batches) save(ctx context.Context, e *store.Entry, to ingest.State, ev lifecycle.Event) (store.Entry, error) {
+func (b *batches) save(ctx context.Context, old *store.Entry, to ingest.State, events []lifecycle.Event) (store.Entry, error) {
 	changed := false
-	saved, err := b.ledger.Transition(ctx, e.Batch.ID, e.State, func(row *store.Entry) {
-		next, _, err := lifecycle.Decide(*row, ev)
-		if changed = err == nil && next.State == to; changed {
-			*row = next
+	saved, err := b.ledger.Transition(ctx, old.Batch.ID, old.State, func(row *store.Entry) {
+		_, c, err := decide(*row, events)
+		if changed = err == nil && c.entry.State == to; changed {
+			*row = c.entry
 		}
 	})
 	if err == nil && !changed {
-		err = fmt.Errorf("%w: batch %s changed meanwhile", store.ErrConflict, e.Batch.ID)
+		err = fmt.Errorf("%w: batch %s changed meanwhile", store.ErrConflict, old.Batch.ID)
 	}
 	return saved, err
 }
 
 // split replaces a batch by its parts. The rows that an earlier attempt may
 // have left are counted first: the parts do not have its tag.
-func (b *batches) split(ctx context.Context, e, next *store.Entry, do lifecycle.Effect, ev lifecycle.Event) ([]store.Entry, error) {
-	if next.PossibleDuplicates > e.PossibleDuplicates {
+func (b *batches) split(ctx context.Context, e *store.Entry, c *change, ev lifecycle.Event) ([]store.Entry, error) {
+	if doubled := c.entry.PossibleDuplicates; doubled > e.PossibleDuplicates {
 		if _, err := b.ledger.Transition(ctx, e.Batch.ID, e.State, func(row *store.Entry) {
-			row.PossibleDuplicates = max(row.PossibleDuplicates, next.PossibleDuplicates)
+			row.PossibleDuplicates = max(row.PossibleDuplicates, doubled)
 		}); err != nil {
 			return nil, err
 		}
 	}
 	cuts := ev.Cuts
-	if do.Has(lifecycle.Halve) {
+	if c.do.Has(lifecycle.Halve) {
 		cuts = []uint64{e.Batch.First + uint64(e.Batch.Records()/2)}
 	}
 	return b.ledger.Split(ctx, e.Batch.ID, e.State, cuts, ev.Failure)

@@ -36,7 +36,7 @@ type Spool struct {
 	opts      Options
 	log       *slog.Logger
 
-	batches  batches
+	batches  *batches
 	lanes    laneIndex
 	sealer   *sealer
 	sender   *sender
@@ -102,7 +102,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, err
 	}
 	s.store = st
-	s.batches = batches{ledger: st, tell: s.changes.fire, log: o.Logger}
+	s.batches = newBatches(st, s.changes.fire, o.Logger)
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}

@@ -26,7 +26,7 @@ func (s *Spool) Status(ctx context.Context, id ingest.ID) (ingest.Status, error)
 	if err != nil {
 		return ingest.Status{}, err
 	}
-	return StatusOf(id, e), nil
+	return StatusOf(id, s.batches.shown(e)), nil
 }
 
 // StatusOf is a record's status, given the ledger row of its batch.
@@ -117,7 +117,7 @@ func (s *Spool) Lanes() []LaneStatus {
 	s.sealer.mu.Unlock()
 	for _, e := range s.store.Live() {
 		l := at(e.Batch.Lane)
-		if e.State == ingest.Sealed {
+		if s.batches.shown(e).State == ingest.Sealed {
 			l.Queued++
 		} else {
 			l.InFlight++

@@ -90,6 +90,7 @@ const (
 	Tell                        // those who wait for the outcome
 	Refuse                      // find out why its bytes are no records
 	Repeat                      // deliver the event again
+	Later                       // save the row with what the next event makes of it: nothing can have happened yet
 	Save                        // the row has changed: make it durable first; no rule names it
 )
 
@@ -164,7 +165,7 @@ var (
 	writeNames = []string{"one attempt more", "no commit yet", "committed", "progress", "bytes on the wire", "why", "a time", "no time",
 		"one attempt in doubt more", "its rows in doubt"}
 	effectNames = []string{"queue it", "send it", "ask for its outcome", "ask no more", "halve it", "cut the damage out", "set it aside",
-		"tell who waits", "find why it is refused", "decide again", "save"}
+		"tell who waits", "find why it is refused", "decide again", "save it with the next event", "save"}
 )
 
 // String names all that is written.

@@ -168,7 +168,7 @@ func crash(f family) (out []family) {
 			b := out[n].all()[i]
 			left := b.sending && b.phase == committed
 			bit := b.attempt()
-			b.queued, b.awaited, b.sending, b.phase, b.down = false, false, false, begun, b.live()
+			b.queued, b.awaited, b.sending, b.due, b.phase, b.down = false, false, false, false, begun, b.live()
 			if left {
 				other := out[n]
 				other.all()[i].wire |= bit
@@ -295,10 +295,10 @@ func scenes() (out []scene) {
 
 // alone looks at each batch of the scenes by itself: what it can do, and whether
 // it can end. What two of them can do together is a part of it.
-func alone(table Table, used map[*Rule]bool) *mistake {
+func alone(table Table) *mistake {
 	for _, s := range scenes() {
 		for _, b := range []batch{s.one, s.two} {
-			w := &world{terms: s.terms, table: table, used: used}
+			w := &world{terms: s.terms, table: table}
 			g := w.explore(b)
 			if i := slices.Index(g.ends, false); w.found == nil && i >= 0 {
 				w.wrong(&g.states[i].whole, "a batch never ends, though all is well")
@@ -317,8 +317,9 @@ func alone(table Table, used map[*Rule]bool) *mistake {
 // With -short only the usual terms are searched.
 func TestEveryInterleavingOfTwoBatches(t *testing.T) {
 	begin, total, steps := time.Now(), 0, 0
+	used := map[*Rule]bool{}
 	for _, s := range scenes() {
-		w := &world{terms: s.terms, table: Life}
+		w := &world{terms: s.terms, table: Life, used: used}
 		a, b := w.explore(s.one), w.explore(s.two)
 		states, moves := w.together(a, b)
 		if w.found != nil {
@@ -326,6 +327,13 @@ func TestEveryInterleavingOfTwoBatches(t *testing.T) {
 		}
 		total, steps = total+states, steps+moves
 		t.Logf("%9d states, %10d steps (%d x %d): %s", states, moves, len(a.states), len(b.states), s)
+	}
+	for i := range Life {
+		r := &Life[i]
+		before := slices.Contains(r.On, Filled) || slices.Contains(r.On, BadRecord) || r.If == IfRefused
+		if !used[r] && !before && !testing.Short() {
+			t.Errorf("the search says nothing about: %v on %v, %q", r.From, r.On, r.If)
+		}
 	}
 	t.Logf("%d states, %d steps, %v", total, steps, time.Since(begin).Round(time.Millisecond))
 	fmt.Printf("the life of a batch: %d states searched in %v\n", total, time.Since(begin).Round(time.Millisecond))

@@ -32,7 +32,7 @@ var Life = Table{
 	// The batch is fixed and waits for its turn.
 	{in{open}, on{Filled}, Always, sealed, 0, Queue},
 	{in{sealed}, on{Due}, IfRefused, 0, 0, Refuse}, // its records are none: they are never sent
-	{in{sealed}, on{Due}, Always, sending, CountAttempt | ClearCommitted | ClearTime, Send},
+	{in{sealed}, on{Due}, Always, sending, CountAttempt | ClearCommitted | ClearTime, Send | Later},
 	{in{sealed}, on{BadRecord}, Always, dead, Why, SetAside | Tell},
 	{in{sealed}, on{NoRoom}, Always, dropped, Why, Tell},
 

@@ -79,7 +79,9 @@ type batch struct {
 	// Where the engine has it. down: nowhere, and it knows that: it has just
 	// started, or could not write the ledger.
 	queued, awaited, sending, down bool
-	phase                          phase
+	// due: the attempt has begun and the row does not say so yet.
+	due   bool
+	phase phase
 
 	// What the destination has: by attempt, requests that are still on the wire,
 	// and those that it has taken and not yet finished. And its rows.
@@ -113,9 +115,17 @@ type move struct {
 func (b *batch) live() bool { return !b.state.Final() }
 
 // spoiled reports whether the current attempt, or the wait after it, may go wrong.
-func (b *batch) spoiled() bool { return b.attempts <= b.adverse }
+func (b *batch) spoiled() bool { return b.number() <= b.adverse }
 
-func (b *batch) attempt() uint8 { return 1 << b.attempts }
+// number is that of the attempt, and attempt its bit.
+func (b *batch) number() uint8 {
+	if b.due {
+		return b.attempts + 1
+	}
+	return b.attempts
+}
+
+func (b *batch) attempt() uint8 { return 1 << b.number() }
 
 // row is the batch as the table sees it.
 func (b *batch) row(t terms) store.Entry {
@@ -146,21 +156,30 @@ func (b *batch) String() string {
 
 // happens delivers an event as the engine does: the row first, then the
 // effects. A process that dies between the two has the new row and has the
-// batch nowhere, which is where a crash leads from the answer as well.
+// batch nowhere, which is where a crash leads from the answer as well. Where the
+// engine makes two writes of an attempt's beginning and its answer, what is
+// between them is where a note leads.
 func (w *world) happens(b batch, kind Kind, cut bool) (to batch, parts []batch) {
 	ev := Event{Kind: kind, Tracked: w.tracked}
 	if cut {
 		ev.Cuts = []uint64{2}
 	}
-	e, do, err := w.table.Decide(b.row(w.terms), ev)
-	if err != nil {
-		w.wrong(&b, "no rule for: %s", kind)
+	row := b.row(w.terms)
+	attempts := kind >= Noted && kind <= Damaged // it is about the attempt, and not a report
+	if b.due && attempts {
+		row = w.decide(&b, row, Event{Kind: Due}).row
+	}
+	d := w.decide(&b, row, ev)
+	e, do := d.row, d.do
+	if w.found != nil {
 		return b, nil
 	}
-	w.uses(b.row(w.terms), ev)
 	from := b.state
 	to = b
-	to.state, to.attempts, to.unresolved, to.doubled, to.mark = e.State, uint8(e.Attempts), uint8(e.Unresolved), uint8(e.PossibleDuplicates), e.Committed
+	if !do.Has(Later) {
+		to.state, to.attempts, to.unresolved, to.doubled, to.mark = e.State, uint8(e.Attempts), uint8(e.Unresolved), uint8(e.PossibleDuplicates), e.Committed
+	}
+	to.due = do.Has(Later) || b.due && !attempts
 	if kind >= AnsweredAccepted && kind <= Damaged {
 		to.sending, to.phase = false, begun // the attempt is over
 	}
@@ -189,14 +208,25 @@ func (w *world) happens(b batch, kind Kind, cut bool) (to batch, parts []batch) 
 	return to, parts
 }
 
-// uses notes which rule decided, where somebody wants to know.
-func (w *world) uses(e store.Entry, ev Event) {
+type decision struct {
+	row store.Entry
+	do  Effect
+}
+
+// decide asks the table, and notes which rule decided where somebody wants to
+// know.
+func (w *world) decide(b *batch, e store.Entry, ev Event) decision {
 	for i := range w.table {
 		if w.used != nil && w.table[i].fits(&e, &ev) {
 			w.used[&w.table[i]] = true
-			return
+			break
 		}
 	}
+	next, do, err := w.table.Decide(e, ev)
+	if err != nil {
+		w.wrong(b, "no rule for: %s", ev.Kind)
+	}
+	return decision{next, do}
 }
 
 // begins starts an attempt.
@@ -294,9 +324,9 @@ func withoutQueue(b batch) batch {
 // destination is what goes on there, and on the wire to it, whatever the engine
 // does meanwhile.
 func (w *world) destination(b batch, add func(bool, string, batch, ...batch)) {
-	for a := uint8(1); a <= b.attempts; a++ {
+	for a := uint8(1); a <= b.number(); a++ {
 		bit := uint8(1) << a
-		mine := b.sending && a == b.attempts
+		mine := b.sending && a == b.number()
 		if b.wire&bit != 0 {
 			to := b
 			to.wire &^= bit
@@ -343,7 +373,7 @@ func (w *world) sends(b batch, add func(bool, string, batch, ...batch), engine f
 	if b.spoiled() {
 		// The ledger cannot be written when the attempt ends: it is found later.
 		to := b
-		to.sending, to.phase, to.down = false, begun, true
+		to.sending, to.phase, to.due, to.down = false, begun, false, true
 		add(false, "the ledger fails", to)
 		if b.phase == committed {
 			to.wire |= b.attempt()
