@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
@@ -20,6 +22,10 @@ const (
 	slowestPoll  = 30 * time.Second
 	trackTimeout = time.Minute
 )
+
+// recordTogether is how many outcomes are written at the same time: each waits
+// for the disk, and they share the commits of the ledger.
+const recordTogether = 64
 
 // awaited is a batch that is accepted, or may be.
 type awaited struct {
@@ -143,9 +149,15 @@ func (t *tracking) run(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		ask, overdue, wait := t.due(time.Now())
+		var again errgroup.Group
+		again.SetLimit(recordTogether)
 		for _, id := range overdue {
-			t.sendAgain(ctx, id)
+			again.Go(func() error {
+				t.sendAgain(ctx, id)
+				return nil
+			})
 		}
+		_ = again.Wait()
 		for to, ids := range ask {
 			asking.Go(func() { t.ask(ctx, to, ids) })
 		}
@@ -232,25 +244,38 @@ func (t *tracking) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
 	verdicts, err := t.s.transport.track(askCtx, pending)
+	t.asking(ctx, to, err) // first, so that who waits for an outcome finds it up to date
 	answered := make(map[ingest.BatchID]bool)
+	var recording errgroup.Group
+	recording.SetLimit(recordTogether)
 	for _, v := range verdicts {
 		if answered[v.Batch] = true; v.State == 0 {
 			continue
 		}
-		if applyErr := t.s.apply(context.WithoutCancel(ctx), v); applyErr != nil {
-			t.s.log.Error("cannot record an outcome; it is asked for again", "batch", v.Batch, "err", applyErr)
-		}
+		recording.Go(func() error {
+			if err := t.s.apply(context.WithoutCancel(ctx), v); err != nil {
+				t.s.log.Error("cannot record an outcome; it is asked for again", "batch", v.Batch, "err", err)
+			}
+			return nil
+		})
 	}
+	_ = recording.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer signal(t.wake)
-	q := t.inquiryLocked(to)
-	q.underWay = false
+	t.inquiryLocked(to).underWay = false
 	for _, id := range ids { // what of them could be asked about does not wait for the rest
 		if w := t.batches[id]; w != nil && (err == nil || answered[id]) {
 			w.asked = true
 		}
 	}
+}
+
+// asking notes how a question to a destination went.
+func (t *tracking) asking(ctx context.Context, to string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q := t.inquiryLocked(to)
 	switch {
 	case err == nil:
 		q.failures, q.failure = 0, nil

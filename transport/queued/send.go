@@ -19,7 +19,11 @@ import (
 // brought the batch in; nothing is posted then.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	a := &attempt{Client: c, d: d, progress: decodeProgress(d.Progress)}
-	return a.run(ctx)
+	ack, err := a.run(ctx)
+	if err != nil {
+		a.noteUploaded(ctx)
+	}
+	return ack, err
 }
 
 // attempt is one Send under way.
@@ -34,6 +38,7 @@ type attempt struct {
 	queue      kusto.Resource    // by queue only
 	table      *kusto.Resource   // by queue only; nil: outcomes are not tracked
 	source     *reference.Source // of a batch by reference; nil for others
+	unnoted    bool              // the blob is uploaded, and the Journal does not say so
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
@@ -95,8 +100,8 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	a.progress.Stage = stageEnqueue
 	a.progress = a.progress.with(a.d.Attempt)
 	a.progress.Reports, a.progress.Posted = a.byReport(), 0
-	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
-		return transport.Ack{}, fmt.Errorf("journal: %w", err)
+	if err := a.commit(ctx); err != nil {
+		return transport.Ack{}, err
 	}
 	taken, err := a.enqueue(ctx, text)
 	if err != nil {

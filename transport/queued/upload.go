@@ -37,7 +37,8 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 	if wire == 0 {
 		return container, 0, nil
 	}
-	return container, wire, a.noteUploaded(ctx)
+	a.unnoted = p.Wire >= worthNoting && p.ETag != ""
+	return container, wire, nil
 }
 
 // at notes where the blob is.
@@ -45,16 +46,22 @@ func (p *progress) at(b staging.Blob) {
 	p.Host, p.Container, p.Blob, p.Blocks, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.Blocks, b.ETag, b.Wire
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat
-// it. Below, the repeat costs less than the note.
+// worthNoting is from how many bytes on an upload that has ended is noted when
+// the attempt fails before its Commit, so that the next one does not repeat it.
+// Below, the repeat costs less than the note. Commit notes it in any case.
 const worthNoting = 1 << 20
 
-func (a *attempt) noteUploaded(ctx context.Context) error {
-	if a.progress.Wire < worthNoting || a.progress.ETag == "" {
-		return nil
+// noteUploaded is best effort: the attempt has failed already.
+func (a *attempt) noteUploaded(ctx context.Context) {
+	if a.unnoted {
+		_ = a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode())
 	}
-	if err := a.d.Journal.Note(ctx, a.progress.encode()); err != nil {
+}
+
+// commit makes the intent to post durable, and with it where the blob is.
+func (a *attempt) commit(ctx context.Context) error {
+	a.unnoted = false
+	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil
