@@ -98,17 +98,6 @@ func (a *Aggregator) Due(now time.Time, held func(lane uint32) bool) (sealed []S
 	return sealed
 }
 
-// Next is the earliest age deadline of all lanes, held ones included; false
-// when no span is open. It costs the same for any number of lanes. Where the
-// lane of that deadline is held it lies in the past, and a caller that waits
-// for it would spin: see NextAfter.
-func (a *Aggregator) Next() (time.Time, bool) {
-	if len(a.ages) == 0 {
-		return time.Time{}, false
-	}
-	return a.ages[0].deadline, true
-}
-
 // NextAfter is the earliest deadline later than now; false when there is
 // none. It is the time to wait for after Due(now, held): what is overdue then
 // is held, and its release, not the clock, is the reason to call Due again.
@@ -116,26 +105,8 @@ func (a *Aggregator) NextAfter(now time.Time) (time.Time, bool) {
 	return a.ages.after(0, now)
 }
 
-// Open is the lane's open span; false when it has none.
-func (a *Aggregator) Open(lane uint32) (Span, bool) {
-	o, ok := a.lanes[lane]
-	if !ok {
-		return Span{}, false
-	}
-	return o.span, true
-}
-
 // Lanes is the number of lanes with an open span.
 func (a *Aggregator) Lanes() int { return len(a.lanes) }
-
-// Flush seals the lane's open span; nil when it has none.
-func (a *Aggregator) Flush(lane uint32) []Span {
-	o, ok := a.lanes[lane]
-	if !ok {
-		return nil
-	}
-	return []Span{a.take(o)}
-}
 
 // FlushAll seals every open span, oldest first.
 func (a *Aggregator) FlushAll() []Span {

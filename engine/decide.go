@@ -124,7 +124,7 @@ func (b *batches) happened(ctx context.Context, id ingest.BatchID, before *lifec
 		if c.do.Has(lifecycle.Queue) && c.queue == nil {
 			c.queue = []store.Entry{c.entry}
 		}
-		b.note(&c, ev.Failure)
+		b.note(&c)
 		return c, nil
 	}
 }
@@ -179,17 +179,17 @@ func (b *batches) split(ctx context.Context, e *store.Entry, c *change, ev lifec
 	if c.do.Has(lifecycle.Halve) {
 		cuts = []uint64{e.Batch.First + uint64(e.Batch.Records()/2)}
 	}
-	return b.ledger.Split(ctx, e.Batch.ID, e.State, cuts, ev.Failure)
+	return b.ledger.Split(ctx, e.Batch.ID, e.State, cuts, c.entry.Failure)
 }
 
 // note tells of a change.
-func (b *batches) note(c *change, why *ingest.Failure) {
+func (b *batches) note(c *change) {
 	batch := &c.entry.Batch
 	switch c.entry.State {
 	case ingest.Split:
-		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", why)
+		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", c.entry.Failure)
 	case ingest.DeadLettered:
-		b.log.Warn("dead-lettered a batch", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records(), "reason", why)
+		b.log.Warn("dead-lettered a batch", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records(), "reason", c.entry.Failure)
 	case ingest.Dropped:
 		b.log.Warn("dropped the oldest batch to make room", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records())
 	}

@@ -218,6 +218,9 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 }
 
 func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
+	if a.Duplicate {
+		s.repeated.Add(1)
+	}
 	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Records: 1, Duplicate: a.Duplicate}
 }
 

@@ -154,7 +154,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
 	for i, span := range spans {
 		o := q.s.laneByID(span.Lane).options
 		seals[i] = store.Seal{Lane: span.Lane, First: span.First, Last: span.Last, Bytes: span.Bytes,
-			Guarantee: o.Guarantee, Confirm: o.Confirm}
+			Guarantee: o.Guarantee, Confirm: o.Confirm, Oldest: span.Oldest}
 	}
 	entries, err := q.s.batches.seal(ctx, seals)
 	if err != nil {

@@ -270,13 +270,13 @@ func (d *sender) resultLocked(q *laneQueue, w *way, started, now time.Time, r re
 		if r.err.RetryAfter > 0 { // a wish counts also beside another failure
 			w.gate.pause(now.Add(r.err.RetryAfter))
 		}
-		w.failure = r.err.Failure(now)
+		w.failure = r.err.Failure(now).Following(w.failure)
 		r.err = nil // not the lane's fault
 	case r.err != nil && r.err.Class == transport.Unknown:
 		if w.gate.doubted(started, now) {
 			d.pauseLocked(w, now, r.err)
 		}
-		w.failure = r.err.Failure(now)
+		w.failure = r.err.Failure(now).Following(w.failure)
 		r.err = nil
 	default:
 		w.gate.answered()
@@ -312,7 +312,7 @@ func (d *sender) laneResultLocked(q *laneQueue, now time.Time, r result) {
 func (d *sender) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
 	q.failures++
 	q.held = err.Class == transport.Held
-	q.failure = err.Failure(now)
+	q.failure = err.Failure(now).Following(q.failure)
 	pause := retryDelay(q.failures, d.s.opts.RetryMin, d.s.opts.RetryMax)
 	q.notBefore = now.Add(max(pause, err.RetryAfter))
 	if q.held && q.failures == 1 {

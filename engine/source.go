@@ -314,7 +314,7 @@ func (in *intake) wait(try func() error) error {
 		if big := in.s.fitsAtAll(in.bytes); big != nil {
 			return big
 		}
-		if in.s.Stats().Spooled() == 0 {
+		if in.s.spooled() == 0 {
 			// Nothing that is stored can make room: other sources that are being
 			// taken in have it. One must give way, or all of them wait for ever.
 			alone = err

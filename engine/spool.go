@@ -43,10 +43,12 @@ type Spool struct {
 	refuser  *refuser
 	tracking *tracking
 	changes  changes
+	rates    *rates
 	refusals refusals
 	dropping chan struct{} // held by the one caller that drops batches for room
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
+	repeated       atomic.Int64 // requests whose key was stored before
 
 	closing   atomic.Bool // intake has ended
 	stop      context.CancelFunc
@@ -61,9 +63,10 @@ type Spool struct {
 //
 // The spool owns tr from here on: if it is an [io.Closer], Close closes it.
 //
-// Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign]),
+// Errors: options or dir break a rule ([ingest.ErrInvalid], [ErrForeign]),
 // tr cannot keep the wanted guarantee ([ErrGuarantee]) or take the blobs that
-// wait ([ErrNoBlobs]), another process has the spool open ([store.LockedError]), the disk fails. tr is not closed then.
+// wait ([ErrNoBlobs]), another process has the spool open ([*LockedError]), the disk fails. tr is not
+// closed then.
 func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if tr == nil {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
@@ -76,7 +79,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1)}
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), rates: newRates()}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
@@ -96,10 +99,11 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		MaxBytes:         o.MaxDiskBytes,
 		HistoryRetention: o.StatusRetention,
 		Committed:        s.sealer.committed,
+		Settled:          s.rates.settled,
 		Logger:           o.Logger,
 	})
 	if err != nil {
-		return nil, err
+		return nil, ownError(err)
 	}
 	s.store = st
 	s.batches = newBatches(st, s.changes.fire, o.Logger)
@@ -134,13 +138,13 @@ func (s *Spool) Drain(ctx context.Context) error {
 		if flush {
 			if err := s.Flush(ctx); err != nil {
 				if ctx.Err() != nil {
-					return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+					return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 				}
 				return err
 			}
 		}
-		st := s.Stats()
-		if st.Spooled() == 0 {
+		st := s.store.Stats()
+		if st.Open+st.Sealed == 0 {
 			return nil
 		}
 		flush = st.Sealed == 0 // what others ingested meanwhile, all at once
@@ -154,7 +158,7 @@ func (s *Spool) Drain(ctx context.Context) error {
 		case <-s.changes.closed():
 			return ErrClosed
 		case <-ctx.Done():
-			return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+			return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 		}
 	}
 }

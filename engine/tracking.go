@@ -286,7 +286,7 @@ func (t *tracking) asking(ctx context.Context, to string, err error) {
 		now := time.Now()
 		q.failures++
 		q.until = now.Add(retryDelay(q.failures, t.s.opts.RetryMin, t.s.opts.RetryMax))
-		q.failure = transport.Classify(err, false).Failure(now)
+		q.failure = transport.Classify(err, false).Failure(now).Following(q.failure)
 	}
 }
 

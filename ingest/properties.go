@@ -25,11 +25,8 @@ const (
 	MaxPropertiesBytes = 36 << 10
 )
 
-// Tag prefixes with a meaning to the service.
-const (
-	TagIngestBy = "ingest-by:"
-	TagDropBy   = "drop-by:"
-)
+// TagIngestBy is the prefix of the tags that ingestIfNotExists looks for.
+const TagIngestBy = "ingest-by:"
 
 // Properties say where records go and how the service reads them. Two
 // requests share a lane, and may share a batch, when their Properties are

@@ -97,6 +97,14 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 	return e, err
 }
 
+// deadCount is how many dead letters there were when the directory was listed
+// last, and when it had changed then; zero where that is not to be relied on.
+type deadCount struct {
+	mu sync.Mutex // guards the rest
+	n  int64
+	at time.Time
+}
+
 // undead are the dead letters that did not become one and could not be taken
 // away durably: by batch, the names of their payloads.
 type undead struct {

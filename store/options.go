@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"kustospool/ingest"
@@ -87,6 +88,11 @@ type Options struct {
 	// during the call only.
 	Committed func([]Frame)
 
+	// Settled, when set, is called for each batch that reached a final state, once
+	// that is durable. One call runs at a time: it must be quick and must not
+	// change the Store.
+	Settled func(Entry)
+
 	// NoSync leaves out the fsyncs of commits and of new files: an acknowledged record then survives the
 	// process and not a power cut. It exists for the negative controls of
 	// durability tests.
@@ -107,6 +113,8 @@ type Options struct {
 	manual bool
 	tune   func(*wal.Options)
 	bugs   bugs
+
+	written *atomic.Int64 // bytes written to the files of the machine, but for the ledger's
 }
 
 // withDefaults is a copy with the defaults filled in.
@@ -122,8 +130,9 @@ func (o *Options) withDefaults() Options {
 	fill(&c.HistoryRows, DefaultHistoryRows)
 	fill(&c.KeyRetention, DefaultKeyRetention)
 	fill(&c.OpenSegments, DefaultOpenSegments)
+	c.written = new(atomic.Int64)
 	if c.files == nil {
-		c.files = vfs.OS
+		c.files = vfs.NewOS(c.written)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

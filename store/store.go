@@ -38,6 +38,7 @@ type Store struct {
 	keys      freshKeys
 	positions freshPositions
 	undead    undead
+	dead      deadCount
 	scratch   sync.Pool // *batch
 
 	adding  sync.Mutex // held while a lane is made known to the log

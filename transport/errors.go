@@ -102,16 +102,13 @@ func (e *Error) Failure(at time.Time) *ingest.Failure {
 	if msg == "" && e.Err != nil {
 		msg = e.Err.Error()
 	}
-	if e.RequestID != "" {
-		msg += " (request " + e.RequestID + ")"
-	}
 	switch {
 	case e.RetryAfter >= MaxRetryAfter:
 		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
 	case e.RetryAfter > 0:
 		msg += fmt.Sprintf(" (asks for a pause of %v)", e.RetryAfter)
 	}
-	return &ingest.Failure{Class: e.Class.String(), Code: e.Code, Message: e.Op + ": " + msg, At: at}
+	return &ingest.Failure{Class: e.Class.String(), Code: e.Code, Message: e.Op + ": " + msg, RequestID: e.RequestID, At: at}
 }
 
 // Bounds of what an *Error tells, in bytes.

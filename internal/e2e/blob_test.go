@@ -153,7 +153,7 @@ func TestBlobsWhereTheyAre(t *testing.T) {
 					t.Errorf("%d times %s", got[text], text)
 				}
 			}
-			if len(got) != len(want) || stats.DeadLettered != 1 || stats.Ingested+stats.Skipped != 12 {
+			if len(got) != len(want) || stats.Settled.DeadLettered != 1 || stats.Settled.Ingested+stats.Settled.Skipped != 12 {
 				t.Errorf("%d distinct rows; %+v", len(got), stats)
 			}
 			secrets := [][]byte{[]byte("sig="), []byte("sig%3D")}

@@ -120,8 +120,8 @@ func TestAmbiguousRepliesWithoutLooking(t *testing.T) {
 	}
 	drain(t, s, time.Minute)
 	report := balanced(t, sim, books, ledger.AtLeastOnce)
-	if st := s.Stats(); report.Extra == 0 || st.PossibleDuplicates < int64(report.Extra) {
-		t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.PossibleDuplicates)
+	if st := s.Stats(); report.Extra == 0 || st.Duplicates.Possible < int64(report.Extra) {
+		t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.Duplicates.Possible)
 	}
 }
 
@@ -166,8 +166,8 @@ func TestSixtyFourLanesWithinTheCapacity(t *testing.T) {
 	if took > optimum*11/10 {
 		t.Errorf("%v for an optimum of %v", took, optimum)
 	}
-	if st := s.Stats(); st.Ingested != commands {
-		t.Errorf("%d ingested", st.Ingested)
+	if st := s.Stats(); st.Settled.Ingested != commands {
+		t.Errorf("%d ingested", st.Settled.Ingested)
 	}
 }
 
@@ -187,8 +187,8 @@ func TestAsyncCommandsWithinTheCapacity(t *testing.T) {
 		}
 	}
 	drain(t, s, time.Minute)
-	if sim.PeakIngestions() > capacity || sim.PeakIngestions() < capacity-1 || sim.Stats().Throttled != 0 || s.Stats().Ingested != lanes {
-		t.Errorf("peak %d, %d refused, %d ingested", sim.PeakIngestions(), sim.Stats().Throttled, s.Stats().Ingested)
+	if sim.PeakIngestions() > capacity || sim.PeakIngestions() < capacity-1 || sim.Stats().Throttled != 0 || s.Stats().Settled.Ingested != lanes {
+		t.Errorf("peak %d, %d refused, %d ingested", sim.PeakIngestions(), sim.Stats().Throttled, s.Stats().Settled.Ingested)
 	}
 }
 

@@ -95,8 +95,8 @@ func drain(t testing.TB, s *engine.Spool, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := s.Drain(ctx); err != nil {
-		for _, l := range s.Lanes() {
-			t.Logf("lane %s: %+v; last failure %v", l.Properties.Table, l, l.Failure)
+		for _, l := range s.Stats().Backlogged() {
+			t.Logf("lane %s: %+v, %+v; last failure %v", l.Name(), l.Waiting, l.Batches, l.Failure)
 		}
 		t.Fatalf("Drain: %v; %+v", err, s.Stats())
 	}
@@ -125,7 +125,7 @@ func rowTexts(sim *kustosim.Sim) []string {
 func conserved(t testing.TB, s *engine.Spool) {
 	t.Helper()
 	st := s.Stats()
-	if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked {
-		t.Fatalf("%d acknowledged, the states add up to %d: %+v", st.Acked, sum, st.Stats)
+	if sum := st.Waiting.Records + st.Settled.Records(); sum != st.Acked {
+		t.Fatalf("%d acknowledged, the states add up to %d: %+v", st.Acked, sum, st)
 	}
 }

@@ -37,7 +37,7 @@ func TestSecretsStayOut(t *testing.T) {
 	ingestConcurrently(t, s, &books, 4, 60)
 	drain(t, s, time.Minute)
 	st := s.Stats()
-	if st.Attempts <= st.BatchesIngested+st.BatchesSkipped+st.BatchesDeadLettered {
+	if st.Attempts <= st.SettledBatches.Ingested+st.SettledBatches.Skipped+st.SettledBatches.DeadLettered {
 		t.Error("nothing failed, so nothing was tested")
 	}
 	if log.Len() == 0 {

@@ -59,7 +59,7 @@ func delivered(t *testing.T, tables, batches, bytes int) int {
 		}
 		drain(t, s, time.Minute)
 	}
-	if n := s.Stats().BatchesIngested; n != int64(tables*batches) {
+	if n := s.Stats().SettledBatches.Ingested; n != int64(tables*batches) {
 		t.Fatalf("%d batches of %d", n, tables*batches)
 	}
 	if err := s.Close(); err != nil {

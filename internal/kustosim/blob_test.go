@@ -16,6 +16,8 @@ import (
 	azureblob "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 func download(t *testing.T, b *blockblob.Client, opts *azblob.DownloadStreamOptions) string {
@@ -168,9 +170,9 @@ func TestBlobRefusals(t *testing.T) {
 		{"raised permissions", with(func(q map[string][]string) { q["sp"] = []string{"racwdlx"} }), bloberror.AuthenticationFailed},
 		{"later end", with(func(q map[string][]string) { q["se"] = []string{"2199-01-01T00:00:00Z"} }), bloberror.AuthenticationFailed},
 		{"another container", strings.Replace(c.containers[0], "ingestdata-0", "ingestdata-1", 1), bloberror.AuthenticationFailed},
-		{"expired", "http://" + root.Host + root.Path + "?" + issuer.sign(blobService, "simstorage0", "ingestdata-0", "rcw", time.Now().Add(-25*time.Hour)), bloberror.AuthenticationFailed},
-		{"read only", "http://" + root.Host + root.Path + "?" + issuer.sign(blobService, "simstorage0", "ingestdata-0", "r", time.Now()), bloberror.AuthorizationPermissionMismatch},
-		{"no container", "http://" + root.Host + "/simstorage0/gone?" + issuer.sign(blobService, "simstorage0", "gone", "rcw", time.Now()), bloberror.ContainerNotFound},
+		{"expired", "http://" + root.Host + root.Path + "?" + issuer.Sign(storage.BlobService, "simstorage0", "ingestdata-0", "rcw", time.Now().Add(-25*time.Hour)), bloberror.AuthenticationFailed},
+		{"read only", "http://" + root.Host + root.Path + "?" + issuer.Sign(storage.BlobService, "simstorage0", "ingestdata-0", "r", time.Now()), bloberror.AuthorizationPermissionMismatch},
+		{"no container", "http://" + root.Host + "/simstorage0/gone?" + issuer.Sign(storage.BlobService, "simstorage0", "gone", "rcw", time.Now()), bloberror.ContainerNotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := c.blob(tt.root, "b").UploadBuffer(t.Context(), []byte("x"), nil)
@@ -204,22 +206,6 @@ func TestBlobDigestIsChecked(t *testing.T) {
 	defer reply.Body.Close()
 	if reply.StatusCode != http.StatusBadRequest || reply.Header.Get("x-ms-error-code") != "Md5Mismatch" {
 		t.Errorf("reply is %d %s", reply.StatusCode, reply.Header.Get("x-ms-error-code"))
-	}
-}
-
-func TestParseRange(t *testing.T) {
-	for _, tt := range []struct {
-		text          string
-		first, length int64
-		ok            bool
-	}{
-		{"bytes=0-9", 0, 10, true}, {"bytes=5-", 5, 5, true}, {"bytes=5-99", 5, 5, true}, {"bytes=9-9", 9, 1, true},
-		{"bytes=10-", 0, 0, false}, {"bytes=5-4", 0, 0, false}, {"bytes=-3", 0, 0, false}, {"items=0-1", 0, 0, false},
-	} {
-		first, length, ok := parseRange(tt.text, 10)
-		if ok != tt.ok || ok && (first != tt.first || length != tt.length) {
-			t.Errorf("parseRange(%q) = %d, %d, %v", tt.text, first, length, ok)
-		}
 	}
 }
 

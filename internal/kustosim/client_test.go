@@ -20,6 +20,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	blobcontainer "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
+	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzip"
 )
 
@@ -213,7 +214,7 @@ func tagged(value string) edit {
 // message builds a message for db1.t1 that reports everything to the status
 // table.
 func (c *client) message(blob string, rawSize int, edits ...edit) (id, text string) {
-	id = newGUID()
+	id = uuid.NewString()
 	props := map[string]any{"authorizationContext": c.token, "format": "json"}
 	m := map[string]any{"Id": id, "BlobPath": blob, "RawDataSize": rawSize, "DatabaseName": "db1", "TableName": "t1", "RetainBlobOnSuccess": true,
 		"ReportLevel": 2, "ReportMethod": 1, "AdditionalProperties": props,
@@ -318,4 +319,13 @@ func encode(t *testing.T, m map[string]any) string {
 		t.Fatal(err)
 	}
 	return base64.StdEncoding.EncodeToString(data)
+}
+
+func rowsText(rows []Row) string {
+	var b strings.Builder
+	for _, r := range rows {
+		b.Write(r)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }

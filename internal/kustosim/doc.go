@@ -17,6 +17,15 @@
 // Ingestions run one after the other, so that no other commit comes between
 // the check and its own; the service does not say whether that holds for it.
 //
+// # Rooms
+//
+// This package is the door: [Start], [Options], the methods of [Sim], and names
+// for what tests use of the rooms. The rooms are under internal, know only what
+// the layering test lets them, and none of them knows the door, which wires
+// them (wire.go): lex, parse, catalog, stats, port, fault, storage, ingestor,
+// reply, mgmt, endpoint, control. Each says in its package comment what it
+// promises and what it leaves to others.
+//
 // # Surfaces
 //
 // One port is the Kusto endpoint, DM and engine in one:

@@ -47,9 +47,12 @@ func (c *client) logged(id string) string {
 	return rows[0]["State"].(string)
 }
 
+// noExtent is the id that a command replies whose tag was there.
+const noExtent = "00000000-0000-0000-0000-000000000000"
+
 func TestIngestInto(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "long"}, Column{"b", "string"})
+	c.create(Column{Name: "a", Type: "long"}, Column{Name: "b", Type: "string"})
 	one, two := c.upload("1.csv", "1,x\n2,y\n"), c.upload("2.csv", "3,z\n")
 	into := fmt.Sprintf(".ingest into table t1 (h'%s', h'%s') with (format='csv', tags='[\"ingest-by:k\"]', ingestIfNotExists='[\"k\"]')", one, two)
 	status, rows, text := c.run("r1", into)
@@ -78,7 +81,7 @@ func TestIngestInto(t *testing.T) {
 
 func TestIngestCommandsThatFail(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "long"})
+	c.create(Column{Name: "a", Type: "long"})
 	good := c.upload("1.csv", "1\n")
 	for csl, want := range map[string]struct {
 		status int
@@ -114,7 +117,7 @@ func TestIngestCommandsThatFail(t *testing.T) {
 
 func TestIngestInline(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "long"}, Column{"b", "string"})
+	c.create(Column{Name: "a", Type: "long"}, Column{Name: "b", Type: "string"})
 	status, rows, text := c.run("r", ".ingest inline into table t1 with (format='csv') <|\n1,\"it's <| data, 'quoted'\"\n2,.drop table t1")
 	if status != 200 || len(rows) != 1 {
 		t.Fatalf("%d %s", status, text)
@@ -134,7 +137,7 @@ func TestIngestInline(t *testing.T) {
 // that; what would be an error reply is the state of the operation.
 func TestIngestAsync(t *testing.T) {
 	c := start(t, &Options{IngestCapacity: 1})
-	c.create(Column{"a", "long"})
+	c.create(Column{Name: "a", Type: "long"})
 	release := c.sim.IngestFault("db1", "t1", IngestFault{Kind: Hold})
 	good := c.upload("1.csv", "1\n")
 	begin := func(id, with string) string {
@@ -194,7 +197,7 @@ func TestIngestAsync(t *testing.T) {
 
 func TestCapacityAndThrottling(t *testing.T) {
 	c := start(t, &Options{IngestCapacity: 2})
-	c.create(Column{"a", "long"})
+	c.create(Column{Name: "a", Type: "long"})
 	release := c.sim.IngestFault("db1", "t1", IngestFault{Kind: Hold})
 	good := c.upload("1.csv", "1\n")
 	capacity := func() (total, consumed, remaining float64) {
@@ -231,7 +234,7 @@ func TestCapacityAndThrottling(t *testing.T) {
 // The reply fails and the effect does not, and the other way round.
 func TestCommitThenGatewayTimeout(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "long"})
+	c.create(Column{Name: "a", Type: "long"})
 	into := ".ingest into table t1 (h'" + c.upload("1.csv", "1\n") + "') with (format='csv')"
 	for i, f := range []struct {
 		fault  Fault
@@ -281,7 +284,7 @@ func TestStreamingPolicyAndLimits(t *testing.T) {
 	if status, text := c.stream("streamFormat=Csv", "", []byte("1\n")); status != 404 {
 		t.Errorf("no table: %d %s", status, text)
 	}
-	c.create(Column{"a", "string"})
+	c.create(Column{Name: "a", Type: "string"})
 	if status, text := c.stream("streamFormat=Csv", "", []byte("1\n")); status != 400 || !strings.Contains(text, "not enabled") {
 		t.Errorf("without the policy: %d %s", status, text)
 	}
@@ -297,7 +300,7 @@ func TestStreamingPolicyAndLimits(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	full := append(bytes.Repeat([]byte("x"), maxStreamBytes-1), '\n')
+	full := append(bytes.Repeat([]byte("x"), 4<<20-1), '\n')
 	for name, s := range map[string]struct {
 		query, encoding string
 		data            []byte
@@ -332,7 +335,7 @@ func TestStreamingPolicyAndLimits(t *testing.T) {
 // The batching policy of a table counts for its own blobs.
 func TestBatchingPolicy(t *testing.T) {
 	c := start(t, &Options{BatchTime: time.Hour})
-	c.create(Column{"a", "string"})
+	c.create(Column{Name: "a", Type: "string"})
 	c.command("db1", `.alter table t1 policy ingestionbatching '{"MaximumBatchingTimeSpan":"00:05:00","MaximumNumberOfItems":2,"MaximumRawDataSizeMB":100}'`)
 	c.send("1.json", `{"a":"1"}`+"\n")
 	c.send("2.json", `{"a":"2"}`+"\n")

@@ -12,9 +12,9 @@ import (
 	"kustospool/internal/testutil/azurite"
 )
 
-func external(t *testing.T) *client {
+func external(t *testing.T, access ...string) *client {
 	az := azurite.Start(t)
-	return start(t, &Options{Storage: &ExternalStorage{BlobURL: az.BlobURL, QueueURL: az.QueueURL, TableURL: az.TableURL, Account: az.Account, Key: az.Key}})
+	return start(t, &Options{Storage: &ExternalStorage{BlobURL: az.BlobURL, QueueURL: az.QueueURL, TableURL: az.TableURL, Account: az.Account, Key: az.Key}, BlobAccess: access})
 }
 
 func TestAzuriteIngestion(t *testing.T) {

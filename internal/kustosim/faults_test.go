@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,8 +58,7 @@ func TestFaultsOnUpload(t *testing.T) {
 				if !tt.fails(err) {
 					t.Errorf("the upload gives %v", err)
 				}
-				_, bad := c.sim.storage.(*builtinStorage).accounts[0].blobs.find("ingestdata-0", name)
-				if stored := bad == nil; stored != tt.stored {
+				if stored := slices.Contains(c.sim.Blobs(), "simstorage0/ingestdata-0/"+name); stored != tt.stored {
 					t.Errorf("the blob is stored: %v", stored)
 				}
 				if _, err := c.blob(c.containers[0], name+"2").UploadBuffer(t.Context(), []byte("x"), nil); err != nil {
@@ -222,7 +222,7 @@ func TestFaultsOnKusto(t *testing.T) {
 		t.Error("a reply came back")
 	}
 	remove()
-	if _, ok := c.sim.catalog.columns("db1", "made"); !ok {
+	if _, ok := c.sim.Columns("db1", "made"); !ok {
 		t.Error("the command had no effect")
 	}
 }

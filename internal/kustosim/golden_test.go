@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 )
 
 const map1 = `[{"column":"ts","Properties":{"Path":"$.ts"}},{"column":"id","Properties":{"Path":"$['id']"}},{"column":"name","Properties":{"Path":"$.name"}},{"column":"value","Properties":{"Path":"$.value"}}]`
@@ -42,13 +44,13 @@ func TestGoldenMessages(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
 		t.Run(name, func(t *testing.T) {
 			c := start(t, nil)
-			columns := []Column{{"ts", "datetime"}, {"id", "long"}, {"name", "string"}, {"value", "real"}}
+			columns := []Column{{Name: "ts", Type: "datetime"}, {Name: "id", Type: "long"}, {Name: "name", Type: "string"}, {Name: "value", Type: "real"}}
 			expected, special := want[name]
 			if !special {
 				expected.second = typed
 			}
 			if strings.Contains(expected.second, `"src"`) {
-				columns = append(columns, Column{"src", "string"})
+				columns = append(columns, Column{Name: "src", Type: "string"})
 			}
 			if err := c.sim.CreateTable("db1", "tbl1", columns...); err != nil {
 				t.Fatal(err)
@@ -90,7 +92,7 @@ func (c *client) fill(file string) string {
 	ids := make(map[string]string)
 	text = uuidPlaceholder.ReplaceAllFunc(text, func(p []byte) []byte {
 		if ids[string(p)] == "" {
-			ids[string(p)] = newGUID()
+			ids[string(p)] = uuid.NewString()
 		}
 		return []byte(ids[string(p)])
 	})

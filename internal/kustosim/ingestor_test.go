@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kustospool/internal/kustosim/internal/ingestor"
 )
 
 func TestIngestsAndReports(t *testing.T) {
@@ -28,7 +30,7 @@ func TestIngestsAndReports(t *testing.T) {
 
 func TestRefusesMessages(t *testing.T) {
 	c := start(t, nil)
-	c.create(Column{"a", "string"}, Column{"b", "long"})
+	c.create(Column{Name: "a", Type: "string"}, Column{Name: "b", Type: "long"})
 	const good = `{"a":"x","b":1}` + "\n"
 	uri := c.upload("good.json", good)
 	mapping := `[{"column":"a","Properties":{"Path":"$.a"}}]`
@@ -63,7 +65,7 @@ func TestRefusesMessages(t *testing.T) {
 		}},
 		{"raw size", "BadRequest_FileTooLarge", field("RawDataSize", int64(7)<<30)},
 		{"missing blob", "Download_SourceNotFound", field("BlobPath", strings.Replace(uri, "good", "gone", 1))},
-		{"blob's signature", "Download_Forbidden", field("BlobPath", withoutQuery(uri)+"?sig=x")},
+		{"blob's signature", "Download_Forbidden", field("BlobPath", ingestor.WithoutQuery(uri)+"?sig=x")},
 		{"blob's account", "Download_AccountNotFound", field("BlobPath", strings.Replace(uri, "simstorage0", "other", 1))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,7 +123,7 @@ func TestBadBlobs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := start(t, &Options{MaxBlobBytes: 4000})
-			c.create(Column{"a", "string"}, Column{"b", "long"})
+			c.create(Column{Name: "a", Type: "string"}, Column{Name: "b", Type: "long"})
 			var uri string
 			if tt.name == "big.csv" {
 				uri = c.upload(tt.name+".gz", tt.data)
@@ -182,7 +184,7 @@ func TestTagStopsTheSecond(t *testing.T) {
 			}
 			c.expect(second, want, "Skipped_IngestByTagAlreadyExists")
 			// The tag is looked for before the blob, which need not be there.
-			id, text := c.message(withoutQuery(c.containers[0])+"/gone.json?x", 3, tagged("b1"))
+			id, text := c.message(ingestor.WithoutQuery(c.containers[0])+"/gone.json?x", 3, tagged("b1"))
 			c.enqueue(text)
 			c.expect(id, want, "Skipped_IngestByTagAlreadyExists")
 			c.count(1)

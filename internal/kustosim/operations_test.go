@@ -138,7 +138,7 @@ func TestSubmitRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	many := strings.Repeat(`{"url":"http://localhost/a/b/c"},`, maxBlobsPerRequest) + `{"url":"http://localhost/a/b/c"}`
+	many := strings.Repeat(`{"url":"http://localhost/a/b/c"},`, 20) + `{"url":"http://localhost/a/b/c"}`
 	for name, body := range map[string]string{
 		"not JSON":  `{`,
 		"no blob":   `{"blobs":[],"properties":{"format":"csv"}}`,

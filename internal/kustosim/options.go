@@ -119,13 +119,6 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// ExternalStorage names the services of a storage account by their base
-// addresses, with or without the account as the path, and its shared key.
-type ExternalStorage struct {
-	BlobURL, QueueURL, TableURL string
-	Account, Key                string
-}
-
 func (o *Options) withDefaults() (Options, error) {
 	var opts Options
 	if o != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
+
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // refused asserts the status and code of a refusal by storage.
@@ -25,16 +27,16 @@ func refused(t *testing.T, err error, status int, code string) {
 
 func TestQueueMessages(t *testing.T) {
 	c := start(t, nil)
-	c.sim.storage.(*builtinStorage).accounts[0].queues.createQueue("q", false)
+	c.sim.storage.(*storage.Builtin).AddQueue("q")
 	root := mustParse(t, c.success)
-	root.Path, root.RawQuery = "/simstorage0/q", c.sim.issuer.sign(queueService, "simstorage0", "q", "rap", time.Now())
+	root.Path, root.RawQuery = "/simstorage0/q", c.sim.issuer.Sign(storage.QueueService, "simstorage0", "q", "rap", time.Now())
 	q := c.queue(root.String())
 	for _, text := range []string{"one", "two <&> ü", strings.Repeat("x", 64<<10)} {
 		reply, err := q.EnqueueMessage(t.Context(), text, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := reply.Messages[0]; m.MessageID == nil || m.PopReceipt == nil || m.ExpirationTime.Sub(*m.InsertionTime) != defaultTTL {
+		if m := reply.Messages[0]; m.MessageID == nil || m.PopReceipt == nil || m.ExpirationTime.Sub(*m.InsertionTime) != 7*24*time.Hour {
 			t.Errorf("the reply is %+v", m)
 		}
 	}

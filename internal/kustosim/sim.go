@@ -7,9 +7,17 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
+
+	"kustospool/internal/kustosim/internal/catalog"
+	"kustospool/internal/kustosim/internal/endpoint"
+	"kustospool/internal/kustosim/internal/fault"
+	"kustospool/internal/kustosim/internal/ingestor"
+	"kustospool/internal/kustosim/internal/mgmt"
+	"kustospool/internal/kustosim/internal/port"
+	"kustospool/internal/kustosim/internal/stats"
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // ErrClosed is returned by [Sim.Wait] after [Sim.Close].
@@ -17,25 +25,45 @@ var ErrClosed = errors.New("kustosim: closed")
 
 // Sim is a running simulator. Its methods are safe for concurrent use.
 type Sim struct {
-	opts       Options
-	catalog    *catalog
-	issuer     *issuer
-	stats      *statsBook
-	faults     faultSet
-	operations operations
-	commands   commandLog
-	change     change
-	ingestor   *ingestor
-	storage    storage
+	opts     Options
+	change   change
+	catalog  *catalog.Catalog
+	issuer   *storage.Issuer
+	tokens   *ingestor.Tokens
+	stats    *stats.Book
+	faults   *fault.Set
+	storage  anyStorage
+	ingestor *ingestor.Ingestor
+	manager  *mgmt.Manager
 
-	kusto     *listener
-	listeners []*listener // all of them; written by Start only
+	kusto     *port.Listener
+	listeners []opened // all of them; written by Start only
 
 	done    chan struct{} // closed by Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup // the ingestor
 	once    sync.Once
 	closed  error
+}
+
+// opened is a port of the simulator and the host whose faults strike it.
+type opened struct {
+	*port.Listener
+	host Host
+}
+
+// anyStorage is the whole of a storage, the built-in one or an external account.
+type anyStorage interface {
+	ingestor.Storage
+	mgmt.Resources
+	// Put stores a blob as somebody else would, beside what clients upload, and
+	// returns its URI without a signature.
+	Put(ctx context.Context, name string, data []byte) (*url.URL, error)
+	// Rotate replaces all containers and queues by new ones. The old ones, and
+	// what is in them, are gone.
+	Rotate(ctx context.Context) error
+	// Close stops what the storage runs. Its ports are closed already.
+	Close() error
 }
 
 // Start runs a simulator. Nil options are the defaults. The error is about the
@@ -50,56 +78,41 @@ func Start(o *Options) (*Sim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
-	s := &Sim{opts: opts, catalog: newCatalog(opts.Databases), issuer: newIssuer(opts.SASLifetime, opts.TokenLifetime),
-		stats: newStatsBook(), done: make(chan struct{}),
-		operations: operations{byID: make(map[string]*operation)}}
-	s.ingestor = newIngestor(s)
+	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: ingestor.NewTokens(opts.TokenLifetime),
+		stats: stats.NewBook(), done: make(chan struct{})}
+	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
+	s.ingestor = ingestor.New(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	if s.storage, err = s.openStorage(ctx, ip); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.ingestor.storage = s.storage
+	s.ingestor.Attach(s.storage)
+	s.manager = mgmt.New(s.managerConfig())
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.ingestor.run(ctx)
+		s.ingestor.Run(ctx)
 	}()
-	if s.kusto, err = listen(DM, opts.Listen, s.kustoHandler()); err != nil {
+	s.kusto, err = s.listen(DM, opts.Listen, endpoint.New(s.endpointConfig()).Handler())
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.listeners = append(s.listeners, s.kusto)
 	return s, nil
 }
 
-func (s *Sim) openStorage(ctx context.Context, ip string) (storage, error) {
-	if s.opts.Storage != nil {
-		e, err := newExternalStorage(ctx, s, ip)
-		if err != nil {
-			return nil, err
-		}
-		return e, nil
-	}
-	b, err := newBuiltinStorage(s, ip)
+// listen opens a port of the simulator.
+func (s *Sim) listen(host Host, addr string, handler http.Handler) (*port.Listener, error) {
+	l, err := port.Listen(addr, handler)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kustosim: listening for %s: %w", host, err)
 	}
-	return b, nil
-}
-
-// listenStorage opens a port for one storage service and puts the host's
-// faults before it.
-func (s *Sim) listenStorage(host Host, svc service, ip string, handler http.Handler) (addr string, err error) {
-	l, err := listen(host, net.JoinHostPort(ip, "0"), s.withFaults(svc, func(r *http.Request) (Host, string) { return host, r.URL.Path }, handler))
-	if err != nil {
-		return "", err
-	}
-	s.listeners = append(s.listeners, l)
-	return l.addr, nil
+	s.listeners = append(s.listeners, opened{l, host})
+	return l, nil
 }
 
 // Endpoint is the URL of the DM and the engine: http://127.0.0.1:port.
-func (s *Sim) Endpoint() string { return "http://" + s.kusto.addr }
+func (s *Sim) Endpoint() string { return "http://" + s.kusto.Addr }
 
 // Close ends the simulator: ports, connections and goroutines are gone when it
 // returns, and so are the rows. External containers, queues and tables are
@@ -110,11 +123,14 @@ func (s *Sim) Close() error {
 		s.cancel()
 		var errs []error
 		for _, l := range s.listeners {
-			errs = append(errs, l.close())
+			errs = append(errs, l.Close())
+		}
+		if s.manager != nil {
+			s.manager.Wait()
 		}
 		s.running.Wait()
 		if s.storage != nil {
-			errs = append(errs, s.storage.close())
+			errs = append(errs, s.storage.Close())
 		}
 		s.closed = errors.Join(errs...)
 	})
@@ -125,49 +141,63 @@ func (s *Sim) Close() error {
 // no schema and takes any document. Creating an equal table again is allowed;
 // the error is [ErrTableExists], or about a name or type.
 func (s *Sim) CreateTable(db, table string, columns ...Column) error {
-	return s.catalog.create(db, table, columns, false)
+	return s.catalog.Create(db, table, columns, false)
 }
 
 // DropTable removes a table with its rows, mappings and tags, and reports
 // whether it was there.
-func (s *Sim) DropTable(db, table string) bool { return s.catalog.dropTable(db, table) }
+func (s *Sim) DropTable(db, table string) bool { return s.catalog.DropTable(db, table) }
 
 // DropTag removes a tag, prefix included, from all extents of a table, as a
 // retention policy or an operator would.
-func (s *Sim) DropTag(db, table, tag string) { s.catalog.dropTag(db, table, tag) }
+func (s *Sim) DropTag(db, table, tag string) { s.catalog.DropTag(db, table, tag) }
 
 // CreateMapping makes an ingestion mapping of a kind ("json", "csv", "avro",
 // in any case), or replaces it. The error is [ErrTableNotFound] or about the
 // JSON.
 func (s *Sim) CreateMapping(db, table, kind, name, mappingJSON string) error {
-	return s.catalog.createMapping(db, table, kind, name, mappingJSON)
+	return s.catalog.CreateMapping(db, table, kind, name, mappingJSON)
+}
+
+// SetStreaming turns the streaming policy of a table on or off.
+func (s *Sim) SetStreaming(db, table string, on bool) error {
+	if !s.catalog.SetStreaming(db, table, on) {
+		return ErrTableNotFound
+	}
+	return nil
 }
 
 // Rows returns the rows of a table in the order of their commit; none if there
 // is no such table. The rows must not be changed.
-func (s *Sim) Rows(db, table string) []Row { return s.catalog.rows(db, table) }
+func (s *Sim) Rows(db, table string) []Row { return s.catalog.Rows(db, table) }
 
 // Count is the number of rows of a table.
-func (s *Sim) Count(db, table string) int { return s.catalog.count(db, table) }
+func (s *Sim) Count(db, table string) int { return s.catalog.Count(db, table) }
+
+// Columns returns the columns of a table, none without a schema; ok is false if
+// there is no such table.
+func (s *Sim) Columns(db, table string) (columns []Column, ok bool) {
+	return s.catalog.Columns(db, table)
+}
 
 // Extents describes what was ingested into a table, in the order of commit.
-func (s *Sim) Extents(db, table string) []Extent { return s.catalog.extents(db, table) }
+func (s *Sim) Extents(db, table string) []Extent { return s.catalog.Extents(db, table) }
 
 // Blobs lists what is in the built-in storage as account/container/blob,
 // sorted; with external storage nothing.
 func (s *Sim) Blobs() []string {
-	b, ok := s.storage.(*builtinStorage)
+	b, ok := s.storage.(*storage.Builtin)
 	if !ok {
 		return nil
 	}
-	return slices.Sorted(slices.Values(b.blobNames()))
+	return b.BlobNames()
 }
 
 // PutBlob stores a blob that no client of the simulator uploaded, under a name
 // without a leading slash, and returns its URI without a signature. A client
 // can then have it ingested where it is. Data must not be changed afterwards.
 func (s *Sim) PutBlob(ctx context.Context, name string, data []byte) (uri string, err error) {
-	u, err := s.storage.put(ctx, name, data)
+	u, err := s.storage.Put(ctx, name, data)
 	if err != nil {
 		return "", err
 	}
@@ -181,7 +211,7 @@ func (s *Sim) BlobSAS(uri string) (string, error) {
 	if err != nil {
 		return "", errors.New("kustosim: not the URI of a blob")
 	}
-	if u, err = s.storage.signed(u); err != nil {
+	if u, err = s.storage.Signed(u); err != nil {
 		return "", err
 	}
 	return u.RawQuery, nil
@@ -189,44 +219,65 @@ func (s *Sim) BlobSAS(uri string) (string, error) {
 
 // Rotate replaces the containers and queues by new ones: the old URIs answer
 // 404, and what was uploaded and not yet ingested is gone.
-func (s *Sim) Rotate(ctx context.Context) error { return s.storage.rotate(ctx) }
+func (s *Sim) Rotate(ctx context.Context) error { return s.storage.Rotate(ctx) }
 
 // ForgetBlocks drops the blocks that were put and not committed, as storage does
 // after a week. With external storage it has no effect.
 func (s *Sim) ForgetBlocks() {
-	if b, ok := s.storage.(*builtinStorage); ok {
-		for _, a := range b.accounts {
-			a.blobs.forgetBlocks()
-		}
+	if b, ok := s.storage.(*storage.Builtin); ok {
+		b.ForgetBlocks()
 	}
 }
 
 // ExpireSAS makes every SAS handed out so far invalid (403). With external
 // storage it has no effect, as the account's key makes them.
-func (s *Sim) ExpireSAS() { s.issuer.expireSAS() }
+func (s *Sim) ExpireSAS() { s.issuer.Expire() }
 
 // ExpireTokens makes every identity token handed out so far invalid.
-func (s *Sim) ExpireTokens() { s.issuer.expireTokens() }
+func (s *Sim) ExpireTokens() { s.tokens.Expire() }
 
 // IssueToken returns a fresh identity token, as `.get kusto identity token`
 // does.
-func (s *Sim) IssueToken() string { return s.issuer.newToken(time.Now()) }
+func (s *Sim) IssueToken() string { return s.tokens.Issue(time.Now()) }
+
+// Stats returns a copy of the counters.
+func (s *Sim) Stats() Stats { return s.stats.Snapshot() }
+
+// PeakIngestions is the most ingestion commands that were under way at once.
+func (s *Sim) PeakIngestions() int { return s.manager.Peak() }
+
+// CommandsUnderWay is how many ingestion commands have begun and not ended.
+func (s *Sim) CommandsUnderWay() int { return s.manager.UnderWay() }
+
+// Fault puts a fault in force and returns what ends it. Ending it twice is
+// allowed. Faults strike HTTP requests only; the simulator's own ingestion
+// reads storage without them.
+func (s *Sim) Fault(host Host, f Fault) (remove func()) {
+	end := s.faults.Add(host, f)
+	if f.Kind == Refuse {
+		s.eachListener(host, (*port.Listener).Refuse)
+	}
+	return func() {
+		if end() && f.Kind == Refuse {
+			s.eachListener(host, (*port.Listener).ListenAgain)
+		}
+		s.change.notify()
+	}
+}
+
+func (s *Sim) eachListener(host Host, do func(*port.Listener)) {
+	for _, l := range s.listeners {
+		if host.Covers(l.host) || l.host == DM && host == Engine {
+			do(l.Listener)
+		}
+	}
+}
+
+// IngestFault puts a fault on the ingestion into a table; an empty database or
+// table means any. The returned function ends it; ending it twice is allowed.
+func (s *Sim) IngestFault(db, table string, f IngestFault) (remove func()) {
+	return s.ingestor.AddFault(db, table, f)
+}
 
 // anyDatabase reports whether unknown databases are created on first use.
 func (s *Sim) anyDatabase() bool { return s.opts.AutoCreate && len(s.opts.Databases) == 0 }
-
-// resourceRows answers `.get ingestion resources`.
-func (s *Sim) resourceRows() (*dataset, *kustoError) {
-	list, err := s.storage.resources()
-	if err != nil {
-		return nil, kustoErrorOf(http.StatusInternalServerError)
-	}
-	if s.opts.UnknownResource {
-		list = append(list, resource{"SimulatedFutureResource", "https://localhost/future?sig=none"})
-	}
-	set := &dataset{columns: []Column{{"ResourceTypeName", "string"}, {"StorageRoot", "string"}}}
-	for _, r := range list {
-		set.rows = append(set.rows, []any{r.kind, r.root})
-	}
-	return set, nil
-}

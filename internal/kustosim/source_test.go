@@ -27,8 +27,7 @@ func TestBlobsOfOthers(t *testing.T) {
 }
 
 func TestBlobsOfOthersOnAzurite(t *testing.T) {
-	c := external(t)
-	c.sim.opts.BlobAccess = append(c.sim.opts.BlobAccess, "token=abc")
+	c := external(t, "impersonate", "managed_identity=system", "token=abc")
 	blobsOfOthers(t, c, "")
 }
 

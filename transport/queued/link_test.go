@@ -79,8 +79,8 @@ func TestBatchOverASlowLink(t *testing.T) {
 			carried, _ := l.link.Carried()
 			ratio := float64(carried) / float64(st.WireBytes)
 			t.Logf("%d bytes raw, %d compressed, %d on the wire (%.3f) in %v; %s", st.RawBytes, st.WireBytes, carried, ratio, time.Since(begun).Round(time.Millisecond), figures(st.Transport))
-			if st.BatchesIngested != 1 || ratio > 1.15 || ratio < 1 {
-				t.Errorf("%d batches, %.3f times their bytes on the wire", st.BatchesIngested, ratio)
+			if st.SettledBatches.Ingested != 1 || ratio > 1.15 || ratio < 1 {
+				t.Errorf("%d batches, %.3f times their bytes on the wire", st.SettledBatches.Ingested, ratio)
 			}
 			if !full && time.Since(begun) < 2*o.AttemptTimeout {
 				t.Error("the upload took no longer than AttemptTimeout, so this test sees nothing")

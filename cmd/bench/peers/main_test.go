@@ -146,7 +146,7 @@ func TestChoose(t *testing.T) {
 		names, want string
 	}{
 		{"pebble,append1", "pebble append1"},
-		{"append2, append*", "append2 append1 append-prealloc append-pipelined append-nosync"},
+		{"append2, append*", "append2 append1 append-prealloc append-checked append-pipelined append-nosync"},
 		{"pebble,pebble", "pebble"},
 	} {
 		chosen, err := choose(tc.names)

@@ -64,7 +64,7 @@ const (
 	SetCommitted
 	Progress  // the event's
 	Wire      // the event's, if it has any
-	Why       // the event's failure
+	Why       // the event's failure, as the successor of the one before
 	Time      // the event's
 	ClearTime // at once
 	// Doubt: an attempt ends, and its rows may still come. A table that is
@@ -140,8 +140,9 @@ func (r *Rule) apply(e store.Entry, ev *Event) store.Entry {
 	if has(Wire) && ev.Wire > 0 {
 		e.WireBytes = ev.Wire
 	}
-	if has(Why) {
-		e.Failure = ev.Failure
+	if has(Why) && ev.Failure != nil {
+		why := *ev.Failure
+		e.Failure = why.Following(e.Failure)
 	}
 	if has(Time) {
 		e.NextAttempt = ev.At

@@ -61,14 +61,6 @@ func (tx *Tx) newLane(no uint32, key string) (Lane, error) {
 	return *l, nil
 }
 
-// Lane is a lane as this transaction would leave it.
-func (tx *Tx) Lane(no uint32) (Lane, bool) {
-	if l := tx.lanes.get(no); l != nil {
-		return *l, true
-	}
-	return Lane{}, false
-}
-
 func (tx *Tx) setMarks(no uint32, m Marks) {
 	l := *tx.lanes.get(no)
 	l.Marks = m
@@ -131,16 +123,6 @@ func (l *Ledger) Lane(no uint32) (Lane, bool) {
 	defer l.mu.RUnlock()
 	if lane := l.mirror.lanes[no]; lane != nil {
 		return *lane, true
-	}
-	return Lane{}, false
-}
-
-// FindLane gives a lane by its key, the text of its properties.
-func (l *Ledger) FindLane(key string) (Lane, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if no, ok := l.mirror.byKey[key]; ok {
-		return *l.mirror.lanes[no], true
 	}
 	return Lane{}, false
 }

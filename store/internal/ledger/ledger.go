@@ -38,6 +38,7 @@ type Ledger struct {
 	distrusted atomic.Bool // the mark stands
 	unclosable atomic.Bool // bbolt's locks may be held for good
 	size       int64       // of the file; the writer's, and Open's before it
+	written    atomic.Int64
 
 	closing sync.RWMutex // held for reading by whoever reads the file
 	closed  bool         // guarded by closing

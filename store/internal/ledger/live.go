@@ -53,13 +53,6 @@ func (l *Ledger) LiveOf(lane uint32) []Entry {
 	return out
 }
 
-// LiveCount is how many batches are live, and how many records are in them.
-func (l *Ledger) LiveCount() (batches, records int64) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return int64(len(l.mirror.entries)), l.mirror.records
-}
-
 // Unsettled is how many records of a lane's range are in no batch, or in a
 // live one, when the lane's records end at high.
 func (l *Ledger) Unsettled(lane uint32, r Span, high uint64) int64 {
@@ -82,6 +75,10 @@ func (l *Ledger) State() State {
 	defer l.mu.RUnlock()
 	return l.mirror.state.State
 }
+
+// Written is how many bytes this process has written to the file: the pages of
+// its transactions.
+func (l *Ledger) Written() int64 { return l.written.Load() }
 
 // Counters are the counters as they are durable.
 func (l *Ledger) Counters() Counters {
@@ -110,6 +107,16 @@ func (v *View) Counters() Counters { return v.m.state.counters }
 
 // Live is how many batches are live, and how many records are in them.
 func (v *View) Live() (batches, records int64) { return int64(len(v.m.entries)), v.m.records }
+
+// Batches gives the live batches of each lane that has any, by first record,
+// in no order of lanes.
+func (v *View) Batches(yield func(lane uint32, live []*Entry) bool) {
+	for lane, live := range v.m.live {
+		if len(live) > 0 && !yield(lane, live) {
+			return
+		}
+	}
+}
 
 // Lanes gives every lane, in no order.
 func (v *View) Lanes(yield func(*Lane) bool) {

@@ -1,0 +1,295 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"kustospool/internal/kustosim/internal/parse"
+)
+
+// Extent describes the rows that one blob brought in, committed at once.
+type Extent struct {
+	ID        string
+	Tags      []string
+	RowCount  int
+	Source    string // blob URI without credentials
+	Operation string // shared by the extents of one sealed batch
+	Created   time.Time
+}
+
+// Mapping is an ingestion mapping of a table.
+type Mapping struct {
+	kind  string // lower case
+	Items []parse.MappingItem
+}
+
+type extent struct {
+	Extent
+	rows []parse.Row
+}
+
+type table struct {
+	columns  []parse.Column // none: without a schema
+	mappings map[string]*Mapping
+	extents  []*extent
+	tags     map[string]int // extents that carry the tag
+	count    int
+
+	streaming bool      // the streaming ingestion policy
+	batching  *Batching // the ingestion batching policy; nil is the simulator's
+}
+
+// Catalog holds databases, tables and rows.
+type Catalog struct {
+	mu struct {
+		sync.Mutex
+		databases map[string]map[string]*table
+	}
+}
+
+// Errors of [Catalog.Create] and [Catalog.CreateMapping].
+var (
+	ErrTableExists   = errors.New("kustosim: the table exists with other columns")
+	ErrTableNotFound = errors.New("kustosim: no such table")
+)
+
+// New makes a catalog with these databases.
+func New(databases []string) *Catalog {
+	c := &Catalog{}
+	c.mu.databases = make(map[string]map[string]*table)
+	for _, db := range databases {
+		c.mu.databases[db] = make(map[string]*table)
+	}
+	return c
+}
+
+// Create makes a table and its database. An equal one may exist; with merge,
+// new columns are added to an existing one.
+func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) error {
+	columns = slices.Clone(columns)
+	seen := make(map[string]bool)
+	for i := range columns {
+		t, ok := parse.CanonicalType(columns[i].Type)
+		if !ok {
+			return fmt.Errorf("kustosim: column %q has unknown type %q", columns[i].Name, columns[i].Type)
+		}
+		if columns[i].Name == "" || seen[columns[i].Name] {
+			return fmt.Errorf("kustosim: column name %q is empty or stands twice", columns[i].Name)
+		}
+		seen[columns[i].Name] = true
+		columns[i].Type = t
+	}
+	if db == "" || name == "" {
+		return errors.New("kustosim: database and table need a name")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.databases[db] == nil {
+		c.mu.databases[db] = make(map[string]*table)
+	}
+	t := c.mu.databases[db][name]
+	if t == nil {
+		c.mu.databases[db][name] = &table{columns: columns, mappings: make(map[string]*Mapping), tags: make(map[string]int)}
+		return nil
+	}
+	if merge {
+		for _, col := range columns {
+			if !slices.ContainsFunc(t.columns, func(have parse.Column) bool { return have.Name == col.Name }) {
+				t.columns = append(t.columns[:len(t.columns):len(t.columns)], col)
+			}
+		}
+		return nil
+	}
+	if !slices.Equal(t.columns, columns) {
+		return fmt.Errorf("%w: %s.%s", ErrTableExists, db, name)
+	}
+	return nil
+}
+
+func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
+
+// CreateMapping makes or replaces an ingestion mapping of a kind, in any case. The
+// error is ErrTableNotFound or about the JSON.
+func (c *Catalog) CreateMapping(db, name, kind, mappingName, text string) error {
+	items, err := parse.ParseMapping(text)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return fmt.Errorf("%w: %s.%s", ErrTableNotFound, db, name)
+	}
+	t.mappings[mappingKey(kind, mappingName)] = &Mapping{strings.ToLower(kind), items}
+	return nil
+}
+
+// Schema returns a table's columns and one of its mappings. mappingName may be
+// empty. The error has the code that an ingestion into it fails with.
+func (c *Catalog) Schema(db, name, kind, mappingName string, autoCreate, anyDatabase bool) ([]parse.Column, *Mapping, *parse.Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tables := c.mu.databases[db]
+	if tables == nil && anyDatabase {
+		tables = make(map[string]*table)
+		c.mu.databases[db] = tables
+	}
+	if tables == nil {
+		return nil, nil, parse.Permanentf("BadRequest_DatabaseNotExist", "database %q does not exist", db)
+	}
+	t := tables[name]
+	if t == nil && autoCreate {
+		t = &table{mappings: make(map[string]*Mapping), tags: make(map[string]int)}
+		tables[name] = t
+	}
+	if t == nil {
+		return nil, nil, parse.Permanentf("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+	}
+	if mappingName == "" {
+		return t.columns, nil, nil
+	}
+	m := t.mappings[mappingKey(kind, mappingName)]
+	if m == nil {
+		return nil, nil, parse.Permanentf("BadRequest_MappingReferenceWasNotFound", "%s mapping %q of table %q was not found", kind, mappingName, name)
+	}
+	return t.columns, m, nil
+}
+
+// Tagged returns the first of the ingest-by values that an extent of the table
+// carries.
+func (c *Catalog) Tagged(db, name string, values []string) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.mu.databases[db][name]; t != nil {
+		for _, v := range values {
+			if t.tags["ingest-by:"+v] > 0 {
+				return v, true
+			}
+		}
+	}
+	return "", false
+}
+
+// Commit adds an extent with its rows and tags, at once.
+func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row) *parse.Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return parse.Permanentf("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+	}
+	e := &extent{described, rows}
+	t.extents = append(t.extents, e)
+	t.count += len(e.rows)
+	for _, tag := range e.Tags {
+		t.tags[tag]++
+	}
+	return nil
+}
+
+// Rows returns the rows of a table in the order of their commit.
+func (c *Catalog) Rows(db, name string) []parse.Row {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil
+	}
+	rows := make([]parse.Row, 0, t.count)
+	for _, e := range t.extents {
+		rows = append(rows, e.rows...)
+	}
+	return rows
+}
+
+// Count is the number of rows of a table.
+func (c *Catalog) Count(db, name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.mu.databases[db][name]; t != nil {
+		return t.count
+	}
+	return 0
+}
+
+// Extents describes the extents of a table in the order of their commit.
+func (c *Catalog) Extents(db, name string) []Extent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil
+	}
+	list := make([]Extent, len(t.extents))
+	for i, e := range t.extents {
+		list[i] = e.Extent
+		list[i].Tags = slices.Clone(e.Tags)
+	}
+	return list
+}
+
+// Columns returns a table's columns; ok is false if there is no such table.
+func (c *Catalog) Columns(db, name string) (columns []parse.Column, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return nil, false
+	}
+	return t.columns, true
+}
+
+// Tables lists a database's tables in order; ok is false without the database.
+func (c *Catalog) Tables(db string) (names []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tables, ok := c.mu.databases[db]
+	for name := range tables {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, ok
+}
+
+// HasDatabase reports whether the database exists.
+func (c *Catalog) HasDatabase(db string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.databases[db] != nil
+}
+
+// DatabaseNames lists the databases in order.
+func (c *Catalog) DatabaseNames() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.mu.databases))
+}
+
+// DropTable removes a table with its rows and tags.
+func (c *Catalog) DropTable(db, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.mu.databases[db][name]
+	delete(c.mu.databases[db], name)
+	return ok
+}
+
+// DropTag removes a tag from all extents of a table, as retention does.
+func (c *Catalog) DropTag(db, name, tag string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return
+	}
+	for _, e := range t.extents {
+		e.Tags = slices.DeleteFunc(slices.Clone(e.Tags), func(s string) bool { return s == tag })
+	}
+	delete(t.tags, tag)
+}
