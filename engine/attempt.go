@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
@@ -12,66 +13,93 @@ import (
 	"kustospool/transport"
 )
 
-// attempt makes one attempt at one batch: its intent is made durable, the
+// attempts makes the attempts that the dispatcher begins.
+type attempts struct {
+	batches   *batches
+	transport *plug
+	payloads  payloads
+	refuser   interface {
+		refuse(context.Context, store.Entry) error
+	}
+	tell               func(lane uint32)
+	log                *slog.Logger
+	timeout            time.Duration
+	retryMin, retryMax time.Duration
+	grace              func(attempts int) time.Duration
+}
+
+// payloads gives the bytes of batches.
+type payloads interface {
+	Payload(*ingest.Batch) *store.Payload
+}
+
+// attempt makes one attempt at one batch: its intents are made durable, the
 // transport sends, the result is made durable. The ledger is written outside
 // of ctx, which ends when the spool closes: an attempt that was cut off must
 // still be on record.
-func (d *sender) attempt(ctx context.Context, p parcel) {
-	started := time.Now()
-	r, err := d.s.attempt(ctx, p)
+func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) result {
+	r, err := a.try(ctx, id)
 	if err != nil {
-		r = d.s.withoutLedger(ctx, p, err)
+		r = a.withoutLedger(ctx, id, lane, err)
 	}
-	d.finished(p, started, r)
+	return r
 }
 
 // withoutLedger is what is left to do when the ledger could not be written: a
 // full volume may have room again, and the batch is then taken up as after a
 // crash. It holds the attempt's place meanwhile, so that nothing is sent whose
 // outcome could not be recorded.
-func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
+func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) result {
 	r := result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
 	for failures := 1; ; failures++ {
 		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
 			return r // the store said so itself; the next Open goes on
 		}
 		if failures == 1 {
-			s.log.Error("cannot write the batch ledger; delivery waits", "batch", p.id, "err", err)
+			a.log.Error("cannot write the batch ledger; delivery waits", "batch", id, "err", err)
 		}
 		select {
-		case <-time.After(retryDelay(failures, s.opts.RetryMin, s.opts.RetryMax)):
+		case <-time.After(retryDelay(failures, a.retryMin, a.retryMax)):
 		case <-ctx.Done():
 			return r
 		}
-		e, live := s.store.Entry(p.id)
+		e, live := a.batches.row(id)
 		if !live {
-			s.changes.fire(p.lane)
+			a.tell(lane)
 			return result{settled: true}
 		}
-		if r.again, err = s.resume(ctx, e); err == nil {
+		if r.again, err = a.found(ctx, &e); err == nil {
 			return r
 		}
 	}
 }
 
-func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
+// found takes up a live batch that nobody is at work on, after a crash, a stop,
+// or a ledger that could not be written for a while. It returns what is to be
+// queued.
+func (a *attempts) found(ctx context.Context, e *store.Entry) ([]store.Entry, error) {
+	c, err := a.batches.happened(context.WithoutCancel(ctx), e.Batch.ID, lifecycle.Event{Kind: lifecycle.Found, At: time.Now().Add(a.grace(e.Attempts))})
+	return c.queue, err
+}
+
+func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	durable := context.WithoutCancel(ctx)
-	defer s.batches.ended(p.id)
+	defer a.batches.ended(id)
 	due := lifecycle.Event{Kind: lifecycle.Due}
-	c, err := s.happened(durable, p.id, due)
+	c, err := a.batches.happened(durable, id, due)
 	if err != nil {
 		return result{}, err
 	}
 	if c.do.Has(lifecycle.Refuse) {
-		return result{settled: true}, s.refuse(durable, c.entry)
+		return result{settled: true}, a.refuser.refuse(durable, c.entry)
 	}
-	j := &journal{batches: s.batches, batch: p.id, limit: s.progressLimit(), due: &due}
-	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
-	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
+	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
+	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
+	ack, sendErr := a.transport.Send(sendCtx, &transport.Delivery{
 		Batch:    &c.entry.Batch,
 		Attempt:  c.entry.Attempts,
 		Progress: c.entry.Progress,
-		Payload:  s.store.Payload(&c.entry.Batch),
+		Payload:  a.payloads.Payload(&c.entry.Batch),
 		Journal:  j,
 		Moved:    moved,
 	})
@@ -79,12 +107,12 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 	var ev lifecycle.Event
 	var terr *transport.Error
 	if sendErr == nil {
-		ev, terr = s.acknowledged(&c.entry, ack)
+		ev, terr = a.acknowledged(&c.entry, ack)
 	} else {
 		terr = timedOut(sendCtx, transport.Classify(sendErr, j.committed))
-		ev = s.failed(ctx, &c.entry, sendErr, terr)
+		ev = a.failed(ctx, &c.entry, sendErr, terr)
 	}
-	if c, err = s.followed(durable, p.id, j.due, ev); err != nil {
+	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
 		return result{}, err
 	}
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
@@ -94,8 +122,8 @@ func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
 }
 
 // acknowledged is the event of an answer without an error.
-func (s *Spool) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
-	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: s.transport.tracks()}
+func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
+	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: a.transport.tracks()}
 	switch ack.State {
 	case ingest.Accepted:
 		ev.Kind = lifecycle.AnsweredAccepted
@@ -107,25 +135,25 @@ func (s *Spool) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event
 		ev.Kind = lifecycle.AnsweredSkipped
 	default:
 		terr := &transport.Error{Op: "send", Class: transport.Unknown, Message: fmt.Sprintf("the transport answered with the state %s", ack.State)}
-		return s.failed(context.Background(), e, terr, terr), terr
+		return a.failed(context.Background(), e, terr, terr), terr
 	}
 	return ev, nil
 }
 
 // failed is the event of an answer that is an error. ctx is that of the
 // attempts, which ends when the spool closes.
-func (s *Spool) failed(ctx context.Context, e *store.Entry, err error, terr *transport.Error) lifecycle.Event {
+func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *transport.Error) lifecycle.Event {
 	now := time.Now()
 	ev := lifecycle.Event{Failure: terr.Failure(now)}
 	if damage, ok := errors.AsType[*store.CorruptionError](err); ok {
 		ev.Kind, ev.Cuts = lifecycle.Damaged, around(damage, &e.Batch)
-		ev.At = now.Add(s.unknownGrace(e.Attempts))
+		ev.At = now.Add(a.grace(e.Attempts))
 		ev.Failure = &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: now}
 		return ev
 	}
 	switch {
 	case terr.Class == transport.Unknown:
-		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(s.unknownGrace(e.Attempts))
+		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
 	case terr.Class == transport.Malformed:
 		ev.Kind = lifecycle.AnsweredMalformed
 	case terr.Class == transport.Permanent:
@@ -148,36 +176,6 @@ func around(damage *store.CorruptionError, b *ingest.Batch) (cuts []uint64) {
 		cuts = append(cuts, damage.Last+1)
 	}
 	return cuts
-}
-
-// happened delivers an event of a batch, and tells the tracker what it must
-// know of the change. What is to be queued is left to the caller.
-func (s *Spool) happened(ctx context.Context, id ingest.BatchID, ev lifecycle.Event) (change, error) {
-	return s.followed(ctx, id, nil, ev)
-}
-
-// followed is happened of an event that follows one that was not saved.
-func (s *Spool) followed(ctx context.Context, id ingest.BatchID, before *lifecycle.Event, ev lifecycle.Event) (change, error) {
-	c, err := s.batches.happened(ctx, id, before, ev)
-	if err != nil {
-		return change{}, err
-	}
-	if c.do.Has(lifecycle.Await) {
-		s.tracking.add(c.entry)
-	}
-	if c.do.Has(lifecycle.Forget) {
-		s.tracking.remove(id)
-	}
-	return c, nil
-}
-
-// unknownGrace is how long an unknown attempt is looked for. Where nobody can
-// be asked there is nothing to wait for but the usual pause.
-func (s *Spool) unknownGrace(attempts int) time.Duration {
-	if !s.transport.tracks() {
-		return retryDelay(attempts, s.opts.RetryMin, s.opts.RetryMax)
-	}
-	return s.opts.UnknownGrace
 }
 
 // journal writes one attempt's intents to the ledger. The first of them is
@@ -220,7 +218,7 @@ func (j *journal) write(ctx context.Context, progress []byte, commit bool) error
 	if commit {
 		kind = lifecycle.Committing
 	}
-	_, err := j.batches.happened(context.WithoutCancel(ctx), j.batch, j.due, lifecycle.Event{Kind: kind, Progress: progress})
+	_, err := j.batches.followed(context.WithoutCancel(ctx), j.batch, j.due, lifecycle.Event{Kind: kind, Progress: progress})
 	if err == nil {
 		j.due = nil
 	}

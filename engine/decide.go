@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"slices"
 
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
@@ -22,20 +22,34 @@ type ledger interface {
 
 // batches changes batches, and nothing else in the engine does: it asks
 // [lifecycle.Decide] what an event means, and has the ledger keep the answer
-// by compare-and-set. What is to be done then it leaves to its caller, but for
-// what is done in the ledger itself, and for telling those who wait.
+// by compare-and-set. What is to be queued then it leaves to its caller, who
+// knows how the attempt went; the rest it does, or has done.
 type batches struct {
-	ledger ledger
-	tell   func(lane uint32)
-	log    *slog.Logger
+	ledger  ledger
+	tracker outcomes
+	tell    func(lane uint32)
+	log     *slog.Logger
 
-	mu    sync.Mutex // guards begun
+	mu    mutex // guards begun
 	begun map[ingest.BatchID]store.Entry
 }
 
-func newBatches(l ledger, tell func(lane uint32), log *slog.Logger) *batches {
-	return &batches{ledger: l, tell: tell, log: log, begun: make(map[ingest.BatchID]store.Entry)}
+// outcomes is whose outcomes are asked for.
+type outcomes interface {
+	await(store.Entry)
+	forget(ingest.BatchID)
 }
+
+func newBatches(l ledger, o outcomes, tell func(lane uint32), log *slog.Logger) *batches {
+	return &batches{ledger: l, tracker: o, tell: tell, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
+}
+
+// lost is told of a batch whose outcome was awaited and that is not live any
+// more.
+func (b *batches) lost(id ingest.BatchID) { b.tracker.forget(id) }
+
+// row is a live batch's row.
+func (b *batches) row(id ingest.BatchID) (store.Entry, bool) { return b.ledger.Entry(id) }
 
 // shown is a row as it is told to callers: an attempt may have begun of which
 // the ledger does not know yet.
@@ -75,11 +89,16 @@ type change struct {
 func (c *change) settled() bool { return c.entry.State.Final() && c.entry.State != ingest.Split }
 
 // happened delivers an event. The change is durable when it returns nil, but
-// for one that is to be saved later ([lifecycle.Later]): its event is given as
-// before with the next one, and one write then keeps both. Its errors are the
+// for one that is to be saved later ([lifecycle.Later]). Its errors are the
 // ledger's, [store.ErrConflict] for a batch that is not live among them, and
 // [lifecycle.ErrNoRule].
-func (b *batches) happened(ctx context.Context, id ingest.BatchID, before *lifecycle.Event, ev lifecycle.Event) (change, error) {
+func (b *batches) happened(ctx context.Context, id ingest.BatchID, ev lifecycle.Event) (change, error) {
+	return b.followed(ctx, id, nil, ev)
+}
+
+// followed is happened of an event that follows one that was to be saved later:
+// one write keeps both. before may be nil.
+func (b *batches) followed(ctx context.Context, id ingest.BatchID, before *lifecycle.Event, ev lifecycle.Event) (change, error) {
 	old, live := b.ledger.Entry(id)
 	if !live {
 		return change{}, fmt.Errorf("%w: batch %s is not live", store.ErrConflict, id)
@@ -124,7 +143,7 @@ func (b *batches) happened(ctx context.Context, id ingest.BatchID, before *lifec
 		if c.do.Has(lifecycle.Queue) && c.queue == nil {
 			c.queue = []store.Entry{c.entry}
 		}
-		b.note(&c)
+		b.carryOut(&c)
 		return c, nil
 	}
 }
@@ -182,9 +201,15 @@ func (b *batches) split(ctx context.Context, e *store.Entry, c *change, ev lifec
 	return b.ledger.Split(ctx, e.Batch.ID, e.State, cuts, c.entry.Failure)
 }
 
-// note tells of a change.
-func (b *batches) note(c *change) {
+// carryOut does what follows from a change, and tells of it.
+func (b *batches) carryOut(c *change) {
 	batch := &c.entry.Batch
+	if c.do.Has(lifecycle.Await) {
+		b.tracker.await(c.entry)
+	}
+	if c.do.Has(lifecycle.Forget) {
+		b.tracker.forget(batch.ID)
+	}
 	switch c.entry.State {
 	case ingest.Split:
 		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", c.entry.Failure)
@@ -195,6 +220,21 @@ func (b *batches) note(c *change) {
 	}
 	if c.do.Has(lifecycle.Tell) {
 		b.tell(batch.Lane)
+	}
+}
+
+// fill counts the attempts that the ledger does not know yet.
+func (b *batches) fill(st *Stats) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.begun {
+		i := slices.IndexFunc(st.Lanes, func(l LaneStats) bool { return l.Lane == e.Batch.Lane })
+		if i >= 0 && st.Lanes[i].Batches.Sealed > 0 {
+			st.Lanes[i].Batches.Sealed--
+			st.Lanes[i].Batches.Sending++
+			st.Batches.Sealed--
+			st.Batches.Sending++
+		}
 	}
 }
 

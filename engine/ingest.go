@@ -319,19 +319,21 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 // large it was, 0 when there was none. Where none is sealed it seals what is
 // open first.
 func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
-	p, ok := s.sender.takeOldest()
+	id, ok := s.live.takeOldest()
 	if !ok {
 		if err := s.Flush(ctx); err != nil {
 			return 0, err
 		}
-		if p, ok = s.sender.takeOldest(); !ok {
+		if id, ok = s.live.takeOldest(); !ok {
 			return 0, nil
 		}
 	}
-	c, err := s.happened(ctx, p.id, lifecycle.Event{Kind: lifecycle.NoRoom,
+	c, err := s.batches.happened(ctx, id, lifecycle.Event{Kind: lifecycle.NoRoom,
 		Failure: &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}})
 	if err != nil {
-		s.sender.giveBack(p)
+		if e, live := s.batches.row(id); live {
+			s.live.retry(e)
+		}
 		return 0, err
 	}
 	return max(c.entry.Batch.RawBytes, 1), nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"sync"
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
@@ -176,11 +175,12 @@ func refusedProperties(p *ingest.Properties) ingest.Properties {
 // finds the reason of another, and none is lost.
 type refusals struct {
 	seed maphash.Seed
-	mu   sync.Mutex // guards why
+	mu   mutex // guards why
 	why  map[uint64][]string
 }
 
 func (r *refusals) init() {
+	r.mu.name = "refusals"
 	r.seed = maphash.MakeSeed()
 	r.why = make(map[uint64][]string)
 }
