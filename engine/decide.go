@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
@@ -220,21 +219,6 @@ func (b *batches) carryOut(c *change) {
 	}
 	if c.do.Has(lifecycle.Tell) {
 		b.tell(batch.Lane)
-	}
-}
-
-// fill counts the attempts that the ledger does not know yet.
-func (b *batches) fill(st *Stats) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range b.begun {
-		i := slices.IndexFunc(st.Lanes, func(l LaneStats) bool { return l.Lane == e.Batch.Lane })
-		if i >= 0 && st.Lanes[i].Batches.Sealed > 0 {
-			st.Lanes[i].Batches.Sealed--
-			st.Lanes[i].Batches.Sending++
-			st.Batches.Sealed--
-			st.Batches.Sending++
-		}
 	}
 }
 

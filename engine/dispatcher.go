@@ -20,8 +20,8 @@ type dispatcher struct {
 // run as the destination's breaker allows, and none is begun while too many
 // outcomes are awaited.
 type turnQueue interface {
-	pick(now time.Time) (b *liveBatch, wait time.Duration)
-	finished(b *liveBatch, started time.Time, r result)
+	pick(now time.Time) (t turn, wait time.Duration, ok bool)
+	finished(t turn, started time.Time, r result)
 }
 
 // attempter makes one attempt at a batch.
@@ -37,12 +37,11 @@ func (d *dispatcher) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		b, wait := d.queue.pick(time.Now())
-		if b != nil {
-			id, lane := b.id, b.lane.key.lane
+		t, wait, ok := d.queue.pick(time.Now())
+		if ok {
 			underWay.Go(func() {
 				started := time.Now()
-				d.queue.finished(b, started, d.attempts.attempt(ctx, id, lane))
+				d.queue.finished(t, started, d.attempts.attempt(ctx, t.id, t.lane.key.lane))
 			})
 			continue
 		}

@@ -57,9 +57,17 @@ type liveBatch struct {
 	order    uint64 // in its lane
 	index    int    // among those that wait in its lane
 	sealedAt time.Time
-	doubtful bool       // an earlier attempt may have brought it in
-	sentFrom *laneQueue // the last attempt; it may await its outcome in another
-	awaited             // while its outcome is
+	doubtful bool   // an earlier attempt may have brought it in
+	turns    uint64 // that it had
+	awaited         // while its outcome is
+}
+
+// turn is a batch that has its turn, until the attempt is finished.
+type turn struct {
+	id    ingest.BatchID
+	lane  *laneQueue // it may await its outcome in another one
+	batch *liveBatch
+	count uint64
 }
 
 // queueKey names a queue: a lane and a destination. A lane has more than one
@@ -272,7 +280,7 @@ func (l *live) open(d *destination, now time.Time) (ok bool, pause time.Duration
 // pick takes the next batch that may be attempted now. When there is none,
 // wait is how long it can be until there is, if nothing else happens. Its time
 // grows with the destinations, and with the logarithm of lanes and batches.
-func (l *live) pick(now time.Time) (b *liveBatch, wait time.Duration) {
+func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait = time.Hour
@@ -297,22 +305,23 @@ func (l *live) pick(now time.Time) (b *liveBatch, wait time.Duration) {
 			continue
 		}
 		d.last = i
-		return l.takeLocked(d.lanes[i], now), 0
+		return l.takeLocked(d.lanes[i], now), 0, true
 	}
-	return nil, wait
+	return turn{}, wait, false
 }
 
 // takeLocked begins an attempt at the lane's first batch.
-func (l *live) takeLocked(q *laneQueue, now time.Time) *liveBatch {
+func (l *live) takeLocked(q *laneQueue, now time.Time) turn {
 	b := q.waiting[0]
 	l.leaveLocked(b)
-	b.place, b.sentFrom = sending, q
+	b.place = sending
+	b.turns++
 	q.sending++
 	q.destination.sending++
 	q.probe = b
 	l.attempts++
 	l.refreshLocked(q, now)
-	return b
+	return turn{b.id, q, b, b.turns}
 }
 
 // result is what an attempt, or a report, means for the lane and the
@@ -324,18 +333,18 @@ type result struct {
 }
 
 // finished takes an attempt's result into account, in one step: the next
-// attempt sees all of it.
-func (l *live) finished(b *liveBatch, started time.Time, r result) {
+// attempt sees all of it. An attempt that was accepted awaits its outcome by
+// now, or has it already; the batch may even have its next turn.
+func (l *live) finished(t turn, started time.Time, r result) {
 	to := l.routes(r.again) // a router's own code: not under the lock
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	q := b.sentFrom
-	if b.place == sending {
+	if b := t.batch; b.place == sending && b.turns == t.count {
 		l.leaveLocked(b)
 	}
-	r.err = l.answeredLocked(q.destination, started, now, r.err)
-	l.resultLocked(b, q, to, now, r)
+	r.err = l.answeredLocked(t.lane.destination, started, now, r.err)
+	l.resultLocked(t.id, t.lane, to, now, r)
 }
 
 // answeredLocked is what an attempt says of its destination. It returns the
@@ -362,15 +371,13 @@ func (l *live) answeredLocked(d *destination, started, now time.Time, err *trans
 	return nil
 }
 
-// reported takes the late outcome of a batch into account. It says nothing
-// about whether the destination can be reached now.
-func (l *live) reported(id ingest.BatchID, r result) {
-	to := l.routes(r.again)
+// reported takes the late outcome of a batch into account, given its row. It
+// says nothing about whether the destination can be reached now.
+func (l *live) reported(e store.Entry, r result) {
+	to, here := l.routes(r.again), l.route(&e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.batches[id]; b != nil {
-		l.resultLocked(b, b.lane, to, time.Now(), r)
-	}
+	l.resultLocked(e.Batch.ID, l.laneLocked(queueKey{e.Batch.Lane, here}), to, time.Now(), r)
 }
 
 func (l *live) routes(entries []store.Entry) []string {
@@ -383,12 +390,12 @@ func (l *live) routes(entries []store.Entry) []string {
 
 // resultLocked queues what is to be sent again, and applies what a result means
 // for the batch's lane.
-func (l *live) resultLocked(b *liveBatch, q *laneQueue, to []string, now time.Time, r result) {
+func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now time.Time, r result) {
 	for i := range r.again {
 		l.queueLocked(&r.again[i], to[i], now)
 	}
-	if b.place == nowhere {
-		delete(l.batches, b.id)
+	if b := l.batches[id]; b != nil && b.place == nowhere {
+		delete(l.batches, id)
 	}
 	switch {
 	case r.settled:

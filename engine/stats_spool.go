@@ -19,7 +19,6 @@ func (s *Spool) Stats() Stats {
 	st.Transport = s.transport.figures()
 	s.rates.fill(&st)
 	s.live.fill(&st)
-	s.batches.fill(&st)
 	return st
 }
 

@@ -37,7 +37,7 @@ type questions interface {
 	due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
 	inquired(to string, err error)
 	answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool)
-	reported(id ingest.BatchID, r result)
+	reported(e store.Entry, r result)
 	postpone(id ingest.BatchID)
 }
 
@@ -135,7 +135,7 @@ func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
 	if err != nil || !c.do.Has(lifecycle.Forget) {
 		return err
 	}
-	t.questions.reported(v.Batch, result{again: c.queue, err: v.Failure, settled: c.settled()})
+	t.questions.reported(c.entry, result{again: c.queue, err: v.Failure, settled: c.settled()})
 	return nil
 }
 
@@ -178,5 +178,5 @@ func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
 		t.questions.postpone(id)
 		return
 	}
-	t.questions.reported(id, result{again: c.queue})
+	t.questions.reported(c.entry, result{again: c.queue})
 }
