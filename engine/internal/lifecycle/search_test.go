@@ -273,7 +273,7 @@ func scenes() (out []scene) {
 			{guarantee: g, confirm: ingest.ConfirmAccepted, tracked: true},
 			{guarantee: g, confirm: ingest.ConfirmIngested},
 		} {
-			if testing.Short() && (!t.tracked || t.confirm == ingest.ConfirmAccepted) {
+			if testing.Short() && (!t.tracked || t.confirm == ingest.ConfirmAccepted || g == ingest.AtLeastOnce) {
 				continue
 			}
 			full, rots := t, t
