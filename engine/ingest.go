@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -316,25 +317,22 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 // large it was, 0 when there was none. Where none is sealed it seals what is
 // open first.
 func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
-	p, ok := s.sender.takeOldest()
+	id, ok := s.live.takeOldest()
 	if !ok {
 		if err := s.Flush(ctx); err != nil {
 			return 0, err
 		}
-		if p, ok = s.sender.takeOldest(); !ok {
+		if id, ok = s.live.takeOldest(); !ok {
 			return 0, nil
 		}
 	}
-	e, err := s.store.Transition(ctx, p.id, ingest.Sealed, func(e *store.Entry) {
-		e.State = ingest.Dropped
-		e.Failure = &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}
-	})
+	c, err := s.batches.happened(ctx, id, lifecycle.Event{Kind: lifecycle.NoRoom,
+		Failure: &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}})
 	if err != nil {
-		s.sender.giveBack(p)
+		if e, live := s.batches.row(id); live {
+			s.live.retry(e)
+		}
 		return 0, err
 	}
-	s.log.Warn("dropped the oldest batch to make room", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
-		"records", e.Batch.Records())
-	s.changes.fire(e.Batch.Lane)
-	return max(e.Batch.RawBytes, 1), nil
+	return max(c.entry.Batch.RawBytes, 1), nil
 }

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		engine.WatchLocks()
+	}
 	goleak.VerifyTestMain(m)
 }
 

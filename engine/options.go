@@ -83,6 +83,10 @@ type Options struct {
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
 
+	// CloseTimeout is how long Close waits for calls of the transport that do not
+	// return when they are cut off; see [NotClosedError]. Default 30 s.
+	CloseTimeout time.Duration
+
 	// Logger hears what no caller is told. Nil discards. Its handler may panic,
 	// at the price of the line, but must not call the spool.
 	Logger *slog.Logger
@@ -149,6 +153,7 @@ func (o *Options) withDefaults() Options {
 	c.UnknownGrace = cmp.Or(c.UnknownGrace, 2*time.Minute)
 	c.VerdictTimeout = cmp.Or(c.VerdictTimeout, 72*time.Hour)
 	c.RetryMin = cmp.Or(c.RetryMin, time.Second)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, 30*time.Second)
 	c.RetryMax = cmp.Or(c.RetryMax, time.Minute)
 	c.Logger = guardLogger(c.Logger)
 	return c
@@ -183,6 +188,7 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 	positive("VerdictTimeout", o.VerdictTimeout)
 	positive("StatusRetention", o.StatusRetention)
 	positive("RetryMin", o.RetryMin)
+	positive("CloseTimeout", o.CloseTimeout)
 	if o.RetryMax < o.RetryMin {
 		bad("RetryMax", o.RetryMax, "must be at least RetryMin, "+o.RetryMin.String())
 	}

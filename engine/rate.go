@@ -2,7 +2,6 @@ package engine
 
 import (
 	"math"
-	"sync"
 	"time"
 
 	"kustospool/ingest"
@@ -39,7 +38,7 @@ const (
 type rates struct {
 	begun time.Time // immutable
 
-	mu    sync.Mutex // guards what is below; taken last
+	mu    mutex // guards what is below; taken last
 	all   slots
 	lanes map[uint32]*slots
 }
@@ -52,7 +51,9 @@ type slot struct {
 	records, bytes int64
 }
 
-func newRates() *rates { return &rates{begun: time.Now(), lanes: make(map[uint32]*slots)} }
+func newRates() *rates {
+	return &rates{begun: time.Now(), mu: mutex{name: "rates"}, lanes: make(map[uint32]*slots)}
+}
 
 // settled counts a batch that reached a final state.
 func (r *rates) settled(e store.Entry) {

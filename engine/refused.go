@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"sync"
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
@@ -174,11 +173,12 @@ func refusedProperties(p *ingest.Properties) ingest.Properties {
 // have no number yet. Equal records may get each other's reasons; none is lost.
 type refusals struct {
 	seed maphash.Seed
-	mu   sync.Mutex // guards why
+	mu   mutex // guards why
 	why  map[uint64][]string
 }
 
 func (r *refusals) init() {
+	r.mu.name = "refusals"
 	r.seed = maphash.MakeSeed()
 	r.why = make(map[uint64][]string)
 }

@@ -18,7 +18,7 @@ func (s *Spool) Stats() Stats {
 	st.WaitingForRoom = int(s.waitingForRoom.Load())
 	st.Transport = s.transport.figures()
 	s.rates.fill(&st)
-	s.delivery(&st)
+	s.live.fill(&st)
 	return st
 }
 
@@ -84,45 +84,6 @@ func freeBytes(from interface{ FreeBytes() (int64, bool) }) int64 {
 		return n
 	}
 	return -1
-}
-
-// delivery adds what the sender and the tracker know beside the books. It is
-// a moment later than the rest.
-func (s *Spool) delivery(st *Stats) {
-	s.tracking.mu.Lock()
-	st.Unhealthy = s.tracking.unhealthyLocked()
-	s.tracking.mu.Unlock()
-
-	at := make(map[uint32]*LaneStats, len(st.Lanes))
-	for i := range st.Lanes {
-		if st.Lanes[i].Waiting.Records > 0 {
-			at[st.Lanes[i].Lane] = &st.Lanes[i]
-		}
-	}
-	s.sender.mu.Lock()
-	defer s.sender.mu.Unlock()
-	st.Attempts = s.sender.begun
-	if f := s.sender.unhealthyLocked(); f != nil {
-		st.Unhealthy = f
-	}
-	moving := make(map[uint32]bool) // to another destination than the one that holds back
-	for key, q := range s.sender.lanes {
-		l := at[key.lane]
-		if l == nil {
-			continue
-		}
-		if !q.held && len(q.queue) > 0 {
-			moving[key.lane] = true
-		}
-		l.Held = l.Held || q.held
-		if q.notBefore.After(l.Next) {
-			l.Next = q.notBefore
-		}
-		l.Failure = newer(l.Failure, q.failure)
-	}
-	for lane := range moving {
-		at[lane].Held = false
-	}
 }
 
 // newer is the later of a failure in the books and one of the sender's, which

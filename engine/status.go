@@ -22,6 +22,7 @@ func (s *Spool) Status(ctx context.Context, id ingest.ID) (ingest.Status, error)
 	if err != nil {
 		return ingest.Status{}, err
 	}
+	e = s.batches.shown(e)
 	return ingest.Status{ID: id, State: e.State, Batch: e.Batch.ID, Attempts: e.Attempts, Updated: e.Updated, Failure: e.Failure}, nil
 }
 

@@ -104,6 +104,10 @@ func (s *Store) complain(what string, cause error) {
 	s.log.Warn(what, "dir", s.dir, "cause", cause)
 }
 
+// SayWhy leaves a word for who finds the spool locked: it is in the Owner of
+// their [LockedError], as far as there is room.
+func (s *Store) SayWhy(why string) { writeOwner(s.lock, why) }
+
 // Close stops taking records, waits for the commits under way, ends the
 // store's goroutines and closes its files. What is stored stays. A second
 // Close returns what the first one did.

@@ -24,6 +24,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	sealed.Journal = secrets.Journal(d.Journal)
 	a := &attempt{Client: c, d: &sealed, progress: decodeProgress(d.Progress)}
 	ack, err := a.run(ctx)
+	if err != nil {
+		a.noteUploaded(ctx)
+	}
 	return ack, secrets.Seal(err)
 }
 
@@ -39,6 +42,7 @@ type attempt struct {
 	queue      kusto.Resource    // by queue only
 	table      *kusto.Resource   // by queue only; nil: outcomes are not tracked
 	source     *reference.Source // of a batch by reference; nil for others
+	unnoted    bool              // the blob is uploaded, and the Journal does not say so
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
@@ -103,8 +107,8 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	a.progress.Stage = stageEnqueue
 	a.progress = a.progress.with(a.d.Attempt)
 	a.progress.Reports, a.progress.Posted = a.byReport(), 0
-	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
-		return transport.Ack{}, fmt.Errorf("journal: %w", err)
+	if err := a.commit(ctx); err != nil {
+		return transport.Ack{}, err
 	}
 	taken, err := a.enqueue(ctx, text)
 	if err != nil {

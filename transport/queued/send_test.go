@@ -206,8 +206,29 @@ func TestBlocks(t *testing.T) {
 	if p := c.payloads("db1/tbl1"); len(p) != 1 || !bytes.Equal(p[0], data) {
 		t.Error("the blob is not the payload")
 	}
-	if p := decodeProgress(j.Last()); p.Wire != int64(len(data)) || j.Notes() != 2 {
+	if p := decodeProgress(j.Last()); p.Wire != int64(len(data)) || j.Notes() != 1 {
 		t.Errorf("progress %+v after %d notes", p, j.Notes())
+	}
+}
+
+// A large blob that is uploaded is not uploaded again when the attempt fails
+// between that and its commit; the note is written only then.
+func TestUploadBeforeAFailureIsNoted(t *testing.T) {
+	data := make([]byte, 3<<19)
+	rand.NewChaCha8([32]byte{7}).Read(data)
+	c := newCloud(t)
+	client := c.client(nil)
+	d, j := delivery(testBatch(ingest.Properties{Format: ingest.Parquet}), data)
+	c.setFault("POST table", 0, fault{status: 403, code: "AuthorizationFailure"})
+	if _, err := client.Send(t.Context(), d); err == nil || j.Notes() != 2 || j.Commits() != 0 {
+		t.Fatalf("%v after %d notes and %d commits", err, j.Notes(), j.Commits())
+	}
+	c.clearFault()
+	next := &transporttest.Journal{}
+	d.Attempt, d.Progress, d.Journal = 2, j.Last(), next
+	puts := c.count("PUT blob")
+	if ack, err := client.Send(t.Context(), d); err != nil || ack.WireBytes != 0 || c.count("PUT blob") != puts || next.Notes() != 0 {
+		t.Errorf("%+v, %v: %d more uploads, %d notes", ack, err, c.count("PUT blob")-puts, next.Notes())
 	}
 }
 

@@ -37,7 +37,8 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 	if wire == 0 {
 		return container, 0, nil
 	}
-	return container, wire, a.noteUploaded(ctx)
+	a.unnoted = upload.WorthNoting(p.Wire) && p.ETag != ""
+	return container, wire, nil
 }
 
 // at notes where the blob is.
@@ -45,11 +46,18 @@ func (p *progress) at(b upload.Blob) {
 	p.Host, p.Container, p.Blob, p.Blocks, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.Blocks, b.ETag, b.Wire
 }
 
-func (a *attempt) noteUploaded(ctx context.Context) error {
-	if !upload.WorthNoting(a.progress.Wire) || a.progress.ETag == "" {
-		return nil
+// noteUploaded is best effort: the attempt has failed already. It is so that the
+// next one does not repeat an upload that has ended. Commit notes it in any case.
+func (a *attempt) noteUploaded(ctx context.Context) {
+	if a.unnoted {
+		_ = a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode())
 	}
-	if err := a.d.Journal.Note(ctx, a.progress.encode()); err != nil {
+}
+
+// commit makes the intent to post durable, and with it where the blob is.
+func (a *attempt) commit(ctx context.Context) error {
+	a.unnoted = false
+	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil
