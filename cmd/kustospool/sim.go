@@ -63,7 +63,7 @@ Examples:
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
 			fs.BoolVar(&s.noREST, "no-rest", false, "be a service without the REST API for queued ingestion")
 			fs.StringVar(&s.token, "token", "", "bearer token that the cluster asks for; its holder is an Admin")
-			fs.StringArrayVar(&s.principals, "principal", nil, "TOKEN=ROLE, a further bearer token whose holder is Viewer, Ingestor, User or Admin; may be repeated")
+			fs.StringArrayVar(&s.principals, "principal", nil, "TOKEN=ROLE, a further bearer token whose holder is Viewer, Ingestor, User, Monitor or Admin, or some of them joined by +; may be repeated")
 			fs.DurationVar(&s.batchTime, "batch-time", 0, "how long untagged blobs are aggregated; default 50ms, the service's is 5m")
 			fs.IntVar(&s.batchItems, "batch-items", 0, "blobs at which an aggregation is sealed; default 500")
 			fs.IntVar(&s.accounts, "accounts", 0, "storage accounts, 1 to 16; default 2")
@@ -191,15 +191,15 @@ It keeps everything in memory and ends with an interrupt.
 	return err
 }
 
-// parsePrincipal reads TOKEN=ROLE. A token may hold equals signs.
+// parsePrincipal reads TOKEN=ROLE, or TOKEN=ROLE+ROLE. A token may hold equals signs.
 func parsePrincipal(s string) (token string, role kustosim.Role, err error) {
 	at := strings.LastIndexByte(s, '=')
-	for r := kustosim.Viewer; at > 0 && r <= kustosim.Admin; r++ {
-		if strings.EqualFold(s[at+1:], r.String()) {
+	if at > 0 {
+		if r, ok := kustosim.ParseRole(s[at+1:]); ok {
 			return s[:at], r, nil
 		}
 	}
-	return "", 0, usagef("--principal: must be TOKEN=ROLE, with the role Viewer, Ingestor, User or Admin")
+	return "", 0, usagef("--principal: must be TOKEN=ROLE, with the role Viewer, Ingestor, User, Monitor or Admin, or some of them joined by +")
 }
 
 // tableSpec is a parsed --table.

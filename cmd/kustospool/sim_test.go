@@ -95,7 +95,7 @@ func TestSim_BadFlags(t *testing.T) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
-	if token, role, err := parsePrincipal("a=b=ingestor"); err != nil || token != "a=b" || role.String() != "Ingestor" {
+	if token, role, err := parsePrincipal("a=b=ingestor+USER"); err != nil || token != "a=b" || role.String() != "Ingestor+User" {
 		t.Errorf("%q, %v, %v", token, role, err)
 	}
 }

@@ -36,11 +36,12 @@ type (
 	IngestFaultKind = fault.IngestFaultKind
 )
 
-// The roles, each with the rights of those before it.
+// The roles. They can be joined by |; only Admin includes the others.
 const (
 	Viewer   = endpoint.Viewer
 	Ingestor = endpoint.Ingestor
 	User     = endpoint.User
+	Monitor  = endpoint.Monitor
 	Admin    = endpoint.Admin
 )
 
@@ -79,6 +80,9 @@ const (
 	LoseRow       = fault.LoseRow
 	AlterValue    = fault.AlterValue
 )
+
+// ParseRole reads a role's name in any case, or several joined by +.
+func ParseRole(text string) (Role, bool) { return endpoint.ParseRole(text) }
 
 // Errors of [Sim.CreateTable] and [Sim.CreateMapping].
 var (

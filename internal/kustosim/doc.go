@@ -57,7 +57,8 @@
 //	POST /sim/age/{what}             makes sas, tokens or resources old
 //
 // With [Options].Token or Principals the endpoint wants a bearer token, 401,
-// and the [Role] that a request needs, 403; protocol reference section 1.4.
+// and the [Role] that a request needs, 403; docs/simulator.md lists which. Of
+// .show commands and .show operations everybody sees what is one's own.
 //
 // Each storage account has a port for blobs, one for queues and one for
 // tables, path style: http://127.0.0.1:port/account/container/blob?SAS, unless

@@ -84,7 +84,7 @@ type Options struct {
 
 	// Token, when set, is the bearer token that the Kusto endpoint demands; its
 	// holder is an Admin. Principals are further bearer tokens and the role of
-	// each. Without both, everybody is an Admin.
+	// each, or several roles joined by |. Without both, everybody is an Admin.
 	Token      string
 	Principals map[string]Role
 
@@ -212,8 +212,8 @@ func (o *Options) validate() error {
 		errs = append(errs, fmt.Errorf("kustosim: Accounts %d must be between 1 and %d", o.Accounts, maxAccounts))
 	}
 	for token, role := range o.Principals {
-		if token == "" || role < Viewer || role > Admin {
-			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User or Admin"))
+		if token == "" || !role.Valid() {
+			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User, Monitor or Admin, or to some of them"))
 		}
 	}
 	for _, f := range []struct {
