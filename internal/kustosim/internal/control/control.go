@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -91,7 +92,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	} else {
 		f := fault.Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
-			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
+			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after"), Location: q.Get("location")}
 		host := fault.Host(q.Get("host"))
 		role, account, numbered := strings.Cut(q.Get("host"), "/")
 		if !slices.Contains([]fault.Host{fault.DM, fault.Engine, fault.Blob, fault.Queue, fault.Table}, fault.Host(role)) {
@@ -106,6 +107,9 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if (f.Kind == fault.Respond || f.Kind == fault.RespondEarly || f.Kind == fault.RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
+		if !ofThisMachine(f.Location) {
+			q.refuse("location must be a path, or a URL of a loopback address")
+		}
 		set = func() func() { return c.Fault(host, f) }
 	}
 	if q.bad != "" {
@@ -117,6 +121,17 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	c.removes = append(c.removes, remove)
 	c.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// ofThisMachine is whether a redirect stays here: what clients of the simulator
+// hold is sent nowhere else.
+func ofThisMachine(location string) bool {
+	u, err := url.Parse(location)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Opaque == "" && u.Host == "" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // serveAge makes what clients hold old: their signatures, their identity

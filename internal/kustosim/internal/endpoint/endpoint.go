@@ -112,6 +112,7 @@ type Manager interface {
 // RESTIngestor takes what comes over REST.
 type RESTIngestor interface {
 	Submit(*ingestor.Message)
+	Blob(ctx context.Context, uri string, limit int64) ([]byte, *parse.Error)
 	Stream(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
 }
 

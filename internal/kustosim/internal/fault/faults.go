@@ -97,13 +97,15 @@ type Fault struct {
 	// Respond, RespondEarly and RespondLate. Code and Message default to what the service says with the
 	// status. Permanent is the @permanent flag of a Kusto error with status
 	// 500 and up or 429; other statuses of a Kusto error are always permanent
-	// unless Transient is set. RetryAfter is sent in whole seconds.
+	// unless Transient is set. RetryAfter is sent in whole seconds. Location is
+	// where a reply with a status of 300 to 399 sends the client.
 	Status     int
 	Code       string
 	Message    string
 	Permanent  bool
 	Transient  bool
 	RetryAfter time.Duration
+	Location   string
 }
 
 type activeFault struct {
@@ -270,8 +272,11 @@ func respondEarly(w http.ResponseWriter, r *http.Request, f *Fault, refuse func(
 	reply.Flush()
 }
 
-// SetRetryAfter puts the header of a fault with RetryAfter, in whole seconds.
-func (f *Fault) SetRetryAfter(h http.Header) {
+// SetHeaders puts the headers of a fault with RetryAfter or Location.
+func (f *Fault) SetHeaders(h http.Header) {
+	if f.Location != "" {
+		h.Set("Location", f.Location)
+	}
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}

@@ -84,7 +84,7 @@ func stampStorage(w http.ResponseWriter, r *http.Request) {
 // RefuseFault writes the reply of a fault on one storage service.
 func RefuseFault(svc Service) func(http.ResponseWriter, *http.Request, *fault.Fault) {
 	return func(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
-		f.SetRetryAfter(w.Header())
+		f.SetHeaders(w.Header())
 		stampStorage(w, r)
 		e := storageErrorOf(f.Status, svc)
 		if f.Code != "" {
