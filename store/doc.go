@@ -75,7 +75,9 @@
 // ledger once the keys and positions in it are there too; one in which every
 // record is settled is given back, and its file is written again. One in which
 // little is left is written anew without the rest, so that a lane that is not
-// delivered keeps its own records on the disk and not those of others.
+// delivered keeps its own records on the disk and not those of others. Before
+// positions go with a segment the log says once more which there are, for whoever
+// has to do without the ledger.
 //
 // docs/on-disk-format.md has the layout byte by byte.
 //
@@ -104,6 +106,7 @@
 //	object settled, not yet forgotten         a row without live records             loadObjects removes file and row
 //	object forgotten, not yet unlinked        a file that nobody knows               loadObjects removes it
 //	a commit of the ledger                    bbolt: the meta page before it rules   nothing: the caller had no answer
+//	positions said again, segment not gone    the same positions twice               nothing: the commit decides
 //	all settled, segment still listed         a row without live records             mirror counts, Store.reclaim
 //	tombstone, file not yet given back        a tombstone and its file               wal takes the file for later, begin forgets
 //	given back, tombstone still there         a tombstone without its file           begin forgets it
@@ -115,6 +118,8 @@
 // and of damage:
 //
 //	ledger missing, torn, or inconsistent     ledger.Open refuses it                 rebuild: all that is there is open again
+//	an older copy of the ledger               positions that the log has not         recovery.positions removes them
+//	an empty file for a listed segment        no commit in it                        as if it were missing
 //	history or keys of the ledger damaged     the books are whole                    ledger.Open: they begin anew
 //	ledger fell back one transaction          an invalid meta page                   counted; numbers jump
 //	the end of the log is gone                it ends before where it is known to    wal.Recovered.Doubt; numbers jump

@@ -165,6 +165,32 @@ func (s *Store) RemovePosition(ctx context.Context, name string) error {
 	return s.translate(s.wal.Append(ctx, nil, []wal.Position{{Name: name}}, nil))
 }
 
+// positions enters those that the ledger does not have. It may be an older one:
+// then it has some that are gone.
+func (r *recovery) positions() {
+	s := r.s
+	st := s.ledger.State()
+	there := map[string]bool{}
+	for _, pos := range r.log.Positions {
+		there[pos.Name] = true
+	}
+	for _, pos := range s.ledger.Positions() {
+		if pos.Commit <= r.log.KeptThrough && !there[pos.Name] {
+			s.positions.add(r.log.KeptThrough, []wal.Position{{Name: pos.Name}})
+		}
+	}
+	for _, pos := range r.log.Positions {
+		if pos.Commit > st.Positions {
+			s.positions.add(pos.Commit, []wal.Position{pos})
+		}
+	}
+	last := st.Active.LastCommit
+	for _, seg := range s.segments {
+		last = max(last, seg.info.LastCommit)
+	}
+	s.positions.last.Store(last)
+}
+
 // carry checks positions and counts their names in, so that calls at the same
 // time do not exceed the bound together. The caller calls drop at its end.
 func (s *Store) carry(positions []Position) (list []wal.Position, drop func(), err error) {

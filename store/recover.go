@@ -219,32 +219,6 @@ func (r *recovery) mirror() error {
 	return nil
 }
 
-// positions enters those that the ledger does not have. It may be an older one:
-// then it has some that are gone.
-func (r *recovery) positions() {
-	s := r.s
-	st := s.ledger.State()
-	there := map[string]bool{}
-	for _, pos := range r.log.Positions {
-		there[pos.Name] = true
-	}
-	for _, pos := range s.ledger.Positions() {
-		if pos.Commit <= r.log.KeptThrough && !there[pos.Name] {
-			s.positions.add(r.log.KeptThrough, []wal.Position{{Name: pos.Name}})
-		}
-	}
-	for _, pos := range r.log.Positions {
-		if pos.Commit > st.Positions {
-			s.positions.add(pos.Commit, []wal.Position{pos})
-		}
-	}
-	last := st.Active.LastCommit
-	for _, seg := range s.segments {
-		last = max(last, seg.info.LastCommit)
-	}
-	s.positions.last.Store(last)
-}
-
 func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
 
 // strangers sets aside what is no segment.

@@ -74,7 +74,7 @@ func TestSend_CreateRefused(t *testing.T) {
 		says string
 	}{
 		"refused":                 {[]string{"--to", sim.Endpoint(), "--create-table", "a:int"}, exitUsage, "User of the database"},
-		"database":                {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a"}]`, "--mapping-reference", "m"}, exitUsage, "'T' could not be found"},
+		"database":                {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", `[{"column":"a","Properties":{"path":"$.a"}}]`, "--mapping-reference", "m"}, exitUsage, "'T' could not be found"},
 		"type":                    {[]string{"--to", sim.Endpoint(), "--create-table", "a:varchar"}, exitUsage, "varchar"},
 		"mapping":                 {[]string{"--to", sim.Endpoint(), "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},
 		"mapping, behind a table": {[]string{"--to", sim.Endpoint(), "--create-table", "a:int", "--create-mapping", "--mapping", "{}", "--mapping-reference", "m"}, exitUsage, "JSON array"},

@@ -47,9 +47,7 @@ func reach(t target, s *deliverySettings, database, table string, blobs *blobInp
 	case toCluster:
 		d.transport, err = cluster(t.endpoint, t, s, blobs)
 	case toSimulator:
-		// A malformed line is an error here and not passed over in silence as
-		// the service does: the point of the simulator is to show what is lost.
-		d.sim, err = kustosim.Start(&kustosim.Options{FailMalformedJSON: true, AutoCreate: table == "", BlobHosts: blobs.localHosts()})
+		d.sim, err = kustosim.Start(&kustosim.Options{AutoCreate: table == "", BlobHosts: blobs.localHosts()})
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ type simSettings struct {
 	listen     string
 	tables     []string
 	autoCreate bool
-	lenient    bool
+	strict     bool
 	preferREST bool
 	noREST     bool
 	blobHosts  []string
@@ -59,7 +59,7 @@ Examples:
 			fs.StringVar(&s.listen, "listen", "127.0.0.1:0", "loopback address of the cluster; port 0 picks a free one")
 			fs.StringArrayVar(&s.tables, "table", nil, "table to create, DB.TABLE or DB.TABLE(column:type,...); may be repeated")
 			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
-			fs.BoolVar(&s.lenient, "lenient-json", false, "pass over malformed JSON lines in silence, as the service does")
+			fs.BoolVar(&s.strict, "strict-json", false, "fail a blob for a malformed JSON line, which the service passes over in silence")
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
 			fs.BoolVar(&s.noREST, "no-rest", false, "be a service without the REST API for queued ingestion")
 			fs.StringVar(&s.token, "token", "", "bearer token that the cluster asks for; its holder is an Admin")
@@ -130,7 +130,7 @@ func (s *simSettings) options() (*kustosim.Options, []tableSpec, error) {
 	opts := &kustosim.Options{
 		Listen:            s.listen,
 		AutoCreate:        s.autoCreate || len(tables) == 0,
-		FailMalformedJSON: !s.lenient,
+		FailMalformedJSON: s.strict,
 		BlobHosts:         s.blobHosts,
 		Hosts:             s.hosts,
 		Token:             s.token,

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"kustospool/internal/kustosim"
 )
 
 // TestSim_ServesASender runs the simulator's command beside a sender's and
@@ -110,6 +113,26 @@ func TestSim_AnnouncesTheNeedOfAToken(t *testing.T) {
 		}
 		if strings.Contains(out.String(), `curl -s -H "Authorization: Bearer $TOKEN" 'http://`) != tokens || strings.Contains(out.String(), "without a credential") == tokens {
 			t.Errorf("with tokens %v it says:\n%s", tokens, out.String())
+		}
+	}
+}
+
+// A malformed line of json is passed over, and with --strict-json fails its blob.
+func TestSim_StrictJSON(t *testing.T) {
+	for flag, want := range map[string]string{"": "ingested 1, passed over 1, failed 0", "--strict-json": "ingested 0, passed over 0, failed 1"} {
+		args := []string{"--table", "Demo.T"}
+		if flag != "" {
+			args = append(args, flag)
+		}
+		p, err := recipe{args: args}.start(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, uri := p.put(0, "a.json", "{\"n\":1}\n{\"n\":\n")
+		p.enqueue(uri, "")
+		s := p.wait(func(s kustosim.Stats) bool { return s.Ingested > 0 || len(s.Failed) > 0 })
+		if got := fmt.Sprintf("ingested %d, passed over %d, failed %d", s.Ingested, s.MalformedLines, len(s.Failed)); got != want {
+			t.Errorf("%q: %s, want %s", flag, got, want)
 		}
 	}
 }

@@ -178,21 +178,23 @@ func TestAMissingTableWaitsAndOthersGoOn(t *testing.T) {
 }
 
 func TestABadRecordIsTheOnlyDeadLetter(t *testing.T) {
-	sim := startSim(t, nil)
-	csv := ingest.Properties{Database: database, Table: "Typed", Format: ingest.CSV}
+	// A CSV record of another width fails beside others only: alone it is whole CSV.
+	sim := startSim(t, &kustosim.Options{FailMalformedJSON: true})
+	typed := ingest.Properties{Database: database, Table: "Typed", Format: ingest.JSON}
 	if err := sim.CreateTable(database, "Typed", kustosim.Column{Name: "n", Type: "long"}, kustosim.Column{Name: "text", Type: "string"}); err != nil {
 		t.Fatal(err)
 	}
 	o := quick()
 	o.Batch.MaxAge = time.Hour
+	o.UncheckedJSON = true // it is the service that is to find the bad record
 	s := mustOpen(t, t.TempDir(), sim.Endpoint(), o)
 	var bad ingest.Receipt
 	for n := range 40 {
-		line := fmt.Sprintf("%d,\"Zeile\n%d\"", n, n)
+		line := fmt.Sprintf(`{"n":%d,"text":"Zeile\n%d"}`, n, n)
 		if n == 23 {
-			line = "23,one,field,too,many"
+			line = `{"n":23,"text":`
 		}
-		r, err := s.Ingest(t.Context(), &ingest.Request{Properties: csv, Data: []byte(line)})
+		r, err := s.Ingest(t.Context(), &ingest.Request{Properties: typed, Data: []byte(line)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +204,7 @@ func TestABadRecordIsTheOnlyDeadLetter(t *testing.T) {
 	}
 	drain(t, s, time.Minute)
 	st, err := s.Status(t.Context(), bad.ID)
-	if err != nil || st.State != ingest.DeadLettered || st.Failure == nil || st.Failure.Code != "Stream_WrongNumberOfFields" {
+	if err != nil || st.State != ingest.DeadLettered || st.Failure == nil || st.Failure.Code != "BadRequest_UnexpectedCharacterInInputStream" {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	if n := sim.Count(database, "Typed"); n != 39 {

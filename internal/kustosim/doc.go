@@ -94,7 +94,7 @@
 // # Errors of ingestion
 //
 // The codes below come from the ingestor by itself; a fault can report any
-// other. All are permanent but the last two.
+// other. All are permanent but the last three.
 //
 //	BadRequest_CorruptedMessage                 not base64, not the JSON of a message, Id no GUID
 //	BadRequest_EmptyBlobUri                     BlobPath is empty
@@ -109,7 +109,9 @@
 //	                                            validationPolicy, zipPattern, a flag, or the spelling of a mapping kind
 //	BadRequest_MappingReferenceWasNotFound      no such mapping of the table
 //	BadRequest_DuplicateMapping                 a mapping and a reference in one message
-//	BadRequest_InvalidMapping                   not a mapping, or one of a column the table does not have
+//	BadRequest_InvalidMapping                   not a mapping of its kind, or one of a column that the table does not
+//	                                            have and that cannot be added
+//	BadRequest_NotSupported                     a mapping that the service knows and the simulator does not
 //	BadRequest_InconsistentMapping              a mapping of another kind than the format's
 //	BadRequest_FileTooLarge                     RawDataSize over 6 GiB without IgnoreSizeLimit
 //	BlobAlreadyReceived_BlobAlreadyFoundInBatch the blob stands twice in one sealed batch
@@ -120,16 +122,17 @@
 //	Download_BadRequest                         external storage refused the request otherwise
 //	BadRequest_InvalidManagedIdentity           the URI names a managed identity that is none of Options.BlobAccess
 //	BadRequest_EmptyBlob                        no bytes
-//	BadRequest_InvalidBlob                      named .gz and not whole gzip
+//	BadRequest_InvalidBlob                      named .gz and not whole gzip; multijson that is not JSON objects
 //	BadRequest_InvalidArchive                   named .zip and no archive
 //	BadRequest_EmptyArchive                     an archive without a matching file
 //	BadRequest_NoRecordsOrWrongFormat           bytes and no record
-//	BadRequest_UnexpectedCharacterInInputStream multijson that is not JSON objects; json lines by option
-//	Stream_WrongNumberOfFields                  delimited records of another number of fields
+//	BadRequest_UnexpectedCharacterInInputStream json lines, by option
+//	Stream_WrongNumberOfFields                  delimited records whose numbers of fields differ
 //	Stream_ClosingQuoteMissing                  a csv field's quote never ends
 //	Stream_InputStreamTooLarge                  raw data over Options.MaxBlobBytes, or out of proportion to the compressed data
 //	Download_UnknownError                       transient: external storage did not answer
 //	General_InternalServerError                 transient: by fault only
+//	General_TransientSchemaMismatch             transient: a column was created meanwhile with another type
 //
 // # What it does not do
 //

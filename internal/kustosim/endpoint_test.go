@@ -57,7 +57,7 @@ func TestCommandErrors(t *testing.T) {
 		{"no", ".create table T (a:string)", "BadRequest_EntityNotFound"},
 		{"no", ".show tables", "BadRequest_EntityNotFound"},
 		{"db1", ".create table T ingestion json mapping 'm' '[]'", "BadRequest_InvalidMapping"},
-		{"db1", ".create table T ingestion json mapping 'm' '[{\"column\":\"a\"}]'", "BadRequest_EntityNotFound"},
+		{"db1", ".create table T ingestion json mapping 'm' '[{\"column\":\"a\",\"path\":\"$.a\"}]'", "BadRequest_EntityNotFound"},
 		{"db1", ".drop table T", "BadRequest_EntityNotFound"},
 		{"db1", ".show table T extents", "BadRequest_EntityNotFound"},
 		{"db1", ".show table t1 extents where rows has 'x'", "General_BadRequest"},
@@ -214,7 +214,7 @@ func TestQueries(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/sim/rows?db=db1&table=t1": "{\"n\":1,\"s\":\"x\"}\n{\"n\":12345678901234567,\"s\":null}\n", "/sim/rows?db=db1&table=no": "no such table\n", "/sim/stats": `"Rows":3`, "/v1/rest/auth/metadata": "",
+		"/sim/rows?db=db1&table=t1": "{\"n\":1,\"s\":\"x\"}\n{\"n\":12345678901234567,\"s\":\"\"}\n", "/sim/rows?db=db1&table=no": "no such table\n", "/sim/stats": `"Rows":3`, "/v1/rest/auth/metadata": "",
 	} {
 		reply, err := c.http.Get(c.sim.Endpoint() + path)
 		if err != nil {

@@ -26,10 +26,10 @@ func TestGoldenMessages(t *testing.T) {
 		tags   string
 		gone   bool // the blob is deleted
 	}{
-		"go-proxy-q05-json-inline-mapping":    {second: `{"ts":"2025-01-02T00:00:00Z","id":1,"name":null,"value":null}`},
+		"go-proxy-q05-json-inline-mapping":    {second: `{"ts":"2025-01-02T00:00:00Z","id":1,"name":"","value":null}`},
 		"node-https-q05-json-inline-mapping":  {second: `{"ts":"2025-01-02T00:00:00Z","id":1,"name":"name 1","value":null,"src":"rig"}`},
-		"go-proxy-q06-csv-inline-mapping":     {second: `{"ts":"2025-01-02T00:00:00Z","id":null,"name":null,"value":null,"src":"rig"}`},
-		"node-https-q06-csv-inline-mapping":   {second: `{"ts":"2025-01-02T00:00:00Z","id":1,"name":null,"value":null,"src":"rig"}`},
+		"go-proxy-q06-csv-inline-mapping":     {second: `{"ts":"2025-01-02T00:00:00Z","id":null,"name":"","value":null,"src":"rig"}`},
+		"node-https-q06-csv-inline-mapping":   {second: `{"ts":"2025-01-02T00:00:00Z","id":1,"name":"","value":null,"src":"rig"}`},
 		"go-proxy-q12-tags":                   {second: typed, tags: `t1 t"2 drop-by:d1 ingest-by:i1`},
 		"node-https-q12-tags":                 {second: typed, tags: `t1 t"2 drop-by:d1 ingest-by:i1`},
 		"go-proxy-q13-ingest-if-not-exists":   {code: "BadRequest_MalformedIngestionProperty"}, // the clients pass the caller's "i1" on

@@ -103,7 +103,7 @@ func TestRefusals(t *testing.T) {
 		{"a user sets a policy", client(t, sim, token("user")).SetStreaming(ctx, "D", "T", true), transport.Held, "Admin of the table"},
 		{"nobody", client(t, sim, token("wrong")).CreateTable(ctx, "D", table), transport.Unauthorized, "token"},
 		{"no such database", client(t, sim, token("user")).CreateTable(ctx, "E", table), transport.Held, "'E' could not be found"},
-		{"no such table", client(t, sim, token("user")).CreateMapping(ctx, "D", "U", Mapping{"m", ingest.MappingCSV, `[{"column":"a"}]`}), transport.Held, "'U'"},
+		{"no such table", client(t, sim, token("user")).CreateMapping(ctx, "D", "U", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "'U'"},
 	} {
 		var e *transport.Error
 		if c.class == 0 && c.err != nil || c.class != 0 && (!errors.As(c.err, &e) || e.Class != c.class || !strings.Contains(e.Error(), c.words)) {

@@ -110,7 +110,7 @@ var valueRows = []row{
 		{"x", `"x"`, null},
 		{"x", `"x"`, null},
 		{"not a time", `"not a time"`, null},
-		{"", "null", null},
+		{"a while", `"a while"`, null},
 		{"74be27de", `"74be27de"`, null},
 		{"kept", `"kept"`, "kept"},
 		{"true", "true", "true"},

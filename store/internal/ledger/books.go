@@ -187,20 +187,3 @@ func (m *mirror) balance() error {
 	}
 	return nil
 }
-
-// books is the mirror as Books.
-func (m *mirror) books() *Books {
-	b := &Books{Spool: m.spool, State: m.state.State, Counters: m.state.counters, Lanes: sorted(m.lanes), Segments: sorted(m.segments),
-		Tombstones: sorted(m.tombs), Objects: sortedObjects(m.objects)}
-	for _, l := range b.Lanes {
-		for _, e := range m.live[l.No] {
-			b.Entries = append(b.Entries, *e)
-		}
-	}
-	for _, p := range sorted(m.positions) {
-		if p.Value != nil {
-			b.Positions = append(b.Positions, p)
-		}
-	}
-	return b
-}

@@ -124,7 +124,7 @@ func tryVariant(path string, file, sound, before []byte) string {
 	if err := l.Close(); err != nil {
 		return "wrong " + err.Error()
 	}
-	if again, _, err := ReadBooks(vfs.OS, path); err != nil || !reflect.DeepEqual(again, want) {
+	if again, _, err := readBooks(path); err != nil || !reflect.DeepEqual(again, want) {
 		return fmt.Sprintf("wrong after work: %v", err)
 	}
 	return "opened"

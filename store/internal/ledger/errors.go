@@ -25,12 +25,12 @@ var (
 	// ErrOutcomeUnknown is returned to the callers whose own commit failed at
 	// the point where it may or may not have reached the disk.
 	ErrOutcomeUnknown = errors.New("the outcome of this write is unknown")
-	// ErrDamaged is matched by what Open, ReadBooks and Renew say of a file that cannot
+	// ErrDamaged is matched by what Open, Look and Renew say of a file that cannot
 	// be trusted. The file was not changed.
 	ErrDamaged = errors.New("the ledger is damaged")
 )
 
-// VersionError is returned by Open and ReadBooks for a whole file of another
+// VersionError is returned by Open and Look for a whole file of another
 // format version. Nothing in it was changed.
 type VersionError struct {
 	Version uint32 // what the file has

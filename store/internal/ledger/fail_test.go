@@ -116,7 +116,7 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := read(t, path)
-	books, found, err := ReadBooks(vfs.OS, path)
+	books, found, err := readBooks(path)
 	if err != nil || !bytes.Equal(read(t, path), before) || !reflect.DeepEqual(books, want) {
 		t.Fatal(found, err)
 	}
@@ -211,7 +211,7 @@ func TestRenew(t *testing.T) {
 			file[c.at+8] ^= 0x40 // its kind
 			write(t, path, file)
 			want := p.mirror.books()
-			_, look, err := ReadBooks(vfs.OS, path)
+			_, look, err := readBooks(path)
 			if err != nil || !bytes.Equal(read(t, path), file) {
 				t.Fatal(err)
 			}

@@ -137,3 +137,29 @@ func write(t testing.TB, path string, b []byte) {
 }
 
 func timeUnixNano(n int64) time.Time { return time.Unix(0, n) }
+
+// books is the mirror as Books.
+func (m *mirror) books() *Books {
+	b := &Books{Spool: m.spool, State: m.state.State, Counters: m.state.counters, Lanes: sorted(m.lanes), Segments: sorted(m.segments),
+		Tombstones: sorted(m.tombs), Objects: sortedObjects(m.objects)}
+	for _, l := range b.Lanes {
+		for _, e := range m.live[l.No] {
+			b.Entries = append(b.Entries, *e)
+		}
+	}
+	for _, p := range sorted(m.positions) {
+		if p.Value != nil {
+			b.Positions = append(b.Positions, p)
+		}
+	}
+	return b
+}
+
+// readBooks is what Look reads, as Books.
+func readBooks(path string) (*Books, Findings, error) {
+	l, found, err := Look(vfs.OS, path)
+	if err != nil {
+		return nil, found, err
+	}
+	return l.mirror.books(), found, nil
+}

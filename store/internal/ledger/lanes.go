@@ -135,16 +135,6 @@ func (l *Ledger) Lane(no uint32) (Lane, bool) {
 	return Lane{}, false
 }
 
-// FindLane gives a lane by its key, the text of its properties.
-func (l *Ledger) FindLane(key string) (Lane, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if no, ok := l.mirror.byKey[key]; ok {
-		return *l.mirror.lanes[no], true
-	}
-	return Lane{}, false
-}
-
 // Lanes lists all lanes by number.
 func (l *Ledger) Lanes() []Lane {
 	l.mu.RLock()

@@ -56,9 +56,9 @@ func TestReopen(t *testing.T) {
 	if err := l.Do(ctx, func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
 		t.Fatalf("after Close: %v", err)
 	}
-	looked, found, err := ReadBooks(vfs.OS, path)
+	looked, found, err := readBooks(path)
 	if err != nil || found.Renewed != nil || !reflect.DeepEqual(looked, want) {
-		t.Fatalf("ReadBooks gives %+v, %+v, %v\nwant %+v", looked, found, err, want)
+		t.Fatalf("Look gives %+v, %+v, %v\nwant %+v", looked, found, err, want)
 	}
 	l = mustOpen(t, path, nil)
 	defer l.Close()
@@ -144,7 +144,6 @@ func TestConflicts(t *testing.T) {
 		"position too long": {one(func(tx *Tx) error {
 			return tx.PutPositions(1, []Position{{Name: "x", Value: make([]byte, MaxPositionBytes+1)}})
 		}), ingest.ErrInvalid},
-		"position unknown":       {one(func(tx *Tx) error { return tx.RemovePosition("x", 1) }), ErrNotFound},
 		"check":                  {l.Check(id, ingest.Sealed, ingest.Accepted), ErrConflict},
 		"check of another state": {l.Check(id, ingest.Sending, ingest.Accepted), ErrConflict},
 		"settled record unknown": {second(l.Settled(lane, 5)), ErrNotFound},
@@ -173,36 +172,36 @@ func TestRefusedAfterItBegan(t *testing.T) {
 	l := newLedger(t, nil)
 	hold, held := make(chan struct{}), make(chan struct{})
 	var once bool
-	if err := l.Post(func(*Tx) error {
+	enqueue := func(fn func(*Tx) error) *change {
+		c, err := l.enqueue(fn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	enqueue(func(*Tx) error {
 		if !once {
 			once = true
 			close(held)
 			<-hold
 		}
 		return nil
-	}, nil); err != nil {
-		t.Fatal(err)
-	}
+	})
 	<-held
 	mine := errors.New("mine")
-	outcomes := make(chan error, 3)
-	add := func(i int, err error) {
-		if perr := l.Post(func(tx *Tx) error {
+	add := func(i int, err error) *change {
+		return enqueue(func(tx *Tx) error {
 			if _, aerr := tx.AddLane(props(i)); aerr != nil {
 				return aerr
 			}
 			return err
-		}, func(err error) { outcomes <- err }); perr != nil {
-			t.Fatal(perr)
-		}
+		})
 	}
-	add(1, nil)
-	add(2, mine)
-	add(3, nil)
+	changes := []*change{add(1, nil), add(2, mine), add(3, nil)}
 	close(hold)
 	for i, want := range []error{nil, mine, nil} {
-		if err := <-outcomes; !errors.Is(err, want) {
-			t.Errorf("outcome %d: %v, want %v", i, err, want)
+		if <-changes[i].done; !errors.Is(changes[i].err, want) {
+			t.Errorf("outcome %d: %v, want %v", i, changes[i].err, want)
 		}
 	}
 	var tables []string
@@ -431,16 +430,12 @@ func TestPositions(t *testing.T) {
 	if len(l.mirror.positions) != 1 {
 		t.Errorf("%d rows", len(l.mirror.positions))
 	}
-	// Removed by hand while the log still holds what it was before.
-	do(t, l, func(tx *Tx) error { return tx.RemovePosition("a", 12) })
+	put(11, Position{"a", nil, 12}) // one of a later commit than the rest
 	want("a", "-")
 	put(11, Position{"a", v("4"), 11})
 	want("a", "-")
 	put(13, Position{"a", v("5"), 13})
 	want("a", "5")
-	if err := l.Do(ctx, func(tx *Tx) error { return tx.RemovePosition("a", 12) }); !errors.Is(err, ErrConflict) {
-		t.Errorf("a newer position was removed: %v", err)
-	}
 	var many []Position
 	for i := range MaxPositions {
 		many = append(many, Position{Name: "n" + string(rune('0'+i%10)) + string(rune(1000+i)), Value: v(""), Commit: 20})

@@ -53,13 +53,6 @@ func (l *Ledger) LiveOf(lane uint32) []Entry {
 	return out
 }
 
-// LiveCount is how many batches are live, and how many records are in them.
-func (l *Ledger) LiveCount() (batches, records int64) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return int64(len(l.mirror.entries)), l.mirror.records
-}
-
 // Unsettled is how many records of a lane's range are in no batch, or in a
 // live one, when the lane's records end at high.
 func (l *Ledger) Unsettled(lane uint32, r Span, high uint64) int64 {

@@ -439,22 +439,6 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 				maps.DeleteFunc(m.positions, func(_ string, p Position) bool { return p.Value == nil && p.Commit <= through })
 			})
 		},
-		"remove position": func(t *rapid.T) {
-			name, commit := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"), rapid.Uint64Range(1, 60).Draw(t, "commit")
-			old := u.m.positions[name]
-			var want error
-			if old.Value == nil {
-				want = ErrNotFound
-			} else if old.Commit > commit {
-				want = ErrConflict
-			}
-			u.change(t, "remove position", want, do(func(tx *Tx) error { return tx.RemovePosition(name, commit) }), func(m *model) {
-				m.positions[name] = Position{Name: name, Commit: commit}
-				if commit <= m.state.Positions {
-					delete(m.positions, name)
-				}
-			})
-		},
 		"keys": func(t *rapid.T) {
 			var list []Key
 			for range rapid.IntRange(1, 20).Draw(t, "keys") {

@@ -10,7 +10,7 @@ import (
 	"kustospool/internal/vfs"
 )
 
-// Findings is what Open and ReadBooks saw besides the books.
+// Findings is what Open and Look saw besides the books.
 type Findings struct {
 	Size int64 // of the file
 	// Suspect: one of the two meta pages is invalid, so that the file may be
@@ -19,7 +19,7 @@ type Findings struct {
 	// Partial: the file was too large to be read whole, and most pages of
 	// history and keys were not looked at.
 	Partial bool
-	// Renewed is the damage for which Open wrote the file again, or ReadBooks
+	// Renewed is the damage for which Open wrote the file again, or Look
 	// says that Open would; nil for none. The live rows are as they were.
 	// HistoryLost and KeysLost say what begins anew.
 	Renewed               error
@@ -141,18 +141,9 @@ func start(fs vfs.FS, path string, o *Options, p *proof) (*Ledger, error) {
 	return l, nil
 }
 
-// ReadBooks reads the books without changing, locking or creating anything.
-// The errors are those of Open. A file that another process is writing to may
-// look damaged while it does; that is tried a few times.
-func ReadBooks(fs vfs.FS, path string) (*Books, Findings, error) {
-	p, found, err := look(fs, path)
-	if err != nil {
-		return nil, found, err
-	}
-	return p.mirror.books(), found, nil
-}
-
-// Look is ReadBooks as a ledger whose live rows can be read. What would change it, or read
+// Look reads the live rows without changing, locking or creating anything. The
+// errors are those of Open. A file that another process is writing to may look
+// damaged while it does; that is tried a few times. What would change the ledger, or read
 // history and keys, fails with ErrClosed; it holds no file, and needs no Close.
 func Look(fs vfs.FS, path string) (*Ledger, Findings, error) {
 	p, found, err := look(fs, path)

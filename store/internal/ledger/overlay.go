@@ -18,21 +18,6 @@ func (o *overlay[K, V]) get(k K) *V {
 	return o.base[k]
 }
 
-// len is how many rows there are, without a walk over them.
-func (o *overlay[K, V]) len() int {
-	n := len(o.base)
-	for k, v := range o.over {
-		_, there := o.base[k]
-		switch {
-		case v != nil && !there:
-			n++
-		case v == nil && there:
-			n--
-		}
-	}
-	return n
-}
-
 // publish makes the changes part of the base.
 func (o *overlay[K, V]) publish() {
 	for k, v := range o.over {

@@ -105,25 +105,6 @@ func (tx *Tx) dropMarkers() {
 	}
 }
 
-// RemovePosition removes a position as of a commit of the log: one that a
-// later commit carries is entered nevertheless. ErrNotFound when there is
-// none; ErrConflict when the ledger's is newer, or too many were removed since
-// the log last brought its positions.
-func (tx *Tx) RemovePosition(name string, commit uint64) error {
-	old := tx.positions.get(name)
-	if old == nil || old.Value == nil {
-		return fmt.Errorf("%w: position %s", ErrNotFound, quote(name))
-	}
-	if old.Commit > commit {
-		return fmt.Errorf("%w: position %s is of commit %d", ErrConflict, quote(name), old.Commit)
-	}
-	if commit > tx.state.Positions && tx.positions.len() >= 2*MaxPositions {
-		return fmt.Errorf("%w: more than %d positions and removals of them", ErrConflict, 2*MaxPositions)
-	}
-	tx.putPosition(&Position{Name: name, Commit: commit})
-	return nil
-}
-
 // Position reads a position. Its value is shared and must not be changed.
 func (l *Ledger) Position(name string) (Position, bool) {
 	l.mu.RLock()

@@ -439,7 +439,7 @@ func TestOtherFormats(t *testing.T) {
 		if _, _, err := Open(vfs.OS, path, nil, nil); !errors.As(err, &ve) || ve.Version != version {
 			t.Errorf("format %d: %v", version, err)
 		}
-		if _, _, err := ReadBooks(vfs.OS, path); !errors.As(err, &ve) || ve.Version != version {
+		if _, _, err := readBooks(path); !errors.As(err, &ve) || ve.Version != version {
 			t.Errorf("format %d: %v", version, err)
 		}
 		if !bytes.Equal(read(t, path), before) {

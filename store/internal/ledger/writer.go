@@ -14,11 +14,10 @@ import (
 
 // change is one entry of the writer's queue.
 type change struct {
-	stage   func(*Tx) error
-	outcome func(error)   // may be nil; called on the writer's goroutine
-	joined  atomic.Uint32 // 0 waiting, 1 part of a group, 2 given up by its caller
-	err     error         // valid once done is closed
-	done    chan struct{}
+	stage  func(*Tx) error
+	joined atomic.Uint32 // 0 waiting, 1 part of a group, 2 given up by its caller
+	err    error         // valid once done is closed
+	done   chan struct{}
 }
 
 // Do runs fn as a transaction, together with the changes that wait beside it,
@@ -31,7 +30,7 @@ type change struct {
 // the ledger. Errors: those of fn, ErrFull, ErrFailed,
 // ErrOutcomeUnknown, ErrClosed, or ctx's.
 func (l *Ledger) Do(ctx context.Context, fn func(*Tx) error) error {
-	c, err := l.enqueue(fn, nil)
+	c, err := l.enqueue(fn)
 	if err != nil {
 		return err
 	}
@@ -46,15 +45,8 @@ func (l *Ledger) Do(ctx context.Context, fn func(*Tx) error) error {
 	return c.err
 }
 
-// Post is Do without waiting. outcome, if it is not nil, gets what Do would
-// have returned, on the writer's goroutine; it must not wait for the ledger.
-func (l *Ledger) Post(fn func(*Tx) error, outcome func(error)) error {
-	_, err := l.enqueue(fn, outcome)
-	return err
-}
-
-func (l *Ledger) enqueue(fn func(*Tx) error, outcome func(error)) (*change, error) {
-	c := &change{stage: fn, outcome: outcome, done: make(chan struct{})}
+func (l *Ledger) enqueue(fn func(*Tx) error) (*change, error) {
+	c := &change{stage: fn, done: make(chan struct{})}
 	l.queueMu.Lock()
 	defer l.queueMu.Unlock()
 	if l.stopped {
@@ -106,9 +98,6 @@ func (l *Ledger) group(todo []*change) {
 	for _, c := range members {
 		if c.err == nil {
 			c.err = err
-		}
-		if c.outcome != nil {
-			c.outcome(c.err)
 		}
 		close(c.done)
 	}

@@ -40,8 +40,9 @@ type table struct {
 	tags     map[string]int // extents that carry the tag
 	count    int
 
-	streaming bool      // the streaming ingestion policy
-	batching  *Batching // the ingestion batching policy; nil is the simulator's
+	folder, doc string
+	streaming   bool      // the streaming ingestion policy
+	batching    *Batching // the ingestion batching policy; nil is the simulator's
 }
 
 // Catalog holds databases, tables and rows.
@@ -94,15 +95,11 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 	}
 	t := c.mu.databases[db][name]
 	if t == nil {
-		c.mu.databases[db][name] = &table{columns: columns, mappings: make(map[string]*Mapping), tags: make(map[string]int)}
+		c.mu.databases[db][name] = newTable(columns)
 		return nil
 	}
 	if merge {
-		for _, col := range columns {
-			if !slices.ContainsFunc(t.columns, func(have parse.Column) bool { return have.Name == col.Name }) {
-				t.columns = append(t.columns[:len(t.columns):len(t.columns)], col)
-			}
-		}
+		t.add(slices.DeleteFunc(columns, func(col parse.Column) bool { return t.typeOf(col.Name) != "" }))
 		return nil
 	}
 	if !slices.Equal(t.columns, columns) {
@@ -111,14 +108,46 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 	return nil
 }
 
+func newTable(columns []parse.Column) *table {
+	return &table{columns: columns, mappings: make(map[string]*Mapping), tags: make(map[string]int)}
+}
+
+// typeOf is the type of a column, "" if there is none.
+func (t *table) typeOf(column string) string {
+	for _, c := range t.columns {
+		if c.Name == column {
+			return c.Type
+		}
+	}
+	return ""
+}
+
+// add puts columns behind the others. The rows that are there hold nothing in
+// them; in a table without a schema until now they stay what they are.
+func (t *table) add(columns []parse.Column) {
+	if len(columns) == 0 {
+		return
+	}
+	if len(t.columns) > 0 {
+		for _, e := range t.extents {
+			rows := make([]parse.Row, len(e.rows)) // others may hold the old ones
+			for i, row := range e.rows {
+				rows[i] = parse.Widened(row, columns)
+			}
+			e.rows = rows
+		}
+	}
+	t.columns = append(t.columns[:len(t.columns):len(t.columns)], columns...)
+}
+
 func mappingKey(kind, name string) string { return strings.ToLower(kind) + "\x00" + name }
 
 // CreateMapping makes or replaces an ingestion mapping of a kind, in any case. The
-// error is ErrTableNotFound or about the JSON.
+// error is ErrTableNotFound or a *parse.Error about the JSON.
 func (c *Catalog) CreateMapping(db, name, kind, mappingName, text string) error {
-	items, err := parse.ParseMapping(text)
-	if err != nil {
-		return err
+	items, bad := parse.ParseMapping(strings.ToLower(kind), text)
+	if bad != nil {
+		return bad
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +174,7 @@ func (c *Catalog) Schema(db, name, kind, mappingName string, autoCreate, anyData
 	}
 	t := tables[name]
 	if t == nil && autoCreate {
-		t = &table{mappings: make(map[string]*Mapping), tags: make(map[string]int)}
+		t = newTable(nil)
 		tables[name] = t
 	}
 	if t == nil {
@@ -176,13 +205,40 @@ func (c *Catalog) Tagged(db, name string, values []string) (string, bool) {
 	return "", false
 }
 
-// Commit adds an extent with its rows and tags, at once.
-func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row) *parse.Error {
+// Change is what an ingestion changes in its table.
+type Change struct {
+	Create  bool           // the table, if it is not there
+	Columns []parse.Column // to be added at the end, unless they are there
+	Folder  string         // of the table; empty leaves it
+}
+
+// Commit adds an extent with its rows and tags, and the change that they need, at
+// once. A column of the change that another commit made with another type is
+// General_TransientSchemaMismatch, and nothing is done.
+func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row, change Change) *parse.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.mu.databases[db][name]
+	if t == nil && change.Create && c.mu.databases[db] != nil {
+		t = newTable(nil)
+		c.mu.databases[db][name] = t
+	}
 	if t == nil {
 		return parse.Permanentf("BadRequest_TableNotExist", "table %q does not exist in database %q", name, db)
+	}
+	var missing []parse.Column
+	for _, col := range change.Columns {
+		switch t.typeOf(col.Name) {
+		case "":
+			missing = append(missing, col)
+		case col.Type:
+		default:
+			return parse.Transientf("General_TransientSchemaMismatch", "column %q of table %q was created with another type", col.Name, name)
+		}
+	}
+	t.add(missing)
+	if change.Folder != "" {
+		t.folder = change.Folder
 	}
 	e := &extent{described, rows}
 	t.extents = append(t.extents, e)
@@ -245,16 +301,35 @@ func (c *Catalog) Columns(db, name string) (columns []parse.Column, ok bool) {
 	return t.columns, true
 }
 
+// Table describes a table.
+type Table struct{ Name, Folder, DocString string }
+
 // Tables lists a database's tables in order; ok is false without the database.
-func (c *Catalog) Tables(db string) (names []string, ok bool) {
+func (c *Catalog) Tables(db string) (list []Table, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tables, ok := c.mu.databases[db]
-	for name := range tables {
-		names = append(names, name)
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		list = append(list, Table{name, tables[name].folder, tables[name].doc})
 	}
-	slices.Sort(names)
-	return names, ok
+	return list, ok
+}
+
+// Describe sets a table's folder and documentation; nil leaves one as it is.
+func (c *Catalog) Describe(db, name string, folder, doc *string) (now Table) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.mu.databases[db][name]
+	if t == nil {
+		return Table{Name: name}
+	}
+	if folder != nil {
+		t.folder = *folder
+	}
+	if doc != nil {
+		t.doc = *doc
+	}
+	return Table{name, t.folder, t.doc}
 }
 
 // HasDatabase reports whether the database exists.

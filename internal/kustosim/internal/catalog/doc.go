@@ -3,9 +3,9 @@
 //
 // # Promise
 //
-// An extent appears with all of its rows and tags, or not at all. Extents and
-// rows are told in the order of their commit. Every method may be called at any
-// time from any goroutine.
+// An extent appears with all of its rows and tags, and the columns that they
+// need, or not at all. Extents and rows are told in the order of their commit.
+// Every method may be called at any time from any goroutine.
 //
 // # Failure
 //

@@ -3,7 +3,6 @@ package ingestor
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -58,26 +57,23 @@ func (g *Ingestor) Direct(ctx context.Context, c *Command) (e *catalog.Extent, h
 	}
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	columns, reference, bad := g.schema(first)
+	p, bad := g.schema(first)
 	if bad != nil {
 		return nil, "", bad
 	}
 	if hit, skipped := g.Catalog.Tagged(first.DatabaseName, first.TableName, first.notExists); skipped {
 		return nil, hit, nil
 	}
-	items := first.mapping
-	if reference != nil {
-		items = reference.Items
-	}
 	var rows []parse.Row
+	var t *parse.Target
 	for _, one := range parts {
-		t, bad := parse.NewTarget(columns, items, one.lenientCSV, one.source(), one.TableName)
-		if bad != nil {
+		if t, bad = p.target(one); bad != nil {
 			return nil, "", bad
 		}
 		var more []parse.Row
 		if c.Inline {
-			more, bad = g.parse(one, []byte(strings.TrimLeft(c.Data, " \t\r\n")), t)
+			// Blanks are data (https://learn.microsoft.com/kusto/management/data-ingestion/ingest-inline).
+			more, bad = g.parse(one, []byte(c.Data), t)
 			if bad == nil && len(more) == 0 {
 				bad = parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the command has no records")
 			}
@@ -89,7 +85,7 @@ func (g *Ingestor) Direct(ctx context.Context, c *Command) (e *catalog.Extent, h
 		}
 		rows = append(rows, more...)
 	}
-	if e, bad = g.add(first, rows); bad != nil {
+	if e, bad = g.add(first, rows, p.change(first, t)); bad != nil {
 		return nil, "", bad
 	}
 	if struck != nil {
@@ -99,14 +95,14 @@ func (g *Ingestor) Direct(ctx context.Context, c *Command) (e *catalog.Extent, h
 }
 
 // add commits rows as one extent with the tags of in. The turn is the caller's.
-func (g *Ingestor) add(in *ingestion, rows []parse.Row) (*catalog.Extent, *parse.Error) {
+func (g *Ingestor) add(in *ingestion, rows []parse.Row, change catalog.Change) (*catalog.Extent, *parse.Error) {
 	rows = g.spoil(in, rows)
 	created := in.created
 	if created.IsZero() {
 		created = time.Now()
 	}
 	e := &catalog.Extent{ID: uuid.NewString(), Tags: in.tags, RowCount: len(rows), Source: in.source(), Operation: in.operation, Created: created.UTC()}
-	if bad := g.Catalog.Commit(in.DatabaseName, in.TableName, *e, rows); bad != nil {
+	if bad := g.Catalog.Commit(in.DatabaseName, in.TableName, *e, rows, change); bad != nil {
 		return nil, bad
 	}
 	g.Stats.Add(func(s *stats.Stats) {
@@ -133,15 +129,11 @@ func (g *Ingestor) Stream(db, table string, format ingest.Format, mappingName st
 	}
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	columns, reference, bad := g.schema(in)
+	p, bad := g.schema(in)
 	if bad != nil {
 		return bad
 	}
-	var items []parse.MappingItem
-	if reference != nil {
-		items = reference.Items
-	}
-	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
+	t, bad := p.target(in)
 	if bad != nil {
 		return bad
 	}
@@ -152,7 +144,7 @@ func (g *Ingestor) Stream(db, table string, format ingest.Format, mappingName st
 	if len(rows) == 0 {
 		return parse.Permanentf("BadRequest_NoRecordsOrWrongFormat", "the request has no records")
 	}
-	_, bad = g.add(in, rows)
+	_, bad = g.add(in, rows, p.change(in, t))
 	if bad == nil && struck != nil {
 		bad = faultFailure(struck)
 	}

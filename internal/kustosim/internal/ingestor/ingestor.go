@@ -247,7 +247,8 @@ func (g *Ingestor) admit(ctx context.Context, a arrival) {
 		in, bad = understand(m)
 	}
 	if bad == nil {
-		_, _, bad = g.schema(in)
+		in.queued = true
+		_, bad = g.schema(in)
 	}
 	if bad != nil {
 		g.fail(ctx, in, bad)
@@ -263,8 +264,47 @@ func (g *Ingestor) admit(ctx context.Context, a arrival) {
 	}
 }
 
-func (g *Ingestor) schema(in *ingestion) ([]parse.Column, *catalog.Mapping, *parse.Error) {
-	return g.Catalog.Schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.AutoCreate, g.AnyDatabase)
+// place is where the rows of an ingestion go.
+type place struct {
+	columns []parse.Column      // none: without a schema
+	mapping []parse.MappingItem // none: by position or by name
+	create  bool                // the table is not there and the mapping makes it
+}
+
+// schema finds the table and the mapping of an ingestion. A queued one whose
+// mapping has a datatype for every column creates the table
+// (https://learn.microsoft.com/kusto/management/mappings).
+func (g *Ingestor) schema(in *ingestion) (p place, bad *parse.Error) {
+	creates := parse.Creates(in.mapping)
+	if !in.queued {
+		creates = nil
+	}
+	columns, reference, bad := g.Catalog.Schema(in.DatabaseName, in.TableName, in.kind, in.mappingName, g.AutoCreate && creates == nil, g.AnyDatabase)
+	switch {
+	case bad != nil && bad.Code == "BadRequest_TableNotExist" && creates != nil:
+		return place{creates, in.mapping, true}, nil
+	case bad != nil:
+		return place{}, bad
+	case reference != nil:
+		return place{columns, reference.Items, false}, nil
+	}
+	return place{columns, in.mapping, false}, nil
+}
+
+// target is how the data of an ingestion becomes rows there. Queued ingestion
+// adds the columns that the mapping tells and the table lacks (the same page);
+// commands do where extend_schema says so, which is documented for other commands.
+func (p *place) target(in *ingestion) (*parse.Target, *parse.Error) {
+	return parse.NewTarget(p.columns, p.mapping, parse.Rules{Table: in.TableName, Source: in.source(), Lenient: in.lenientCSV, Extend: in.queued || in.extendSchema})
+}
+
+// change is what the rows need of the table.
+func (p *place) change(in *ingestion, t *parse.Target) catalog.Change {
+	c := catalog.Change{Create: p.create, Columns: t.Added(), Folder: in.property("folder")}
+	if p.create {
+		c.Columns = p.columns
+	}
+	return c
 }
 
 // policy is the batching policy of an ingestion's table.
@@ -361,18 +401,14 @@ func (g *Ingestor) ingest(ctx context.Context, in *ingestion) {
 func (g *Ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *parse.Error) {
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	columns, reference, bad := g.schema(in)
+	p, bad := g.schema(in)
 	if bad != nil {
 		return "", bad
 	}
 	if hit, skipped := g.Catalog.Tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
 		return hit, nil
 	}
-	items := in.mapping
-	if reference != nil {
-		items = reference.Items
-	}
-	t, bad := parse.NewTarget(columns, items, in.lenientCSV, in.source(), in.TableName)
+	t, bad := p.target(in)
 	if bad != nil {
 		return "", bad
 	}
@@ -380,7 +416,7 @@ func (g *Ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *
 	if bad != nil {
 		return "", bad
 	}
-	_, bad = g.add(in, rows)
+	_, bad = g.add(in, rows, p.change(in, t))
 	return "", bad
 }
 

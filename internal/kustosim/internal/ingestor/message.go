@@ -47,6 +47,27 @@ func (m *reportMethod) UnmarshalJSON(b []byte) error {
 	return decodeEnum(b, (*int)(m), map[string]int{"queue": 0, "table": 1, "queueandtable": 2, "azuremonitor": 3}, 3)
 }
 
+// validationOptions and validationImplications are the enums of a validation
+// policy (https://learn.microsoft.com/azure/data-explorer/ingestion-properties;
+// their numbers are told by the clients): which failure to look for, and whether
+// one fails the blob. What the service does with option 2,
+// ValidateCsvInputColumnLevelOnly, is not known; here it is as 1.
+type validationOptions int
+
+const doNotValidate validationOptions = 0
+
+type validationImplications int
+
+const bestEffort validationImplications = 1
+
+func (o *validationOptions) UnmarshalJSON(b []byte) error {
+	return decodeEnum(b, (*int)(o), map[string]int{"donotvalidate": 0, "validatecsvinputconstantcolumns": 1, "validatecsvinputcolumnlevelonly": 2}, 2)
+}
+
+func (i *validationImplications) UnmarshalJSON(b []byte) error {
+	return decodeEnum(b, (*int)(i), map[string]int{"fail": 0, "besteffort": 1}, 1)
+}
+
 func decodeEnum(b []byte, value *int, names map[string]int, highest int) error {
 	text := strings.Trim(string(b), `"`)
 	if text == "null" || text == "" {
@@ -195,8 +216,11 @@ type ingestion struct {
 	skipFirst   bool
 	lenientCSV  bool
 	treatGzAs   bool // .gz is no gzip
-	zipPattern  *regexp.Regexp
-	policyText  string
+	queued      bool // not a command or a stream
+
+	extendSchema bool
+	zipPattern   *regexp.Regexp
+	policyText   string
 
 	operation string // GUID of the batch it was last in
 	reported  bool   // a transient failure stands in its status
@@ -225,17 +249,21 @@ func understand(m *Message) (*ingestion, *parse.Error) {
 		return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestIfNotExists must be a JSON array of strings")
 	}
 	if text := m.property("creationTime"); text != "" {
-		if in.created, err = time.Parse(time.RFC3339Nano, text); err != nil {
+		// "formatted as an ISO8601 string", and 2017-02-13 is the example
+		// (https://learn.microsoft.com/azure/data-explorer/ingestion-properties).
+		var ok bool
+		if in.created, ok = parse.ISODatetime(text); !ok {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "creationTime must be ISO 8601")
 		}
 		if in.created.Year() == 1 { // how the Go client says nothing
 			in.created = time.Time{}
 		}
 	}
+	var recreate bool // of .set-or-replace only
 	for _, f := range []struct {
 		name string
 		set  *bool
-	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}} {
+	}{{"ignoreFirstRecord", &in.skipFirst}, {"TreatGzAsUncompressed", &in.treatGzAs}, {"extend_schema", &in.extendSchema}, {"recreate_schema", &recreate}} {
 		var v LooseBool
 		if err := v.UnmarshalJSON([]byte(m.property(f.name))); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "%s must be a boolean", f.name)
@@ -249,11 +277,14 @@ func understand(m *Message) (*ingestion, *parse.Error) {
 	}
 	in.policyText = m.property("validationPolicy")
 	if in.policyText != "" {
-		var policy struct{ ValidationOptions, ValidationImplications LooseInt }
+		var policy struct {
+			ValidationOptions      validationOptions
+			ValidationImplications validationImplications
+		}
 		if err := json.Unmarshal([]byte(in.policyText), &policy); err != nil {
 			return in, parse.Permanentf("BadRequest_MalformedIngestionProperty", "validationPolicy must be a JSON object")
 		}
-		in.lenientCSV = policy.ValidationOptions.value == 0 || policy.ValidationImplications.value == 1
+		in.lenientCSV = policy.ValidationOptions == doNotValidate || policy.ValidationImplications == bestEffort
 	}
 	if !m.IgnoreSizeLimit && m.RawDataSize.value > 6<<30 {
 		return in, parse.Permanentf("BadRequest_FileTooLarge", "the raw size is over 6 GiB")
@@ -285,8 +316,10 @@ func (in *ingestion) readMapping() *parse.Error {
 		return parse.Permanentf("BadRequest_DuplicateMapping", "the message has a mapping and a mapping reference")
 	}
 	if kind := in.property("ingestionMappingType"); kind != "" {
-		known := []string{"Csv", "Json", "Avro", "ApacheAvro", "Parquet", "Orc", "orc", "SStream", "W3CLogFile", "Unknown"}
-		if !slices.Contains(known, kind) {
+		known := []string{"Csv", "Json", "Avro", "ApacheAvro", "Parquet", "Orc", "orc", "SStream", "Unknown"}
+		// The pages spell w3clogfile and W3CLOGFILE, the clients W3CLogFile and
+		// W3cLogFile (https://learn.microsoft.com/kusto/management/w3c-log-file-mapping).
+		if !strings.EqualFold(kind, "w3clogfile") && !slices.Contains(known, kind) {
 			return parse.Permanentf("BadRequest_MalformedIngestionProperty", "ingestionMappingType %q is not one of the service's spellings", kind)
 		}
 		if (in.mappingName != "" || in.mappingText != "") && kind != "Unknown" && !strings.EqualFold(kind, in.kind) &&
@@ -295,11 +328,10 @@ func (in *ingestion) readMapping() *parse.Error {
 		}
 	}
 	if in.mappingText != "" {
-		items, err := parse.ParseMapping(in.mappingText)
-		if err != nil {
-			return parse.Permanentf("BadRequest_InvalidMapping", "%v", err)
+		var bad *parse.Error
+		if in.mapping, bad = parse.ParseMapping(in.kind, in.mappingText); bad != nil {
+			return bad
 		}
-		in.mapping = items
 	}
 	return nil
 }

@@ -141,10 +141,10 @@ func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 			return nil, reply.BadCommand("General_BadRequest", "Syntax error: the mapping definition is not understood.")
 		}
 		if err := s.Catalog.CreateMapping(db, name.Text, kind.Text, mappingName.Text, text.Text); err != nil {
-			if errors.Is(err, catalog.ErrTableNotFound) {
-				return nil, reply.EntityNotFound("Table", name.Text)
+			if bad, ok := errors.AsType[*parse.Error](err); ok {
+				return nil, reply.BadCommand(bad.Code, bad.Details)
 			}
-			return nil, reply.BadCommand("BadRequest_InvalidMapping", err.Error())
+			return nil, reply.EntityNotFound("Table", name.Text)
 		}
 		return &reply.Table{Columns: reply.Columns("Name", "string", "Kind", "string", "Mapping", "string", "Database", "string", "Table", "string"),
 			Rows: [][]any{{mappingName.Text, kind.Text, text.Text, db, name.Text}}}, nil
@@ -163,7 +163,7 @@ func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 			m.Words(",")
 		}
 	}
-	var folder, doc string
+	var folder, doc *string
 	if m.Words("with", "(") {
 		for !m.Words(")") {
 			key, equals, value := m.Next(), m.Words("="), m.Next()
@@ -171,9 +171,9 @@ func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 			case !equals || value.Kind != lex.Text:
 				return nil, errTableSyntax
 			case key.Is("folder"):
-				folder = value.Text
+				folder = &value.Text
 			case key.Is("docstring"):
-				doc = value.Text
+				doc = &value.Text
 			default:
 				return nil, errTableSyntax
 			}
@@ -191,22 +191,23 @@ func (s *Manager) createTable(db string, m *lex.Reader, merge bool) (*reply.Tabl
 		return nil, reply.BadCommand(code, err.Error())
 	}
 	schema, _ = s.Catalog.Columns(db, name.Text)
+	described := s.Catalog.Describe(db, name.Text, folder, doc)
 	var told []string
 	for _, c := range schema {
 		told = append(told, c.Name+":"+c.Type)
 	}
 	return &reply.Table{Columns: reply.Columns("TableName", "string", "Schema", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string"),
-		Rows: [][]any{{name.Text, strings.Join(told, ","), db, folder, doc}}}, nil
+		Rows: [][]any{{name.Text, strings.Join(told, ","), db, described.Folder, described.DocString}}}, nil
 }
 
 func (s *Manager) showTables(db string) (*reply.Table, *reply.Error) {
-	names, ok := s.Catalog.Tables(db)
+	tables, ok := s.Catalog.Tables(db)
 	if !ok && !s.AnyDatabase {
 		return nil, reply.EntityNotFound("Database", db)
 	}
 	set := &reply.Table{Columns: reply.Columns("TableName", "string", "DatabaseName", "string", "Folder", "string", "DocString", "string")}
-	for _, name := range names {
-		set.Rows = append(set.Rows, []any{name, db, "", ""})
+	for _, t := range tables {
+		set.Rows = append(set.Rows, []any{t.Name, db, t.Folder, t.DocString})
 	}
 	return set, nil
 }

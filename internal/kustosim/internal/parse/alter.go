@@ -36,3 +36,19 @@ func appendOther(dst, value []byte) []byte {
 		return append(dst, "false"...)
 	}
 }
+
+// Widened is a row with further columns at its end, which hold nothing.
+func Widened(row Row, columns []Column) Row {
+	if len(row) < 2 || len(columns) == 0 {
+		return row
+	}
+	dst := append(make(Row, 0, len(row)+16*len(columns)), row[:len(row)-1]...)
+	for _, c := range columns {
+		if len(dst) > 1 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendString(dst, []byte(c.Name)), ':')
+		dst = appendMissing(dst, c.Type)
+	}
+	return append(dst, '}')
+}

@@ -22,8 +22,19 @@ var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]
 // IsGUID reports whether text is a GUID in its canonical form, in any case.
 func IsGUID(text string) bool { return guidPattern.MatchString(text) }
 
+// appendMissing appends what stands in a column for which the data has no value: null, but
+// a string has none and is empty
+// (https://learn.microsoft.com/kusto/query/scalar-data-types/null-values).
+func appendMissing(dst []byte, kind string) []byte {
+	if kind == "string" {
+		return append(dst, '"', '"')
+	}
+	return append(dst, null...)
+}
+
 // appendText appends the JSON of a delimited field as a column's type. What
-// does not convert is null, as at the service.
+// does not convert is null, as at the service
+// (https://learn.microsoft.com/azure/data-explorer/ingest-invalid-data).
 func appendText(dst, field []byte, kind string) []byte {
 	if kind == "string" || kind == "" {
 		return appendString(dst, field)
@@ -89,7 +100,11 @@ func appendText(dst, field []byte, kind string) []byte {
 		}
 		return appendDynamic(dst, []byte(text))
 	default: // timespan
-		return appendString(dst, []byte(text))
+		ticks, ok := parseTimespan(text)
+		if !ok {
+			return append(dst, null...)
+		}
+		return appendTimespan(dst, ticks)
 	}
 }
 
@@ -98,7 +113,7 @@ func appendText(dst, field []byte, kind string) []byte {
 func appendValue(dst []byte, value json.RawMessage, kind string) []byte {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 || string(value) == "null" {
-		return append(dst, null...)
+		return appendMissing(dst, kind)
 	}
 	switch kind {
 	case "", "dynamic":
@@ -198,18 +213,6 @@ func appendString(dst, s []byte) []byte {
 	return append(dst, '"')
 }
 
-var datetimeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02 15:04:05Z07:00",
-	"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02", time.RFC1123, time.RFC1123Z}
-
-func parseDatetime(text string) (time.Time, bool) {
-	for _, layout := range datetimeLayouts {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
-
 // fromUnix applies the DateTimeFromUnix transforms of a mapping.
 func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
 	var unit time.Duration
@@ -233,6 +236,3 @@ func fromUnix(value json.RawMessage, transform string) (json.RawMessage, bool) {
 	t := time.Unix(n/perSecond, n%perSecond*int64(unit)).UTC()
 	return json.RawMessage(`"` + t.Format(time.RFC3339Nano) + `"`), true
 }
-
-// FormatTime is a time as replies and reports have it.
-func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

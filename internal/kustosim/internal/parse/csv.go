@@ -32,20 +32,43 @@ type Target struct {
 	mapping []MappingItem // none: by position or by name
 	lenient bool          // do not insist on the number of fields
 	source  string        // for the SourceLocation transform
+	added   []Column      // of columns, those that the table lacks
 }
 
-// NewTarget checks a mapping against the table. A mapping of a table with a
-// schema may only name its columns.
-func NewTarget(columns []Column, items []MappingItem, lenient bool, source, table string) (*Target, *Error) {
-	if len(items) > 0 && len(columns) > 0 {
-		for _, item := range items {
-			if columnIndex(columns, item.column) < 0 {
-				return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, table)
-			}
+// Rules are what an ingestion asks for.
+type Rules struct {
+	Table   string // for errors
+	Source  string // for the SourceLocation transform
+	Lenient bool   // do not insist on the number of fields
+	Extend  bool   // columns that the table lacks come from the mapping
+}
+
+// NewTarget checks a mapping against the table, whose columns are none if it has
+// no schema. A column that the table lacks must have a datatype in the mapping, and
+// the rules must let it be added: it becomes the last one
+// (https://learn.microsoft.com/kusto/management/mappings).
+func NewTarget(columns []Column, items []MappingItem, rules Rules) (*Target, *Error) {
+	t := &Target{columns: columns, mapping: items, lenient: rules.Lenient, source: rules.Source}
+	if len(columns) == 0 {
+		return t, nil
+	}
+	for _, item := range items {
+		switch {
+		case columnIndex(t.columns, item.column) >= 0:
+		case rules.Extend && item.kind != "":
+			t.added = append(t.added, Column{item.column, item.kind})
+			t.columns = append(t.columns[:len(t.columns):len(t.columns)], Column{item.column, item.kind})
+		case rules.Extend:
+			return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have, and no datatype to create it with", item.column, rules.Table)
+		default:
+			return nil, Permanentf("BadRequest_InvalidMapping", "the mapping names column %q, which table %q does not have", item.column, rules.Table)
 		}
 	}
-	return &Target{columns: columns, mapping: items, lenient: lenient, source: source}, nil
+	return t, nil
 }
+
+// Added are the columns that the rows have and the table lacked.
+func (t *Target) Added() []Column { return t.added }
 
 func columnIndex(columns []Column, name string) int {
 	for i, c := range columns {
@@ -73,18 +96,17 @@ var delimited = map[ingest.Format]struct {
 }
 
 // parseDelimited reads records of a delimited format. Empty lines are no
-// records. All records of a blob must have the same number of fields and, in a
-// table with a schema, that of its columns; else the whole blob fails with
-// Stream_WrongNumberOfFields, unless the validation policy is lenient.
+// records. All records of a blob must have the same number of fields, else the
+// whole blob fails with Stream_WrongNumberOfFields, unless the validation policy
+// is lenient (https://learn.microsoft.com/azure/data-explorer/ingest-invalid-data:
+// "inconsistent number of fields"). That number need not be the one of the table's
+// columns: further fields are left out, missing ones are null or empty.
 func parseDelimited(data []byte, format ingest.Format, t *Target, skipFirst bool) ([]Row, *Error) {
 	d := delimited[format]
 	p := &fieldReader{data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), comma: d.comma, quotes: d.quotes}
 	b := &rowBuilder{buf: make([]byte, 0, len(data)+len(data)/4)}
 	var fields [][]byte
-	want := len(t.columns)
-	if len(t.mapping) > 0 || format == ingest.TXT {
-		want = 0
-	}
+	want := 0
 	for record := 1; ; record++ {
 		var ok bool
 		var bad *Error
@@ -127,7 +149,7 @@ func (t *Target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 				}
 			}
 			if !done {
-				b.buf = append(b.buf, null...)
+				b.buf = appendMissing(b.buf, c.Type)
 			}
 		}
 	case len(t.mapping) > 0:
@@ -141,7 +163,7 @@ func (t *Target) appendFields(b *rowBuilder, fields [][]byte, record int) {
 			if i < len(fields) {
 				b.buf = appendText(b.buf, fields[i], c.Type)
 			} else {
-				b.buf = append(b.buf, null...)
+				b.buf = appendMissing(b.buf, c.Type)
 			}
 		}
 	default:
@@ -172,7 +194,7 @@ func (t *Target) appendMapped(dst []byte, item *MappingItem, place int, fields [
 		place = item.ordinal
 	}
 	if place >= len(fields) {
-		return append(dst, null...)
+		return appendMissing(dst, kind)
 	}
 	if value, ok := fromUnix(fields[place], item.transform); ok {
 		return appendValue(dst, value, kind)

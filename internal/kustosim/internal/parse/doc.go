@@ -5,7 +5,8 @@
 //
 // The same data, columns and mapping give the same rows, and a row is valid
 // JSON. In a table without a schema a document is kept byte for byte. A value
-// that does not convert to its column's type is null and never fails the data.
+// that does not convert to its column's type is null and never fails the data; a
+// string is never null.
 // Rows may point into the data that they were made of, so that a million of
 // them cost little; the data must not be changed afterwards.
 //

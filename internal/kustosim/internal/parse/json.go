@@ -54,7 +54,8 @@ func parseMulti(data []byte, t *Target, skipFirst bool) ([]Row, *Error) {
 	var members document
 	record, inArray := 0, false
 	wrong := func() *Error {
-		return Permanentf("BadRequest_UnexpectedCharacterInInputStream", "after record %d the data is not a JSON object", record)
+		// https://learn.microsoft.com/azure/data-explorer/ingest-invalid-data
+		return Permanentf("BadRequest_InvalidBlob", "after record %d the data is not a JSON object", record)
 	}
 	for i := skipSpace(data, 0); i < len(data) || inArray; i = skipSpace(data, i) {
 		if i < len(data) && data[i] == '[' && !inArray {
@@ -129,7 +130,7 @@ func (t *Target) appendDocument(b *rowBuilder, doc json.RawMessage, object docum
 			}
 		}
 		if !done {
-			b.buf = append(b.buf, null...)
+			b.buf = appendMissing(b.buf, c.Type)
 		}
 	}
 	b.buf = append(b.buf, '}')
@@ -156,7 +157,9 @@ func (t *Target) appendField(dst []byte, item *MappingItem, doc json.RawMessage,
 	default:
 		value = walk(doc, item.path)
 	}
-	if changed, ok := fromUnix(value, item.transform); ok {
+	if item.transform == "propertybagarraytodictionary" {
+		value, _ = toDictionary(value) // of anything but an array of objects nothing is known: null
+	} else if changed, ok := fromUnix(value, item.transform); ok {
 		value = changed
 	}
 	return appendValue(dst, value, kind)

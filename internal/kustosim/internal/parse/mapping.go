@@ -23,30 +23,49 @@ type MappingItem struct {
 	transform string // lower case
 }
 
-// ParseMapping reads a mapping: an array of {"column","datatype",
-// "Properties":{..}}, names in any case. The flat form of old mappings, with
-// the properties beside the column, is read too.
-func ParseMapping(text string) ([]MappingItem, error) {
+// ParseMapping reads a mapping of a kind, in lower case: an array of
+// {"column","datatype","Properties":{..}}, names in any case. The flat form of old
+// mappings, with the properties beside the column, is read too. What is
+// documented and not simulated is BadRequest_NotSupported, everything else that
+// is refused BadRequest_InvalidMapping.
+func ParseMapping(kind, text string) ([]MappingItem, *Error) {
 	var raw []map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
-		return nil, errors.New("the mapping is not a JSON array of objects")
+		return nil, Permanentf("BadRequest_InvalidMapping", "the mapping is not a JSON array of objects")
 	}
 	if len(raw) == 0 {
-		return nil, errors.New("the mapping is empty")
+		return nil, Permanentf("BadRequest_InvalidMapping", "the mapping is empty")
 	}
 	items := make([]MappingItem, len(raw))
 	for i, entry := range raw {
 		props := make(map[string]string)
-		if err := flatten(entry, props, true); err != nil {
-			return nil, fmt.Errorf("mapping element %d: %w", i, err)
+		err := flatten(entry, props, true)
+		if err == nil {
+			items[i], err = newMappingItem(kind, props)
 		}
-		item, err := newMappingItem(props)
-		if err != nil {
-			return nil, fmt.Errorf("mapping element %d: %w", i, err)
+		switch {
+		case errors.Is(err, errNotSimulated):
+			return nil, Permanentf("BadRequest_NotSupported", "mapping element %d: %v", i, err)
+		case err != nil:
+			return nil, Permanentf("BadRequest_InvalidMapping", "mapping element %d: %v", i, err)
 		}
-		items[i] = item
 	}
 	return items, nil
+}
+
+// Creates are the columns that a mapping tells in full, or nil if it leaves one
+// without a datatype.
+func Creates(items []MappingItem) []Column {
+	var columns []Column
+	for _, item := range items {
+		if item.kind == "" {
+			return nil
+		}
+		if columnIndex(columns, item.column) < 0 {
+			columns = append(columns, Column{item.column, item.kind})
+		}
+	}
+	return columns
 }
 
 func flatten(entry map[string]json.RawMessage, props map[string]string, top bool) error {
@@ -74,7 +93,7 @@ func flatten(entry map[string]json.RawMessage, props map[string]string, top bool
 	return nil
 }
 
-func newMappingItem(props map[string]string) (MappingItem, error) {
+func newMappingItem(kind string, props map[string]string) (MappingItem, error) {
 	item := MappingItem{column: props["column"], ordinal: -1, field: props["field"], transform: strings.ToLower(props["transform"])}
 	if item.column == "" {
 		item.column = props["name"]
@@ -99,14 +118,44 @@ func newMappingItem(props map[string]string) (MappingItem, error) {
 		}
 		item.ordinal = n
 	}
-	if text, ok := props["path"]; ok {
+	if text, ok := props["path"]; ok && kind == "json" && !strings.HasPrefix(text, "$") {
+		item.constant = &text // json-mapping: "it's interpreted as a constant value"
+	} else if ok {
 		path, err := parsePath(text)
 		if err != nil {
 			return item, err
 		}
 		item.path = path
 	}
-	return item, nil
+	return item, item.check(kind)
+}
+
+// errNotSimulated marks what a service knows and the simulator does not.
+var errNotSimulated = errors.New("not simulated")
+
+// transforms of https://learn.microsoft.com/kusto/management/mappings, in lower
+// case; false is one that is not simulated.
+var transforms = map[string]bool{"": true, "sourcelocation": true, "sourcelinenumber": true, "propertybagarraytodictionary": true,
+	"datetimefromunixseconds": true, "datetimefromunixmilliseconds": true, "datetimefromunixmicroseconds": true, "datetimefromunixnanoseconds": true,
+	"dropmappedfields": false, "bytesasbase64": false}
+
+// check asks for what an element must contain
+// (https://learn.microsoft.com/kusto/management/csv-mapping and json-mapping).
+func (item *MappingItem) check(kind string) error {
+	simulated, known := transforms[item.transform]
+	switch {
+	case !known:
+		return fmt.Errorf("unknown Transform %q", item.transform)
+	case !simulated:
+		return fmt.Errorf("the Transform %s is %w", item.transform, errNotSimulated)
+	case item.constant != nil || item.transform != "":
+		return nil
+	case kind == "csv" && item.ordinal < 0:
+		return errors.New("it must contain an Ordinal, a ConstValue or a Transform")
+	case kind == "json" && item.path == nil:
+		return errors.New("it must contain a Path, a ConstValue or a Transform")
+	}
+	return nil
 }
 
 // pathStep is a name or, with isIndex, a place in an array.
@@ -118,8 +167,12 @@ type pathStep struct {
 
 var errPath = errors.New("the path is not of the form $.a.b, $['a'] or $[0]")
 
-// parsePath reads the JSON paths of mappings. A lone $ is the whole document:
-// an empty, non-nil path.
+// parsePath reads the JSON paths of mappings
+// (https://learn.microsoft.com/kusto/query/jsonpath, and json-mapping for
+// $.['a b']). A lone $ is the whole document: an empty, non-nil path. Wildcards,
+// recursion, unions and slices are none of the service's either. A filter,
+// $.a[?(@.Key == 'x')], is documented, but not what its value is
+// (https://learn.microsoft.com/azure/data-explorer/ingest-json-formats).
 func parsePath(text string) ([]pathStep, error) {
 	rest, ok := strings.CutPrefix(text, "$")
 	if !ok {
@@ -130,6 +183,9 @@ func parsePath(text string) ([]pathStep, error) {
 		if len(path) == maxPathSteps {
 			return nil, errPath
 		}
+		if strings.HasPrefix(rest, ".[") {
+			rest = rest[1:]
+		}
 		switch {
 		case strings.HasPrefix(rest, "['"), strings.HasPrefix(rest, `["`):
 			name, after, err := lex.CutLiteral(rest[1:])
@@ -137,6 +193,8 @@ func parsePath(text string) ([]pathStep, error) {
 				return nil, errPath
 			}
 			path, rest = append(path, pathStep{name: name}), after[1:]
+		case strings.HasPrefix(rest, "[?("):
+			return nil, fmt.Errorf("a filter in a path is %w", errNotSimulated)
 		case rest[0] == '[':
 			text, after, ok := strings.Cut(rest[1:], "]")
 			n, err := strconv.Atoi(text)
@@ -149,7 +207,7 @@ func parsePath(text string) ([]pathStep, error) {
 			if end < 0 {
 				end = len(rest) - 1
 			}
-			if end == 0 {
+			if end == 0 || rest[1:1+end] == "*" {
 				return nil, errPath
 			}
 			path, rest = append(path, pathStep{name: rest[1 : 1+end]}), rest[1+end:]
@@ -178,4 +236,38 @@ func walk(doc json.RawMessage, path []pathStep) json.RawMessage {
 		doc = object[step.name]
 	}
 	return doc
+}
+
+// toDictionary merges an array of objects into one, as the transform
+// PropertyBagArrayToDictionary does: {"events":[{"n1":"v1"},{"n2":"v2"}]} becomes
+// {"n1":"v1","n2":"v2"} (https://learn.microsoft.com/kusto/management/mappings).
+// Of two members of a name the last counts. ok is false for anything else.
+func toDictionary(value json.RawMessage) (_ json.RawMessage, ok bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(value, &list) != nil {
+		return nil, false
+	}
+	var merged document
+	for _, bag := range list {
+		if merged, ok = scanObject(bag, merged, true); !ok {
+			return nil, false
+		}
+	}
+	last := make(map[string][]byte, len(merged))
+	for _, m := range merged {
+		last[string(m.name)] = m.value
+	}
+	out := []byte{'{'}
+	for _, m := range merged {
+		v, left := last[string(m.name)]
+		if !left {
+			continue
+		}
+		delete(last, string(m.name))
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(appendString(out, m.name), ':'), v...)
+	}
+	return append(out, '}'), true
 }

@@ -39,10 +39,13 @@ func TestDelimited(t *testing.T) {
 		{"delimiter at the end", ingest.CSV, Target{}, "a,", `{"c0":"a","c1":""}` + "\n"},
 		{"mark", ingest.CSV, Target{}, "\xef\xbb\xbfa", `{"c0":"a"}` + "\n"},
 		{"typed", ingest.CSV, Target{columns: typed}, "x,1\ny,z\n", `{"a":"x","b":1}` + "\n" + `{"a":"y","b":null}` + "\n"},
-		{"too few", ingest.CSV, Target{columns: typed}, "x\n", "Stream_WrongNumberOfFields"},
+		{"too few", ingest.CSV, Target{columns: typed}, "x\ny,2\n", "Stream_WrongNumberOfFields"},
+		{"too many", ingest.CSV, Target{columns: typed}, "x,1\ny,2,3\n", "Stream_WrongNumberOfFields"},
+		{"fewer than columns", ingest.CSV, Target{columns: typed}, "x\ny\n", `{"a":"x","b":null}` + "\n" + `{"a":"y","b":null}` + "\n"},
+		{"more than columns", ingest.CSV, Target{columns: typed}, "x,1,2\ny,2,3\n", `{"a":"x","b":1}` + "\n" + `{"a":"y","b":2}` + "\n"},
 		{"lenient", ingest.CSV, Target{columns: typed, lenient: true}, "x\ny,2,3\n", `{"a":"x","b":null}` + "\n" + `{"a":"y","b":2}` + "\n"},
 		{"uneven", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n3\n", "Stream_WrongNumberOfFields"},
-		{"mapped", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n", `{"a":null,"b":1}` + "\n"},
+		{"mapped", ingest.CSV, Target{columns: typed, mapping: []MappingItem{{column: "b", ordinal: 0}}}, "1,2\n", `{"a":"","b":1}` + "\n"},
 		{"open quote", ingest.CSV, Target{}, "a,\"b\n", "Stream_ClosingQuoteMissing"},
 		{"tsv", ingest.TSV, Target{}, "a\t\"b\\n\"\n", `{"c0":"a","c1":"\"b\\n\""}` + "\n"},
 		{"tsve", ingest.TSVE, Target{}, "a\\tb\tc\\nd\\\\\n", `{"c0":"a\tb","c1":"c\nd\\"}` + "\n"},
@@ -99,11 +102,11 @@ func TestCSVRoundTrip(t *testing.T) {
 }
 
 func TestDocuments(t *testing.T) {
-	items, err := ParseMapping(`[{"column":"a","path":"$.x.y[1]"},{"Column":"b","Properties":{"path":"$['x']"}},{"column":"c","Properties":{"ConstValue":"k"}},
+	items, bad := ParseMapping("json", `[{"column":"a","path":"$.x.y[1]"},{"Column":"b","Properties":{"path":"$['x']"}},{"column":"c","Properties":{"ConstValue":"k"}},
 		{"column":"d","Properties":{"Path":"$"}},{"column":"e","datatype":"datetime","Properties":{"Path":"$.t","Transform":"DateTimeFromUnixSeconds"}},
 		{"column":"f","Properties":{"Transform":"SourceLocation"}},{"column":"g","Properties":{"Transform":"SourceLineNumber"}}]`)
-	if err != nil {
-		t.Fatal(err)
+	if bad != nil {
+		t.Fatal(bad)
 	}
 	const doc = `{"x":{"y":[1,2]},"t":10}`
 	typed := []Column{{"s", "string"}, {"l", "long"}, {"r", "real"}, {"b", "bool"}, {"t", "datetime"}, {"g", "guid"}, {"d", "dynamic"}, {"i", "int"}, {"m", "decimal"}}
@@ -120,7 +123,7 @@ func TestDocuments(t *testing.T) {
 			`{"s":"ü","l":9007199254740993,"r":1.50,"b":true,"t":"2025-01-01T10:00:00Z","g":"0f0f0f0f-1111-2222-3333-444444444444","d":{"x":[1]},"i":1000,"m":"1.10"}` + "\n"},
 		{"mismatched", Target{columns: typed}, `{"s":{"x":1},"l":"x","r":[],"b":"maybe","t":5,"g":"x","d":"str","i":3000000000,"m":{}}`,
 			`{"s":"{\"x\":1}","l":null,"r":null,"b":null,"t":null,"g":null,"d":"str","i":null,"m":null}` + "\n"},
-		{"missing", Target{columns: typed[:2]}, `{}`, `{"s":null,"l":null}` + "\n"},
+		{"missing", Target{columns: typed[:2]}, `{}`, `{"s":"","l":null}` + "\n"},
 		{"from strings", Target{columns: typed[1:4]}, `{"l":"010","r":"1e400","b":"1"}`, `{"l":10,"r":null,"b":true}` + "\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,12 +176,13 @@ func TestValueLimits(t *testing.T) {
 func TestPaths(t *testing.T) {
 	for text, want := range map[string][]pathStep{
 		"$": {}, "$.a": {{name: "a"}}, "$['a b'].c": {{name: "a b"}, {name: "c"}}, `$["x"][2]`: {{name: "x"}, {index: 2, isIndex: true}},
+		"$.['a b']": {{name: "a b"}}, "$.a.['b.c'][0]": {{name: "a"}, {name: "b.c"}, {index: 0, isIndex: true}},
 	} {
 		if got, err := parsePath(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parsePath(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "a", "$.", "$..a", "$[", "$[x]", "$[-1]", "$['a'", "$a", "$" + strings.Repeat(".a", maxPathSteps+1)} {
+	for _, text := range []string{"", "a", "$.", "$..a", "$[", "$[x]", "$[-1]", "$['a'", "$.*", "$.a[*]", "$.a[0:2]", "$.a[0,1]", "$.[", "$.[0", "$a", "$" + strings.Repeat(".a", maxPathSteps+1)} {
 		if got, err := parsePath(text); err == nil {
 			t.Errorf("parsePath(%q) = %v", text, got)
 		}
@@ -210,7 +214,7 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte("{\"a\":{\"b\":1e3}}"), []byte(`[{"column":"a","datatype":"long","path":"$.a.b"}]`))
 	f.Fuzz(func(t *testing.T, data, mapping []byte) {
 		tg := &Target{}
-		if items, err := ParseMapping(string(mapping)); err == nil {
+		if items, bad := ParseMapping("json", string(mapping)); bad == nil {
 			tg.mapping = items
 		}
 		rows, _, _ := parseLines(data, tg, false, false)

@@ -10,7 +10,8 @@ import (
 // Row is one row of a table: a JSON object. In a table without a schema it is
 // the document as it was sent, byte for byte, or {"c0":..,"c1":..} of a
 // delimited record; in a table with one, an object of all columns in order,
-// with null for what is missing or does not convert.
+// with null for what is missing or does not convert, and an empty string for a
+// string that is missing.
 type Row []byte
 
 // Map decodes the row. Numbers are [json.Number], so that they compare
