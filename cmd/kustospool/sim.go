@@ -16,23 +16,27 @@ import (
 )
 
 type simSettings struct {
-	listen     string
-	tables     []string
-	autoCreate bool
-	strict     bool
-	preferREST bool
-	noREST     bool
-	blobHosts  []string
-	hosts      []string
-	token      string
-	principals []string
-	batchTime  time.Duration
-	batchItems int
-	accounts   int
-	capacity   int
-	sas        time.Duration
-	tokens     time.Duration
-	verbose    bool
+	listen                        string
+	tables                        []string
+	autoCreate                    bool
+	strict                        bool
+	merge                         bool
+	rights                        string
+	maxBlocks                     int
+	tagRetention, extentRetention time.Duration
+	preferREST                    bool
+	noREST                        bool
+	blobHosts                     []string
+	hosts                         []string
+	token                         string
+	principals                    []string
+	batchTime                     time.Duration
+	batchItems                    int
+	accounts                      int
+	capacity                      int
+	sas                           time.Duration
+	tokens                        time.Duration
+	verbose                       bool
 }
 
 func simCommand() *command {
@@ -67,6 +71,11 @@ Examples:
 			fs.DurationVar(&s.batchTime, "batch-time", 0, "how long untagged blobs are aggregated; default 50ms, the service's is 5m")
 			fs.IntVar(&s.batchItems, "batch-items", 0, "blobs at which an aggregation is sealed; default 500")
 			fs.IntVar(&s.accounts, "accounts", 0, "storage accounts, 1 to 16; default 2")
+			fs.BoolVar(&s.merge, "merge-extents", false, "merge a table's extents, and their tags, with each commit")
+			fs.DurationVar(&s.tagRetention, "tag-retention", 0, "after how long an extent loses its ingest-by: tags; default never")
+			fs.DurationVar(&s.extentRetention, "extent-retention", 0, "after how long an extent goes with its rows; default never")
+			fs.IntVar(&s.maxBlocks, "max-blocks", 0, "blocks that a blob may have; default 50000, and twice as many uncommitted ones")
+			fs.StringVar(&s.rights, "container-rights", "", "letters of racwdl, the rights of the signatures for containers; default all")
 			fs.IntVar(&s.capacity, "capacity", 0, "ingestion commands under way at once; default 48")
 			fs.DurationVar(&s.sas, "sas-lifetime", 0, "how long signatures are valid; default 24h")
 			fs.DurationVar(&s.tokens, "token-lifetime", 0, "how long identity tokens are valid; default 24h")
@@ -138,6 +147,11 @@ func (s *simSettings) options() (*kustosim.Options, []tableSpec, error) {
 		BatchItems:        s.batchItems,
 		Accounts:          s.accounts,
 		IngestCapacity:    s.capacity,
+		MergeExtents:      s.merge,
+		TagRetention:      s.tagRetention,
+		ExtentRetention:   s.extentRetention,
+		MaxBlocks:         s.maxBlocks,
+		ContainerRights:   s.rights,
 		SASLifetime:       s.sas,
 		TokenLifetime:     s.tokens,
 	}

@@ -16,7 +16,8 @@ type (
 	Row = parse.Row
 	// Column is a column of a table.
 	Column = parse.Column
-	// Extent describes the rows that one blob brought in, committed at once.
+	// Extent describes the rows that one blob brought in, committed at once, or
+	// those of extents that were merged.
 	Extent = catalog.Extent
 	// Stats counts what the simulator has seen and done since it was started.
 	Stats = stats.Stats
@@ -79,6 +80,9 @@ const (
 	LoseReport    = fault.LoseReport
 	LoseRow       = fault.LoseRow
 	AlterValue    = fault.AlterValue
+	MergeExtents  = fault.MergeExtents
+	ExpireTags    = fault.ExpireTags
+	ExpireExtents = fault.ExpireExtents
 )
 
 // ParseRole reads a role's name in any case, or several joined by +.

@@ -64,7 +64,7 @@ var (
 		"respond-early": fault.RespondEarly, "respond-late": fault.RespondLate, "slow": fault.Slow, "slow-reply": fault.SlowReply, "stall": fault.Stall, "refuse": fault.Refuse}
 	ingestFaultNames = map[string]fault.IngestFaultKind{"fail-transient": fault.FailTransient, "fail-exhausted": fault.FailExhausted, "fail-permanent": fault.FailPermanent,
 		"leave-pending": fault.LeavePending, "hold": fault.Hold, "duplicate": fault.Duplicate, "lose-report": fault.LoseReport,
-		"lose-row": fault.LoseRow, "alter-value": fault.AlterValue}
+		"lose-row": fault.LoseRow, "alter-value": fault.AlterValue, "merge-extents": fault.MergeExtents, "expire-tags": fault.ExpireTags, "expire-extents": fault.ExpireExtents}
 )
 
 // serveFaults sets a fault (POST) or removes those that were set (DELETE).
@@ -135,7 +135,8 @@ func ofThisMachine(location string) bool {
 }
 
 // serveAge makes what clients hold old: their signatures, their identity
-// tokens, or the containers and queues themselves.
+// tokens, or the containers and queues themselves. Or it merges the extents of
+// ?db=&table=, or takes them or their tags away.
 func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 	switch what := r.PathValue("what"); what {
 	case "sas":
@@ -147,8 +148,14 @@ func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
+	case "merge", "tags", "extents":
+		age := map[string]func(db, table string) bool{"merge": c.catalog.Merge, "tags": c.catalog.ExpireTags, "extents": c.catalog.ExpireExtents}[what]
+		if !age(r.URL.Query().Get("db"), r.URL.Query().Get("table")) {
+			http.Error(w, "no such table", http.StatusNotFound)
+			return
+		}
 	default:
-		http.Error(w, "sas, tokens or resources can be made old", http.StatusNotFound)
+		http.Error(w, "sas, tokens, resources, tags and extents can be made old, and extents can be merged", http.StatusNotFound)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -76,7 +76,8 @@ type Fault struct {
 	Kind FaultKind
 
 	// Method and PathContains narrow the requests it strikes; the path is the
-	// decoded one. For a command, PathContains is also looked for in its text.
+	// decoded one. For a command, PathContains is also looked for in its text; in
+	// storage, a ?comp= of the request stands behind the path.
 	Method       string
 	PathContains string
 
