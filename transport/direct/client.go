@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -163,6 +164,7 @@ type Client struct {
 	blobs     *reference.Resolver
 	gate      *gate
 	underWay  underWay
+	forbidden atomic.Int64 // looks that the role did not allow
 }
 
 var (
