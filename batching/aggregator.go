@@ -80,14 +80,14 @@ func (a *Aggregator) Add(s Span) (sealed []Span) {
 }
 
 // Due seals the spans whose age is up at now, oldest first, and passes over
-// the lanes that are held: those with sealed batches that still wait to
-// leave. A held span stays open and goes on growing up to its other limits;
-// the caller asks again when the lane is released. A nil held means none.
+// the lanes that are waiting: those with sealed batches that have not left yet.
+// The span of such a lane stays open and goes on growing up to its other limits;
+// the caller asks again when the batches have left. A nil waiting means no lane.
 // The cost grows with the number of overdue lanes, not of all.
-func (a *Aggregator) Due(now time.Time, held func(lane uint32) bool) (sealed []Span) {
+func (a *Aggregator) Due(now time.Time, waiting func(lane uint32) bool) (sealed []Span) {
 	var due []*openSpan
 	a.ages.until(0, now, func(o *openSpan) {
-		if held == nil || !held(o.span.Lane) {
+		if waiting == nil || !waiting(o.span.Lane) {
 			due = append(due, o)
 		}
 	})
@@ -98,44 +98,16 @@ func (a *Aggregator) Due(now time.Time, held func(lane uint32) bool) (sealed []S
 	return sealed
 }
 
-// Next is the earliest age deadline of all lanes, held ones included; false
-// when no span is open. It costs the same for any number of lanes. Where the
-// lane of that deadline is held it lies in the past, and a caller that waits
-// for it would spin: see NextAfter.
-func (a *Aggregator) Next() (time.Time, bool) {
-	if len(a.ages) == 0 {
-		return time.Time{}, false
-	}
-	return a.ages[0].deadline, true
-}
-
 // NextAfter is the earliest deadline later than now; false when there is
-// none. It is the time to wait for after Due(now, held): what is overdue then
-// is held, and its release, not the clock, is the reason to call Due again.
+// none. It is the time to wait for after Due(now, waiting): what is overdue then
+// is of a lane that waits, and it is its batches' leaving, not the clock, that is
+// the reason to call Due again.
 func (a *Aggregator) NextAfter(now time.Time) (time.Time, bool) {
 	return a.ages.after(0, now)
 }
 
-// Open is the lane's open span; false when it has none.
-func (a *Aggregator) Open(lane uint32) (Span, bool) {
-	o, ok := a.lanes[lane]
-	if !ok {
-		return Span{}, false
-	}
-	return o.span, true
-}
-
 // Lanes is the number of lanes with an open span.
 func (a *Aggregator) Lanes() int { return len(a.lanes) }
-
-// Flush seals the lane's open span; nil when it has none.
-func (a *Aggregator) Flush(lane uint32) []Span {
-	o, ok := a.lanes[lane]
-	if !ok {
-		return nil
-	}
-	return []Span{a.take(o)}
-}
 
 // FlushAll seals every open span, oldest first.
 func (a *Aggregator) FlushAll() []Span {

@@ -92,18 +92,15 @@ func TestDue(t *testing.T) {
 	a.Add(frame(1, 1, 1, 1, 30)) // due at 1:30
 	a.Add(frame(2, 1, 1, 1, 0))  // due at 2:00
 
-	if next, ok := a.Next(); !ok || !next.Equal(t0.Add(90*time.Second)) {
-		t.Fatalf("Next is %v %v, want 1:30", next, ok)
+	if next, ok := a.NextAfter(t0); !ok || !next.Equal(t0.Add(90*time.Second)) {
+		t.Fatalf("NextAfter is %v %v, want 1:30", next, ok)
 	}
 	if got := a.Due(t0.Add(90*time.Second-1), nil); got != nil {
 		t.Fatalf("sealed %+v before its time", got)
 	}
-	held := func(lane uint32) bool { return lane == 1 }
-	if got := a.Due(t0.Add(2*time.Minute), held); len(got) != 1 || got[0].Lane != 2 {
-		t.Fatalf("at 2:00 with lane 1 held sealed %+v, want lane 2", got)
-	}
-	if next, ok := a.Next(); !ok || !next.Equal(t0.Add(90*time.Second)) {
-		t.Errorf("Next is %v %v, want the held lane's 1:30", next, ok)
+	waiting := func(lane uint32) bool { return lane == 1 }
+	if got := a.Due(t0.Add(2*time.Minute), waiting); len(got) != 1 || got[0].Lane != 2 {
+		t.Fatalf("at 2:00 with lane 1 waiting sealed %+v, want lane 2", got)
 	}
 	if next, ok := a.NextAfter(t0.Add(2 * time.Minute)); !ok || !next.Equal(t0.Add(3*time.Minute)) {
 		t.Errorf("NextAfter is %v %v, want 3:00", next, ok)
@@ -111,22 +108,19 @@ func TestDue(t *testing.T) {
 	if got := a.Due(t0.Add(3*time.Minute), nil); len(got) != 2 || got[0].Lane != 3 || got[1].Lane != 1 {
 		t.Errorf("released, sealed %+v, want lane 3 then 1", got)
 	}
-	if _, ok := a.Next(); ok {
-		t.Error("Next has a deadline and nothing is open")
-	}
 	if _, ok := a.NextAfter(t0); ok {
 		t.Error("NextAfter has a deadline and nothing is open")
 	}
 }
 
-// An outage must end in few large batches: a held lane grows to its limits.
-func TestHeldLaneGrows(t *testing.T) {
+// An outage must end in few large batches: a lane that waits grows to its limits.
+func TestWaitingLaneGrows(t *testing.T) {
 	a := batching.NewAggregator(fixed(batching.Policy{MaxBytes: 1024, MaxAge: time.Second}), nil)
-	held := func(uint32) bool { return true }
+	waiting := func(uint32) bool { return true }
 	var sealed []batching.Span
 	for i := range 64 {
 		sealed = append(sealed, a.Add(frame(1, uint64(i+1), uint64(i+1), 64, 10*i))...)
-		sealed = append(sealed, a.Due(t0.Add(time.Duration(10*i+5)*time.Second), held)...)
+		sealed = append(sealed, a.Due(t0.Add(time.Duration(10*i+5)*time.Second), waiting)...)
 	}
 	if len(sealed) != 4 {
 		t.Errorf("an outage of 64 frames made %d batches, want 4 full ones", len(sealed))
@@ -139,8 +133,8 @@ func TestDeadlineMovesForward(t *testing.T) {
 	a.Add(frame(1, 1, 1, 1, 100))
 	a.Add(frame(2, 1, 1, 1, 50))
 	a.Add(frame(1, 2, 2, 1, 10))
-	if next, _ := a.Next(); !next.Equal(t0.Add(10*time.Second + batching.DefaultMaxAge)) {
-		t.Errorf("Next is %v, want a minute after the oldest record", next)
+	if next, _ := a.NextAfter(t0); !next.Equal(t0.Add(10*time.Second + batching.DefaultMaxAge)) {
+		t.Errorf("NextAfter is %v, want a minute after the oldest record", next)
 	}
 }
 
@@ -152,7 +146,7 @@ func TestPolicyIsAskedWhenASpanOpens(t *testing.T) {
 	if got := a.Add(frame(1, 2, 2, 1, 0)); got != nil {
 		t.Errorf("sealed %+v under the new policy", got)
 	}
-	a.Flush(1)
+	a.FlushAll()
 	if got := a.Add(frame(1, 3, 4, 1, 0)); len(got) != 1 {
 		t.Errorf("sealed %+v, want one span under the new policy", got)
 	}
@@ -160,15 +154,11 @@ func TestPolicyIsAskedWhenASpanOpens(t *testing.T) {
 
 func TestFlush(t *testing.T) {
 	a := batching.NewAggregator(nil, nil)
-	if got := a.Flush(1); got != nil {
-		t.Errorf("an empty lane flushed %+v", got)
+	if got := a.FlushAll(); len(got) != 0 {
+		t.Errorf("nothing was open, and %+v was flushed", got)
 	}
-	a.Add(frame(1, 1, 1, 1, 2))
 	a.Add(frame(2, 1, 1, 1, 1))
 	a.Add(frame(3, 1, 1, 1, 1))
-	if got := a.Flush(1); !reflect.DeepEqual(got, []batching.Span{frame(1, 1, 1, 1, 2)}) {
-		t.Errorf("flushed %+v", got)
-	}
 	a.Add(frame(1, 2, 2, 1, 3))
 	want := []batching.Span{frame(2, 1, 1, 1, 1), frame(3, 1, 1, 1, 1), frame(1, 2, 2, 1, 3)}
 	if got := a.FlushAll(); !reflect.DeepEqual(got, want) {
@@ -229,7 +219,7 @@ func BenchmarkAdd(b *testing.B) {
 				lane := i % lanes
 				seq[lane]++
 				a.Add(frame(uint32(lane), seq[lane], seq[lane], 100, i/lanes))
-				a.Next()
+				a.NextAfter(t0)
 				i++
 			}
 		})

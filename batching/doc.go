@@ -20,7 +20,7 @@
 //   - by a gap, because a batch is one contiguous range;
 //   - at once, in a lane whose every frame is a batch of its own (a whole
 //     Parquet file, say);
-//   - by the caller ([Aggregator.Flush]).
+//   - by the caller ([Aggregator.FlushAll]).
 //
 // A frame is never split, so a span is over a limit only when its one frame
 // is. A lane whose sealed batches cannot leave is not sealed by age: an

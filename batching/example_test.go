@@ -22,7 +22,7 @@ func Example() {
 	show("full", a.Add(batching.Span{Lane: 1, First: 1, Last: 10, Bytes: 3000, Oldest: start}))
 	show("full", a.Add(batching.Span{Lane: 1, First: 11, Last: 15, Bytes: 1500, Oldest: start.Add(5 * time.Second)}))
 
-	next, _ := a.Next()
+	next, _ := a.NextAfter(start)
 	fmt.Println("next deadline after", next.Sub(start))
 	show("old", a.Due(next, nil))
 	// Output:

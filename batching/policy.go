@@ -1,6 +1,7 @@
 package batching
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -50,12 +51,8 @@ type Policy struct {
 
 // WithDefaults is p with its zero values replaced.
 func (p Policy) WithDefaults() Policy {
-	if p.MaxBytes == 0 {
-		p.MaxBytes = DefaultMaxBytes
-	}
-	if p.MaxAge == 0 {
-		p.MaxAge = DefaultMaxAge
-	}
+	p.MaxBytes = cmp.Or(p.MaxBytes, DefaultMaxBytes)
+	p.MaxAge = cmp.Or(p.MaxAge, DefaultMaxAge)
 	return p
 }
 

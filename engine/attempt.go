@@ -4,234 +4,188 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
 )
 
-// attempt makes one attempt at one batch: its intent is made durable, the
+// attempts makes the attempts that the dispatcher begins.
+type attempts struct {
+	batches   *batches
+	transport *plug
+	payloads  payloads
+	refuser   interface {
+		refuse(context.Context, store.Entry) error
+	}
+	tell               func(lane uint32)
+	log                *slog.Logger
+	timeout            time.Duration
+	retryMin, retryMax time.Duration
+	grace              func(attempts int) time.Duration
+}
+
+// payloads gives the bytes of batches.
+type payloads interface {
+	Payload(*ingest.Batch) *store.Payload
+}
+
+// attempt makes one attempt at one batch: its intents are made durable, the
 // transport sends, the result is made durable. The ledger is written outside
 // of ctx, which ends when the spool closes: an attempt that was cut off must
 // still be on record.
-func (d *sender) attempt(ctx context.Context, p parcel) {
-	started := time.Now()
-	r, err := d.s.attempt(ctx, p)
+func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) result {
+	r, err := a.try(ctx, id)
 	if err != nil {
-		r = d.s.withoutLedger(ctx, p, err)
+		r = a.withoutLedger(ctx, id, lane, err)
 	}
-	d.finished(p, started, r)
+	return r
 }
 
 // withoutLedger is what is left to do when the ledger could not be written: a
 // full volume may have room again, and the batch is then taken up as after a
 // crash. It holds the attempt's place meanwhile, so that nothing is sent whose
 // outcome could not be recorded.
-func (s *Spool) withoutLedger(ctx context.Context, p parcel, err error) result {
+func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) result {
 	r := result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
 	for failures := 1; ; failures++ {
 		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
 			return r // the store said so itself; the next Open goes on
 		}
 		if failures == 1 {
-			s.log.Error("cannot write the batch ledger; delivery waits", "batch", p.id, "err", err)
+			a.log.Error("cannot write the batch ledger; delivery waits", "batch", id, "err", err)
 		}
 		select {
-		case <-time.After(retryDelay(failures, s.opts.RetryMin, s.opts.RetryMax)):
+		case <-time.After(retryDelay(failures, a.retryMin, a.retryMax)):
 		case <-ctx.Done():
 			return r
 		}
-		e, live := s.store.Entry(p.id)
+		e, live := a.batches.row(id)
 		if !live {
-			s.changes.fire(p.lane)
-			r = result{settled: true}
-			return r
+			a.tell(lane)
+			return result{settled: true}
 		}
-		var sealed *store.Entry
-		if sealed, err = s.resume(e); err == nil {
-			if sealed != nil {
-				r.again = []store.Entry{*sealed}
-			}
+		if r.again, err = a.found(ctx, &e); err == nil {
 			return r
 		}
 	}
 }
 
-func (s *Spool) attempt(ctx context.Context, p parcel) (result, error) {
+// found takes up a live batch that nobody is at work on, after a crash, a stop,
+// or a ledger that could not be written for a while. It returns what is to be
+// queued.
+func (a *attempts) found(ctx context.Context, e *store.Entry) ([]store.Entry, error) {
+	c, err := a.batches.happened(context.WithoutCancel(ctx), e.Batch.ID, lifecycle.Event{Kind: lifecycle.Found, At: time.Now().Add(a.grace(e.Attempts))})
+	return c.queue, err
+}
+
+func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	durable := context.WithoutCancel(ctx)
-	if e, ok := s.store.Entry(p.id); ok && e.Batch.Properties.Refused {
-		return result{settled: true}, s.refuse(durable, e)
-	}
-	e, err := s.store.Transition(durable, p.id, ingest.Sealed, func(e *store.Entry) {
-		e.State = ingest.Sending
-		e.Attempts++
-		e.Committed = false
-		e.NextAttempt = time.Time{}
-	})
+	defer a.batches.ended(id)
+	due := lifecycle.Event{Kind: lifecycle.Due}
+	c, err := a.batches.happened(durable, id, due)
 	if err != nil {
 		return result{}, err
 	}
-	j := &journal{store: s.store, batch: p.id, limit: s.progressLimit()}
-	sendCtx, moved, cancel := attemptContext(ctx, s.opts.AttemptTimeout)
-	ack, sendErr := s.transport.Send(sendCtx, &transport.Delivery{
-		Batch:    &e.Batch,
-		Attempt:  e.Attempts,
-		Progress: e.Progress,
-		Payload:  s.store.Payload(&e.Batch),
+	if c.do.Has(lifecycle.Refuse) {
+		return result{settled: true}, a.refuser.refuse(durable, c.entry)
+	}
+	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
+	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
+	ack, sendErr := a.transport.Send(sendCtx, &transport.Delivery{
+		Batch:    &c.entry.Batch,
+		Attempt:  c.entry.Attempts,
+		Progress: c.entry.Progress,
+		Payload:  a.payloads.Payload(&c.entry.Batch),
 		Journal:  j,
 		Moved:    moved,
 	})
 	cancel()
+	var ev lifecycle.Event
+	var terr *transport.Error
 	if sendErr == nil {
-		return s.acknowledged(durable, e, ack)
-	}
-	if damage, ok := errors.AsType[*store.CorruptionError](sendErr); ok && !j.committed {
-		return s.isolate(durable, e, damage)
-	}
-	terr := timedOut(sendCtx, transport.Classify(sendErr, j.committed))
-	if terr.Class == transport.Unknown {
-		return s.doubt(durable, e, terr)
-	}
-	if ctx.Err() != nil && terr.Class == transport.Transient {
-		// Cut off by Close before anything happened: stopping is not failing.
-		_, err := s.store.Transition(durable, p.id, ingest.Sending, func(e *store.Entry) { e.State = ingest.Sealed })
-		return result{}, err
-	}
-	return s.refused(durable, e, terr)
-}
-
-// acknowledged records what the destination made of the batch.
-func (s *Spool) acknowledged(ctx context.Context, e store.Entry, ack transport.Ack) (result, error) {
-	to := ack.State
-	switch {
-	case to == ingest.Accepted && (!s.transport.tracks() || e.Batch.Confirm == ingest.ConfirmAccepted):
-		to = ingest.HandedOver
-	case to == ingest.Accepted || to == ingest.HandedOver || to.Ingested():
-	default:
-		return s.doubt(ctx, e, &transport.Error{Op: "send", Class: transport.Unknown,
-			Message: fmt.Sprintf("the transport answered with the state %s", to)})
-	}
-	e, err := s.store.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-		e.State = to
-		if ack.WireBytes > 0 {
-			e.WireBytes = ack.WireBytes
-		}
-	})
-	if err != nil {
-		return result{}, err
-	}
-	if to == ingest.Accepted {
-		s.tracking.add(e)
+		ev, terr = a.acknowledged(&c.entry, ack)
 	} else {
-		s.changes.fire(e.Batch.Lane)
+		terr = timedOut(sendCtx, transport.Classify(sendErr, j.committed))
+		ev = a.failed(ctx, &c.entry, sendErr, terr)
 	}
-	return result{settled: to.Final()}, nil
-}
-
-// doubt records that the batch may have been accepted, and leaves it to the
-// tracker to find out.
-func (s *Spool) doubt(ctx context.Context, e store.Entry, terr *transport.Error) (result, error) {
-	now := time.Now()
-	e, err := s.store.Transition(ctx, e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-		e.State = ingest.Unknown
-		e.Failure = terr.Failure(now)
-		e.NextAttempt = now.Add(s.unknownGrace(e.Attempts))
-	})
-	if err != nil {
+	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
 		return result{}, err
 	}
-	s.tracking.add(e)
-	return result{err: terr}, nil
-}
-
-// unknownGrace is how long an unknown attempt is looked for. Where nobody can
-// be asked there is nothing to wait for but the usual pause.
-func (s *Spool) unknownGrace(attempts int) time.Duration {
-	if !s.transport.tracks() {
-		return retryDelay(attempts, s.opts.RetryMin, s.opts.RetryMax)
+	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
+		terr = nil // neither the destination's fault nor the lane's
 	}
-	return s.opts.UnknownGrace
+	return result{again: c.queue, err: terr, settled: c.settled()}, nil
 }
 
-// refused records that the destination did not take the batch (from Sending),
-// or that its ingestion failed (from Accepted), and decides by the class of
-// the error what becomes of it.
-func (s *Spool) refused(ctx context.Context, e store.Entry, terr *transport.Error) (result, error) {
+// acknowledged is the event of an answer without an error.
+func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
+	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: a.transport.tracks()}
+	switch ack.State {
+	case ingest.Accepted:
+		ev.Kind = lifecycle.AnsweredAccepted
+	case ingest.HandedOver:
+		ev.Kind = lifecycle.AnsweredHandedOver
+	case ingest.Succeeded:
+		ev.Kind = lifecycle.AnsweredSucceeded
+	case ingest.Skipped:
+		ev.Kind = lifecycle.AnsweredSkipped
+	default:
+		terr := &transport.Error{Op: "send", Class: transport.Unknown, Message: fmt.Sprintf("the transport answered with the state %s", ack.State)}
+		return a.failed(context.Background(), e, terr, terr), terr
+	}
+	return ev, nil
+}
+
+// failed is the event of an answer that is an error. ctx is that of the
+// attempts, which ends when the spool closes.
+func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *transport.Error) lifecycle.Event {
 	now := time.Now()
-	failure := terr.Failure(now)
+	ev := lifecycle.Event{Failure: terr.Failure(now)}
+	if damage, ok := errors.AsType[*store.CorruptionError](err); ok {
+		ev.Kind, ev.Cuts = lifecycle.Damaged, around(damage, &e.Batch)
+		ev.At = now.Add(a.grace(e.Attempts))
+		ev.Failure = &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: now}
+		return ev
+	}
 	switch {
-	case terr.Class == transport.Malformed && e.Batch.Records() > 1:
-		middle := e.Batch.First + uint64(e.Batch.Records()/2)
-		halves, err := s.split(ctx, e, []uint64{middle}, failure)
-		if err != nil {
-			return result{}, err
-		}
-		s.log.Info("split a batch that the destination cannot read", "batch", e.Batch.ID, "err", terr)
-		return result{again: halves, err: terr}, nil
-	case terr.Class == transport.Malformed || terr.Class == transport.Permanent:
-		return result{err: terr, settled: true}, s.deadLetter(ctx, e, failure)
+	case terr.Class == transport.Unknown:
+		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
+	case terr.Class == transport.Malformed:
+		ev.Kind = lifecycle.AnsweredMalformed
+	case terr.Class == transport.Permanent:
+		ev.Kind = lifecycle.AnsweredPermanent
+	case terr.Class == transport.Transient && ctx.Err() != nil:
+		ev.Kind = lifecycle.CutOff
+	default:
+		ev.Kind, ev.At = lifecycle.AnsweredNotNow, now.Add(terr.RetryAfter)
 	}
-	e, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
-		e.State = ingest.Sealed
-		e.Failure = failure
-		e.NextAttempt = now.Add(terr.RetryAfter)
-	})
-	if err != nil {
-		return result{}, err
-	}
-	return result{again: []store.Entry{e}, err: terr}, nil
+	return ev
 }
 
-func (s *Spool) deadLetter(ctx context.Context, e store.Entry, failure *ingest.Failure) error {
-	if _, err := s.store.DeadLetter(ctx, e.Batch.ID, e.State, failure); err != nil {
-		return err
-	}
-	s.log.Warn("dead-lettered a batch", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
-		"records", e.Batch.Records(), "reason", failure)
-	s.changes.fire(e.Batch.Lane)
-	return nil
-}
-
-// isolate cuts a batch around the records that cannot be read from disk any
-// more, so that the damage costs only itself. The damaged range comes back as
-// a batch of its own and is then dead-lettered.
-func (s *Spool) isolate(ctx context.Context, e store.Entry, damage *store.CorruptionError) (result, error) {
-	b := &e.Batch
-	var cuts []uint64
+// around gives the cuts that leave damage in a batch of its own, and the
+// records before and behind it in others. None where all is damaged.
+func around(damage *store.CorruptionError, b *ingest.Batch) (cuts []uint64) {
 	if damage.First > b.First {
 		cuts = append(cuts, damage.First)
 	}
 	if damage.Last < b.Last {
 		cuts = append(cuts, damage.Last+1)
 	}
-	failure := &ingest.Failure{Class: "damaged", Code: "damaged", Message: damage.Error(), At: time.Now()}
-	if len(cuts) == 0 {
-		return result{settled: true}, s.deadLetter(ctx, e, failure)
-	}
-	parts, err := s.split(ctx, e, cuts, failure)
-	return result{again: parts}, err
+	return cuts
 }
 
-// split replaces a batch by its parts. An earlier attempt may have left all of
-// it in the table, under a tag that the parts do not have.
-func (s *Spool) split(ctx context.Context, e store.Entry, cuts []uint64, why *ingest.Failure) ([]store.Entry, error) {
-	if e.Unresolved > 0 {
-		if _, err := s.store.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) {
-			e.PossibleDuplicates = max(e.PossibleDuplicates, e.Batch.Records())
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return s.store.Split(ctx, e.Batch.ID, e.State, cuts, why)
-}
-
-// journal writes one attempt's intents to the ledger.
+// journal writes one attempt's intents to the ledger. The first of them is
+// also the record that the attempt has begun: before it nothing has left.
 type journal struct {
-	store     *store.Store
+	batches   *batches
 	batch     ingest.BatchID
-	limit     int  // of a progress, in bytes
-	committed bool // owned by the goroutine that runs the attempt
+	limit     int              // of a progress, in bytes
+	due       *lifecycle.Event // until it is in the ledger
+	committed bool             // owned by the goroutine that runs the attempt
 }
 
 var errCommittedTwice = errors.New("engine: the transport called Journal.Commit twice in one attempt")
@@ -260,9 +214,13 @@ func (j *journal) write(ctx context.Context, progress []byte, commit bool) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := j.store.Transition(context.WithoutCancel(ctx), j.batch, ingest.Sending, func(e *store.Entry) {
-		e.Progress = append([]byte(nil), progress...)
-		e.Committed = e.Committed || commit
-	})
+	kind := lifecycle.Noted
+	if commit {
+		kind = lifecycle.Committing
+	}
+	_, err := j.batches.followed(context.WithoutCancel(ctx), j.batch, j.due, lifecycle.Event{Kind: kind, Progress: progress})
+	if err == nil {
+		j.due = nil
+	}
 	return err
 }

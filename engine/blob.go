@@ -28,9 +28,9 @@ import (
 // A caller that wants a Request.Key ingests a request of b.Record instead, with
 // Properties.ByReference.
 //
-// Errors are those of Ingest. A transport that takes data only
-// (Capabilities.Blobs), behind a router that of p's table, is one, and matches [ingest.ErrInvalid]. The network is
-// not asked.
+// Errors are those of Ingest, and one that matches [ingest.ErrInvalid] where the
+// transport of p's table takes data only (Capabilities.Blobs). The network is not
+// asked.
 func (s *Spool) IngestBlob(ctx context.Context, p ingest.Properties, b ingest.Blob) (ingest.Receipt, error) {
 	data, err := b.Record()
 	if err != nil {
@@ -65,8 +65,8 @@ func blobName(uri string) string {
 
 var errDataOnly = &ingest.FieldError{Field: "byReference", Rule: "cannot be had: the transport takes the data itself only; queued, direct and managed ingestion take blobs"}
 
-// canSend refuses what an earlier process took in and this one's transport,
-// which can do what caps says, would send as if it were the data.
+// canSend refuses a blob by reference that an earlier process took in and that a
+// transport with these capabilities would send as if its address were the data.
 func canSend(p *ingest.Properties, caps transport.Capabilities) error {
 	if p.ByReference && !caps.Blobs {
 		return fmt.Errorf("%w: one waits for table %s", ErrNoBlobs, p.Table)

@@ -2,10 +2,10 @@ package engine
 
 import "time"
 
-// breaker is what the sender knows of a destination: how many attempts it
-// may have under way. It is plain state, guarded by the sender's lock.
+// breaker says how many attempts a destination may have under way. It is plain
+// state, guarded by live.mu.
 //
-// A failure of the destination closes the way until a pause has passed; then
+// A failure of the destination stops them until a pause has passed; then
 // one attempt probes. After a success the number doubles with each further
 // one up to the number of senders, so that a service that has just come back
 // is not met by the whole backlog at once. An attempt of unknown outcome

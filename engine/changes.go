@@ -5,16 +5,18 @@ import "sync"
 // changes wakes those who wait for a lane's batches to become final. It is a
 // hint only: whoever is woken asks the store.
 type changes struct {
-	mu    sync.Mutex // guards lanes and all
+	mu    mutex // guards lanes and all
 	lanes map[uint32]chan struct{}
 	all   chan struct{}
 	end   chan struct{} // closed once, when the spool is
+	once  sync.Once
 }
 
 func (c *changes) init() {
 	c.lanes = make(map[uint32]chan struct{})
 	c.all = make(chan struct{})
 	c.end = make(chan struct{})
+	c.mu.name = "changes"
 }
 
 // of is closed at the next change of the lane.
@@ -50,4 +52,5 @@ func (c *changes) fire(lane uint32) {
 	c.all = make(chan struct{})
 }
 
-func (c *changes) close() { close(c.end) }
+// close may be called again.
+func (c *changes) close() { c.once.Do(func() { close(c.end) }) }

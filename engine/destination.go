@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"time"
 
 	"kustospool/ingest"
 	"kustospool/store"
@@ -12,13 +11,12 @@ import (
 // What differs by destination. Most transports have one, whose name is empty;
 // a [transport.Router] has several.
 
-// destination names where the batch's next attempt goes, or who is asked
-// about it.
-func (s *Spool) destination(e *store.Entry) string {
-	if !s.transport.routes() {
+// of names where the batch's next attempt goes, or who is asked about it.
+func (p *plug) of(e *store.Entry) string {
+	if !p.routes() {
 		return ""
 	}
-	return s.transport.destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
+	return p.destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
 }
 
 // capabilitiesOf are those of one destination.
@@ -70,7 +68,7 @@ func (s *Spool) kept(p *ingest.Properties) (transport.Capabilities, error) {
 // keepsOpen checks that a lane's records that are in no batch can be sent, and
 // as their table wants it.
 func (s *Spool) keepsOpen(lane uint32) error {
-	p := &s.laneByID(lane).properties
+	p := &s.lanes.get(lane).properties
 	caps, err := s.kept(p)
 	if err != nil {
 		return err
@@ -79,60 +77,11 @@ func (s *Spool) keepsOpen(lane uint32) error {
 }
 
 // progressLimit bounds what a transport writes to its journal, in bytes.
-func (s *Spool) progressLimit() int {
-	if !s.transport.routes() {
+func (p *plug) progressLimit() int {
+	if !p.routes() {
 		return transport.MaxProgressBytes
 	}
 	return transport.MaxProgressBytes + transport.MaxRouteBytes
-}
-
-// way is what the sender knows of one destination. It is guarded by the
-// sender's lock.
-type way struct {
-	to       string
-	gate     breaker
-	inFlight int
-	failure  *ingest.Failure // what the destination last failed with; nil when well
-}
-
-// wayLocked is the way to a destination, made when it is new.
-func (d *sender) wayLocked(destination string) *way {
-	w := d.ways[destination]
-	if w == nil {
-		w = &way{to: destination, gate: newBreaker(d.s.opts.Senders)}
-		d.ways[destination] = w
-	}
-	return w
-}
-
-// openLocked reports whether an attempt may begin on a way now; pause is how
-// long it is at most until that may change by itself. What is under way may end
-// up awaiting its outcome, so there must be room for that too.
-func (d *sender) openLocked(w *way, now time.Time) (ok bool, pause time.Duration) {
-	n, pause := w.gate.allowed(now)
-	if n == 0 {
-		return false, pause
-	}
-	return w.inFlight < min(n, d.s.tracking.room(w.to)), time.Hour
-}
-
-// anyOpenLocked is openLocked of any way.
-func (d *sender) anyOpenLocked(now time.Time) (ok bool, pause time.Duration) {
-	pause = time.Hour
-	for _, w := range d.ways {
-		open, until := d.openLocked(w, now)
-		ok = ok || open
-		pause = min(pause, until)
-	}
-	return ok, pause
-}
-
-// unhealthyLocked is what a destination last failed with, the latest of all.
-func (d *sender) unhealthyLocked() (latest *ingest.Failure) {
-	for _, w := range d.ways {
-		latest = later(latest, w.failure)
-	}
-	return latest
 }
 
 // later is the later one of two failures; either may be nil.

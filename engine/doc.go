@@ -6,6 +6,28 @@
 //	st, err := spool.Wait(ctx, rcpt.ID)
 //	err = spool.Shutdown(ctx)
 //
+// # What to call, in this order
+//
+//   - [Open] with a transport: queued, direct, managed, dir or route, or one of
+//     your own ([transport.Transport]). It works on the disk only.
+//   - Put records in. [Spool.Ingest] takes one, [Spool.IngestAll] many, all or
+//     none. [Spool.Table] is a spool seen through one set of properties:
+//     [Table.Ingest], [Table.IngestJSON] and [Table.Writer], which cuts what is
+//     written into records. [Spool.IngestFile] and [Spool.IngestReader] take files and
+//     streams of any size, [Spool.IngestBlob] the address of a blob.
+//   - Ask what became of them. [Spool.Wait] and [Spool.Status] tell it of one
+//     record, [Spool.WaitAll] and [Spool.StatusAll] of all records of a receipt, in
+//     this process or a later one.
+//   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why.
+//     [Spool.DeadLetters] are the records that can never be ingested.
+//     [Look] shows a spool that no process has open.
+//   - End. [Spool.Shutdown] delivers what is left, within its context, and
+//     closes; [Spool.Close] stops now. [Spool.Flush] seals now, [Spool.Drain] waits
+//     until all is delivered.
+//
+// [Options] and [TableOptions] say when a batch is sealed, what a table is
+// promised, and what bounds the disk. The zero value is a good beginning.
+//
 // # What it promises
 //
 // When Ingest returns nil the record is on stable storage. From then on it
@@ -15,43 +37,6 @@
 // Time alone never ends it. A record of a table with [ingest.ExactlyOnce] is
 // not doubled by anything the engine, the network or a crash does, as far as
 // the service keeps its tags (package ingest says how far that is).
-//
-// # What happens inside
-//
-// The store writes records of many callers in one commit. The sealer cuts the
-// lanes into batches by size and age. The sender attempts batches, lanes in
-// turn, behind a breaker that lets a single attempt probe a destination in
-// trouble. The tracker asks for the outcome of what was accepted, and resolves
-// attempts whose outcome is unknown. Every step is in the batch ledger before
-// the next is taken, so any of them may be the last of this process.
-//
-// Behind a router ([transport.Router]; package transport/route has one) all of
-// this is by destination: one that is in trouble delays none of the others.
-//
-// Within a lane batches are first attempted in the order of acceptance. The
-// order in which they become visible at the destination is its own affair.
-//
-// Sources, files and streams, are read to disk as they come, in memory of a
-// few megabytes, and become durable in one commit: [Spool.IngestReader] and
-// [Spool.IngestFile]. What of them is no record stops them, is passed over, or
-// is dead-lettered at once: [BadRecordPolicy].
-//
-// A call, a source, or each commit of a writer ([Writer.Carry]) can carry a
-// position ([ingest.Position]): where the caller's own source stands, durable
-// in the same commit as the records, or not at all. [Spool.Position] gives it back in this process or the
-// next. A program that goes on there after a crash neither skips nor repeats.
-//
-// A blob that is in storage already is ingested where it is: [Spool.IngestBlob]
-// makes the order durable, without the blob's secret.
-//
-// # What it does not do
-//
-// It looks into records no further than to know that they are such (package
-// ingest/record): what would take a neighbour with it in a batch, or be passed
-// over by the service without a word, is refused. It does not deduplicate
-// what callers send twice, unless they set Request.Key. It has no metrics
-// endpoint ([Spool.Stats] is the data for one) and writes no log unless given
-// a logger.
 //
 // # Failure
 //
@@ -69,4 +54,38 @@
 // on from there. What no guard reaches: a panic in a goroutine that a plug
 // started by itself ends the process, a call that never returns holds its batch
 // and Close, and an answer that is false and plausible is believed.
+//
+// # What happens inside
+//
+// The store writes records of many callers in one commit. The sealer cuts the
+// lanes into batches by size and age. The sender attempts batches, lanes in
+// turn, behind a breaker that lets a single attempt probe a destination in
+// trouble. The tracker asks for the outcome of what was accepted, and resolves
+// attempts whose outcome is unknown. Every step is in the batch ledger before
+// the next is taken, so any of them may be the last of this process. Behind a
+// router ([transport.Router]; package transport/route has one) all of this is by
+// destination: one that is in trouble delays none of the others. Within a lane
+// batches are first attempted in the order of acceptance. The order in which
+// they become visible at the destination is its own affair.
+//
+// Sources, files and streams, are read to disk as they come, in memory of a few
+// megabytes, and become durable in one commit. What of them is no record stops
+// them, is passed over, or is dead-lettered at once: [BadRecordPolicy].
+//
+// A call, a source, or each commit of a writer ([Writer.Carry]) can carry a
+// position ([ingest.Position]): where the caller's own source stands, durable in
+// the same commit as the records, or not at all. [Spool.Position] gives it back
+// in this process or the next. A program that goes on there after a crash
+// neither skips nor repeats.
+//
+// docs/design.md has the rest, for whoever carries on.
+//
+// # What it does not do
+//
+// It looks into records no further than to know that they are such (package
+// ingest/record): what would take a neighbour with it in a batch, or be passed
+// over by the service without a word, is refused. It does not deduplicate
+// what callers send twice, unless they set Request.Key. It has no metrics
+// endpoint ([Spool.Stats] is the data for one) and writes no log unless given
+// a logger.
 package engine

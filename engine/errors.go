@@ -3,9 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"kustospool/ingest"
 	"kustospool/store"
 )
 
@@ -33,6 +31,14 @@ var (
 	// ErrNotFound is returned by Status and Wait for an ID of another spool, an
 	// ID that was never acknowledged, or one whose history was pruned.
 	ErrNotFound = store.ErrNotFound
+
+	// ErrForeign is matched by what Open returns for a directory that holds files
+	// and no spool. Nothing in it was touched.
+	ErrForeign = store.ErrForeign
+
+	// ErrUntrusted is matched by what Open and Look return for a spool that others
+	// can write to; see Options.TrustDirectory.
+	ErrUntrusted = store.ErrUntrusted
 
 	// ErrGuarantee is returned by Open when a table wants ExactlyOnce, or a batch
 	// was sealed for it by an earlier process, and the transport cannot keep it.
@@ -63,16 +69,21 @@ func (e *NotDrainedError) Error() string {
 // Unwrap is the context's error.
 func (e *NotDrainedError) Unwrap() error { return e.Err }
 
-// LaneStatus is what one lane waits for.
-type LaneStatus struct {
-	Properties ingest.Properties
-	Open       int64 // records in no batch yet
-	Queued     int   // batches that wait for an attempt
-	InFlight   int   // batches under way, or waiting for their outcome
-	// Held is set while the lane waits for an operator (a missing table, a
-	// refused permission), Failure is what the service last said about it.
-	Held    bool
-	Failure *ingest.Failure
-	// Next is the time of the next attempt; zero where one is due.
-	Next time.Time
+// LockedError is returned by Open and Look for a spool that is open already, in
+// another process or in this one.
+type LockedError struct {
+	Dir   string
+	Owner string // what the holder wrote of itself: pid, command, since when; may be empty
+}
+
+// Error names the directory and its holder.
+func (e *LockedError) Error() string { return (*store.LockedError)(e).Error() }
+
+// ownError gives an error of the store that callers branch on in the engine's
+// own type.
+func ownError(err error) error {
+	if locked, ok := errors.AsType[*store.LockedError](err); ok {
+		return (*LockedError)(locked)
+	}
+	return err
 }

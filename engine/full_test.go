@@ -56,8 +56,8 @@ func TestFullSpoolRejects(t *testing.T) {
 		if n < 100 {
 			t.Fatalf("full after %d records of 8 KiB in 8 MiB", n)
 		}
-		if st := s.Stats(); st.DiskBytes > st.MaxBytes {
-			t.Errorf("%d bytes on disk, %d allowed", st.DiskBytes, st.MaxBytes)
+		if st := s.Stats(); st.Disk.Bytes > st.Disk.Quota {
+			t.Errorf("%d bytes on disk, %d allowed", st.Disk.Bytes, st.Disk.Quota)
 		}
 		fake.Down(nil) // delivery and reclaim work when the disk is full
 		drain(t, s)
@@ -109,8 +109,8 @@ func TestFullSpoolSealsForRoom(t *testing.T) {
 		begun := time.Now()
 		fake.Down(transporttest.Fail(transport.Transient))
 		n := fill(t, s)
-		if st := s.Stats(); st.Sealed == 0 || st.WaitingForRoom != 0 {
-			t.Errorf("a full spool with nobody waiting: %d records sealed, %d wait", st.Sealed, st.WaitingForRoom)
+		if st := s.Stats(); st.Batches.Live() == 0 || st.WaitingForRoom != 0 {
+			t.Errorf("a full spool with nobody waiting: %d batches, %d wait", st.Batches.Live(), st.WaitingForRoom)
 		}
 		done := make(chan error)
 		for range 3 {
@@ -171,8 +171,8 @@ func TestFullSpoolDropsOldest(t *testing.T) {
 			receipts = append(receipts, put(t, s, telemetry, padded(n))...)
 		}
 		st := s.Stats()
-		if st.Dropped == 0 || st.Acked != 2000 {
-			t.Fatalf("%+v", st.Stats)
+		if st.Settled.Dropped == 0 || st.Acked != 2000 {
+			t.Fatalf("%+v", st)
 		}
 		conserved(t, s)
 		oldest := state(t, s, receipts[0], ingest.Dropped)
@@ -182,8 +182,8 @@ func TestFullSpoolDropsOldest(t *testing.T) {
 		fake.Down(nil)
 		drain(t, s)
 		got := fake.AllRows()
-		if int64(len(got)) != 2000-s.Stats().Dropped {
-			t.Errorf("%d rows, %d dropped", len(got), s.Stats().Dropped)
+		if int64(len(got)) != 2000-s.Stats().Settled.Dropped {
+			t.Errorf("%d rows, %d dropped", len(got), s.Stats().Settled.Dropped)
 		}
 		if !strings.Contains(strings.Join(got, "\n"), `{"n":1999,`) {
 			t.Error("the youngest record was dropped")

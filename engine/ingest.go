@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -156,8 +157,8 @@ func fitsBatch(caps transport.Capabilities, data []byte) error {
 	return nil
 }
 
-// fitsAtAll refuses what would not fit into an empty spool. Without it such a
-// record would wait for ever, or drop all others in vain.
+// fitsAtAll refuses what would not fit into an empty spool. It would wait for ever,
+// or drop all other records in vain.
 func (s *Spool) fitsAtAll(bytes int64) error {
 	most := s.opts.MaxDiskBytes - 5<<20 // what the store keeps in reserve
 	if bytes <= most {
@@ -217,16 +218,18 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 }
 
 func (s *Spool) receipt(lane uint32, a store.Appended) ingest.Receipt {
+	if a.Duplicate {
+		s.repeated.Add(1)
+	}
 	return ingest.Receipt{ID: ingest.NewID(s.store.ID(), lane, a.Seq), Records: 1, Duplicate: a.Duplicate}
 }
 
-// dropPause is how long to wait, after a batch was dropped, for the
-// disk to come back before it drops the next. Space is reclaimed in the
-// background, a whole segment at a time.
+// dropPause is how long to wait for room after a batch was dropped before the next
+// is. Space is reclaimed in the background, a whole segment at a time.
 const dropPause = 200 * time.Millisecond
 
-// roomRecheck is how often a blocked caller tries again by itself: where it is
-// the volume that is full, others may have made room and nobody tells.
+// roomRecheck is how often a blocked caller tries again by itself. Where the volume
+// is full, other programs may make room, and nobody tells.
 const roomRecheck = 5 * time.Second
 
 // whenRoom repeats an append that found the spool full, as the full policy
@@ -267,19 +270,18 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
 	}
 }
 
-// sealForRoom seals what is open where nothing is sealed: only what is
-// delivered makes room, and a spool smaller than a batch would wait for the
-// batch's age each time it is full. That the ledger cannot be written is the
-// sealer's to log; the caller goes on waiting.
+// sealForRoom seals what is open when there is no sealed batch. Only delivery makes
+// room, and a spool smaller than a batch would wait for the batch's age each time
+// it is full. An error is the sealer's to log; the caller goes on waiting.
 func (s *Spool) sealForRoom(ctx context.Context) {
 	if st := s.store.Stats(); st.Open > 0 && st.Sealed == 0 {
 		_ = s.Flush(ctx)
 	}
 }
 
-// dropForRoom drops one batch and waits for what that brings. One caller at a
-// time is here: a thousand that find the spool full need one batch less, not a
-// thousand.
+// dropForRoom drops the oldest batches, a segment's worth, and waits for the room.
+// One caller at a time is here: a thousand callers that find the spool full must
+// not drop a thousand batches.
 func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 	select {
 	case <-room: // the one before made it
@@ -315,25 +317,22 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 // large it was, 0 when there was none. Where none is sealed it seals what is
 // open first.
 func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
-	p, ok := s.sender.takeOldest()
+	id, ok := s.live.takeOldest()
 	if !ok {
 		if err := s.Flush(ctx); err != nil {
 			return 0, err
 		}
-		if p, ok = s.sender.takeOldest(); !ok {
+		if id, ok = s.live.takeOldest(); !ok {
 			return 0, nil
 		}
 	}
-	e, err := s.store.Transition(ctx, p.id, ingest.Sealed, func(e *store.Entry) {
-		e.State = ingest.Dropped
-		e.Failure = &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}
-	})
+	c, err := s.batches.happened(ctx, id, lifecycle.Event{Kind: lifecycle.NoRoom,
+		Failure: &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}})
 	if err != nil {
-		s.sender.giveBack(p)
+		if e, live := s.batches.row(id); live {
+			s.live.retry(e)
+		}
 		return 0, err
 	}
-	s.log.Warn("dropped the oldest batch to make room", "batch", e.Batch.ID, "table", e.Batch.Properties.Table,
-		"records", e.Batch.Records())
-	s.changes.fire(e.Batch.Lane)
-	return max(e.Batch.RawBytes, 1), nil
+	return max(c.entry.Batch.RawBytes, 1), nil
 }

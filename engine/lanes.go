@@ -141,9 +141,9 @@ func (s *Spool) addLane(id uint32, o TableOptions) *lane {
 	return l
 }
 
-// laneByID gives a lane that addLane has made known.
-func (s *Spool) laneByID(id uint32) *lane {
-	s.lanes.mu.RLock()
-	defer s.lanes.mu.RUnlock()
-	return s.lanes.byID[id]
+// get gives a lane that addLane has made known.
+func (x *laneIndex) get(id uint32) *lane {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.byID[id]
 }

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		engine.WatchLocks()
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -89,8 +93,8 @@ func drain(t testing.TB, s *engine.Spool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := s.Drain(ctx); err != nil {
-		for _, l := range s.Lanes() {
-			t.Logf("%s: %d open, %d queued, %d under way, held %v until %v: %v", l.Properties.Table, l.Open, l.Queued, l.InFlight, l.Held, l.Next, l.Failure)
+		for _, l := range s.Stats().Backlogged() {
+			t.Logf("%s: %d open, %+v, held %v until %v: %v", l.Name(), l.Waiting.Open, l.Batches, l.Held, l.Next, l.Failure)
 		}
 		t.Fatalf("Drain: %v", err)
 	}
@@ -111,8 +115,8 @@ func sameRows(t testing.TB, got, want []string) {
 func conserved(t testing.TB, s *engine.Spool) {
 	t.Helper()
 	st := s.Stats()
-	if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked {
-		t.Fatalf("%d acknowledged, but the states add up to %d: %+v", st.Acked, sum, st.Stats)
+	if sum := st.Waiting.Records + st.Settled.Records(); sum != st.Acked {
+		t.Fatalf("%d acknowledged, but the states add up to %d: %+v", st.Acked, sum, st)
 	}
 }
 

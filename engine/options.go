@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,6 +83,10 @@ type Options struct {
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
 
+	// CloseTimeout is how long Close waits for calls of the transport that do not
+	// return when they are cut off; see [NotClosedError]. Default 30 s.
+	CloseTimeout time.Duration
+
 	// Logger hears what no caller is told. Nil discards. Its handler may panic,
 	// at the price of the line, but must not call the spool.
 	Logger *slog.Logger
@@ -135,40 +140,34 @@ func (o *Options) withDefaults() Options {
 	}
 	c.Tables = maps.Clone(c.Tables)
 	c.Batch = c.Batch.WithDefaults()
-	setDefault(&c.Guarantee, ingest.ExactlyOnce)
-	setDefault(&c.Confirm, ingest.ConfirmIngested)
-	setDefault(&c.OnBadRecord, StopAtBadRecord)
-	setDefault(&c.Full, BlockCaller)
-	setDefault(&c.MaxDiskBytes, 8<<30)
-	setDefault(&c.SegmentBytes, min(max(c.MaxDiskBytes/8, 64<<10), 64<<20))
-	setDefault(&c.StatusRetention, 7*24*time.Hour)
-	setDefault(&c.Senders, 4)
-	setDefault(&c.MaxUnconfirmed, 1000)
-	setDefault(&c.AttemptTimeout, 10*time.Minute)
-	setDefault(&c.UnknownGrace, 2*time.Minute)
-	setDefault(&c.VerdictTimeout, 72*time.Hour)
-	setDefault(&c.RetryMin, time.Second)
-	setDefault(&c.RetryMax, time.Minute)
+	c.Guarantee = cmp.Or(c.Guarantee, ingest.ExactlyOnce)
+	c.Confirm = cmp.Or(c.Confirm, ingest.ConfirmIngested)
+	c.OnBadRecord = cmp.Or(c.OnBadRecord, StopAtBadRecord)
+	c.Full = cmp.Or(c.Full, BlockCaller)
+	c.MaxDiskBytes = cmp.Or(c.MaxDiskBytes, 8<<30)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(max(c.MaxDiskBytes/8, 64<<10), 64<<20))
+	c.StatusRetention = cmp.Or(c.StatusRetention, 7*24*time.Hour)
+	c.Senders = cmp.Or(c.Senders, 4)
+	c.MaxUnconfirmed = cmp.Or(c.MaxUnconfirmed, 1000)
+	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, 10*time.Minute)
+	c.UnknownGrace = cmp.Or(c.UnknownGrace, 2*time.Minute)
+	c.VerdictTimeout = cmp.Or(c.VerdictTimeout, 72*time.Hour)
+	c.RetryMin = cmp.Or(c.RetryMin, time.Second)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, 30*time.Second)
+	c.RetryMax = cmp.Or(c.RetryMax, time.Minute)
 	c.Logger = guardLogger(c.Logger)
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // table resolves the options of one table.
 func (o *Options) table(name TableName) TableOptions {
 	t := o.Tables[name]
-	setDefault(&t.Batch.MaxBytes, o.Batch.MaxBytes)
-	setDefault(&t.Batch.MaxRecords, o.Batch.MaxRecords)
-	setDefault(&t.Batch.MaxAge, o.Batch.MaxAge)
-	setDefault(&t.Guarantee, o.Guarantee)
-	setDefault(&t.Confirm, o.Confirm)
-	setDefault(&t.OnBadRecord, o.OnBadRecord)
+	t.Batch.MaxBytes = cmp.Or(t.Batch.MaxBytes, o.Batch.MaxBytes)
+	t.Batch.MaxRecords = cmp.Or(t.Batch.MaxRecords, o.Batch.MaxRecords)
+	t.Batch.MaxAge = cmp.Or(t.Batch.MaxAge, o.Batch.MaxAge)
+	t.Guarantee = cmp.Or(t.Guarantee, o.Guarantee)
+	t.Confirm = cmp.Or(t.Confirm, o.Confirm)
+	t.OnBadRecord = cmp.Or(t.OnBadRecord, o.OnBadRecord)
 	return t
 }
 
@@ -189,6 +188,7 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 	positive("VerdictTimeout", o.VerdictTimeout)
 	positive("StatusRetention", o.StatusRetention)
 	positive("RetryMin", o.RetryMin)
+	positive("CloseTimeout", o.CloseTimeout)
 	if o.RetryMax < o.RetryMin {
 		bad("RetryMax", o.RetryMax, "must be at least RetryMin, "+o.RetryMin.String())
 	}

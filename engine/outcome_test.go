@@ -132,13 +132,13 @@ func TestOneDeadTableNeverDelaysAnother(t *testing.T) {
 		if st.Failure == nil || st.Failure.Code != "BadRequest_TableNotExist" || !strings.Contains(st.Failure.Message, "was not found") {
 			t.Errorf("the service's words are not in the status: %+v", st)
 		}
-		var lane *engine.LaneStatus
-		for _, l := range s.Lanes() {
+		var lane *engine.LaneStats
+		for _, l := range s.Stats().Lanes {
 			if l.Properties.Table == "Dead" {
 				lane = &l
 			}
 		}
-		if lane == nil || !lane.Held || lane.Queued != 30 || lane.Failure == nil {
+		if lane == nil || !lane.Held || lane.Batches.Sealed != 30 || lane.Failure == nil {
 			t.Errorf("lane %+v", lane)
 		}
 		conserved(t, s)
@@ -173,8 +173,8 @@ func TestABadRecordEndsAloneInTheDeadLetters(t *testing.T) {
 					t.Errorf("Err of %+v: %v", st, st.Err())
 				}
 			}
-			if st := s.Stats(); st.DeadLettered != 1 || st.Ingested != 99 {
-				t.Errorf("%+v", st.Stats)
+			if st := s.Stats(); st.Settled.DeadLettered != 1 || st.Settled.Ingested != 99 {
+				t.Errorf("%+v", st)
 			}
 			conserved(t, s)
 			kept(t, fake)
@@ -239,8 +239,8 @@ func TestLostRepliesWithoutATracker(t *testing.T) {
 				if g == ingest.ExactlyOnce && (doubled != 0 || fake.Skips() == 0) {
 					t.Errorf("%d rows doubled, %d repeats skipped", doubled, fake.Skips())
 				}
-				if g == ingest.AtLeastOnce && (doubled == 0 || st.PossibleDuplicates < int64(doubled)) {
-					t.Errorf("%d rows doubled, %d counted as possible", doubled, st.PossibleDuplicates)
+				if g == ingest.AtLeastOnce && (doubled == 0 || st.Duplicates.Possible < int64(doubled)) {
+					t.Errorf("%d rows doubled, %d counted as possible", doubled, st.Duplicates.Possible)
 				}
 				conserved(t, s)
 				kept(t, fake)
@@ -344,8 +344,8 @@ func TestConfirmAcceptedSettlesAtHandOver(t *testing.T) {
 		r := put(t, s, telemetry, row(1))[0]
 		drain(t, s)
 		state(t, s, r, ingest.HandedOver)
-		if st := s.Stats(); st.HandedOver != 1 || st.Ingested != 0 {
-			t.Errorf("%+v", st.Stats)
+		if st := s.Stats(); st.Settled.HandedOver != 1 || st.Settled.Ingested != 0 {
+			t.Errorf("%+v", st)
 		}
 	})
 }
@@ -362,8 +362,8 @@ func TestAwaitedBatchesAreBounded(t *testing.T) {
 		s := open(t, t.TempDir(), fake.Tracking(), o)
 		put(t, s, telemetry, rows(40)...)
 		time.Sleep(time.Minute)
-		if st := s.Stats(); st.Awaiting > 5 || len(fake.Sends()) > 5 {
-			t.Fatalf("%d outcomes awaited, 5 allowed", st.Awaiting)
+		if st := s.Stats(); st.Batches.UnderWay() > 5 || len(fake.Sends()) > 5 {
+			t.Fatalf("%d outcomes awaited, 5 allowed", st.Batches.UnderWay())
 		}
 		close(outcome)
 		drain(t, s)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kustospool/ingest"
@@ -21,7 +22,7 @@ import (
 // as an error, an answer that nobody asked for or that makes no sense.
 //
 // A call that never returns is waited for. An attempt that goes on after its
-// time cannot be given up without two being in flight.
+// time cannot be given up without two being in flight; see [NotClosedError].
 type plug struct {
 	t   transport.Transport
 	log *slog.Logger
@@ -29,6 +30,8 @@ type plug struct {
 	caps   transport.Capabilities
 	every  time.Duration // from the tracker's Cadence
 	atMost int
+
+	sending, asking atomic.Int64 // calls of Send and Track that have not returned
 
 	mu    sync.Mutex      // guards known
 	known map[string]bool // destinations of the router
@@ -93,6 +96,8 @@ func (p *plug) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, 
 	theirs.Batch, theirs.Progress, theirs.Journal = &batch, slices.Clone(d.Progress), j
 	var ack transport.Ack
 	var sent error
+	p.sending.Add(1)
+	defer p.sending.Add(-1)
 	err := p.call("Transport.Send", func() error {
 		var err error
 		if ack, err = p.t.Send(ctx, &theirs); err != nil {
@@ -181,6 +186,8 @@ func (p *plug) track(ctx context.Context, pending []transport.Pending) ([]transp
 	}
 	var verdicts []transport.Verdict
 	var senseless, failed error
+	p.asking.Add(1)
+	defer p.asking.Add(-1)
 	err := p.call("Tracker.Track", func() error {
 		vs, err := p.tracker().Track(ctx, theirs)
 		for _, v := range vs {

@@ -161,8 +161,8 @@ func TestSendMisbehaves(t *testing.T) {
 				sameRows(t, fake.AllRows(), rows(3)[1:])
 				conserved(t, s)
 				kept(t, fake)
-				if st := s.Stats(); st.DeadLettered != 0 || st.Dropped != 0 || st.WireBytes > 1<<20 {
-					t.Errorf("%+v", st.Stats)
+				if st := s.Stats(); st.Settled.DeadLettered != 0 || st.Settled.Dropped != 0 || st.WireBytes > 1<<20 {
+					t.Errorf("%+v", st)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -331,8 +331,8 @@ func TestLoggerMisbehaves(t *testing.T) {
 			put(t, s, telemetry, row(2))
 			drain(t, s)
 			sameRows(t, fake.AllRows(), rows(3)[2:])
-			if st := s.Stats(); st.DeadLettered != 1 || calls.Load() < 6 {
-				t.Errorf("%d dead letters, %d calls of the handler", st.DeadLettered, calls.Load())
+			if st := s.Stats(); st.Settled.DeadLettered != 1 || calls.Load() < 6 {
+				t.Errorf("%d dead letters, %d calls of the handler", st.Settled.DeadLettered, calls.Load())
 			}
 		})
 	}
@@ -377,7 +377,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 				if !contains(st.Failure.Message, shown) {
 					t.Errorf("the status says %q, want %q", st.Failure.Message, shown)
 				}
-				for _, l := range s.Lanes() {
+				for _, l := range s.Stats().Lanes {
 					if most := started.Add(time.Hour + time.Minute); l.Next.After(most) {
 						t.Errorf("the next attempt is at %v, after %v", l.Next, most)
 					}

@@ -142,7 +142,7 @@ func TestTrackMisbehaves(t *testing.T) {
 			sameRows(t, fake.AllRows(), rows(3)[1:])
 			conserved(t, s)
 			kept(t, fake)
-			if st := s.Stats(); st.DeadLettered != 0 || st.Dropped != 0 || (st.Unhealthy != nil) != m.last {
+			if st := s.Stats(); st.Settled.DeadLettered != 0 || st.Settled.Dropped != 0 || (st.Unhealthy != nil) != m.last {
 				t.Errorf("%+v", st)
 			}
 			if n := len(fake.Sends()); n < m.sends || n > 2*m.sends {

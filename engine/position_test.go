@@ -169,7 +169,7 @@ func TestWriter_Carry(t *testing.T) {
 					if pos, ok := s.Position("source"); !ok || string(pos.Value) != strconv.Itoa(len(source)) {
 						t.Errorf("writes of %d: the position at the end is %s, want %d", size, pos.Value, len(source))
 					}
-					dead = s.Stats().DeadLettered
+					dead = s.Stats().Settled.DeadLettered
 				}
 				if err := s.Close(); err != nil {
 					t.Fatal(err)

@@ -5,22 +5,21 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"sync"
 
 	"kustospool/ingest"
 	"kustospool/ingest/record"
 	"kustospool/store"
 )
 
-// BadRecordPolicy says what becomes of bytes of a source that are no record:
-// a torn line of JSON, a quote that is never closed. Of a source are the
-// records of [Spool.IngestReader], [Spool.IngestFile] and [Table.Writer]; a bad
-// record that is given to Ingest is refused whatever the policy.
+// BadRecordPolicy says what becomes of bad records: bytes of a source that are no
+// record, such as a torn line of JSON or a quote that is never closed. Sources are
+// [Spool.IngestReader], [Spool.IngestFile] and [Table.Writer]. A bad record that is
+// given to Ingest is refused whatever the policy.
 type BadRecordPolicy uint8
 
 const (
 	// StopAtBadRecord refuses the whole source, with a [*RecordError]; a Writer
-	// takes nothing behind it.
+	// takes nothing after it.
 	StopAtBadRecord BadRecordPolicy = iota + 1
 	// SkipBadRecords passes over them and counts them (Receipt.Bad).
 	SkipBadRecords
@@ -53,8 +52,8 @@ func ParseBadRecordPolicy(s string) (BadRecordPolicy, error) {
 	return 0, &ingest.FieldError{Field: "bad record policy", Value: fmt.Sprintf("%.64q", s), Rule: "must be stop, skip or dead-letter"}
 }
 
-// RecordError says which place of a source is no record. It matches
-// [ingest.ErrInvalid].
+// RecordError is about one bad record of a source, or about the whole source. It
+// matches [ingest.ErrInvalid].
 type RecordError struct {
 	Source string // the file's path, with that in the archive behind a slash; empty for a reader
 	Line   int64  // from 1; 0 where the error is about the whole source
@@ -86,7 +85,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 // Is makes every RecordError match [ingest.ErrInvalid].
 func (e *RecordError) Is(target error) bool { return target == ingest.ErrInvalid }
 
-// Refused is something that is no record, and why.
+// Refused is data that is not to be delivered, and why.
 type Refused struct {
 	Data []byte // 1 to [ingest.MaxRecordBytes] bytes
 	// Why is the dead letter's reason. It should name where Data is from. At most
@@ -97,18 +96,17 @@ type Refused struct {
 // maxWhy bounds a reason.
 const maxWhy = 1024
 
-// DeadLetter makes data durable that is no record of the table, or that the
-// caller will not have delivered, each as a dead letter. What is refused counts
-// as acknowledged first, and as dead-lettered as soon as its files are written.
-// All of it is stored or nothing; the errors are those of IngestAll.
+// DeadLetter makes data durable that is not to be delivered, each piece as a dead
+// letter. A piece counts as acknowledged at once, and as dead-lettered as soon as
+// its files are written. All of it is stored or nothing; the errors are those of
+// IngestAll.
 func (t *Table) DeadLetter(ctx context.Context, refused ...Refused) ([]ingest.Receipt, error) {
 	return t.IngestSorted(ctx, nil, refused)
 }
 
-// IngestSorted is IngestAll of records and DeadLetter of what was refused
-// between them, in one transaction with the positions: all of it is stored or
-// nothing. Its receipts are those of the records, and behind them those of the
-// refused.
+// IngestSorted is IngestAll of the records and DeadLetter of the refused in one
+// transaction, with the positions: all of it is stored or nothing. It returns the
+// receipts of the records, followed by those of the refused.
 func (t *Table) IngestSorted(ctx context.Context, records [][]byte, refused []Refused, at ...ingest.Position) ([]ingest.Receipt, error) {
 	if len(refused) == 0 {
 		return t.IngestAll(ctx, records, at...)
@@ -171,16 +169,16 @@ func refusedProperties(p *ingest.Properties) ingest.Properties {
 }
 
 // refusals remembers why records were refused, from before they are appended
-// until their dead letters are written. They are found by their content,
-// because they have no number yet when they are noted; of equal ones each
-// finds the reason of another, and none is lost.
+// until their dead letters are written. The key is their content, because they
+// have no number yet. Equal records may get each other's reasons; none is lost.
 type refusals struct {
 	seed maphash.Seed
-	mu   sync.Mutex // guards why
+	mu   mutex // guards why
 	why  map[uint64][]string
 }
 
 func (r *refusals) init() {
+	r.mu.name = "refusals"
 	r.seed = maphash.MakeSeed()
 	r.why = make(map[uint64][]string)
 }
@@ -219,15 +217,15 @@ func (r *refusals) take(data []byte) string {
 	return all[0]
 }
 
-// refusedIntake collects what of a source is no record, as an intake collects
-// its records.
+// refusedIntake collects the bad records of a source, as an intake collects the
+// good ones.
 type refusedIntake struct {
 	small   [][]byte
 	noted   []Refused // the data of each is in small, or a copy
 	objects []*store.Object
 }
 
-// bad takes a piece that is no record, by the policy.
+// bad applies the policy to a piece that is no record.
 func (in *intake) bad(piece record.Piece, name string) error {
 	err := &RecordError{Source: name, Line: piece.Line, Err: ingest.BadRecord(piece.Data, piece.Fault)}
 	if piece.Fault.Fatal || in.options.OnBadRecord == StopAtBadRecord {

@@ -134,12 +134,12 @@ func TestBadRecordsOfASource(t *testing.T) {
 					sameRows(t, fake.AllRows(), tc.good)
 					st, dead := s.Stats(), deadLetters(t, dir)
 					if policy == engine.SkipBadRecords {
-						if st.Acked != r.Records || st.DeadLettered != 0 || len(dead) != 0 {
+						if st.Acked != r.Records || st.Settled.DeadLettered != 0 || len(dead) != 0 {
 							t.Errorf("%+v, %q", st, dead)
 						}
 						return
 					}
-					if st.Acked != r.Records+2 || st.DeadLettered != 2 || len(dead) != 2 ||
+					if st.Acked != r.Records+2 || st.Settled.DeadLettered != 2 || len(dead) != 2 ||
 						!strings.HasPrefix(dead[`{"torn":`], source.place+tc.lines[0]+": a json record must be one JSON object") ||
 						!strings.HasPrefix(dead[`[1]`], source.place+tc.lines[1]+": a json record must be one JSON object, and not an array") {
 						t.Errorf("%+v, %q", st, dead)
@@ -245,7 +245,7 @@ func TestRefusedAcrossACrash(t *testing.T) {
 			t.Errorf("the reason of %s is %q", data, dead[data])
 		}
 	}
-	if len(fake.Sends()) != 0 || s.Stats().DeadLettered != 2 {
+	if len(fake.Sends()) != 0 || s.Stats().Settled.DeadLettered != 2 {
 		t.Errorf("%d sends, %+v", len(fake.Sends()), s.Stats())
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
+	"kustospool/ingest/record"
 	"kustospool/store"
 )
 
@@ -15,35 +17,22 @@ import (
 const refuseTogether = 16
 
 // refuser writes the dead letters of what was refused, beside the sealer and
-// the sender: an input that is full of it delays no other table, and a
+// the dispatcher: an input that is full of it delays no other table, and a
 // destination that is down does not delay it. What cannot be written now, for
-// want of room on the volume, goes to the sender, which tries again.
+// want of room on the volume, goes to the dispatcher, which tries again.
 type refuser struct {
-	s    *Spool
-	wake chan struct{} // holds at most one token
-
-	mu    sync.Mutex    // guards queue
-	queue []store.Entry // sealed
+	queue    refusedQueue
+	batches  *batches
+	payloads payloads
+	refusals *refusals
+	rule     func(*ingest.Properties) record.Rule
+	wake     <-chan struct{}
 }
 
-func newRefuser(s *Spool) *refuser { return &refuser{s: s, wake: make(chan struct{}, 1)} }
-
-func (r *refuser) add(e store.Entry) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queue = append(r.queue, e)
-	signal(r.wake)
-}
-
-func (r *refuser) take() []store.Entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := min(len(r.queue), refuseTogether)
-	some := r.queue[:n:n]
-	if r.queue = r.queue[n:]; len(r.queue) == 0 {
-		r.queue = nil
-	}
-	return some
+// refusedQueue is where the refuser's work is.
+type refusedQueue interface {
+	takeRefused(n int) []store.Entry
+	retry(store.Entry)
 }
 
 // run ends with ctx; what is left is sealed, and the next Open finds it.
@@ -54,12 +43,12 @@ func (r *refuser) run(ctx context.Context) {
 			return
 		case <-r.wake:
 		}
-		for some := r.take(); len(some) > 0 && ctx.Err() == nil; some = r.take() {
+		for some := r.queue.takeRefused(refuseTogether); len(some) > 0 && ctx.Err() == nil; some = r.queue.takeRefused(refuseTogether) {
 			var wg sync.WaitGroup
 			for _, e := range some {
 				wg.Go(func() {
-					if err := r.s.refuse(ctx, e); err != nil {
-						r.s.sender.add(e)
+					if err := r.refuse(ctx, e); err != nil {
+						r.queue.retry(e)
 					}
 				})
 			}
@@ -69,31 +58,36 @@ func (r *refuser) run(ctx context.Context) {
 }
 
 // refuse dead-letters a batch of a lane of refused records, from Sealed.
-func (s *Spool) refuse(ctx context.Context, e store.Entry) error {
-	data, err := s.readPayload(&e.Batch)
+func (r *refuser) refuse(ctx context.Context, e store.Entry) error {
+	data, err := r.readPayload(&e.Batch)
 	if err != nil {
 		// Damaged; the store sets aside what it can.
-		return s.deadLetter(ctx, e, &ingest.Failure{Class: "damaged", Code: "damaged", Message: err.Error(), At: time.Now()})
+		return r.setAside(ctx, e, &ingest.Failure{Class: "damaged", Code: "damaged", Message: err.Error(), At: time.Now()})
 	}
-	noted := s.refusals.take(data)
+	noted := r.refusals.take(data)
 	why := noted
 	if why == "" {
 		why = "refused before this process began; where it stood is not known any more"
 		p := e.Batch.Properties
 		p.Refused = false
-		if _, err := s.rule(&p).Check(data); err != nil {
+		if _, err := r.rule(&p).Check(data); err != nil {
 			why += ": " + err.Error()
 		}
 	}
-	err = s.deadLetter(ctx, e, &ingest.Failure{Class: "malformed", Code: "BadRecord", Message: why, At: time.Now()})
+	err = r.setAside(ctx, e, &ingest.Failure{Class: "malformed", Code: "BadRecord", Message: why, At: time.Now()})
 	if err != nil && noted != "" {
-		s.refusals.note([]Refused{{Data: data, Why: noted}}) // for the next time
+		r.refusals.note([]Refused{{Data: data, Why: noted}}) // for the next time
 	}
 	return err
 }
 
-func (s *Spool) readPayload(b *ingest.Batch) ([]byte, error) {
-	r := s.store.Payload(b).Open()
-	defer r.Close()
-	return io.ReadAll(r)
+func (r *refuser) setAside(ctx context.Context, e store.Entry, why *ingest.Failure) error {
+	_, err := r.batches.happened(ctx, e.Batch.ID, lifecycle.Event{Kind: lifecycle.BadRecord, Failure: why})
+	return err
+}
+
+func (r *refuser) readPayload(b *ingest.Batch) ([]byte, error) {
+	in := r.payloads.Payload(b).Open()
+	defer in.Close()
+	return io.ReadAll(in)
 }

@@ -199,8 +199,8 @@ func TestTransportTakenAway(t *testing.T) {
 			t.Errorf("by the queue: %v", got)
 		}
 		st := s.Stats()
-		if st.Spooled() != 4 || st.Unhealthy == nil || !strings.Contains(st.Unhealthy.Message, `"direct"`) {
-			t.Errorf("%d spooled; unhealthy: %v", st.Spooled(), st.Unhealthy)
+		if st.Waiting.Records != 4 || st.Unhealthy == nil || !strings.Contains(st.Unhealthy.Message, `"direct"`) {
+			t.Errorf("%d spooled; unhealthy: %v", st.Waiting.Records, st.Unhealthy)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -306,7 +306,7 @@ func TestSilentOutcomesLeaveRoom(t *testing.T) {
 			put(t, s, in("D", i%6), row(i))
 		}
 		time.Sleep(time.Minute)
-		if n := s.Stats().Awaiting; n < 9 || n > 10 {
+		if n := s.Stats().Batches.Accepted; n < 9 || n > 10 {
 			t.Fatalf("%d batches await their outcome, want the bound of 10", n)
 		}
 		if err := s.Close(); err != nil {

@@ -3,28 +3,88 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync"
+	"log/slog"
 	"time"
 
 	"kustospool/batching"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
-// sealer turns the open ranges of lanes into batches. The store's committer
-// feeds it; one goroutine writes the seals, so they reach the ledger in order.
+// sealer turns the open ranges of lanes into batches. One goroutine owns it and
+// writes the seals, so they reach the ledger in order; what the log commits
+// comes to it through a queue of its own.
 //
 // While a lane has sealed batches that have not left, its open range is not
 // sealed by age: an outage then ends in few large batches, which is what the
 // service wants, and the ledger stays as small as the disk quota divided by
 // the batch size.
 type sealer struct {
-	s *Spool
+	lanes              laneTerms
+	books              sealBooks
+	queue              sealedQueue
+	news               *news
+	emptied            <-chan struct{} // a lane has nothing waiting any more
+	closed             <-chan struct{} // the spool is closed
+	flushes            chan flush
+	log                *slog.Logger
+	retryMin, retryMax time.Duration
 
-	mu      sync.Mutex // guards open and ready
-	open    *batching.Aggregator
-	ready   []batching.Span // decided, not yet in the ledger; in lane order
-	flushes chan flush
-	wake    chan struct{} // holds at most one token
+	// Owned by the goroutine.
+	open  *batching.Aggregator
+	ready []batching.Span // decided, not yet in the ledger; in lane order
+}
+
+// laneTerms says how a lane is cut into batches.
+type laneTerms interface {
+	get(lane uint32) *lane
+}
+
+// sealBooks makes batches durable.
+type sealBooks interface {
+	seal(context.Context, []store.Seal) ([]store.Entry, error)
+}
+
+// sealedQueue is where sealed batches wait.
+type sealedQueue interface {
+	add(...store.Entry)
+	waits(lane uint32) bool
+}
+
+// news is what the engine learns of the log's commits, until the sealer takes
+// it in. It is all of the engine that is on the way of an acknowledgement: its
+// lock is held for the copying of a few words.
+type news struct {
+	wake chan struct{} // holds at most one token
+
+	mu     mutex // guards frames and spare
+	frames []store.Frame
+	spare  []store.Frame // what was taken in before, to be filled again
+}
+
+func newNews() *news { return &news{wake: make(chan struct{}, 1), mu: mutex{name: "news"}} }
+
+// committed is the store's committer telling what it wrote.
+func (n *news) committed(frames []store.Frame) {
+	n.mu.Lock()
+	n.frames = append(n.frames, frames...)
+	n.mu.Unlock()
+	signal(n.wake)
+}
+
+// maxSpare bounds the frames for which memory is kept.
+const maxSpare = 1 << 12
+
+// take gives what there is. It is valid until the next call.
+func (n *news) take() []store.Frame {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	frames := n.frames
+	n.frames = n.spare[:0]
+	if n.spare = frames; cap(frames) > maxSpare {
+		n.spare = nil
+	}
+	return frames
 }
 
 type flush struct {
@@ -32,44 +92,16 @@ type flush struct {
 	done chan error // holds one
 }
 
-func newSealer(s *Spool) *sealer {
-	policy := func(lane uint32) batching.Policy { return s.laneByID(lane).options.Batch }
-	single := func(lane uint32) bool { return !s.laneByID(lane).properties.Concatenates() }
-	return &sealer{
-		s:       s,
-		open:    batching.NewAggregator(policy, single),
-		flushes: make(chan flush),
-		wake:    make(chan struct{}, 1),
-	}
+func newSealer(lanes laneTerms) *sealer {
+	policy := func(id uint32) batching.Policy { return lanes.get(id).options.Batch }
+	single := func(id uint32) bool { return !lanes.get(id).properties.Concatenates() }
+	return &sealer{lanes: lanes, open: batching.NewAggregator(policy, single), flushes: make(chan flush)}
 }
 
-// committed is the store's committer telling what it wrote. It decides and
-// returns; the ledger is written by run.
-func (q *sealer) committed(frames []store.Frame) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	lanes := q.open.Lanes()
-	for _, f := range frames {
-		q.addLocked(f)
-	}
-	// A span that only grows needs nobody's attention: its age is that of its
-	// first record.
-	if len(q.ready) > 0 || q.open.Lanes() != lanes {
-		signal(q.wake)
-	}
-}
-
-// recovered takes a frame that was written before this process began.
-func (q *sealer) recovered(f store.Frame) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.addLocked(f)
-	signal(q.wake)
-}
-
-func (q *sealer) addLocked(f store.Frame) {
+// takeIn adds a frame to its lane's open range.
+func (q *sealer) takeIn(f store.Frame) {
 	// The age as it is now, so that a clock that is set back later, or was ahead
-	// when the record came, does not hold the span open.
+	// when the record came, does not hold the range open.
 	now := time.Now()
 	oldest := now.Add(-max(0, now.Sub(f.At)))
 	span := batching.Span{Lane: f.Lane, First: f.First, Last: f.Last, Bytes: f.Bytes, Oldest: oldest}
@@ -83,7 +115,7 @@ func (q *sealer) flush(ctx context.Context) error {
 	case q.flushes <- f:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-q.s.changes.closed():
+	case <-q.closed:
 		return ErrClosed
 	}
 	select {
@@ -91,28 +123,33 @@ func (q *sealer) flush(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-q.s.changes.closed():
+	case <-q.closed:
 		return ErrClosed
 	}
 }
 
 func (q *sealer) run(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(0) // what was found at the start may be due
 	defer timer.Stop()
 	failures := 0
 	for {
 		var f *flush
-		wake := q.wake
-		if failures > 0 {
-			wake = nil // it is the ledger that fails; new records do not hurry it
-		}
+		forced := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-wake:
+		case <-q.news.wake:
+		case <-q.emptied:
 		case <-timer.C:
+			forced = true
 		case request := <-q.flushes:
-			f = &request
+			f, forced = &request, true
+		}
+		for _, frame := range q.news.take() {
+			q.takeIn(frame)
+		}
+		if failures > 0 && !forced {
+			continue // it is the ledger that fails; new records do not hurry it
 		}
 		// One moment for both: a deadline between two would be missed by both.
 		now := time.Now()
@@ -128,59 +165,43 @@ func (q *sealer) run(ctx context.Context) {
 			return
 		default:
 			if failures == 0 {
-				q.s.log.Error("cannot write the batch ledger; the records stay in the spool", "err", err)
+				q.log.Error("cannot write the batch ledger; the records stay in the spool", "err", err)
 			}
 			failures++
-			next = retryDelay(failures, q.s.opts.RetryMin, q.s.opts.RetryMax)
+			next = retryDelay(failures, q.retryMin, q.retryMax)
 		}
 		timer.Reset(next)
 	}
 }
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
-// the new batches to the sender. What the ledger does not take stays ready.
+// the new batches on. What the ledger does not take stays ready.
 func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
-	q.mu.Lock()
-	q.ready = append(q.ready, q.open.Due(now, q.s.sender.waiting)...)
+	q.ready = append(q.ready, q.open.Due(now, q.queue.waits)...)
 	if all {
 		q.ready = append(q.ready, q.open.FlushAll()...)
 	}
-	spans := q.ready
-	q.mu.Unlock()
-	if len(spans) == 0 {
+	if len(q.ready) == 0 {
 		return nil
 	}
-	seals := make([]store.Seal, len(spans))
-	for i, span := range spans {
-		o := q.s.laneByID(span.Lane).options
+	seals := make([]store.Seal, len(q.ready))
+	for i, span := range q.ready {
+		o := q.lanes.get(span.Lane).options
 		seals[i] = store.Seal{Lane: span.Lane, First: span.First, Last: span.Last, Bytes: span.Bytes,
-			Guarantee: o.Guarantee, Confirm: o.Confirm}
+			Guarantee: o.Guarantee, Confirm: o.Confirm, Oldest: span.Oldest}
 	}
-	entries, err := q.s.store.Seal(ctx, seals)
+	entries, err := q.books.seal(ctx, seals)
 	if err != nil {
 		return err
 	}
-	q.mu.Lock()
-	q.ready = q.ready[len(spans):] // the committer may have appended meanwhile
-	if len(q.ready) == 0 {
-		q.ready = nil
-	}
-	q.mu.Unlock()
-	for _, e := range entries {
-		if e.Batch.Properties.Refused {
-			q.s.refuser.add(e)
-			continue
-		}
-		q.s.sender.add(e)
-	}
+	q.ready = nil
+	q.queue.add(entries...)
 	return nil
 }
 
 // next is how long the sealer may sleep. A lane that is due and waits for its
-// earlier batches does not count: the sender wakes the sealer when they leave.
+// earlier batches does not count: it is told when they have left.
 func (q *sealer) next(now time.Time) time.Duration {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if at, ok := q.open.NextAfter(now); ok {
 		return time.Until(at)
 	}
@@ -188,9 +209,4 @@ func (q *sealer) next(now time.Time) time.Duration {
 }
 
 // signal puts a token into a wake channel unless one is there.
-func signal(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
+func signal(s wake.Signal) { s.Raise() }

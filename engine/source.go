@@ -13,8 +13,8 @@ import (
 	"kustospool/store"
 )
 
-// smallSource is up to how many bytes a source is stored like other records;
-// above, it goes to disk as it is read, as objects.
+// smallSource is the size up to which a source is stored like other records. A
+// larger one goes to disk while it is read, as objects.
 const smallSource = 4 << 20
 
 // copyBuffer is how much of an object is read at a time.
@@ -26,26 +26,26 @@ const copyBuffer = 256 << 10
 // r holds.
 //
 // For a format that concatenates, r is cut into records by the rules of package
-// record; byte order marks are cut away, blank lines passed over and counted.
-// More than one batch is cut at record boundaries. For any other format
-// r is one object, of any size that the transport takes in one batch. What r
-// begins with must be of p's format (package content): data that was not
-// unpacked, UTF-16 and files of other formats are refused.
+// record: byte order marks are removed, blank lines passed over, and both are
+// counted. What is too large for one batch becomes several, cut between records.
+// For any other format r is one object, which must fit into one batch of the
+// transport. The beginning of r must look like p's format (package content):
+// archives, compressed data, UTF-16 and files of other formats are refused.
 //
-// The positions, if any, become durable with it all.
+// The positions, if any, become durable in the same commit.
 //
-// The receipt's records are those of r in its order; [Spool.StatusAll] and
-// [Spool.WaitAll] tell what became of them all. What is no record ends as
-// Options.OnBadRecord says and is counted in Receipt.Bad; where r holds nothing
-// else and that is stored as dead letters, the receipt is for those and Bad is 0.
+// The receipt is for all records of r, in its order; ask [Spool.StatusAll] or
+// [Spool.WaitAll]. Bad records end as Options.OnBadRecord says and are counted in
+// Receipt.Bad. Where r has only bad ones, and they are stored as dead letters,
+// the receipt is for those and Bad is 0.
 //
 // Errors are those of Ingest, [*RecordError], and r's own, wrapped; after any of them but
 // [ErrOutcomeUnknown] nothing is stored. ctx bounds the whole call, but cannot
-// break off a Read of r. A source that finds the spool full waits, or does
-// what else Options.Full says; one that alone is more than MaxDiskBytes is
-// refused ([ingest.ErrInvalid]). Where only other sources that are being read
-// have the room, and nothing stored could make any, it gives way with
-// [ErrFull], whatever the policy: they would wait for each other for ever.
+// break off a Read of r. A source that finds the spool full does what Options.Full
+// says; one that alone is larger than MaxDiskBytes is refused
+// ([ingest.ErrInvalid]). Where all of the room is taken by other sources that are
+// being read, it fails with [ErrFull] whatever the policy, because they would wait
+// for each other for ever.
 func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Reader, at ...ingest.Position) (ingest.Receipt, error) {
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
@@ -137,8 +137,7 @@ func (in *intake) take(r io.Reader, name string) error {
 	}
 }
 
-// misfit turns what the look at the source's beginning found into an error of
-// the caller's input.
+// misfit makes a [*RecordError] of a source that does not begin like its format.
 func (in *intake) misfit(err error, name string) error {
 	if m, ok := errors.AsType[*content.Mismatch](err); ok {
 		return &RecordError{Source: name, Err: &ingest.FieldError{Field: "source", Rule: m.Error()}}
@@ -280,7 +279,7 @@ func (in *intake) takeWhole(r io.Reader) error {
 	}
 }
 
-// write adds to the one record of an object.
+// write appends to the one record of an object.
 func (in *intake) write(o *store.Object, p []byte) error {
 	in.bytes += int64(len(p))
 	caps, err := in.s.capabilities(in.p, in.options.Guarantee)
@@ -299,7 +298,7 @@ func (in *intake) write(o *store.Object, p []byte) error {
 
 var errGaveWay = errors.New("engine: gave way to other sources")
 
-// wait tries what may find the spool full.
+// wait calls try, again and again while the spool is full.
 func (in *intake) wait(try func() error) error {
 	err := try()
 	if !errors.Is(err, ErrFull) {
@@ -314,7 +313,7 @@ func (in *intake) wait(try func() error) error {
 		if big := in.s.fitsAtAll(in.bytes); big != nil {
 			return big
 		}
-		if in.s.Stats().Spooled() == 0 {
+		if in.s.spooled() == 0 {
 			// Nothing that is stored can make room: other sources that are being
 			// taken in have it. One must give way, or all of them wait for ever.
 			alone = err
@@ -398,8 +397,8 @@ func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error)
 	return rcpt, nil
 }
 
-// discard removes the objects that were not stored. What cannot be removed is
-// no error of the call's: the next Open removes it.
+// discard removes the objects that were not stored. A failure is only logged,
+// because the next Open removes them.
 func (in *intake) discard() {
 	for _, o := range slices.Concat(in.objects, in.refused.objects) {
 		if err := o.Discard(); err != nil {

@@ -155,7 +155,7 @@ func TestLargeSource(t *testing.T) {
 	fake.Down(nil)
 	waitAll(t, s, again, len(want))
 	sameRows(t, fake.AllRows(), append(want, row(-1)))
-	if n := s.Stats().BatchesIngested; n < 5 {
+	if n := s.Stats().SettledBatches.Ingested; n < 5 {
 		t.Errorf("%d batches", n)
 	}
 	for _, k := range fake.Kept() {
@@ -201,7 +201,7 @@ func TestSourceStoresAllOrNothing(t *testing.T) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
 			if st := s.Stats(); st.Acked != 0 {
-				t.Errorf("%+v", st.Stats)
+				t.Errorf("%+v", st)
 			}
 			noObjects(t, dir)
 		})

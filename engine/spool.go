@@ -19,15 +19,16 @@ import (
 //
 // Its goroutines, and what each owns:
 //
-//	sealer    one; cuts batches out of the lanes' open ranges
-//	sender    one dispatcher, and one goroutine for each attempt under way
-//	refuser   one, and one goroutine for each dead letter that is being written
-//	          of what was refused before it could be sent
-//	tracker   one dispatcher, and one goroutine for each question under way, one
-//	          a destination; asks for outcomes and resolves unknown attempts
+//	sealer      one; cuts batches out of the lanes' open ranges
+//	dispatcher  one, and one goroutine for each attempt under way
+//	refuser     one, and one goroutine for each dead letter that is being written
+//	            of what was refused before it could be sent
+//	tracker     one, and one goroutine for each question under way, one a
+//	            destination; asks for outcomes and resolves unknown attempts
 //
-// Close joins them all. The store has goroutines of its own and joins them in
-// its Close.
+// Close ends and joins them all; one more does that, and ends as soon as the
+// last call of the transport has returned. The store has goroutines of its own
+// and joins them in its Close.
 type Spool struct {
 	// Immutable after Open.
 	store     *store.Store
@@ -35,21 +36,24 @@ type Spool struct {
 	opts      Options
 	log       *slog.Logger
 
+	batches  *batches
 	lanes    laneIndex
+	live     *live
 	sealer   *sealer
-	sender   *sender
-	refuser  *refuser
-	tracking *tracking
+	attempts *attempts
 	changes  changes
+	rates    *rates
 	refusals refusals
 	dropping chan struct{} // held by the one caller that drops batches for room
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
+	repeated       atomic.Int64 // requests whose key was stored before
 
 	closing   atomic.Bool // intake has ended
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 	closeOnce sync.Once
+	closed    chan struct{} // closed when closeErr is set
 	closeErr  error
 }
 
@@ -59,10 +63,11 @@ type Spool struct {
 //
 // The spool owns tr from here on: if it is an [io.Closer], Close closes it.
 //
-// Errors: options or dir break a rule ([ingest.ErrInvalid], [store.ErrForeign],
-// [store.ErrUntrusted]),
+// Errors: options or dir break a rule ([ingest.ErrInvalid], [ErrForeign],
+// [ErrUntrusted]),
 // tr cannot keep the wanted guarantee ([ErrGuarantee]) or take the blobs that
-// wait ([ErrNoBlobs]), another process has the spool open ([store.LockedError]), the disk fails. tr is not closed then.
+// wait ([ErrNoBlobs]), another process has the spool open ([*LockedError]), the disk fails. tr is not
+// closed then.
 func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if tr == nil {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
@@ -75,14 +80,14 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1)}
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
-	s.sealer = newSealer(s)
-	s.sender = newSender(s)
-	s.refuser = newRefuser(s)
-	s.tracking = newTracking(s)
+	grace := s.unknownGrace()
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
+	s.sealer = newSealer(&s.lanes)
+	news := newNews()
 
 	compression := store.NoCompression
 	if o.CompressOnDisk {
@@ -95,13 +100,23 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		MaxBytes:         o.MaxDiskBytes,
 		HistoryRetention: o.StatusRetention,
 		TrustDirectory:   o.TrustDirectory,
-		Committed:        s.sealer.committed,
+		Committed:        news.committed,
+		Settled:          s.rates.settled,
 		Logger:           o.Logger,
 	})
 	if err != nil {
-		return nil, err
+		return nil, ownError(err)
 	}
 	s.store = st
+	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
+	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
+	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
+	q := s.sealer
+	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
+	q.log, q.retryMin, q.retryMax = o.Logger, o.RetryMin, o.RetryMax
+	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
+	tracker := &tracker{questions: s.live, books: s.batches, asker: plug, log: o.Logger, wake: s.live.toAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -109,10 +124,20 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(func() { s.sealer.run(ctx) })
-	s.running.Go(func() { s.sender.run(ctx) })
-	s.running.Go(func() { s.refuser.run(ctx) })
-	s.running.Go(func() { s.tracking.run(ctx) })
+	s.running.Go(func() { dispatcher.run(ctx) })
+	s.running.Go(func() { refuser.run(ctx) })
+	s.running.Go(func() { tracker.run(ctx) })
 	return s, nil
+}
+
+// unknownGrace is how long an unknown attempt is looked for. Where nobody can
+// be asked there is nothing to wait for but the usual pause.
+func (s *Spool) unknownGrace() func(attempts int) time.Duration {
+	least, most, grace := s.opts.RetryMin, s.opts.RetryMax, s.opts.UnknownGrace
+	if s.transport.tracks() {
+		return func(int) time.Duration { return grace }
+	}
+	return func(attempts int) time.Duration { return retryDelay(attempts, least, most) }
 }
 
 // ID is the spool's identity, part of every receipt it issues.
@@ -133,13 +158,13 @@ func (s *Spool) Drain(ctx context.Context) error {
 		if flush {
 			if err := s.Flush(ctx); err != nil {
 				if ctx.Err() != nil {
-					return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+					return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 				}
 				return err
 			}
 		}
-		st := s.Stats()
-		if st.Spooled() == 0 {
+		st := s.store.Stats()
+		if st.Open+st.Sealed == 0 {
 			return nil
 		}
 		flush = st.Sealed == 0 // what others ingested meanwhile, all at once
@@ -153,32 +178,9 @@ func (s *Spool) Drain(ctx context.Context) error {
 		case <-s.changes.closed():
 			return ErrClosed
 		case <-ctx.Done():
-			return &NotDrainedError{Records: s.Stats().Spooled(), Err: context.Cause(ctx)}
+			return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 		}
 	}
-}
-
-// Shutdown refuses new records, drains, and closes. When ctx ends before all
-// is delivered it closes all the same and returns a [*NotDrainedError]; what
-// is left is durable.
-func (s *Spool) Shutdown(ctx context.Context) error {
-	s.closing.Store(true)
-	return errors.Join(s.Drain(ctx), s.Close())
-}
-
-// Close stops now: it refuses new records, cuts off the attempts under way,
-// joins every goroutine, and closes the transport and the store. What is not
-// delivered stays on disk. Further calls return the first one's error.
-func (s *Spool) Close() error {
-	s.closeOnce.Do(func() {
-		s.closing.Store(true)
-		s.stop()
-		s.running.Wait()
-		transportErr := s.transport.close()
-		s.closeErr = errors.Join(s.store.Close(), transportErr)
-		s.changes.close()
-	})
-	return s.closeErr
 }
 
 // recover gives every batch of the ledger back to whoever moves it next, and
@@ -199,10 +201,10 @@ func (s *Spool) recover() error {
 		if err := s.keepsOpen(frame.Lane); err != nil {
 			return err
 		}
-		s.sealer.recovered(frame)
+		s.sealer.takeIn(frame)
 	}
 	for _, e := range s.store.Live() {
-		caps, err := s.capabilitiesOf(s.destination(&e))
+		caps, err := s.capabilitiesOf(s.transport.of(&e))
 		if err != nil {
 			return fmt.Errorf("where batch %s of table %s goes cannot be told: %w", e.Batch.ID, e.Batch.Properties.Table, err)
 		}
@@ -212,44 +214,11 @@ func (s *Spool) recover() error {
 		if err := canSend(&e.Batch.Properties, caps); err != nil {
 			return err
 		}
-		sealed, err := s.resume(e)
+		queue, err := s.attempts.found(context.Background(), &e)
 		if err != nil {
 			return err
 		}
-		switch {
-		case sealed == nil:
-		case sealed.Batch.Properties.Refused:
-			s.refuser.add(*sealed)
-		default:
-			s.sender.add(*sealed)
-		}
+		s.live.add(queue...)
 	}
 	return nil
-}
-
-// resume decides what it means for one live batch that nobody is at work on
-// it, after a crash, a stop, or a ledger that could not be written for a
-// while. It returns the batch if it is to be queued:
-//
-//	sealed                         waits for its attempt, as before
-//	sending, before its commit     nothing can have been ingested: sealed again
-//	sending, after its commit      may have been accepted: unknown
-//	unknown, accepted              the tracker goes on asking
-func (s *Spool) resume(e store.Entry) (sealed *store.Entry, err error) {
-	if e.State == ingest.Sending {
-		e, err = s.store.Transition(context.Background(), e.Batch.ID, ingest.Sending, func(e *store.Entry) {
-			e.State, e.NextAttempt = ingest.Sealed, time.Time{}
-			if e.Committed {
-				e.State, e.NextAttempt = ingest.Unknown, time.Now().Add(s.unknownGrace(e.Attempts))
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if e.State == ingest.Sealed {
-		return &e, nil
-	}
-	s.tracking.add(e)
-	return nil, nil
 }

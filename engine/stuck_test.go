@@ -137,8 +137,8 @@ func TestASplitCountsTheRowsAtRisk(t *testing.T) {
 		put(t, s, telemetry, rows(10)...)
 		drain(t, s)
 		doubled := len(fake.AllRows()) - 10
-		if st := s.Stats(); doubled == 0 || st.PossibleDuplicates < int64(doubled) {
-			t.Errorf("%d rows doubled, %d counted", doubled, st.PossibleDuplicates)
+		if st := s.Stats(); doubled == 0 || st.Duplicates.Possible < int64(doubled) {
+			t.Errorf("%d rows doubled, %d counted", doubled, st.Duplicates.Possible)
 		}
 	})
 }
@@ -155,7 +155,7 @@ func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
 			isInvalid(t, err, "MaxDiskBytes")
 			_, err = s.IngestReader(t.Context(), telemetry, strings.NewReader(strings.Repeat(padded(1)+"\n", 4<<10)))
 			isInvalid(t, err, "MaxDiskBytes")
-			if n := s.Stats().Dropped; n != 0 {
+			if n := s.Stats().Settled.Dropped; n != 0 {
 				t.Errorf("%v: %d records dropped for what never fits", policy, n)
 			}
 		})

@@ -25,6 +25,7 @@ func (s *Spool) StatusAll(ctx context.Context, r ingest.Receipt) (ingest.Tally, 
 		if err != nil {
 			return t, err
 		}
+		e = s.batches.shown(e)
 		end := last
 		if e.State != ingest.Open { // all behind the first open one are open
 			end = min(end, e.Batch.Last)

@@ -7,21 +7,20 @@ import (
 	"kustospool/ingest/record"
 )
 
-// Writer is an [io.WriteCloser] into the table. For a format that concatenates
-// it cuts what is written into records as every source is cut (package
-// record): lines, quoted lines, JSON documents. For any other format all that
-// is written until Close is one object. It is not safe for use by several
-// goroutines at once.
-//
-// ctx is used for every record the writer ingests.
+// Writer returns an [io.WriteCloser] into the table. For a format that
+// concatenates, the writer cuts what is written into records by the rules of
+// package record: lines, quoted lines, JSON documents. For any other format all
+// that is written until Close is one object. ctx is used for every record that
+// the writer ingests.
 func (t *Table) Writer(ctx context.Context) *Writer {
 	w := &Writer{t: t, ctx: ctx, whole: !t.p.Concatenates(), policy: t.s.opts.table(TableName{t.p.Database, t.p.Table}).OnBadRecord}
-	// A line that is wrong is said at once: the next may be long in coming.
+	// Prompt: a line that is no JSON object is reported without waiting for the next
+	// line, which may come much later.
 	w.cutter = record.Cutter{Rule: t.s.rule(&t.p), Prompt: true}
 	return w
 }
 
-// Writer is made by [Table.Writer].
+// Writer is made by [Table.Writer]. It must not be used by two goroutines at once.
 type Writer struct {
 	t      *Table
 	ctx    context.Context
@@ -37,31 +36,30 @@ type Writer struct {
 	counts  record.Counts
 }
 
-// Records is the number of records that are durable so far, without those
-// that were refused.
+// Records is the number of records that are durable so far. Bad ones do not count.
 func (w *Writer) Records() int64 { return w.counts.Good }
 
-// Counts are of what was cut so far: records, what was refused (by a policy
-// other than StopAtBadRecord), blank lines and byte order marks.
+// Counts says what the writer has cut so far: good and bad records, blank lines
+// and byte order marks.
 func (w *Writer) Counts() record.Counts { return w.counts }
 
-// Carry makes every commit of the writer carry a position, which at gives for
-// the number of bytes written that are done with by that commit: up to the end
-// of its last record, its line end included. A program that follows a
-// file puts offset, and where it began to write, into it; after a crash it goes
-// on there with a new writer, and neither skips nor repeats a record. Where a
-// commit stores dead letters, they are in it too. Blank lines and records that
-// were passed over make no commit of their own, so they may be read again.
+// Carry makes every commit of the writer carry a position, so that a program that
+// follows a file goes on at the right place after a crash. at gets the number of
+// bytes that the commit is done with, up to the end of its last record with its
+// line end, and returns the position to store: its name, and as its value the
+// offset in the file. After a crash the program asks [Spool.Position] and goes on
+// there with a new writer; no record is skipped or repeated. Dead letters are in
+// the same commit. Blank lines, and bad records that were passed over, make no
+// commit of their own, so they may be read again.
 //
-// Close takes what has no line end as a record: while the file's last line may
-// still grow, leave the writer open, or be without it.
+// Close takes a last line without a line end as a record. While that line may
+// still grow, do not close the writer.
 //
-// Carry is called before the first Write. at is called while Write and Close
-// run. Its position has the bounds of [ingest.Position]; one that breaks them is
-// the error of that Write, which then stores nothing of that commit. Carry
-// is an [ingest.FieldError] for a nil at, after a Write, and for the format
-// multijson, where an offset may lie within an array and no new writer could
-// go on there.
+// Carry must be called before the first Write. at is called by Write and Close.
+// A position outside the bounds of [ingest.Position] fails that Write, which then
+// stores nothing of that commit. Carry returns an [ingest.FieldError] for a nil
+// at, after a Write, and for the format multijson, where an offset may lie within
+// an array.
 func (w *Writer) Carry(at func(written int64) ingest.Position) error {
 	switch {
 	case at == nil:
@@ -75,7 +73,7 @@ func (w *Writer) Carry(at func(written int64) ingest.Position) error {
 	return nil
 }
 
-// position is what a commit carries that ends behind so many bytes.
+// position is what a commit carries that ends after so many bytes.
 func (w *Writer) position(written int64) []ingest.Position {
 	if w.at == nil {
 		return nil
@@ -83,12 +81,13 @@ func (w *Writer) position(written int64) []ingest.Position {
 	return []ingest.Position{w.at(written)}
 }
 
-// Write takes p and makes the records that it completes durable, all of them
-// or none as long as they fit one IngestAll, dead letters among them. When it returns len(p) and nil, everything but an unfinished last
-// record is on stable storage. After an error the writer refuses further
-// writes with the same error, because what follows would begin in the middle
-// of a record. A record over [ingest.MaxRecordBytes] is an error, and so, by the
-// policy OnBadRecord, is what is no record: a [*RecordError] with its line.
+// Write makes the records that p completes durable, dead letters included: all of
+// them or none, as long as they fit one IngestAll. When it returns len(p) and
+// nil, everything but an unfinished last record is on stable storage. After an
+// error every further Write returns the same error, because what follows would
+// begin in the middle of a record. Errors: those of IngestAll; one that matches
+// [ingest.ErrInvalid] for a record over [ingest.MaxRecordBytes]; a [*RecordError]
+// with its line for a bad record where Options.OnBadRecord is StopAtBadRecord.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -127,7 +126,7 @@ func (w *Writer) ingestComplete(end bool) error {
 		if p.Marked {
 			some.counts.Marks++
 		}
-		// What does not fit any more is stored first, up to where this begins.
+		// The call is full: what it has is stored before this record.
 		if some.size+len(p.Data) > MaxIngestAllBytes || len(some.records)+len(some.refused) == MaxIngestAllRecords {
 			if err := w.ingest(&some); err != nil {
 				return err
@@ -170,8 +169,8 @@ type cutRecords struct {
 	end     int64 // of them all, in the bytes written
 }
 
-// ingest makes records durable, and in the same commit what was refused
-// between them and the position.
+// ingest makes the records durable, and in the same commit the bad ones between
+// them and the position.
 func (w *Writer) ingest(some *cutRecords) error {
 	if len(some.records)+len(some.refused) > 0 {
 		if err := w.t.ingestCut(w.ctx, some, w.position(some.end)); err != nil {

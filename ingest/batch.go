@@ -48,9 +48,6 @@ func (id BatchID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// IsZero reports whether the ID names nothing.
-func (id BatchID) IsZero() bool { return id == BatchID{} }
-
 // MarshalText implements [encoding.TextMarshaler].
 func (id BatchID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
@@ -145,6 +142,9 @@ type Batch struct {
 	Confirm    Confirm
 	RawBytes   int64 // size of the payload before compression, separators included
 	SealedAt   time.Time
+	// Oldest is when the oldest of its records was accepted, as far as that is
+	// known; zero where it is not. The parts of a split batch have that of the whole.
+	Oldest time.Time
 }
 
 // Records is the number of records in the batch.

@@ -136,6 +136,9 @@ func FuzzParseBlob(f *testing.F) {
 func FuzzCutBlobSecret(f *testing.F) {
 	f.Add("https://acc.blob.core.windows.net/c/b.csv?snapshot=1&sv=1&sig=abc;impersonate")
 	f.Add("https://h/c/b;token=x?y")
+	f.Add("abfss://h/c;")
+	f.Add("https://h/c/b?")
+	f.Add("https://h/c/b?&snapshot=1")
 	f.Add("abfss://fs@h/c;managed_identity=system")
 	f.Fuzz(func(t *testing.T, uri string) {
 		plain, _ := ingest.CutBlobSecret(uri)

@@ -2,6 +2,33 @@
 // ([Request], [Properties]), what it gets back ([Receipt], [ID], [Status]),
 // and what travels to Kusto ([Batch]) through which states ([State]).
 //
+// # What to use, in this order
+//
+//   - [Properties] say where records go: database, table, [Format], and, where
+//     they are wanted, mapping, tags and the rest. Validate names what is wrong.
+//   - [Request] is one record with its properties; a [Blob] is the address of
+//     data that is in storage already.
+//   - [Receipt] is the answer to it. Its text form ([ParseReceipt] reads it) can
+//     be kept anywhere.
+//   - [Status] is what became of a record, [Tally] of all records of a receipt;
+//     [Failure] is what was said against it. Err is nil where all is well.
+//   - [Guarantee] and [Confirm] are what a table is promised.
+//
+// # Words
+//
+// Each has one meaning in this module:
+//
+//	record       one row of a line format, or one object, or one blob's address
+//	lane         the queue of one set of properties
+//	frame        the records of one lane in one commit of the log
+//	batch        a contiguous range of a lane, sealed; it never changes
+//	attempt      one try to hand a batch over; Commit is where rows may appear
+//	accepted     the service has the batch and has not told the outcome
+//	settled      in a final state; the payload may go
+//	dead letter  a batch that can never be ingested, kept with its reason
+//	held         of a lane: waits for an operator
+//	destination  where a transport delivers to; a router has several
+//
 // # Life of a record
 //
 // A record is one row of a line format (a JSON line, a CSV record), or one

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -53,12 +52,6 @@ func (id ID) Lane() uint32 { return binary.BigEndian.Uint32(id[8:12]) }
 
 // Seq is the record's place in its lane; the first record has 1.
 func (id ID) Seq() uint64 { return binary.BigEndian.Uint64(id[12:]) }
-
-// IsZero reports whether the ID names nothing.
-func (id ID) IsZero() bool { return id == ID{} }
-
-// Compare orders IDs as their text forms sort.
-func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 
 // String is the fixed-width, sortable text form, [IDTextLen] characters.
 func (id ID) String() string { return idText.EncodeToString(id[:]) }

@@ -160,19 +160,6 @@ func BadRecord(data []byte, fault *record.Fault) error {
 	return e
 }
 
-// Validate checks the request: its properties, its record and its key. The
-// error matches [ErrInvalid] and names field, value and rule.
-func (r *Request) Validate() error {
-	if err := r.Properties.Validate(); err != nil {
-		return err
-	}
-	if len(r.Key) > MaxKeyBytes {
-		return &FieldError{Field: "key", Value: quote(r.Key), Rule: fmt.Sprintf("must have at most %d bytes", MaxKeyBytes)}
-	}
-	_, err := r.Properties.Record(r.Data)
-	return err
-}
-
 // Status is what is known of one record: the state of the batch it is in, or
 // [Open] while it is in none yet.
 type Status struct {
@@ -200,16 +187,44 @@ func (s Status) Err() error {
 
 // Failure is why a batch is not ingested, or not yet.
 type Failure struct {
-	Class   string    `json:"class"`          // the transport's error class
-	Code    string    `json:"code,omitempty"` // the service's error code, or an HTTP status
-	Message string    `json:"message"`        // the service's words; never holds a secret
-	At      time.Time `json:"at,omitzero"`
+	Class   string `json:"class"`          // the transport's error class
+	Code    string `json:"code,omitempty"` // the service's error code, or an HTTP status
+	Message string `json:"message"`        // the service's words; never holds a secret
+	// RequestID is the id of the request at the service, for its support; empty
+	// where there is none.
+	RequestID string    `json:"request_id,omitempty"`
+	At        time.Time `json:"at,omitzero"`
+	// First is when the same trouble was met first: the same class and code, and
+	// nothing else since. Zero where it was met once.
+	First time.Time `json:"first,omitzero"`
 }
 
-// String is class, code and message in one line.
-func (f *Failure) String() string {
-	if f.Code == "" {
-		return fmt.Sprintf("%s: %s", f.Class, f.Message)
+// Since is First, or At where the trouble was met once.
+func (f *Failure) Since() time.Time {
+	if f.First.IsZero() {
+		return f.At
 	}
-	return fmt.Sprintf("%s: %s: %s", f.Class, f.Code, f.Message)
+	return f.First
+}
+
+// Following makes f the successor of an earlier failure, which may be nil, and
+// returns f: where class and code are the same, f.First is since when it lasts.
+func (f *Failure) Following(earlier *Failure) *Failure {
+	if earlier != nil && earlier.Class == f.Class && earlier.Code == f.Code && !earlier.Since().IsZero() && earlier.Since().Before(f.At) {
+		f.First = earlier.Since()
+	}
+	return f
+}
+
+// String is class, code, message and request in one line.
+func (f *Failure) String() string {
+	s := f.Class + ": "
+	if f.Code != "" {
+		s += f.Code + ": "
+	}
+	s += f.Message
+	if f.RequestID != "" {
+		s += " (request " + f.RequestID + ")"
+	}
+	return s
 }

@@ -87,8 +87,8 @@ func (s State) String() string {
 	return stateNames[s]
 }
 
-// ParseState reads what String writes.
-func ParseState(name string) (State, error) {
+// parseState reads what String writes.
+func parseState(name string) (State, error) {
 	for s := Open; s <= Dropped; s++ {
 		if stateNames[s] == name {
 			return s, nil
@@ -107,7 +107,7 @@ func (s State) MarshalText() ([]byte, error) {
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (s *State) UnmarshalText(b []byte) error {
-	v, err := ParseState(string(b))
+	v, err := parseState(string(b))
 	if err != nil {
 		return err
 	}

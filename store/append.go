@@ -180,7 +180,7 @@ func (s *Store) send(ctx context.Context, b *batch, positions []wal.Position) er
 // appendLarge is Append where some records are too large for a frame. These
 // go to objects first; neighbours of one lane share one, unless they have keys,
 // since each of these may turn out to be there already.
-func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positions []wal.Position) (out []Appended, err error) {
+func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positions []wal.Position) ([]Appended, error) {
 	var objects []*object.Writer
 	stored := make([]bool, 0, 4) // whether the log refers to it, or may
 	defer func() {
@@ -188,7 +188,10 @@ func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positi
 			if stored[i] {
 				w.Keep()
 			}
-			err = errors.Join(err, w.Discard())
+			// What became of the records does not hang on it: the next Open removes it.
+			if err := w.Discard(); err != nil {
+				s.complain("a file of records that are not needed stays", err)
+			}
 		}
 	}()
 	answers := make([]Appended, len(recs))
@@ -224,6 +227,7 @@ func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positi
 			return nil, err
 		}
 	}
+	var err error
 	if len(b.recs) > 0 || len(positions) > 0 {
 		err = s.send(ctx, b, positions)
 	}

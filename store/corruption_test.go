@@ -94,7 +94,7 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	hung := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	hung := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() }) // one that is busy ends by itself: limitProcessor
 	err := cmd.Wait()
 	if !hung.Stop() {
 		bad("it hung")

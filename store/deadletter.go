@@ -65,6 +65,7 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 	if !ok {
 		return Entry{}, fmt.Errorf("%w: batch %s is not live", ErrConflict, id)
 	}
+	payload := deadPayload(&e.Batch)
 	s.undead.mu.Lock()
 	delete(s.undead.left, id)
 	s.undead.mu.Unlock()
@@ -87,7 +88,7 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 		if s.undead.left == nil {
 			s.undead.left = map[ingest.BatchID]string{}
 		}
-		s.undead.left[id] = deadPayload(&e.Batch)
+		s.undead.left[id] = payload
 		s.undead.mu.Unlock()
 		if rerr := s.clearDead(id); rerr != nil {
 			s.log.Warn("a dead letter that did not become one could not be removed", "batch", id, "cause", rerr)
@@ -95,6 +96,14 @@ func (s *Store) DeadLetter(ctx context.Context, id ingest.BatchID, from ingest.S
 		return Entry{}, err
 	}
 	return e, err
+}
+
+// deadCount is how many dead letters there were when the directory was listed
+// last, and when it had changed then; zero where that is not to be relied on.
+type deadCount struct {
+	mu sync.Mutex // guards the rest
+	n  int64
+	at time.Time
 }
 
 // undead are the dead letters that did not become one and could not be taken

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/vfs"
 	"kustospool/internal/vfs/memfs"
+	"kustospool/store/internal/ledger"
 )
 
 var bg = context.Background()
@@ -177,6 +179,56 @@ func TestFullVolume(t *testing.T) {
 	}
 	if st := s.Stats(); st.Acked != int64(acked)+1 {
 		t.Errorf("%d acknowledged, %+v", acked+1, st)
+	}
+}
+
+// TestUnneededObject: a record that was there already, whose object cannot be
+// removed, does not make an error of a call that was stored.
+func TestUnneededObject(t *testing.T) {
+	fsys, books := memfs.New(1), filepath.Join(t.TempDir(), "books")
+	s := onMem(t, fsys, books, Options{})
+	lane := laneFor(t, s, ingest.JSON)
+	large := bytes.Repeat([]byte("x"), DefaultFrameBytes+1)
+	for n := range 4 {
+		fsys.Fail(memfs.Remove, n+1, syscall.EIO)
+	}
+	got, err := s.Append(t.Context(), []Record{{Lane: lane, Data: large, Key: "k"}, {Lane: lane, Data: large, Key: "k"}})
+	if want := []Appended{{Seq: 1}, {Seq: 1, Duplicate: true}}; err != nil || !slices.Equal(got, want) {
+		t.Fatalf("%+v, %v; want %+v", got, err, want)
+	}
+	fsys.Calm()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = onMem(t, fsys, books, Options{})
+	if infos, err := fsys.List("/spool/" + objectsName); err != nil || len(infos) != 1 {
+		t.Errorf("objects %+v, %v; want the one that is needed", infos, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefusedDeadLetter: a dead letter that the ledger refuses leaves no file.
+func TestRefusedDeadLetter(t *testing.T) {
+	fsys, books := memfs.New(1), filepath.Join(t.TempDir(), "books")
+	var refuse error
+	s := onMem(t, fsys, books, Options{fault: func(ledger.Step) error { return refuse }})
+	lane := laneFor(t, s, ingest.JSON)
+	if _, err := s.Append(bg, []Record{{Lane: lane, Data: []byte("{}")}}); err != nil {
+		t.Fatal(err)
+	}
+	e := sealOpen(t, s)[0]
+	refuse = syscall.ENOSPC
+	if _, err := s.DeadLetter(bg, e.Batch.ID, e.State, nil); !errors.Is(err, ErrFull) {
+		t.Fatalf("dead letter: %v", err)
+	}
+	refuse = nil
+	if infos, err := fsys.List("/spool/" + deadName); err != nil || len(infos) != 0 {
+		t.Errorf("left in %s/: %+v, %v", deadName, infos, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

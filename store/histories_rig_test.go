@@ -131,6 +131,7 @@ func (r *rig) fallen(kill bool, dir string) (next, other *rig) {
 		end = r.fs.Kill
 	}
 	next = &rig{fs: end(), wrap: r.wrap, ledger: r.ledger, forget: r.forget}
+	next.fs.Calm() // a volume that was full is so no more
 	if r.under && !bytes.Equal(r.image, r.other) {
 		now := next.fs
 		next.fs = now.Kill()

@@ -10,8 +10,8 @@ import (
 
 // attacksOnBooks are those on the ledger, objects and dead letters.
 var attacksOnBooks = map[string]func(h *hostile){
-	"ledger: the last number of segments": func(h *hostile) {
-		h.ledger(func(c *craftedLedger) { c.state[stateHighestNo] = 1<<48 - 2 })
+	"ledger: near the last number of segments": func(h *hostile) {
+		h.ledger(func(c *craftedLedger) { c.state[stateHighestNo] = 1<<48 - 1000 }) // the last one: TestEndOfNumbers
 	},
 	"ledger: numbers of segments beyond": func(h *hostile) {
 		h.ledger(func(c *craftedLedger) { c.state[stateHighestNo] = math.MaxUint64 })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/internal/crashpoint"
+	"kustospool/internal/wake"
 	"kustospool/store/internal/ledger"
 )
 
@@ -22,7 +23,7 @@ type keeper struct {
 	ballasts time.Time // when the ballast was last tried for
 
 	pressed atomic.Bool // an append found no room
-	wake    chan struct{}
+	wake    wake.Signal
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -35,7 +36,7 @@ const (
 )
 
 func newKeeper(s *Store) *keeper {
-	return &keeper{s: s, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	return &keeper{s: s, wake: wake.New(), quit: make(chan struct{})}
 }
 
 func (k *keeper) start() {
@@ -52,12 +53,7 @@ func (k *keeper) stop() {
 	k.done.Wait()
 }
 
-func (k *keeper) signal() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
+func (k *keeper) signal() { k.wake.Raise() }
 
 // press tells that an append found no room.
 func (k *keeper) press() {

@@ -29,6 +29,18 @@ type lane struct {
 	segs    []held  // where its records are, in order
 	objects []*kept // its objects that are not settled, in order
 	ages    ages
+	// openBytes is what the records in no batch add to a payload, as far as they
+	// were met: those up to countedTo.
+	openBytes int64
+	countedTo uint64
+}
+
+// addOpen counts records that are in no batch yet, once. Store.mu is held.
+func (l *lane) addOpen(last uint64, bytes int64) {
+	if last > l.countedTo {
+		l.openBytes += bytes
+		l.countedTo = last
+	}
 }
 
 // held says that a segment holds a range of the lane.

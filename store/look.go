@@ -171,13 +171,22 @@ func (p *Picture) Stats() Stats {
 	return st
 }
 
+// Snapshot is as of [Store.Snapshot], with Stats as they are here.
+func (p *Picture) Snapshot() (Stats, []LaneStats) {
+	st, lanes := p.s.Snapshot()
+	st.Damaged += p.damaged
+	st.Suspect += p.suspect
+	return st, lanes
+}
+
+// FreeBytes is as of [Store.FreeBytes].
+func (p *Picture) FreeBytes() (int64, bool) { return p.s.FreeBytes() }
+
+// WaitingDeadLetters is as of [Store.WaitingDeadLetters].
+func (p *Picture) WaitingDeadLetters() int64 { return p.s.WaitingDeadLetters() }
+
 // Lanes is as of [Store.Lanes].
 func (p *Picture) Lanes() []uint32 { return p.s.Lanes() }
-
-// LaneProperties is as of [Store.LaneProperties].
-func (p *Picture) LaneProperties(lane uint32) (ingest.Properties, bool) {
-	return p.s.LaneProperties(lane)
-}
 
 // Unsealed is as of [Store.Unsealed].
 func (p *Picture) Unsealed() iter.Seq2[Frame, error] { return p.s.Unsealed() }

@@ -113,6 +113,7 @@ func (s *Store) addFrameLocked(seg *segment, f *wal.Frame) {
 	seg.live += n
 	s.unsettled += n
 	l.ages.add(f.Last, time.Unix(0, f.At))
+	l.addOpen(f.Last, f.Bytes)
 }
 
 // addObjectLocked enters an object. The ledger gets it when its segment is
@@ -142,6 +143,9 @@ func (s *Store) settled(e ledger.Entry) {
 	s.mu.Unlock()
 	if work {
 		s.keeper.signal()
+	}
+	if s.opts.Settled != nil {
+		s.opts.Settled(e)
 	}
 }
 

@@ -130,6 +130,9 @@ func (s *Store) ledgerPath() string {
 	return s.path(ledgerName)
 }
 
+// maxOwner bounds what is told of the holder of a lock, in bytes.
+const maxOwner = 512
+
 // lockPoll is how often a held lock is tried again.
 const lockPoll = 20 * time.Millisecond
 
@@ -138,11 +141,23 @@ const lockPoll = 20 * time.Millisecond
 // two files of the same name.
 func lockDir(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) {
 	f, err := waitLock(fsys, dir, timeout)
-	// Only informative, so its failure is not one of the lock.
-	if err == nil && f.Truncate(0) == nil {
-		_, _ = f.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))), 0)
+	if err == nil {
+		writeOwner(f, "")
 	}
 	return f, err
+}
+
+// writeOwner writes who has the lock, and why still. It is only informative, so
+// its failure is not one of the lock.
+func writeOwner(f vfs.File, why string) {
+	if f.Truncate(0) != nil {
+		return
+	}
+	text := fmt.Sprintf("pid %d (%s) since %s", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
+	if why != "" {
+		text += ": " + why
+	}
+	_, _ = f.WriteAt([]byte(text+"\n"), 0)
 }
 
 // waitLock takes the lock, or gives up after timeout with a [LockedError] that
@@ -158,7 +173,7 @@ func waitLock(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) 
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		case !time.Now().Before(deadline):
 			owner, _ := vfs.ReadFile(fsys, path, 4096)
-			return nil, &LockedError{Dir: dir, Owner: strings.TrimSpace(strings.ToValidUTF8(string(owner[:min(len(owner), 256)]), "?"))}
+			return nil, &LockedError{Dir: dir, Owner: strings.TrimSpace(strings.ToValidUTF8(string(owner[:min(len(owner), maxOwner)]), "?"))}
 		}
 	}
 }

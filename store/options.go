@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"kustospool/ingest"
@@ -95,6 +97,11 @@ type Options struct {
 	// access list of the directory above rules, neither is looked at.
 	TrustDirectory bool
 
+	// Settled, when set, is called for each batch that reached a final state, once
+	// that is durable. One call runs at a time: it must be quick and must not
+	// change the Store.
+	Settled func(Entry)
+
 	// NoSync leaves out the fsyncs of commits and of new files: an acknowledged record then survives the
 	// process and not a power cut. It exists for the negative controls of
 	// durability tests.
@@ -117,6 +124,8 @@ type Options struct {
 	bugs   bugs
 	// user stands in for the user of the process.
 	user func() int
+
+	written *atomic.Int64 // bytes written to the files of the machine, but for the ledger's
 }
 
 // withDefaults is a copy with the defaults filled in.
@@ -125,15 +134,16 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		c = *o
 	}
-	fill(&c.MaxBytes, DefaultMaxBytes)
-	fill(&c.SegmentBytes, min(max(c.MaxBytes/8, MinSegmentBytes), DefaultSegmentBytes))
-	fill(&c.LockTimeout, DefaultLockTimeout)
-	fill(&c.HistoryRetention, DefaultHistoryRetention)
-	fill(&c.HistoryRows, DefaultHistoryRows)
-	fill(&c.KeyRetention, DefaultKeyRetention)
-	fill(&c.OpenSegments, DefaultOpenSegments)
+	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(max(c.MaxBytes/8, MinSegmentBytes), DefaultSegmentBytes))
+	c.LockTimeout = cmp.Or(c.LockTimeout, DefaultLockTimeout)
+	c.HistoryRetention = cmp.Or(c.HistoryRetention, DefaultHistoryRetention)
+	c.HistoryRows = cmp.Or(c.HistoryRows, DefaultHistoryRows)
+	c.KeyRetention = cmp.Or(c.KeyRetention, DefaultKeyRetention)
+	c.OpenSegments = cmp.Or(c.OpenSegments, DefaultOpenSegments)
+	c.written = new(atomic.Int64)
 	if c.files == nil {
-		c.files = vfs.OS
+		c.files = vfs.NewOS(c.written)
 	}
 	if c.user == nil {
 		c.user = os.Geteuid
@@ -142,13 +152,6 @@ func (o *Options) withDefaults() Options {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func fill[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // reserve is the part of MaxBytes that appends may not take, so that the

@@ -142,6 +142,7 @@ func (s *Store) unsealedIn(l *lane, r span, yield func(Frame, error) bool) bool 
 			if n := len(l.ages); !f.At.IsZero() && (n == 0 || l.ages[n-1].last < f.Last) {
 				l.ages.add(f.Last, f.At)
 			}
+			l.addOpen(f.Last, f.Bytes)
 		}
 		s.mu.Unlock()
 		for _, f := range frames {

@@ -28,7 +28,9 @@ func (s *Store) Seal(ctx context.Context, seals []Seal) ([]Entry, error) {
 	}
 	s.mu.Lock()
 	for i := range entries {
-		s.lanes.get(entries[i].Batch.Lane).ages.sealed(entries[i].Batch.Last)
+		l := s.lanes.get(entries[i].Batch.Lane)
+		l.ages.sealed(entries[i].Batch.Last)
+		l.openBytes = max(0, l.openBytes-entries[i].Batch.RawBytes)
 	}
 	s.mu.Unlock()
 	return entries, nil

@@ -50,8 +50,20 @@ type Stats struct {
 
 // Stats takes a snapshot. It costs a walk over the lanes in memory.
 func (s *Store) Stats() Stats {
+	return s.stats(func(*ledger.View, []*ledger.Lane) {}, func(int, int64, *lane) {})
+}
+
+// stats is Stats, and tells of each lane as it goes: of all of them with the
+// ledger held still, and of each by its place with the log held still. Both must
+// be quick.
+func (s *Store) stats(books func(*ledger.View, []*ledger.Lane), log func(place int, open int64, l *lane)) Stats {
 	var st Stats
-	var rows []ledger.Lane
+	var rows []*ledger.Lane // their values are never changed
+	var early []laneEnd
+	if s.opts.bugs.tornStats {
+		early = s.ends(nil)
+		_ = s.ledger.Do(background, func(*ledger.Tx) error { return nil }) // let it go on meanwhile
+	}
 	s.ledger.Look(func(v *ledger.View) {
 		c := v.Counters()
 		st = Stats{
@@ -62,7 +74,8 @@ func (s *Store) Stats() Stats {
 			Damaged: c.Damaged, Suspect: c.Suspect,
 		}
 		st.BatchesLive, st.Sealed = v.Live()
-		v.Lanes(func(l *ledger.Lane) bool { rows = append(rows, *l); return true })
+		v.Lanes(func(l *ledger.Lane) bool { rows = append(rows, l); return true })
+		books(v, rows)
 	})
 	st.MaxBytes, st.DiskBytes = s.opts.MaxBytes, s.diskBytes()
 	// The log's ends after the ledger's marks: they only grow, so that the law
@@ -80,9 +93,15 @@ func (s *Store) Stats() Stats {
 		if l == nil {
 			continue // just made, and without records
 		}
-		st.Acked += m.Acked(l.high)
+		high := l.high
+		if i := slices.IndexFunc(early, func(e laneEnd) bool { return e.lane == l.no }); i >= 0 {
+			high = early[i].high
+		}
+		st.Acked += m.Acked(high)
 		st.AckedBytes += l.bytes - m.BaseBytes
-		st.Open += m.Open(l.high)
+		open := m.Open(high)
+		st.Open += open
+		log(i, open, l)
 		if len(l.ages) > 0 && (st.OldestOpen.IsZero() || l.ages[0].at.Before(st.OldestOpen)) {
 			st.OldestOpen = l.ages[0].at
 		}

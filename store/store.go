@@ -38,6 +38,7 @@ type Store struct {
 	keys      freshKeys
 	positions freshPositions
 	undead    undead
+	dead      deadCount
 	scratch   sync.Pool // *batch
 
 	adding  sync.Mutex // held while a lane is made known to the log
@@ -102,6 +103,10 @@ func (s *Store) complain(what string, cause error) {
 	}
 	s.log.Warn(what, "dir", s.dir, "cause", cause)
 }
+
+// SayWhy leaves a word for who finds the spool locked: it is in the Owner of
+// their [LockedError], as far as there is room.
+func (s *Store) SayWhy(why string) { writeOwner(s.lock, why) }
 
 // Close stops taking records, waits for the commits under way, ends the
 // store's goroutines and closes its files. What is stored stays. A second

@@ -1,5 +1,14 @@
 // Package transport is the plug between the engine and a destination.
 //
+// # Where to begin
+//
+// To deliver to Kusto take one that is there: package queued, direct, managed or
+// dir, and route for several. To write one, implement [Transport]: Send and
+// Capabilities. [Tracker] is for destinations that tell an outcome later, [Gauged]
+// for figures, [Router] for several destinations; the engine looks for each.
+// [Delivery] is what Send gets, [Ack] or an [Error] of some [Class] what it
+// returns. Package engine has an example (ownTransport).
+//
 // # What a transport must do
 //
 // [Transport.Send] is one bounded attempt to hand one sealed batch over. It

@@ -83,8 +83,8 @@ func (r *passage) print(w io.Writer, s e2eSettings) {
 	fmt.Fprintf(w, "BenchmarkE2E/producers=%d/outage=%s-%d\t%8d\t%10.0f ns/op\t%8.2f MB/s\t%10.0f records/s\t%10.0f acks/s\t%8.1f p99-ack-us\t%6d batches\t%6.2f ratio\t%d lost\t%d doubled\t%d possible-duplicates\t%6.1f peak-heap-MiB\t%6.1f disk-after-MiB\n",
 		s.producers, s.outage, runtime.GOMAXPROCS(0), s.records, float64(r.delivered.Nanoseconds())/float64(s.records),
 		float64(r.raw)/sec/1e6, float64(s.records)/sec, float64(s.records)/r.acked.Seconds(), float64(r.latencies.Quantile(0.99).Nanoseconds())/1e3,
-		r.stats.BatchesIngested+r.stats.BatchesSkipped, float64(r.stats.RawBytes)/float64(max(r.stats.WireBytes, 1)),
-		r.lost, r.doubled, r.stats.PossibleDuplicates, float64(r.peakHeap)/(1<<20), float64(r.stats.DiskBytes)/(1<<20))
+		r.stats.SettledBatches.Ingested+r.stats.SettledBatches.Skipped, float64(r.stats.RawBytes)/float64(max(r.stats.WireBytes, 1)),
+		r.lost, r.doubled, r.stats.Duplicates.Possible, float64(r.peakHeap)/(1<<20), float64(r.stats.Disk.Bytes)/(1<<20))
 }
 
 const e2eDatabase, e2eTable = "Bench", "Telemetry"

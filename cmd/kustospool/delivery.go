@@ -14,10 +14,10 @@ import (
 // deliver seals what is open and waits until nothing is spooled, or one of
 // the other endings. The error is the engine's, and none of these.
 func (x *session) deliver(ctx context.Context) (ending, error) {
-	total := x.spool.Stats().Spooled()
+	total := x.spool.Stats().Waiting.Records
 	return attend(ctx, x.c.begin("settled", "records", total), &x.patience, x.spool.Drain, func() view {
-		stats, lanes := x.spool.Stats(), x.spool.Lanes()
-		return view{n: max(0, total-stats.Spooled()), note: obstacle(stats, lanes), waiting: true, stuck: allHeld(lanes, x.begun, false)}
+		stats := x.spool.Stats()
+		return view{n: max(0, total-stats.Waiting.Records), note: obstacle(&stats), waiting: true, stuck: allHeld(&stats, x.begun, false)}
 	})
 }
 
@@ -25,9 +25,10 @@ func (x *session) deliver(ctx context.Context) (ending, error) {
 // is held by an attempt since begun, because the cause of an older one may have
 // been mended, and nothing is under way. In a full spool what is open in a
 // lane that is held stays open.
-func allHeld(lanes []engine.LaneStatus, begun time.Time, full bool) bool {
+func allHeld(stats *engine.Stats, begun time.Time, full bool) bool {
+	lanes := stats.Backlogged()
 	for _, l := range lanes {
-		if !l.Held || l.Open > 0 && !full || l.InFlight > 0 || l.Failure == nil || l.Failure.At.Before(begun) {
+		if !l.Held || l.Waiting.Open > 0 && !full || l.Batches.UnderWay() > 0 || l.Failure == nil || l.Failure.At.Before(begun) {
 			return false
 		}
 	}
@@ -36,9 +37,9 @@ func allHeld(lanes []engine.LaneStatus, begun time.Time, full bool) bool {
 
 // obstacle is what the service or the network last said against what is still
 // spooled, in one line; empty when nothing was said.
-func obstacle(stats engine.Stats, lanes []engine.LaneStatus) string {
+func obstacle(stats *engine.Stats) string {
 	first, more := "", 0
-	for _, l := range lanes {
+	for _, l := range stats.Backlogged() {
 		if l.Failure == nil {
 			continue
 		}
@@ -63,7 +64,7 @@ func obstacle(stats engine.Stats, lanes []engine.LaneStatus) string {
 
 // explain says why a run ended before everything was stored and delivered, and
 // how to go on.
-func (x *session) explain(o outcome, stats engine.Stats, lanes []engine.LaneStatus) {
+func (x *session) explain(o outcome, stats *engine.Stats) {
 	c := x.c
 	switch {
 	case o.why == timedOut && o.unread:
@@ -78,7 +79,7 @@ func (x *session) explain(o outcome, stats engine.Stats, lanes []engine.LaneStat
 		c.note("All that is left waits for somebody to act:")
 	}
 	shown := 0
-	for _, l := range lanes {
+	for _, l := range stats.Backlogged() {
 		if l.Failure == nil {
 			continue
 		}
@@ -92,7 +93,7 @@ func (x *session) explain(o outcome, stats engine.Stats, lanes []engine.LaneStat
 	if shown == 0 && stats.Unhealthy != nil {
 		c.note("  %s", progress.Clean(stats.Unhealthy.String()))
 	}
-	if n := stats.Spooled(); n > 0 {
+	if n := stats.Waiting.Records; n > 0 {
 		c.note("%s in the spool, durable and not delivered. To go on:\n  %s", count(n, "record"), goOn(x.dest.target, x.dir))
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
-	"kustospool/store"
 )
 
 func TestByteSize(t *testing.T) {
@@ -92,24 +91,34 @@ func TestAllHeld(t *testing.T) {
 	begun := time.Now()
 	said := func(at time.Time) *ingest.Failure { return &ingest.Failure{Class: "held", Message: "no table", At: at} }
 	now := begun.Add(time.Second)
-	held := engine.LaneStatus{Held: true, Queued: 3, Failure: said(now)}
+	queued := func(n int64) engine.LaneStats {
+		return engine.LaneStats{Waiting: engine.Backlog{Records: n}, Batches: engine.Batches{Sealed: n}}
+	}
+	open := engine.LaneStats{Waiting: engine.Backlog{Records: 1, Open: 1}}
+	heldBack := func(l engine.LaneStats, at time.Time) engine.LaneStats {
+		l.Held, l.Failure = true, said(at)
+		return l
+	}
+	underWay := engine.LaneStats{Waiting: engine.Backlog{Records: 1}, Batches: engine.Batches{Accepted: 1}}
+	held := heldBack(queued(3), now)
 	for _, tc := range []struct {
 		name  string
-		lanes []engine.LaneStatus
+		lanes []engine.LaneStats
 		full  bool
 		want  bool
 	}{
 		{"nothing left", nil, false, false},
-		{"held", []engine.LaneStatus{held, held}, false, true},
-		{"one moves", []engine.LaneStatus{held, {Queued: 1}}, false, false},
-		{"one under way", []engine.LaneStatus{{Held: true, InFlight: 1, Failure: said(now)}}, false, false},
-		{"one has open records", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, false, false},
-		{"one has open records, in a full spool", []engine.LaneStatus{{Held: true, Open: 1, Failure: said(now)}}, true, true},
-		{"another has open records, in a full spool", []engine.LaneStatus{held, {Open: 1}}, true, false},
-		{"not tried in this run", []engine.LaneStatus{{Held: true, Queued: 1, Failure: said(begun.Add(-time.Hour))}}, false, false},
+		{"held", []engine.LaneStats{held, held}, false, true},
+		{"one has nothing waiting", []engine.LaneStats{held, {}}, false, true},
+		{"one moves", []engine.LaneStats{held, queued(1)}, false, false},
+		{"one under way", []engine.LaneStats{heldBack(underWay, now)}, false, false},
+		{"one has open records", []engine.LaneStats{heldBack(open, now)}, false, false},
+		{"one has open records, in a full spool", []engine.LaneStats{heldBack(open, now)}, true, true},
+		{"another has open records, in a full spool", []engine.LaneStats{held, open}, true, false},
+		{"not tried in this run", []engine.LaneStats{heldBack(queued(1), begun.Add(-time.Hour))}, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := allHeld(tc.lanes, begun, tc.full); got != tc.want {
+			if got := allHeld(&engine.Stats{Lanes: tc.lanes}, begun, tc.full); got != tc.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -117,26 +126,29 @@ func TestAllHeld(t *testing.T) {
 }
 
 func TestObstacle(t *testing.T) {
-	lane := func(table string, held bool) engine.LaneStatus {
-		return engine.LaneStatus{Properties: ingest.Properties{Database: "D", Table: table}, Held: held,
+	lane := func(table string, held bool) engine.LaneStats {
+		return engine.LaneStats{Waiting: engine.Backlog{Records: 1}, Properties: ingest.Properties{Database: "D", Table: table}, Held: held,
 			Failure: &ingest.Failure{Class: "held", Code: "BadRequest_TableNotExist", Message: "no such table"}}
 	}
-	if got := obstacle(engine.Stats{}, nil); got != "" {
+	if got := obstacle(&engine.Stats{}); got != "" {
 		t.Errorf("nothing: %q", got)
 	}
-	if got, want := obstacle(engine.Stats{Unhealthy: &ingest.Failure{Class: "transient", Message: "refused"}}, nil), "transient: refused"; got != want {
+	if got, want := obstacle(&engine.Stats{Unhealthy: &ingest.Failure{Class: "transient", Message: "refused"}}), "transient: refused"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	got := obstacle(engine.Stats{}, []engine.LaneStatus{{}, lane("A", true), lane("B", false)})
+	got := obstacle(&engine.Stats{Lanes: []engine.LaneStats{{}, lane("A", true), lane("B", false)}})
 	if want := "D.A waits: held: BadRequest_TableNotExist: no such table (and 1 more tables)"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestReport(t *testing.T) {
-	before := engine.Stats{Stats: store.Stats{Acked: 10, Ingested: 5, Sealed: 5, BatchesIngested: 1, RawBytes: 100, WireBytes: 10}}
-	after := engine.Stats{Stats: store.Stats{Acked: 110, Ingested: 80, Skipped: 10, DeadLettered: 2, Dropped: 1, HandedOver: 7, Open: 4, Sealed: 6,
-		BatchesIngested: 4, BatchesSkipped: 2, BatchesHandedOver: 1, BatchesDeadLettered: 1, BatchesDropped: 1, RawBytes: 5100, WireBytes: 510, PossibleDuplicates: 3}}
+	before := engine.Stats{Acked: 10, Waiting: engine.Backlog{Records: 5}, Settled: engine.Settled{Ingested: 5},
+		SettledBatches: engine.SettledBatches{Ingested: 1}, RawBytes: 100, WireBytes: 10}
+	after := engine.Stats{Acked: 110, Waiting: engine.Backlog{Records: 10, Open: 4}, RawBytes: 5100, WireBytes: 510,
+		Settled:        engine.Settled{Ingested: 80, Skipped: 10, DeadLettered: 2, Dropped: 1, HandedOver: 7},
+		SettledBatches: engine.SettledBatches{Ingested: 4, Skipped: 2, HandedOver: 1, DeadLettered: 1, Dropped: 1, Split: 3},
+		Duplicates:     engine.Duplicates{Possible: 3}}
 	r := report{Read: 100, Blank: 8}
 	r.since(before, after, 1234567890*time.Nanosecond)
 	want := report{Read: 100, Acked: 100, Ingested: 85, DeadLettered: 2, Spooled: 10, Batches: 8, RawBytes: 5000, CompressedBytes: 500,

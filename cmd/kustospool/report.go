@@ -13,6 +13,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest/record"
+	"kustospool/internal/visible"
 )
 
 // report is what one run did. The counts are differences over the run, except
@@ -85,17 +86,17 @@ func (r *report) cut(c record.Counts, refused int64, skipped error) {
 // since fills in what changed between two snapshots of the spool.
 func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 	r.Acked = after.Acked - before.Acked
-	r.Skipped = after.Skipped - before.Skipped
-	r.Ingested = after.Ingested - before.Ingested + r.Skipped
-	r.HandedOver = after.HandedOver - before.HandedOver
-	r.DeadLettered = after.DeadLettered - before.DeadLettered
-	r.Dropped = after.Dropped - before.Dropped
-	r.Spooled = after.Spooled()
-	r.Batches = settledBatches(after) - settledBatches(before)
+	r.Skipped = after.Settled.Skipped - before.Settled.Skipped
+	r.Ingested = after.Settled.Ingested - before.Settled.Ingested + r.Skipped
+	r.HandedOver = after.Settled.HandedOver - before.Settled.HandedOver
+	r.DeadLettered = after.Settled.DeadLettered - before.Settled.DeadLettered
+	r.Dropped = after.Settled.Dropped - before.Settled.Dropped
+	r.Spooled = after.Waiting.Records
+	r.Batches = after.SettledBatches.Batches() - before.SettledBatches.Batches()
 	r.RawBytes = after.RawBytes - before.RawBytes
 	r.CompressedBytes = after.WireBytes - before.WireBytes
-	r.PossibleDuplicates = after.PossibleDuplicates - before.PossibleDuplicates
-	r.Damaged = after.Damaged - before.Damaged
+	r.PossibleDuplicates = after.Duplicates.Possible - before.Duplicates.Possible
+	r.Damaged = after.Disk.Damaged - before.Disk.Damaged
 	for _, f := range after.Transport {
 		if r.Transport == nil {
 			r.Transport = make(map[string]int64)
@@ -103,10 +104,6 @@ func (r *report) since(before, after engine.Stats, elapsed time.Duration) {
 		r.Transport[f.Name] = f.Value
 	}
 	r.Seconds = float64(elapsed.Round(time.Millisecond).Milliseconds()) / 1000
-}
-
-func settledBatches(s engine.Stats) int64 {
-	return s.BatchesIngested + s.BatchesSkipped + s.BatchesHandedOver + s.BatchesDeadLettered + s.BatchesDropped
 }
 
 // code is the exit code of a run with this report. What was not stored counts
@@ -173,7 +170,7 @@ func (r *report) writeText(w io.Writer) error {
 		return err
 	}
 	for _, line := range r.remarks(false) {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, visible.String(line)); err != nil {
 			return err
 		}
 	}

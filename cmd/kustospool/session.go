@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"kustospool/engine"
-	"kustospool/store"
 )
 
 // session is one open spool and where it delivers to.
@@ -58,7 +55,7 @@ func (x *session) open(ctx context.Context, opts *engine.Options) error {
 		if x.spool, err = engine.Open(x.dir, x.dest.transport, &o); err == nil {
 			return nil
 		}
-		var locked *store.LockedError
+		var locked *engine.LockedError
 		left := x.s.lock - time.Since(asked)
 		if !errors.As(err, &locked) || left <= 0 || ctx.Err() != nil {
 			return refusedError{err}
@@ -85,7 +82,7 @@ type outcome struct {
 // it, and returns the exit code, which counts beside an error as well. It is
 // called once, whatever happened before.
 func (x *session) finish(r report, o outcome) (int, error) {
-	after, lanes := x.spool.Stats(), x.spool.Lanes()
+	after := x.spool.Stats()
 	errs := []error{o.err, x.spool.Close()}
 	if x.dest.sim != nil {
 		errs = append(errs, x.dest.writeRows())
@@ -93,9 +90,9 @@ func (x *session) finish(r report, o outcome) (int, error) {
 	errs = append(errs, x.dest.close())
 
 	r.since(x.before, after, time.Since(x.begun))
-	r.DeadLetters = deadLetters(x.dir)
+	r.DeadLetters = after.DeadLetters.Waiting
 	if len(x.found) > 0 {
-		r.AtStart = &foundAtStart{x.found, x.before.PossibleDuplicates}
+		r.AtStart = &foundAtStart{x.found, x.before.Duplicates.Possible}
 	}
 	w := x.c.out
 	if x.dest.rowsOnStdout {
@@ -107,8 +104,8 @@ func (x *session) finish(r report, o outcome) (int, error) {
 	case !x.c.quiet:
 		errs = append(errs, r.writeText(w))
 	}
-	x.remark(&r, o, after, lanes)
-	if after.Spooled() == 0 && after.DeadLettered == 0 {
+	x.remark(&r, o, &after)
+	if after.Waiting.Records == 0 && after.Settled.DeadLettered == 0 {
 		errs = append(errs, x.dest.removeTemporary())
 	} else if x.dest.temporary != "" {
 		x.c.note("The temporary spool %s is kept.", x.dir)
@@ -118,7 +115,7 @@ func (x *session) finish(r report, o outcome) (int, error) {
 }
 
 // remark says on standard error what the report's numbers do not.
-func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engine.LaneStatus) {
+func (x *session) remark(r *report, o outcome, after *engine.Stats) {
 	c := x.c
 	for i := range r.Inputs {
 		if in := &r.Inputs[i]; in.Whole && in.Records == 0 && !in.Earlier && in.EarlierBytes == 0 {
@@ -134,7 +131,7 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 		}
 	}
 	if o.why > done {
-		x.explain(o, after, lanes)
+		x.explain(o, after)
 	}
 	switch {
 	case o.unread && r.Acked == 0:
@@ -156,19 +153,3 @@ func (x *session) remark(r *report, o outcome, after engine.Stats, lanes []engin
 
 // deadDir is where the store keeps dead letters.
 func deadDir(dir string) string { return filepath.Join(dir, "dead") }
-
-// deadLetters counts the batches in the dead letters: each has a document and,
-// beside it, its data.
-func deadLetters(dir string) int64 {
-	files, err := os.ReadDir(deadDir(dir))
-	if err != nil {
-		return 0 // there are none, or status will say why not
-	}
-	n := int64(0)
-	for _, f := range files {
-		if strings.HasSuffix(f.Name(), ".json") && !strings.Contains(f.Name(), ".data") {
-			n++
-		}
-	}
-	return n
-}

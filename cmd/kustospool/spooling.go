@@ -418,10 +418,9 @@ func (x *session) spoolAll(ctx context.Context, in *intake, expect int64, work f
 		v := view{n: in.stored.Load()}
 		stats := x.spool.Stats()
 		if v.waiting = stats.WaitingForRoom > 0 && v.n == before; v.waiting {
-			lanes := x.spool.Lanes()
-			v.stuck = allHeld(lanes, x.begun, true)
+			v.stuck = allHeld(&stats, x.begun, true)
 			v.note = "spool full, waiting for room"
-			if why := obstacle(stats, lanes); why != "" {
+			if why := obstacle(&stats); why != "" {
 				v.note += ": " + why
 			}
 		}

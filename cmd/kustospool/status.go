@@ -14,8 +14,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/ingest"
-	"kustospool/store"
+	"kustospool/internal/visible"
 )
 
 type statusSettings struct {
@@ -82,8 +83,11 @@ type spoolCounters struct {
 	RawBytes           int64     `json:"raw_bytes"`
 	CompressedBytes    int64     `json:"compressed_bytes"`
 	DiskBytes          int64     `json:"disk_bytes"`
+	FreeBytes          int64     `json:"free_bytes"` // on the volume; -1 where the system does not tell
 	Damaged            int64     `json:"damaged"`
-	OldestOpen         time.Time `json:"oldest_open,omitzero"`
+	Oldest             time.Time `json:"oldest,omitzero"` // when the oldest record that waits was accepted
+	DeadWaiting        int64     `json:"dead_letters_waiting"`
+	DeadHandled        int64     `json:"dead_letters_handled"`
 }
 
 type laneBacklog struct {
@@ -92,9 +96,10 @@ type laneBacklog struct {
 	Format   ingest.Format   `json:"format"`
 	Blobs    bool            `json:"blobs,omitempty"` // the records are addresses of blobs
 	Open     int64           `json:"open"`
-	Batches  int             `json:"batches"`
-	Records  int64           `json:"records"` // in those batches
-	RawBytes int64           `json:"raw_bytes"`
+	Batches  int64           `json:"batches"`
+	Records  int64           `json:"records"`           // in those batches
+	RawBytes int64           `json:"raw_bytes"`         // of all that waits
+	Oldest   time.Time       `json:"oldest,omitzero"`   // when the oldest record that waits was accepted
 	Failure  *ingest.Failure `json:"failure,omitempty"` // the newest
 }
 
@@ -135,12 +140,12 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 		return 0, err
 	}
 	found := new(findings)
-	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust})
+	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust})
 	if err != nil {
 		return 0, err
 	}
-	shown, err := collect(p, dir, s.limit)
-	if err := errors.Join(err, p.Close()); err != nil {
+	shown, err := collect(v, dir, s.limit)
+	if err := errors.Join(err, v.Close()); err != nil {
 		return 0, err
 	}
 	shown.Found = found.end()
@@ -166,52 +171,31 @@ func mustBeSpool(dir string) error {
 	return nil
 }
 
-func collect(st *store.Picture, dir string, limit int) (*spoolStatus, error) {
-	n := st.Stats()
-	out := &spoolStatus{Spool: dir, ID: st.ID().String(), Lanes: []laneBacklog{}, Batches: []batchStatus{}, Dead: []batchStatus{}, Cut: map[string]int{},
+func collect(v *engine.View, dir string, limit int) (*spoolStatus, error) {
+	n := v.Stats()
+	out := &spoolStatus{Spool: dir, ID: n.Spool.String(), Lanes: []laneBacklog{}, Batches: []batchStatus{}, Dead: []batchStatus{}, Cut: map[string]int{},
 		Counters: spoolCounters{
-			Acked: n.Acked, Open: n.Open, Sealed: n.Sealed, Ingested: n.Ingested + n.Skipped, Skipped: n.Skipped,
-			HandedOver: n.HandedOver, DeadLettered: n.DeadLettered, Dropped: n.Dropped, PossibleDuplicates: n.PossibleDuplicates,
-			RawBytes: n.RawBytes, CompressedBytes: n.WireBytes, DiskBytes: n.DiskBytes,
-			Damaged: n.Damaged, OldestOpen: n.OldestOpen,
+			Acked: n.Acked, Open: n.Waiting.Open, Sealed: n.Waiting.Records - n.Waiting.Open, Ingested: n.Settled.Ingested + n.Settled.Skipped,
+			Skipped: n.Settled.Skipped, HandedOver: n.Settled.HandedOver, DeadLettered: n.Settled.DeadLettered, Dropped: n.Settled.Dropped,
+			PossibleDuplicates: n.Duplicates.Possible, RawBytes: n.RawBytes, CompressedBytes: n.WireBytes, DiskBytes: n.Disk.Bytes,
+			FreeBytes: n.Disk.Free, Damaged: n.Disk.Damaged, Oldest: n.Waiting.Oldest,
+			DeadWaiting: n.DeadLetters.Waiting, DeadHandled: n.DeadLetters.Handled,
 		}}
-	lanes := make(map[uint32]*laneBacklog)
-	at := func(id uint32) *laneBacklog {
-		if lanes[id] == nil {
-			p, _ := st.LaneProperties(id)
-			lanes[id] = &laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format, Blobs: p.ByReference}
-		}
-		return lanes[id]
+	for _, l := range n.Backlogged() {
+		p := &l.Properties
+		out.Lanes = append(out.Lanes, laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format, Blobs: p.ByReference,
+			Open: l.Waiting.Open, Batches: l.Batches.Live(), Records: l.Waiting.Records - l.Waiting.Open, RawBytes: l.Waiting.Bytes,
+			Oldest: l.Waiting.Oldest, Failure: l.Failure})
 	}
-	for f, err := range st.Unsealed() {
-		if err != nil {
-			return nil, err
-		}
-		at(f.Lane).Open += f.Records()
-	}
-	live := st.Live()
-	for _, e := range live {
-		l := at(e.Batch.Lane)
-		l.Batches++
-		l.Records += e.Batch.Records()
-		l.RawBytes += e.Batch.RawBytes
-		if e.Failure != nil && (l.Failure == nil || e.Failure.At.After(l.Failure.At)) {
-			l.Failure = e.Failure
-		}
-	}
-	for _, id := range st.Lanes() {
-		if l := lanes[id]; l != nil {
-			out.Lanes = append(out.Lanes, *l)
-		}
-	}
-	for i, e := range live {
+	live := v.Batches()
+	for i := range live {
 		if limit > 0 && i == limit {
 			out.Cut["batches"] = len(live) - limit
 			break
 		}
-		out.Batches = append(out.Batches, batchOf(e))
+		out.Batches = append(out.Batches, batchOf(&live[i]))
 	}
-	for e, err := range st.DeadLetters() {
+	for b, err := range v.DeadLetters() {
 		if err != nil {
 			return nil, err
 		}
@@ -219,22 +203,22 @@ func collect(st *store.Picture, dir string, limit int) (*spoolStatus, error) {
 			out.Cut["dead_letters"]++
 			continue
 		}
-		out.Dead = append(out.Dead, batchOf(e))
+		out.Dead = append(out.Dead, batchOf(&b))
 	}
 	return out, nil
 }
 
-func batchOf(e store.Entry) batchStatus {
-	p := e.Batch.Properties
-	return batchStatus{ID: e.Batch.ID, Database: p.Database, Table: p.Table, State: e.State, Records: e.Batch.Records(),
-		RawBytes: e.Batch.RawBytes, Attempts: e.Attempts, SealedAt: e.Batch.SealedAt, Updated: e.Updated,
-		NextAttempt: e.NextAttempt, Failure: e.Failure}
+func batchOf(b *engine.BatchStatus) batchStatus {
+	p := &b.Batch.Properties
+	return batchStatus{ID: b.Batch.ID, Database: p.Database, Table: p.Table, State: b.State, Records: b.Batch.Records(),
+		RawBytes: b.Batch.RawBytes, Attempts: b.Attempts, SealedAt: b.Batch.SealedAt, Updated: b.Updated,
+		NextAttempt: b.NextAttempt, Failure: b.Failure}
 }
 
 func (s *spoolStatus) writeText(w io.Writer) error {
 	n := s.Counters
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\n", s.Spool, s.ID)
+	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\n", visible.String(s.Spool), s.ID)
 	for _, line := range []struct {
 		name   string
 		n      int64
@@ -242,16 +226,21 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 	}{
 		{"acked (durable)", n.Acked, true}, {"in no batch yet", n.Open, true}, {"in batches", n.Sealed, true},
 		{"ingested", n.Ingested, true}, {"of them skipped", n.Skipped, false}, {"handed over", n.HandedOver, false},
-		{"dead-lettered", n.DeadLettered, true}, {"dropped", n.Dropped, false},
+		{"dead-lettered", n.DeadLettered, true}, {"dead letters waiting", n.DeadWaiting, false},
+		{"dead letters handled", n.DeadHandled, false}, {"dropped", n.Dropped, false},
 		{"possible duplicates", n.PossibleDuplicates, true}, {"damage found", n.Damaged, false},
 	} {
 		if line.always || line.n != 0 {
 			fmt.Fprintf(t, "%s\t%d\n", line.name, line.n)
 		}
 	}
-	fmt.Fprintf(t, "disk\t%s\n", shortBytes(n.DiskBytes))
+	fmt.Fprintf(t, "disk\t%s", shortBytes(n.DiskBytes))
+	if n.FreeBytes >= 0 {
+		fmt.Fprintf(t, ", %s free", shortBytes(n.FreeBytes))
+	}
+	fmt.Fprintln(t)
 	for _, line := range s.Found {
-		fmt.Fprintf(t, "found\t%s\n", line)
+		fmt.Fprintf(t, "found\t%s\n", visible.String(line))
 	}
 	for _, l := range s.Lanes {
 		format := string(l.Format)
@@ -259,9 +248,16 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 			format += ", blobs by reference"
 		}
 		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
-			l.Database, l.Table, format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
-		if l.Failure != nil {
-			fmt.Fprintf(t, "last failure\t%s (%s)\n", l.Failure, l.Failure.At.Format(time.RFC3339))
+			visible.String(l.Database), visible.String(l.Table), visible.String(format), l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+		if !l.Oldest.IsZero() {
+			fmt.Fprintf(t, "oldest\taccepted %s\n", l.Oldest.Format(time.RFC3339))
+		}
+		if f := l.Failure; f != nil {
+			fmt.Fprintf(t, "last failure\t%s (%s", visible.String(f.String()), f.At.Format(time.RFC3339))
+			if !f.First.IsZero() {
+				fmt.Fprintf(t, ", since %s", f.First.Format(time.RFC3339))
+			}
+			fmt.Fprintln(t, ")")
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -270,7 +266,7 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 	if err := writeBatches(w, "Batches", s.Batches, s.Cut["batches"]); err != nil {
 		return err
 	}
-	return writeBatches(w, "Dead letters in "+deadDir(s.Spool), s.Dead, s.Cut["dead_letters"])
+	return writeBatches(w, "Dead letters in "+visible.String(deadDir(s.Spool)), s.Dead, s.Cut["dead_letters"])
 }
 
 func writeBatches(w io.Writer, title string, batches []batchStatus, more int) error {
@@ -285,9 +281,9 @@ func writeBatches(w io.Writer, title string, batches []batchStatus, more int) er
 	for _, b := range batches {
 		said := ""
 		if b.Failure != nil {
-			said = b.Failure.String()
+			said = visible.String(b.Failure.String())
 		}
-		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, b.Database, b.Table, b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
+		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
 	}
 	if more > 0 {
 		fmt.Fprintf(t, "  and %d more; see --limit\n", more)

@@ -8,9 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/transport"
+	"kustospool/transport/transporttest"
 )
 
 // filesOf are names, sizes, times and bytes of the files of a directory.
@@ -88,4 +92,75 @@ func TestStatusChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("without a ledger", exitFailed, "3 records in them would be sent again")
+}
+
+// TestStatusTellsSinceWhen: what waits and for how long, since when and why, and
+// which dead letters were dealt with.
+func TestStatusTellsSinceWhen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	fake := transporttest.NewFake()
+	refused := &transport.Error{Op: "send", Class: transport.Transient, Code: "503", Message: "busy", RequestID: "r-17"}
+	fake.Poison(func(rec []byte) bool { return strings.Contains(string(rec), "bad") })
+	spool, err := engine.Open(dir, fake, &engine.Options{RetryMin: time.Millisecond, RetryMax: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := spool.Table(ingest.Properties{Database: "D", Table: "T", Format: ingest.JSON})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string) {
+		t.Helper()
+		if _, err := table.Ingest(t.Context(), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{`{"n":"bad 1"}`, `{"n":"bad 2"}`} {
+		put(text)
+		if err := spool.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for d, err := range spool.DeadLetters() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spool.RemoveDeadLetter(d.Batch.ID); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	fake.Down(refused)
+	put(`{"n":1}`)
+	put(`{"n":2}`)
+	if err := spool.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := len(fake.Sends())
+	if err := fake.WaitEnded(t.Context(), seen+3); err != nil {
+		t.Fatal(err)
+	}
+	want := spool.Stats()
+	if err := spool.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := kustospool(t, "", "status", "--spool", dir, "--json")
+	st := decode[spoolStatus](t, got.out)
+	l := st.Lanes[0]
+	if len(st.Lanes) != 1 || l.Records != 2 || l.RawBytes != 16 || l.Batches != 1 || !l.Oldest.Equal(want.Lanes[0].Waiting.Oldest) || l.Oldest.IsZero() {
+		t.Errorf("lane %+v, want %+v", l, want.Lanes[0].Waiting)
+	}
+	if f := l.Failure; f == nil || f.RequestID != "r-17" || !f.First.Before(f.At) || f.First.IsZero() {
+		t.Errorf("failure %+v", l.Failure)
+	}
+	if c := st.Counters; c.DeadLettered != 2 || c.DeadWaiting != 1 || c.DeadHandled != 1 || c.FreeBytes <= 0 || !c.Oldest.Equal(l.Oldest) {
+		t.Errorf("counters %+v", c)
+	}
+	text := kustospool(t, "", "status", "--spool", dir).out
+	for _, part := range []string{"dead letters waiting", "dead letters handled", " free\n", "accepted " + l.Oldest.Format(time.RFC3339),
+		"transient: 503: send: busy (request r-17)", ", since " + l.Failure.First.Format(time.RFC3339)} {
+		if !strings.Contains(text, part) {
+			t.Errorf("status does not say %q:\n%s", part, text)
+		}
+	}
 }

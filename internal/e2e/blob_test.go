@@ -16,6 +16,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
@@ -87,11 +88,7 @@ func TestBlobsWhereTheyAre(t *testing.T) {
 				}
 				o := quick()
 				o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				s, err := engine.Open(dir, client, o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
+				return simspool.Open(t, dir, client, o)
 			}
 			s := begin()
 			want := map[string]int{}
@@ -153,7 +150,7 @@ func TestBlobsWhereTheyAre(t *testing.T) {
 					t.Errorf("%d times %s", got[text], text)
 				}
 			}
-			if len(got) != len(want) || stats.DeadLettered != 1 || stats.Ingested+stats.Skipped != 12 {
+			if len(got) != len(want) || stats.Settled.DeadLettered != 1 || stats.Settled.Ingested+stats.Settled.Skipped != 12 {
 				t.Errorf("%d distinct rows; %+v", len(got), stats)
 			}
 			secrets := [][]byte{[]byte("sig="), []byte("sig%3D")}

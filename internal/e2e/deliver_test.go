@@ -66,8 +66,8 @@ func TestEveryRecordOnceValueByValue(t *testing.T) {
 		drain(t, s, time.Minute)
 		balanced(t, sim, &books, ledger.ExactlyOnce)
 		conserved(t, s)
-		if st := s.Stats(); st.Ingested != 4000 || st.WireBytes == 0 || st.WireBytes >= st.RawBytes {
-			t.Errorf("books: %+v", st.Stats)
+		if st := s.Stats(); st.Settled.Ingested != 4000 || st.WireBytes == 0 || st.WireBytes >= st.RawBytes {
+			t.Errorf("books: %+v", st)
 		}
 		for _, e := range sim.Extents(database, tableName) {
 			if len(e.Tags) != 1 || !strings.HasPrefix(e.Tags[0], "ingest-by:") {
@@ -96,9 +96,9 @@ func TestLostRepliesAndRequests(t *testing.T) {
 				drain(t, s, time.Minute)
 				report, st := balanced(t, sim, &books, of(g)), s.Stats()
 				t.Logf("%d batches, %d attempts, %d rows doubled, %d possible duplicates",
-					st.BatchesIngested+st.BatchesSkipped, st.Attempts, report.Extra, st.PossibleDuplicates)
-				if int64(report.Extra) > st.PossibleDuplicates {
-					t.Fatalf("%d rows doubled, %d counted as possible", report.Extra, st.PossibleDuplicates)
+					st.SettledBatches.Ingested+st.SettledBatches.Skipped, st.Attempts, report.Extra, st.Duplicates.Possible)
+				if int64(report.Extra) > st.Duplicates.Possible {
+					t.Fatalf("%d rows doubled, %d counted as possible", report.Extra, st.Duplicates.Possible)
 				}
 				conserved(t, s)
 			})
@@ -125,15 +125,15 @@ func TestLostReportsAreRepeated(t *testing.T) {
 			drain(t, s, time.Minute)
 			report, st := balanced(t, sim, &books, of(g)), s.Stats()
 			t.Logf("%d attempts, %d rows doubled, %d possible duplicates, %d batches found already there",
-				st.Attempts, report.Extra, st.PossibleDuplicates, st.BatchesSkipped)
+				st.Attempts, report.Extra, st.Duplicates.Possible, st.SettledBatches.Skipped)
 			switch g {
 			case ingest.ExactlyOnce:
-				if st.BatchesSkipped == 0 {
+				if st.SettledBatches.Skipped == 0 {
 					t.Error("no repeat was skipped, so nothing was tested")
 				}
 			case ingest.AtLeastOnce:
-				if report.Extra == 0 || int64(report.Extra) > st.PossibleDuplicates {
-					t.Errorf("%d rows doubled, %d counted", report.Extra, st.PossibleDuplicates)
+				if report.Extra == 0 || int64(report.Extra) > st.Duplicates.Possible {
+					t.Errorf("%d rows doubled, %d counted", report.Extra, st.Duplicates.Possible)
 				}
 			}
 			conserved(t, s)
@@ -210,7 +210,7 @@ func TestABadRecordIsTheOnlyDeadLetter(t *testing.T) {
 	if n := sim.Count(database, "Typed"); n != 39 {
 		t.Errorf("%d rows, want the 39 good ones", n)
 	}
-	if got := s.Stats().DeadLettered; got != 1 {
+	if got := s.Stats().Settled.DeadLettered; got != 1 {
 		t.Errorf("%d dead letters", got)
 	}
 	conserved(t, s)

@@ -13,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 )
@@ -23,16 +24,7 @@ func openDirect(t testing.TB, dir, endpoint string, c *direct.ClientOptions, o *
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.Open(dir, client, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("closing the spool: %v", err)
-		}
-	})
-	return s
+	return simspool.Open(t, dir, client, o)
 }
 
 // Each ambiguous reply, to one command in three, through the whole engine:
@@ -120,8 +112,8 @@ func TestAmbiguousRepliesWithoutLooking(t *testing.T) {
 	}
 	drain(t, s, time.Minute)
 	report := balanced(t, sim, books, ledger.AtLeastOnce)
-	if st := s.Stats(); report.Extra == 0 || st.PossibleDuplicates < int64(report.Extra) {
-		t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.PossibleDuplicates)
+	if st := s.Stats(); report.Extra == 0 || st.Duplicates.Possible < int64(report.Extra) {
+		t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.Duplicates.Possible)
 	}
 }
 
@@ -166,8 +158,8 @@ func TestSixtyFourLanesWithinTheCapacity(t *testing.T) {
 	if took > optimum*11/10 {
 		t.Errorf("%v for an optimum of %v", took, optimum)
 	}
-	if st := s.Stats(); st.Ingested != commands {
-		t.Errorf("%d ingested", st.Ingested)
+	if st := s.Stats(); st.Settled.Ingested != commands {
+		t.Errorf("%d ingested", st.Settled.Ingested)
 	}
 }
 
@@ -187,8 +179,8 @@ func TestAsyncCommandsWithinTheCapacity(t *testing.T) {
 		}
 	}
 	drain(t, s, time.Minute)
-	if sim.PeakIngestions() > capacity || sim.PeakIngestions() < capacity-1 || sim.Stats().Throttled != 0 || s.Stats().Ingested != lanes {
-		t.Errorf("peak %d, %d refused, %d ingested", sim.PeakIngestions(), sim.Stats().Throttled, s.Stats().Ingested)
+	if sim.PeakIngestions() > capacity || sim.PeakIngestions() < capacity-1 || sim.Stats().Throttled != 0 || s.Stats().Settled.Ingested != lanes {
+		t.Errorf("peak %d, %d refused, %d ingested", sim.PeakIngestions(), sim.Stats().Throttled, s.Stats().Settled.Ingested)
 	}
 }
 

@@ -100,7 +100,7 @@ func killRounds(t *testing.T, o *kustosim.Options, n int) {
 	}
 	st := s.Stats()
 	t.Logf("%d kills: %d records acknowledged, %d rows when the last one died, %d at the end, %d of them unacknowledged; %d batches ingested, %d found already there",
-		n, books.Len(), atKill, sim.Count(database, tableName), report.Maybes, st.BatchesIngested, st.BatchesSkipped)
+		n, books.Len(), atKill, sim.Count(database, tableName), report.Maybes, st.SettledBatches.Ingested, st.SettledBatches.Skipped)
 	if st.Acked < int64(books.Len()) || len(acks) == 0 {
 		t.Fatalf("the books of the spool have %d records, %d were acknowledged", st.Acked, books.Len())
 	}

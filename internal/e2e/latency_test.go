@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"kustospool/engine"
 	"kustospool/ingest"
-	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -27,11 +26,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	for _, name := range []string{"streaming", "direct", "queued"} {
 		b.Run(name, func(b *testing.B) {
-			sim, err := kustosim.Start(nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer sim.Close()
+			sim := simspool.Start(b, nil)
 			if err := sim.CreateTable(database, tableName); err != nil {
 				b.Fatal(err)
 			}
@@ -45,11 +40,7 @@ func BenchmarkLatency(b *testing.B) {
 			o := quick()
 			o.Batch.MaxAge = 10 * time.Millisecond
 			o.Guarantee = ingest.AtLeastOnce
-			s, err := engine.Open(b.TempDir(), client, o)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
+			s := simspool.Open(b, b.TempDir(), client, o)
 			var took []time.Duration
 			for n := 0; b.Loop(); n++ {
 				begin := time.Now()

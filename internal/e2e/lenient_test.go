@@ -74,11 +74,11 @@ func TestNothingIngestedIsMissing(t *testing.T) {
 			}
 			drain(t, s, time.Minute)
 			st, rows := s.Stats(), int64(len(sim.Rows(database, tableName)))
-			if missing := st.Ingested + st.Skipped - rows; (missing == 0) != tc.checked || tc.checked && rows != int64(good) {
-				t.Errorf("%d reported as ingested, %d rows, %d good; %+v", st.Ingested, rows, good, st)
+			if missing := st.Settled.Ingested + st.Settled.Skipped - rows; (missing == 0) != tc.checked || tc.checked && rows != int64(good) {
+				t.Errorf("%d reported as ingested, %d rows, %d good; %+v", st.Settled.Ingested, rows, good, st)
 			}
-			if tc.checked && tc.format == ingest.JSON && st.DeadLettered < refused {
-				t.Errorf("%d refused, %d dead letters", refused, st.DeadLettered)
+			if tc.checked && tc.format == ingest.JSON && st.Settled.DeadLettered < refused {
+				t.Errorf("%d refused, %d dead letters", refused, st.Settled.DeadLettered)
 			}
 			conserved(t, s)
 		})

@@ -15,6 +15,7 @@ import (
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/crash"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -33,15 +34,7 @@ var telemetry = ingest.Properties{Database: database, Table: tableName, Format: 
 // startSim starts a simulated service that has the table.
 func startSim(t testing.TB, o *kustosim.Options) *kustosim.Sim {
 	t.Helper()
-	sim, err := kustosim.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Errorf("closing the simulator: %v", err)
-		}
-	})
+	sim := simspool.Start(t, o)
 	if err := sim.CreateTable(database, tableName); err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +51,16 @@ func quick() *engine.Options {
 	}
 }
 
-// openQueued opens a spool that delivers to endpoint.
-func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) {
-	client, err := queued.NewClient(endpoint, nil, &queued.ClientOptions{
+// queuedClient delivers to endpoint.
+func queuedClient(endpoint string) (*queued.Client, error) {
+	return queued.NewClient(endpoint, nil, &queued.ClientOptions{
 		TrackInterval: 20 * time.Millisecond, RequestTimeout: 5 * time.Second, UploadTimeout: 5 * time.Second,
 	})
+}
+
+// openQueued opens a spool that delivers to endpoint, and that the caller closes.
+func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) {
+	client, err := queuedClient(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -71,16 +69,11 @@ func openQueued(dir, endpoint string, o *engine.Options) (*engine.Spool, error) 
 
 func mustOpen(t testing.TB, dir, endpoint string, o *engine.Options) *engine.Spool {
 	t.Helper()
-	s, err := openQueued(dir, endpoint, o)
+	client, err := queuedClient(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("closing the spool: %v", err)
-		}
-	})
-	return s
+	return simspool.Open(t, dir, client, o)
 }
 
 // record is the n-th record of a writer: nested, with text outside of ASCII
@@ -95,8 +88,8 @@ func drain(t testing.TB, s *engine.Spool, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := s.Drain(ctx); err != nil {
-		for _, l := range s.Lanes() {
-			t.Logf("lane %s: %+v; last failure %v", l.Properties.Table, l, l.Failure)
+		for _, l := range s.Stats().Backlogged() {
+			t.Logf("lane %s: %+v, %+v; last failure %v", l.Name(), l.Waiting, l.Batches, l.Failure)
 		}
 		t.Fatalf("Drain: %v; %+v", err, s.Stats())
 	}
@@ -125,7 +118,7 @@ func rowTexts(sim *kustosim.Sim) []string {
 func conserved(t testing.TB, s *engine.Spool) {
 	t.Helper()
 	st := s.Stats()
-	if sum := st.Open + st.Sealed + st.Ingested + st.Skipped + st.HandedOver + st.DeadLettered + st.Dropped; sum != st.Acked {
-		t.Fatalf("%d acknowledged, the states add up to %d: %+v", st.Acked, sum, st.Stats)
+	if sum := st.Waiting.Records + st.Settled.Records(); sum != st.Acked {
+		t.Fatalf("%d acknowledged, the states add up to %d: %+v", st.Acked, sum, st)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -30,11 +31,7 @@ func TestOutcomesFromTheReportQueues(t *testing.T) {
 				}
 				opts := quick()
 				opts.Batch.MaxBytes = 1500 // all reports together stay within the 32 that a peek sees
-				s, err := engine.Open(dir, client, opts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
+				return simspool.Open(t, dir, client, opts)
 			}
 			var books ledger.Ledger
 			s := begin()
@@ -51,11 +48,11 @@ func TestOutcomesFromTheReportQueues(t *testing.T) {
 			defer s.Close()
 			drain(t, s, time.Minute)
 			report, st := balanced(t, sim, &books, of(ingest.ExactlyOnce)), s.Stats()
-			if report.Extra != 0 || st.Ingested+st.Skipped != 240 || st.DeadLettered != 0 {
+			if report.Extra != 0 || st.Settled.Ingested+st.Settled.Skipped != 240 || st.Settled.DeadLettered != 0 {
 				t.Errorf("%d rows doubled; %+v", report.Extra, st)
 			}
-			t.Logf("%d batches, %d attempts, %d reports", st.BatchesIngested+st.BatchesSkipped, attempts+st.Attempts, sim.Stats().ReportsWritten)
-			if sim.Stats().EntitiesInserted != 0 || attempts+st.Attempts <= st.BatchesIngested+st.BatchesSkipped {
+			t.Logf("%d batches, %d attempts, %d reports", st.SettledBatches.Ingested+st.SettledBatches.Skipped, attempts+st.Attempts, sim.Stats().ReportsWritten)
+			if sim.Stats().EntitiesInserted != 0 || attempts+st.Attempts <= st.SettledBatches.Ingested+st.SettledBatches.Skipped {
 				t.Errorf("nothing was tested: %d rows in the status table, %d attempts", sim.Stats().EntitiesInserted, st.Attempts)
 			}
 			conserved(t, s)

@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/queued"
 )
 
@@ -29,22 +29,18 @@ func TestLostRepliesOverREST(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := engine.Open(t.TempDir(), client, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
+			s := simspool.Open(t, t.TempDir(), client, opts)
 			var books ledger.Ledger
 			ingestConcurrently(t, s, &books, 4, 100)
 			drain(t, s, time.Minute)
 			report, st := balanced(t, sim, &books, of(g)), s.Stats()
 			t.Logf("%d batches, %d attempts, %d rows doubled, %d possible duplicates",
-				st.BatchesIngested+st.BatchesSkipped, st.Attempts, report.Extra, st.PossibleDuplicates)
+				st.SettledBatches.Ingested+st.SettledBatches.Skipped, st.Attempts, report.Extra, st.Duplicates.Possible)
 			if sim.Stats().MessagesPosted != 0 || sim.Stats().RequestsQueued == 0 {
 				t.Errorf("not over REST: %+v", sim.Stats())
 			}
-			if int64(report.Extra) > st.PossibleDuplicates {
-				t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.PossibleDuplicates)
+			if int64(report.Extra) > st.Duplicates.Possible {
+				t.Errorf("%d rows doubled, %d counted as possible", report.Extra, st.Duplicates.Possible)
 			}
 			if g == ingest.AtLeastOnce && report.Extra == 0 {
 				t.Error("nothing was doubled, so nothing was tested")

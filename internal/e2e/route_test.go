@@ -9,6 +9,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -30,11 +31,7 @@ func openRouted(t *testing.T, dir, endpoint, by string, o *engine.Options) *engi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.Open(dir, r, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return simspool.Open(t, dir, r, o)
 }
 
 // A table changes between commands and queue at every restart, while replies
@@ -66,9 +63,9 @@ func TestTableMovesBetweenCommandsAndQueue(t *testing.T) {
 					report := balanced(t, sim, books, map[ingest.Guarantee]ledger.Guarantee{
 						ingest.ExactlyOnce: ledger.ExactlyOnce, ingest.AtLeastOnce: ledger.AtLeastOnce}[guarantee])
 					st := s.Stats()
-					t.Logf("%d acked, %d rows more than once, %d counted as possible; %d skipped", st.Acked, report.Extra, st.PossibleDuplicates, sim.Stats().SkippedByTag)
-					if int64(report.Extra) > st.PossibleDuplicates {
-						t.Error(fmt.Sprint(report.Extra, " rows doubled, only ", st.PossibleDuplicates, " counted"))
+					t.Logf("%d acked, %d rows more than once, %d counted as possible; %d skipped", st.Acked, report.Extra, st.Duplicates.Possible, sim.Stats().SkippedByTag)
+					if int64(report.Extra) > st.Duplicates.Possible {
+						t.Error(fmt.Sprint(report.Extra, " rows doubled, only ", st.Duplicates.Possible, " counted"))
 					}
 				}
 				if err := s.Close(); err != nil {

@@ -1,6 +1,7 @@
 package kustosim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -171,19 +172,17 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.BlobAccess == nil {
 		opts.BlobAccess = []string{"impersonate", "managed_identity=system"}
 	}
-	setDefault(&opts.BatchTime, DefaultBatchTime)
-	setDefault(&opts.BatchItems, DefaultBatchItems)
-	setDefault(&opts.BatchBytes, DefaultBatchBytes)
-	setDefault(&opts.Accounts, DefaultAccounts)
-	setDefault(&opts.SASLifetime, DefaultLifetime)
-	setDefault(&opts.TokenLifetime, DefaultLifetime)
-	setDefault(&opts.RetryEvery, DefaultRetryEvery)
-	setDefault(&opts.MaxBlobBytes, DefaultMaxBlob)
-	setDefault(&opts.IngestCapacity, DefaultCapacity)
-	setDefault(&opts.MaxBlocks, DefaultMaxBlocks)
-	if opts.ContainerRights == "" {
-		opts.ContainerRights = storage.ContainerRights
-	}
+	opts.BatchTime = cmp.Or(opts.BatchTime, DefaultBatchTime)
+	opts.BatchItems = cmp.Or(opts.BatchItems, DefaultBatchItems)
+	opts.BatchBytes = cmp.Or(opts.BatchBytes, DefaultBatchBytes)
+	opts.Accounts = cmp.Or(opts.Accounts, DefaultAccounts)
+	opts.SASLifetime = cmp.Or(opts.SASLifetime, DefaultLifetime)
+	opts.TokenLifetime = cmp.Or(opts.TokenLifetime, DefaultLifetime)
+	opts.RetryEvery = cmp.Or(opts.RetryEvery, DefaultRetryEvery)
+	opts.MaxBlobBytes = cmp.Or(opts.MaxBlobBytes, DefaultMaxBlob)
+	opts.IngestCapacity = cmp.Or(opts.IngestCapacity, DefaultCapacity)
+	opts.MaxBlocks = cmp.Or(opts.MaxBlocks, DefaultMaxBlocks)
+	opts.ContainerRights = cmp.Or(opts.ContainerRights, storage.ContainerRights)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -202,12 +201,6 @@ func (o *Options) storageRoot(host Host, account, addr string) (*url.URL, error)
 		return nil, fmt.Errorf("kustosim: StorageURL gives %q for %s, which must be an http or https URL without a query", text, host)
 	}
 	return u, nil
-}
-
-func setDefault[T ~int | ~int64](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 func (o *Options) validate() error {

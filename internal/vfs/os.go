@@ -6,22 +6,26 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"kustospool/internal/datasync"
 )
 
 // OS is the file system of the machine.
-var OS FS = system{}
+var OS FS = system{written: new(atomic.Int64)}
 
-// system is stateless. What differs from system to system is in os_unix.go
-// and os_windows.go.
-type system struct{}
+// NewOS is OS, and adds to written the bytes that are written to its files.
+func NewOS(written *atomic.Int64) FS { return system{written: written} }
+
+// system holds nothing but its count. What differs from system to system is in
+// os_unix.go and os_windows.go.
+type system struct{ written *atomic.Int64 }
 
 // Open looks at what the name leads to before it opens it, because opening a
 // device can do something by itself, and afterwards at what it has opened,
 // because the name may lead elsewhere by then.
-func (system) Open(name string, mode Mode) (File, error) {
+func (s system) Open(name string, mode Mode) (File, error) {
 	if mode != Create {
 		info, err := os.Lstat(name)
 		if err != nil {
@@ -43,7 +47,7 @@ func (system) Open(name string, mode Mode) (File, error) {
 		f.Close()
 		return nil, err
 	}
-	return &osFile{f}, nil
+	return &osFile{f, s.written}, nil
 }
 
 func notRegular(name string) error {
@@ -96,7 +100,7 @@ func (system) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 func (system) SyncDir(dir string) error { return syncDir(dir) }
 
-func (system) Lock(name string) (File, error) {
+func (s system) Lock(name string) (File, error) {
 	f, err := openLock(name)
 	if err != nil {
 		return nil, err
@@ -106,7 +110,7 @@ func (system) Lock(name string) (File, error) {
 		err = notRegular(name)
 	}
 	if err == nil {
-		err = Sole(&osFile{f}, name)
+		err = Sole(&osFile{f, s.written}, name)
 	}
 	if err == nil {
 		err = lock(f)
@@ -115,22 +119,30 @@ func (system) Lock(name string) (File, error) {
 		f.Close()
 		return nil, err
 	}
-	return &osFile{f}, nil
+	return &osFile{f, s.written}, nil
 }
 
 func infoOf(i fs.FileInfo) Info {
-	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Links: -1, Owner: -1, Allocated: -1}
+	info := Info{Name: i.Name(), Size: i.Size(), Regular: i.Mode().IsRegular(), Dir: i.IsDir(), Changed: i.ModTime(), Links: -1, Owner: -1, Allocated: -1}
 	fill(&info, i)
 	return info
 }
 
 // osFile is an open file of the machine.
-type osFile struct{ f *os.File }
+type osFile struct {
+	f       *os.File
+	written *atomic.Int64
+}
 
-func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
-func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
-func (o *osFile) Close() error                             { return o.f.Close() }
-func (o *osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
+func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
+func (o *osFile) Close() error                            { return o.f.Close() }
+func (o *osFile) Truncate(size int64) error               { return o.f.Truncate(size) }
+
+func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := o.f.WriteAt(p, off)
+	o.written.Add(int64(n))
+	return n, err
+}
 
 // Sync uses fdatasync where there is one, which takes the size along.
 func (o *osFile) Sync() error { return datasync.File(o.f) }

@@ -23,7 +23,7 @@ func (o *osFile) WriteVAt(bufs [][]byte, off int64) (n int, err error) {
 		}
 		if skip > 0 {
 			// The rest of a buffer by itself: the caller's slice stays as it is.
-			k, err := o.f.WriteAt(bufs[0][skip:], off+int64(n))
+			k, err := o.WriteAt(bufs[0][skip:], off+int64(n))
 			n += k
 			if err != nil {
 				return n, err
@@ -42,6 +42,7 @@ func (o *osFile) WriteVAt(bufs [][]byte, off int64) (n int, err error) {
 			return n, io.ErrShortWrite
 		}
 		n += k
+		o.written.Add(int64(k))
 		for k > 0 && k >= len(bufs[0]) {
 			k -= len(bufs[0])
 			bufs = bufs[1:]

@@ -5,7 +5,7 @@ package vfs
 // WriteVAt writes one buffer after the other.
 func (o *osFile) WriteVAt(bufs [][]byte, off int64) (n int, err error) {
 	for _, b := range bufs {
-		k, err := o.f.WriteAt(b, off+int64(n))
+		k, err := o.WriteAt(b, off+int64(n))
 		n += k
 		if err != nil {
 			return n, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // FS is what the store needs of a file system. Names are paths as package
@@ -68,6 +69,9 @@ type Info struct {
 	Dir       bool
 	// Links is how many names lead to the file; -1 where the system does not say.
 	Links int
+	// Changed is when the contents last changed, of a directory when a name in it
+	// last did; zero where the file system does not say.
+	Changed time.Time
 	// ID tells files apart while they exist; two Infos with equal IDs that are
 	// not zero are of one file. Zero where the system does not say.
 	ID [2]uint64

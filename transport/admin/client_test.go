@@ -12,24 +12,11 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/transporttest"
 )
-
-func start(t *testing.T, o *kustosim.Options) *kustosim.Sim {
-	t.Helper()
-	sim, err := kustosim.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return sim
-}
 
 func client(t *testing.T, sim *kustosim.Sim, cred azcore.TokenCredential) *Client {
 	t.Helper()
@@ -44,13 +31,13 @@ func client(t *testing.T, sim *kustosim.Sim, cred azcore.TokenCredential) *Clien
 // What an ingestion needs is created, the second time as well as the first, and
 // data then arrives through it.
 func TestCreateAndIngest(t *testing.T) {
-	sim := start(t, &kustosim.Options{Databases: []string{"Größe"}})
+	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"Größe"}})
 	c, ctx := client(t, sim, nil), t.Context()
 	columns, err := ParseColumns(`ts:date, "vessel, name":string , knots:double`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := `日本 'T"`
+	name := `日本 T-1.0`
 	for range 2 {
 		if err := errors.Join(
 			c.CreateTable(ctx, "Größe", Table{Name: name, Columns: columns, Folder: "a'b", DocString: "one\ntwo"}),
@@ -89,7 +76,7 @@ func (t token) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 }
 
 func TestRefusals(t *testing.T) {
-	sim := start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User, "both": kustosim.Ingestor | kustosim.User}})
+	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User, "both": kustosim.Ingestor | kustosim.User}})
 	ctx := t.Context()
 	table := Table{Name: "T", Columns: []Column{{"a", "string"}}}
 	for _, c := range []struct {
@@ -124,7 +111,7 @@ func TestRefusals(t *testing.T) {
 
 // What breaks a rule is refused before anything is sent, all of it at once.
 func TestRules(t *testing.T) {
-	sim := start(t, nil)
+	sim := simspool.Start(t, nil)
 	c, ctx := client(t, sim, nil), t.Context()
 	for name, r := range map[string]struct {
 		err   error

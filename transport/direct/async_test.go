@@ -137,7 +137,7 @@ func TestAsyncUnderWay(t *testing.T) {
 			t.Errorf("Track: %+v, %v", vs, err)
 		}
 	}
-	if n := client.Capacity().InFlight; n != 1 {
+	if n := client.limiter.figures().InFlight; n != 1 {
 		t.Errorf("%d slots held while the operation is under way", n)
 	}
 	d.Attempt, d.Progress = 2, j.Last()
@@ -150,7 +150,7 @@ func TestAsyncUnderWay(t *testing.T) {
 	if err != nil || len(vs) != 1 || vs[0].State != ingest.Succeeded {
 		t.Errorf("Track at the end: %+v, %v", vs, err)
 	}
-	if n := client.Capacity().InFlight; n != 0 {
+	if n := client.limiter.figures().InFlight; n != 0 {
 		t.Errorf("%d slots held at the end", n)
 	}
 	if n := sim.Count("db1", "tbl1"); n != 2 {
@@ -186,7 +186,7 @@ func TestAsyncThrottled(t *testing.T) {
 	if err != nil || len(vs) != 1 || vs[0].Failure == nil || vs[0].Failure.Class != transport.Throttled {
 		t.Fatalf("Track: %+v, %v", vs, err)
 	}
-	if f := client.Capacity(); f.Throttled != 1 || f.InFlight != 0 {
+	if f := client.limiter.figures(); f.Throttled != 1 || f.InFlight != 0 {
 		t.Errorf("%+v", f)
 	}
 	release()

@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Limits of a batch: of a blob the largest source that the official clients
@@ -38,7 +39,7 @@ type ClientOptions struct {
 	App string
 
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 
 	// BlobSecret gives access to blobs that were ingested by reference; see the
@@ -102,27 +103,16 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{{&c.UploadTimeout, staging.DefaultUpload}, {&c.StallTimeout, kusto.DefaultStall}, {&c.RequestTimeout, time.Minute}, {&c.CommandTimeout, 10 * time.Minute},
-		{&c.TrackInterval, 5 * time.Second}, {&c.SlotWait, 30 * time.Second}} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	if c.MinRate == 0 {
-		c.MinRate = staging.DefaultMinRate
-	}
-	if c.CompressionLevel == 0 {
-		c.CompressionLevel = 2
-	}
-	if c.Share == 0 {
-		c.Share = 0.75
-	}
-	if c.MaxBlobBytes == 0 {
-		c.MaxBlobBytes = 1 << 30
-	}
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, upload.DefaultUpload)
+	c.StallTimeout = cmp.Or(c.StallTimeout, kusto.DefaultStall)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, time.Minute)
+	c.CommandTimeout = cmp.Or(c.CommandTimeout, 10*time.Minute)
+	c.TrackInterval = cmp.Or(c.TrackInterval, 5*time.Second)
+	c.SlotWait = cmp.Or(c.SlotWait, 30*time.Second)
+	c.MinRate = cmp.Or(c.MinRate, upload.DefaultMinRate)
+	c.CompressionLevel = cmp.Or(c.CompressionLevel, 2)
+	c.Share = cmp.Or(c.Share, 0.75)
+	c.MaxBlobBytes = cmp.Or(c.MaxBlobBytes, 1<<30)
 	return c
 }
 
@@ -160,9 +150,9 @@ type Client struct {
 	opts      ClientOptions
 	service   *kusto.Service
 	ingestion *kusto.Ingestion
-	uploads   *staging.Uploader
+	uploads   *upload.Uploader
 	blobs     *reference.Resolver
-	gate      *gate
+	limiter   *limiter
 	underWay  underWay
 	forbidden atomic.Int64 // looks that the role did not allow
 }
@@ -192,14 +182,14 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		return nil, err
 	}
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
-	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
+	c.uploads = upload.New(service.Wire(), c.ingestion, upload.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
-	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
+	c.blobs = &reference.Resolver{Wire: service.Wire(), Secrets: service.Secrets(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
 	if c.opts.Limit == nil {
-		c.opts.Limit = &Limit{newGate(c.opts.Share)}
+		c.opts.Limit = &Limit{newLimiter(c.opts.Share)}
 	}
-	c.gate = c.opts.Limit.gate
-	c.gate.askBy(c.capacity)
+	c.limiter = c.opts.Limit.of
+	c.limiter.askBy(c.capacity)
 	c.underWay.slots = make(map[ingest.BatchID]heldSlot)
 	return c, nil
 }
@@ -218,9 +208,6 @@ func (c *Client) Close() error {
 	c.service.Wire().CloseIdle()
 	return nil
 }
-
-// Capacity returns the figures of the client's limit.
-func (c *Client) Capacity() CapacityStats { return c.gate.figures() }
 
 // capacity asks the cluster for its capacity for ingestions (protocol
 // reference section 8.5).

@@ -93,7 +93,7 @@ func TestThrottledCommand(t *testing.T) {
 	if !errors.As(err, &e) || e.Class != transport.Throttled || e.RetryAfter != 3*time.Second {
 		t.Errorf("%v", err)
 	}
-	if f := client.Capacity(); f.Total != 5 || f.Share != 2 || f.Limit != 1 || f.Throttled != 1 {
+	if f := client.limiter.figures(); f.Total != 5 || f.Share != 2 || f.Limit != 1 || f.Throttled != 1 {
 		t.Errorf("%+v", f)
 	}
 	remove()
@@ -120,7 +120,7 @@ func TestRowsOfAReply(t *testing.T) {
 		"nothing":             {`["` + noExtent + `",false]`, 0, transport.Malformed},
 		"no row":              {``, 0, transport.Malformed},
 	} {
-		tables, err := kusto.DecodeDataset([]byte(`{"Tables":[{"TableName":"T","Columns":[{"ColumnName":"ExtentId","DataType":"Guid"},{"ColumnName":"HasErrors","DataType":"Boolean"}],"Rows":[` + c.rows + `]}]}`))
+		tables, err := kusto.DecodeDataset([]byte(`{"Tables":[{"TableName":"T","Columns":[{"ColumnName":"ExtentId","DataType":"Guid"},{"ColumnName":"HasErrors","DataType":"Boolean"}],"Rows":[`+c.rows+`]}]}`), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

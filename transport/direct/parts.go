@@ -10,7 +10,7 @@ import (
 	"kustospool/ingest/record"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // maxParts is how many blobs one command has at most.
@@ -94,7 +94,7 @@ func (c *Client) uploadParts(ctx context.Context, d *transport.Delivery, p *prog
 	for i, cut := range parts {
 		piece := *d
 		piece.Payload = section{d.Payload, cut}
-		last := staging.Blob{Host: begun.Host, Container: begun.Container, Blob: staging.PartName(d.Batch, i)}
+		last := upload.Blob{Host: begun.Host, Container: begun.Container, Blob: upload.PartName(d.Batch, i)}
 		switch {
 		case i < len(done):
 			last.ETag, last.Wire = done[i].ETag, done[i].Wire

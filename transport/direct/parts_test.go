@@ -15,7 +15,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 	"kustospool/transport/transporttest"
 )
 
@@ -135,7 +135,7 @@ func TestSeveralBlobsGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		c.uploads = staging.New(c.service.Wire(), c.ingestion, staging.Options{UploadTimeout: time.Minute, StallTimeout: time.Minute, MinRate: 1,
+		c.uploads = upload.New(c.service.Wire(), c.ingestion, upload.Options{UploadTimeout: time.Minute, StallTimeout: time.Minute, MinRate: 1,
 			RequestTimeout: time.Minute, CompressionLevel: 2, MinBlock: 16 << 10, BlockTime: time.Nanosecond}) // 16 KiB blocks
 		return c
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"kustospool/transport"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // progressVersion is of the format below. It differs from those of the other
@@ -24,7 +24,7 @@ const maxRequestID = 64
 // never a SAS or a token.
 type progress struct {
 	Version int `json:"v"`
-	staging.Blob
+	upload.Blob
 	// Parts are the blobs of a batch in several that have ended, from the first
 	// on; Blob is then the one under way.
 	Parts []uploaded `json:"parts,omitempty"`

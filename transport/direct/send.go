@@ -14,7 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, slot,
@@ -22,8 +22,20 @@ import (
 // Succeeded, Skipped where the batch was found in the table, or, of an async
 // command, Accepted.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	sealed := *d
+	sealed.Journal = secrets.Journal(d.Journal)
+	ack, err := c.send(ctx, &sealed)
+	return ack, secrets.Seal(err)
+}
+
+func (c *Client) send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	if e := transport.CheckNames(d.Batch); e != nil {
+		return transport.Ack{}, e
 	}
 	p := decodeProgress(d.Progress)
 	if len(p.Requests) > 0 {
@@ -58,7 +70,7 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		return transport.Ack{}, err
 	}
 	c.underWay.expire(time.Now())
-	s, err := c.gate.acquire(ctx, c.opts.SlotWait)
+	s, err := c.limiter.acquire(ctx, c.opts.SlotWait)
 	if err != nil {
 		return transport.Ack{}, err
 	}
@@ -178,10 +190,6 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 		Message: "the command found no record to ingest"}
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat it.
-const worthNoting = 1 << 20
-
 // upload puts the batch's blob into a container and returns the command that
 // ingests it, a secret, and the bytes sent.
 func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress) (command string, wire int64, err error) {
@@ -202,7 +210,7 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 		return "", 0, err
 	}
 	p.Blob = b
-	if wire >= worthNoting {
+	if upload.WorthNoting(wire) {
 		if err := d.Journal.Note(ctx, p.encode()); err != nil {
 			return "", 0, fmt.Errorf("journal: %w", err)
 		}
@@ -212,9 +220,9 @@ func (c *Client) upload(ctx context.Context, d *transport.Delivery, p *progress)
 
 // noting is what writes an upload's intents and its progress to the journal,
 // where they are not there yet.
-func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, staging.Blob) error {
+func (c *Client) noting(d *transport.Delivery, p *progress) func(context.Context, upload.Blob) error {
 	noted := d.Progress
-	return func(ctx context.Context, b staging.Blob) error {
+	return func(ctx context.Context, b upload.Blob) error {
 		p.Blob = b
 		note := p.encode()
 		if bytes.Equal(note, noted) {

@@ -1,7 +1,6 @@
 package direct
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,32 +8,12 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
 
-func startSim(t testing.TB, opts *kustosim.Options) *kustosim.Sim {
-	t.Helper()
-	sim, err := kustosim.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return sim
-}
-
-// simText is a row as it was sent.
-func simText(row kustosim.Row) string {
-	var csv struct{ C0, C1, C2 *string }
-	if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
-		return fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2)
-	}
-	return string(row)
-}
+var startSim = simspool.Start
 
 var errorBodies = []string{"sig=", "authorizationContext"}
 
@@ -78,7 +57,7 @@ func target(t *testing.T, effects string, opts *kustosim.Options, open func(sim 
 		Rows: func(_ testing.TB, p ingest.Properties) []string {
 			var out []string
 			for _, row := range sim.Rows(p.Database, p.Table) {
-				out = append(out, simText(row))
+				out = append(out, simspool.Text(row))
 			}
 			return out
 		},

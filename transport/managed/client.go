@@ -37,8 +37,8 @@ type ClientOptions struct {
 	ThrottleFor time.Duration
 }
 
-// Stats counts what a client did.
-type Stats struct {
+// counts are of what a client did.
+type counts struct {
 	Streamed           int64 // batches that a stream brought in
 	Queued             int64 // batches that the queue accepted
 	FellBack           int64 // of those, after a refused stream in the same attempt
@@ -55,7 +55,7 @@ type Client struct {
 	mu sync.Mutex
 	// mu guards the following.
 	queueUntil map[table]time.Time
-	stats      Stats
+	counts     counts
 }
 
 type table struct{ database, name string }
@@ -108,19 +108,16 @@ func (c *Client) Cadence() (time.Duration, int) { return c.queue.Cadence() }
 // Close closes idle connections. The client has no goroutine to stop.
 func (c *Client) Close() error { return errors.Join(c.stream.Close(), c.queue.Close()) }
 
-// Stats returns a copy of the counters.
-func (c *Client) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.stats
-}
-
-// Figures are the counters of Stats: streamed, queued, fell_back and
-// possible_duplicates, none before the first batch; with them are the queue's.
+// Figures count batches: streamed, queued, and of those fell_back after a refused
+// stream in the same attempt; and records: possible_duplicates, queued after a
+// stream of the same batch whose outcome was not learned. There are none before
+// the first batch; with them are the queue's.
 func (c *Client) Figures() []transport.Figure {
 	uploads := c.queue.Figures()
-	s := c.Stats()
-	if s == (Stats{}) {
+	c.mu.Lock()
+	s := c.counts
+	c.mu.Unlock()
+	if s == (counts{}) {
 		return uploads
 	}
 	return append(uploads, []transport.Figure{{Name: "streamed", Value: s.Streamed}, {Name: "queued", Value: s.Queued}, {Name: "fell_back", Value: s.FellBack},
@@ -135,7 +132,7 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	streamed := direct.Streamed(d.Progress)
 	if !c.streams(d, streamed) {
 		if streamed {
-			c.count(func(s *Stats) { s.PossibleDuplicates += d.Batch.Records() })
+			c.count(func(s *counts) { s.PossibleDuplicates += d.Batch.Records() })
 		}
 		return c.enqueue(ctx, d)
 	}
@@ -144,19 +141,19 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	attempt.Journal = j
 	ack, err := c.stream.Send(ctx, &attempt)
 	if err == nil {
-		c.count(func(s *Stats) { s.Streamed++ })
+		c.count(func(s *counts) { s.Streamed++ })
 		return ack, nil
 	}
 	if !c.fallsBack(d, err) {
 		return ack, err
 	}
 	if streamed {
-		c.count(func(s *Stats) { s.PossibleDuplicates += d.Batch.Records() })
+		c.count(func(s *counts) { s.PossibleDuplicates += d.Batch.Records() })
 	}
 	attempt.Progress = nil
 	ack, err = c.enqueue(ctx, &attempt)
 	if err == nil {
-		c.count(func(s *Stats) { s.FellBack++ })
+		c.count(func(s *counts) { s.FellBack++ })
 	}
 	return ack, err
 }
@@ -165,15 +162,15 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 func (c *Client) enqueue(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	ack, err := c.queue.Send(ctx, d)
 	if err == nil {
-		c.count(func(s *Stats) { s.Queued++ })
+		c.count(func(s *counts) { s.Queued++ })
 	}
 	return ack, err
 }
 
-func (c *Client) count(add func(*Stats)) {
+func (c *Client) count(add func(*counts)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	add(&c.stats)
+	add(&c.counts)
 }
 
 // streams decides whether the attempt begins with a stream. A batch of which

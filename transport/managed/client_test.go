@@ -16,6 +16,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/netfault"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -26,10 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB) (*kustosim.Sim, *Client) {
 	t.Helper()
-	sim, err := kustosim.Start(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sim := simspool.Start(t, nil)
 	return sim, openOn(t, sim, azcore.ClientOptions{})
 }
 
@@ -42,24 +40,8 @@ func openOn(t testing.TB, sim *kustosim.Sim, o azcore.ClientOptions) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close(); sim.Close() })
+	t.Cleanup(func() { client.Close() })
 	return client
-}
-
-func settle(t testing.TB, sim *kustosim.Sim) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := sim.Wait(ctx, func() bool {
-		s := sim.Stats()
-		ended := s.Ingested - s.Streamed + s.SkippedByTag
-		for _, n := range s.Failed {
-			ended += n
-		}
-		return ended >= s.MessagesPosted && s.ReportsWritten >= s.MessagesPosted
-	}); err != nil {
-		t.Fatalf("the simulator does not settle: %v", err)
-	}
 }
 
 // What the suite sends is exactly-once, so this is the way by the queue.
@@ -111,10 +93,7 @@ func TestBrokenRequests(t *testing.T) {
 				wire := &http.Transport{}
 				faulty := &netfault.RoundTripper{Next: wire, Faults: set}
 				t.Cleanup(func() { faulty.Close(); wire.CloseIdleConnections() })
-				sim, err := kustosim.Start(nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				sim := simspool.Start(t, nil)
 				tg := target(sim, way.as(openOn(t, sim, azcore.ClientOptions{Transport: &http.Client{Transport: faulty}})))
 				tg.Breaks = set.Breaks(way.where)
 				return tg
@@ -127,7 +106,7 @@ func TestBrokenRequests(t *testing.T) {
 func target(sim *kustosim.Sim, tr transport.Transport) *transporttest.Target {
 	return &transporttest.Target{
 		Transport: tr,
-		Settle:    func(t testing.TB) { settle(t, sim) },
+		Settle:    func(t testing.TB) { simspool.Settle(t, sim) },
 		Prepare: func(t testing.TB, p ingest.Properties) {
 			if err := sim.CreateTable(p.Database, p.Table); err != nil && !strings.Contains(err.Error(), "exist") {
 				t.Fatal(err)
@@ -178,45 +157,45 @@ func TestWayOfABatch(t *testing.T) {
 	if err := sim.CreateTable("db1", "tbl1"); err != nil {
 		t.Fatal(err)
 	}
-	want := func(step string, got, state ingest.State, err error, s Stats) {
+	want := func(step string, got, state ingest.State, err error, s counts) {
 		t.Helper()
 		if err != nil || got != state {
 			t.Errorf("%s: %v, %v; want %v", step, got, err, state)
 		}
-		if c.Stats() != s {
-			t.Errorf("%s: %+v, want %+v", step, c.Stats(), s)
+		if c.counts != s {
+			t.Errorf("%s: %+v, want %+v", step, c.counts, s)
 		}
 	}
 	// The table takes no streams: the queue has the batch, and the table's next
 	// one does not try.
 	ack, _, err := send(t, c, 1, 1, lines, nil)
-	want("no policy", ack.State, ingest.Accepted, err, Stats{Queued: 1, FellBack: 1})
+	want("no policy", ack.State, ingest.Accepted, err, counts{Queued: 1, FellBack: 1})
 	if err := sim.SetStreaming("db1", "tbl1", true); err != nil {
 		t.Fatal(err)
 	}
 	ack, _, err = send(t, c, 3, 1, lines, nil)
-	want("remembered", ack.State, ingest.Accepted, err, Stats{Queued: 2, FellBack: 1})
+	want("remembered", ack.State, ingest.Accepted, err, counts{Queued: 2, FellBack: 1})
 
 	c.queueUntil = map[table]time.Time{} // a quarter of an hour later
 	ack, _, err = send(t, c, 5, 1, lines, nil)
-	want("policy", ack.State, ingest.Succeeded, err, Stats{Streamed: 1, Queued: 2, FellBack: 1})
+	want("policy", ack.State, ingest.Succeeded, err, counts{Streamed: 1, Queued: 2, FellBack: 1})
 
 	ack, _, err = send(t, c, 7, 1, strings.Repeat(`{"a":1}`+"\n", 600_000), nil)
-	want("too large", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 3, FellBack: 1})
+	want("too large", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 3, FellBack: 1})
 
 	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 429, PathContains: "/rest/ingest/", Times: 1})
 	ack, _, err = send(t, c, 9, 1, lines, nil)
-	want("throttled", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 4, FellBack: 2})
+	want("throttled", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 4, FellBack: 2})
 	c.queueUntil = map[table]time.Time{}
 
 	// A permanent error is no reason to queue. The fault is for the stream, so
 	// nothing queued may be left to meet it.
-	settle(t, sim)
+	simspool.Settle(t, sim)
 	sim.IngestFault("db1", "tbl1", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_NotSupported", Times: 1})
 	_, _, err = send(t, c, 11, 1, lines, nil)
 	var e *transport.Error
-	if !errors.As(err, &e) || e.Class != transport.Permanent || c.Stats().Queued != 4 {
-		t.Errorf("permanent: %v, %+v", err, c.Stats())
+	if !errors.As(err, &e) || e.Class != transport.Permanent || c.counts.Queued != 4 {
+		t.Errorf("permanent: %v, %+v", err, c.counts)
 	}
 
 	// Two streams of unknown outcome; the third attempt goes by the queue, and
@@ -231,8 +210,8 @@ func TestWayOfABatch(t *testing.T) {
 		progress = j.Last()
 	}
 	ack, _, err = send(t, c, 13, 3, lines, progress)
-	want("third attempt", ack.State, ingest.Accepted, err, Stats{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
-	settle(t, sim)
+	want("third attempt", ack.State, ingest.Accepted, err, counts{Streamed: 1, Queued: 5, FellBack: 2, PossibleDuplicates: 2})
+	simspool.Settle(t, sim)
 	if n := sim.Count("db1", "tbl1"); n != 5*2+600_000 {
 		t.Errorf("%d rows", n)
 	}

@@ -19,7 +19,7 @@
 //
 // The errors are those of the transport that made the attempt. A stream whose
 // reply is lost is Unknown, nobody can be asked about it, and the rows of the
-// repeat may be doubled: [Client.Stats] counts those that go by the queue, the
+// repeat may be doubled: [Client.Figures] counts those that go by the queue, the
 // engine counts all. A batch that was queued stays with the queue, also after
 // a restart and also when the package's user is [kustospool/transport/queued]
 // by then: its progress is the same.

@@ -21,7 +21,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/testutil/azurite"
 	"kustospool/transport"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 	"kustospool/transport/transporttest"
 )
 
@@ -53,13 +53,13 @@ func TestAgainstAzurite(t *testing.T) {
 	}
 	defer client.Close()
 
-	large := make([]byte, staging.BlockBytes+100_000)
+	large := make([]byte, upload.BlockBytes+100_000)
 	rng := rand.NewChaCha8([32]byte{1})
 	rng.Read(large)
 	for i, tc := range []struct {
 		format ingest.Format
 		data   []byte
-	}{{ingest.JSON, jsonLines}, {ingest.CSV, bytes.Repeat([]byte("a,b\n"), 100_000)}, {ingest.Parquet, large}, {ingest.Parquet, large[:staging.BlockBytes]}} {
+	}{{ingest.JSON, jsonLines}, {ingest.CSV, bytes.Repeat([]byte("a,b\n"), 100_000)}, {ingest.Parquet, large}, {ingest.Parquet, large[:upload.BlockBytes]}} {
 		b := testBatch(ingest.Properties{Format: tc.format})
 		b.ID = ingest.NewBatchID(ingest.SpoolID{1}, 1, uint64(i+1), uint64(i+1))
 		d, j := delivery(b, tc.data)

@@ -12,6 +12,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/netfault"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/transporttest"
 )
 
@@ -55,7 +56,7 @@ func TestBrokenRequests(t *testing.T) {
 					Rows: func(t testing.TB, p ingest.Properties) []string {
 						var out []string
 						for _, row := range sim.Rows(p.Database, p.Table) {
-							out = append(out, simText(t, row))
+							out = append(out, simspool.Text(row))
 						}
 						return out
 					},

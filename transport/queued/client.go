@@ -1,6 +1,7 @@
 package queued
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // maxBatchBytes is the largest source the official clients send without being
@@ -48,7 +49,7 @@ type ClientOptions struct {
 	App string
 
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 
 	// Protocol is Auto by default.
@@ -126,24 +127,16 @@ func (o *ClientOptions) withDefaults() ClientOptions {
 	if o != nil {
 		c = *o
 	}
-	setDefault(&c.UploadTimeout, staging.DefaultUpload)
-	setDefault(&c.MinRate, staging.DefaultMinRate)
-	setDefault(&c.RequestTimeout, time.Minute)
-	setDefault(&c.ConnectTimeout, kusto.DefaultConnect)
-	setDefault(&c.TLSTimeout, kusto.DefaultTLS)
-	setDefault(&c.HeaderTimeout, c.RequestTimeout)
-	setDefault(&c.StallTimeout, kusto.DefaultStall)
-	setDefault(&c.TrackInterval, 5*time.Second)
-	if c.CompressionLevel == 0 {
-		c.CompressionLevel = 2
-	}
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, upload.DefaultUpload)
+	c.MinRate = cmp.Or(c.MinRate, upload.DefaultMinRate)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, time.Minute)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, kusto.DefaultConnect)
+	c.TLSTimeout = cmp.Or(c.TLSTimeout, kusto.DefaultTLS)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, c.RequestTimeout)
+	c.StallTimeout = cmp.Or(c.StallTimeout, kusto.DefaultStall)
+	c.TrackInterval = cmp.Or(c.TrackInterval, 5*time.Second)
+	c.CompressionLevel = cmp.Or(c.CompressionLevel, 2)
 	return c
-}
-
-func setDefault[T ~int64](d *T, v T) {
-	if *d == 0 {
-		*d = v
-	}
 }
 
 func (o *ClientOptions) validate() (errs []error) {
@@ -180,7 +173,7 @@ type Client struct {
 	opts       ClientOptions
 	service    *kusto.Service
 	ingestion  *kusto.Ingestion
-	uploads    *staging.Uploader
+	uploads    *upload.Uploader
 	references *reference.Resolver
 	reports    *reports // nil: outcomes are learned from the status table
 	own        *ownStorage
@@ -229,16 +222,16 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 		return nil, err
 	}
 	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
-	so := staging.Options{ClientOptions: c.opts.ClientOptions,
+	so := upload.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
-	if c.own != nil {
-		so.Credential = c.own.cred
+	if c.own != nil && c.own.cred != nil {
+		so.Credential = service.Guarded(c.own.cred)
 	}
-	c.uploads = staging.New(service.Wire(), c.ingestion, so)
+	c.uploads = upload.New(service.Wire(), c.ingestion, so)
 	if c.opts.Outcomes != StatusTable {
 		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
 	}
-	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
+	c.references = &reference.Resolver{Wire: service.Wire(), Secrets: service.Secrets(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }
 

@@ -28,7 +28,7 @@ import (
 	"kustospool/internal/testutil/netfault"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 	"kustospool/transport/transporttest"
 )
 
@@ -70,17 +70,17 @@ func uploadChild(kind string) int {
 		}
 		return c, err
 	}}}
-	var upload func() error
+	var send func() error
 	switch kind {
 	case "old":
 		// As it was: net/http reads the SDK's own body.
-		upload = func() error {
+		send = func() error {
 			client, err := blockblob.NewClientWithNoCredential(container+"/blob?sig=x", &blockblob.ClientOptions{ClientOptions: azcore.ClientOptions{
 				Transport: carrier, Retry: policy.RetryOptions{MaxRetries: -1}}})
 			if err != nil {
 				return nil
 			}
-			_, err = client.UploadStream(context.Background(), bytes.NewReader(data), &blockblob.UploadStreamOptions{BlockSize: staging.BlockBytes, Concurrency: 2})
+			_, err = client.UploadStream(context.Background(), bytes.NewReader(data), &blockblob.UploadStreamOptions{BlockSize: upload.BlockBytes, Concurrency: 2})
 			return err
 		}
 	case "new":
@@ -89,11 +89,11 @@ func uploadChild(kind string) int {
 			fmt.Println(err)
 			return 3
 		}
-		u := staging.New(service.Wire(), kusto.NewIngestion(service), staging.Options{UploadTimeout: time.Minute, StallTimeout: time.Minute, MinRate: 1, RequestTimeout: time.Minute, CompressionLevel: 2})
+		u := upload.New(service.Wire(), kusto.NewIngestion(service), upload.Options{UploadTimeout: time.Minute, StallTimeout: time.Minute, MinRate: 1, RequestTimeout: time.Minute, CompressionLevel: 2})
 		r, _ := kusto.ParseResource(container+"?sig=x", true)
-		upload = func() error {
+		send = func() error {
 			d := &transport.Delivery{Batch: testBatch(ingest.Properties{Format: ingest.Parquet}), Attempt: 1, Payload: transporttest.Bytes(data), Journal: &transporttest.Journal{}}
-			_, _, _, err := u.Upload(context.Background(), d, []kusto.Resource{r}, staging.Blob{}, func(context.Context, staging.Blob) error { return nil })
+			_, _, _, err := u.Upload(context.Background(), d, []kusto.Resource{r}, upload.Blob{}, func(context.Context, upload.Blob) error { return nil })
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func uploadChild(kind string) int {
 	for range childSenders {
 		done.Go(func() {
 			for left.Add(-1) >= 0 {
-				if upload() == nil {
+				if send() == nil {
 					through.Add(1)
 				}
 			}
@@ -190,13 +190,13 @@ func TestUploadsThroughEarlyReplies(t *testing.T) {
 	var active []*netfault.Active
 	kinds := len(replies) * len(thens)
 	for i := range kinds {
-		active = append(active, faults.Add(netfault.Fault{Kind: netfault.EarlyReply, Match: upload, Skip: 3 * i, Every: 3 * kinds, At: netfault.Middle,
+		active = append(active, faults.Add(netfault.Fault{Kind: netfault.EarlyReply, Match: isUpload, Skip: 3 * i, Every: 3 * kinds, At: netfault.Middle,
 			Reply: replies[i%len(replies)].Reply, Then: thens[i/len(replies)]}))
 	}
 	l := newLinked(t, nil, &netfault.Options{Faults: faults})
 	clients := []*Client{
-		l.client(ClientOptions{}, staging.Options{}),
-		l.client(ClientOptions{}, staging.Options{MinBlock: 64 << 10, BlockTime: time.Microsecond}), // always in small blocks
+		l.client(ClientOptions{}, upload.Options{}),
+		l.client(ClientOptions{}, upload.Options{MinBlock: 64 << 10, BlockTime: time.Microsecond}), // always in small blocks
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -256,8 +256,8 @@ func TestUploadsThroughEarlyReplies(t *testing.T) {
 	t.Logf("%d batches in %d attempts, %d early replies; %d rows", n, attempts.Load(), struck, len(rows))
 }
 
-// upload matches requests that carry a payload.
-func upload(r *http.Request) bool {
+// isUpload matches requests that carry a payload.
+func isUpload(r *http.Request) bool {
 	return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "kustospool__") && r.URL.Query().Get("comp") != "blocklist"
 }
 

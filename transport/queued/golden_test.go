@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Messages of the official clients, recorded: of each case the first one that
@@ -129,7 +129,7 @@ func TestMessagesMeanWhatOfficialClientsMean(t *testing.T) {
 					t.Fatal(err)
 				}
 				app, _ := golden["applicationfortracing"].(string)
-				env := envelope{blobURL: "https://acc.blob.core.windows.net/c/" + staging.Name(b) + "?sig=x", size: tc.size,
+				env := envelope{blobURL: "https://acc.blob.core.windows.net/c/" + upload.Name(b) + "?sig=x", size: tc.size,
 					token: "rig-identity-token", created: time.Now(), app: app, version: "v", report: tc.outcome == inQueues}
 				if tc.outcome == inTable {
 					env.row = &statusRow{TableConnectionString: "https://acc.table.core.windows.net/t?sig=x", PartitionKey: b.ID.String(), RowKey: rowKey(1)}
@@ -325,7 +325,7 @@ func TestBlobName(t *testing.T) {
 	} {
 		b := testBatch(tc.p)
 		b.Properties.Database, b.Properties.Table = tc.p.Database, tc.p.Table
-		if got := staging.Name(b); got != tc.want {
+		if got := upload.Name(b); got != tc.want {
 			t.Errorf("got %s, want %s", got, tc.want)
 		}
 	}

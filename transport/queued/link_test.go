@@ -13,7 +13,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/testutil/netfault"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // A batch over a slow link, steady and with breaks. In full (LINK=full in the
@@ -32,7 +32,7 @@ func TestBatchOverASlowLink(t *testing.T) {
 			t.Parallel()
 			raw, rate, limit := int64(100<<20), int64(256_000/8), 2*time.Hour
 			o := &engine.Options{Batch: batching.Policy{MaxBytes: raw, MaxAge: time.Hour}}
-			so := staging.Options{}
+			so := upload.Options{}
 			if !full {
 				const scale = 16
 				raw, rate, limit = raw/4, scale*rate, 4*time.Minute
@@ -79,8 +79,8 @@ func TestBatchOverASlowLink(t *testing.T) {
 			carried, _ := l.link.Carried()
 			ratio := float64(carried) / float64(st.WireBytes)
 			t.Logf("%d bytes raw, %d compressed, %d on the wire (%.3f) in %v; %s", st.RawBytes, st.WireBytes, carried, ratio, time.Since(begun).Round(time.Millisecond), figures(st.Transport))
-			if st.BatchesIngested != 1 || ratio > 1.15 || ratio < 1 {
-				t.Errorf("%d batches, %.3f times their bytes on the wire", st.BatchesIngested, ratio)
+			if st.SettledBatches.Ingested != 1 || ratio > 1.15 || ratio < 1 {
+				t.Errorf("%d batches, %.3f times their bytes on the wire", st.SettledBatches.Ingested, ratio)
 			}
 			if !full && time.Since(begun) < 2*o.AttemptTimeout {
 				t.Error("the upload took no longer than AttemptTimeout, so this test sees nothing")

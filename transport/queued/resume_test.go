@@ -20,7 +20,7 @@ import (
 	"kustospool/internal/testutil/azurite"
 	"kustospool/internal/testutil/netfault"
 	"kustospool/transport"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Uploads in these tests go over a link of linkRate, on which a block of
@@ -79,7 +79,7 @@ func (l *linked) carrier() *http.Client {
 }
 
 // client is as a new process has it: nothing is remembered but the journal.
-func (l *linked) client(o ClientOptions, so staging.Options) *Client {
+func (l *linked) client(o ClientOptions, so upload.Options) *Client {
 	l.t.Helper()
 	o.ClientOptions, o.Protocol = azcore.ClientOptions{Transport: l.carrier()}, Queue
 	c, err := NewClient(l.sim.Endpoint(), nil, &o)
@@ -89,12 +89,12 @@ func (l *linked) client(o ClientOptions, so staging.Options) *Client {
 	l.t.Cleanup(func() { c.Close() })
 	so.ClientOptions, so.CompressionLevel, so.RequestTimeout = c.opts.ClientOptions, c.opts.CompressionLevel, c.opts.RequestTimeout
 	so.UploadTimeout, so.StallTimeout, so.MinRate = c.opts.UploadTimeout, c.opts.StallTimeout, c.opts.MinRate
-	c.uploads = staging.New(c.service.Wire(), c.ingestion, so)
+	c.uploads = upload.New(c.service.Wire(), c.ingestion, so)
 	return c
 }
 
 // small are blocks for the link's rate.
-var small = staging.Options{MinBlock: linkBlock / 4, BlockTime: time.Second * linkBlock / linkRate}
+var small = upload.Options{MinBlock: linkBlock / 4, BlockTime: time.Second * linkBlock / linkRate}
 
 // lines are n records that do not compress well, and hardly alike.
 func lines(seed uint64, n int) (data []byte, texts []string) {

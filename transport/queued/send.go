@@ -10,7 +10,7 @@ import (
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // Send makes one attempt, as [transport.Transport] says: upload, status row,
@@ -18,8 +18,16 @@ import (
 // Accepted, or Skipped where the status table says that an earlier attempt
 // brought the batch in; nothing is posted then.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
-	a := &attempt{Client: c, d: d, progress: decodeProgress(d.Progress)}
-	return a.run(ctx)
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	sealed := *d
+	sealed.Journal = secrets.Journal(d.Journal)
+	a := &attempt{Client: c, d: &sealed, progress: decodeProgress(d.Progress)}
+	ack, err := a.run(ctx)
+	if err != nil {
+		a.noteUploaded(ctx)
+	}
+	return ack, secrets.Seal(err)
 }
 
 // attempt is one Send under way.
@@ -34,11 +42,15 @@ type attempt struct {
 	queue      kusto.Resource    // by queue only
 	table      *kusto.Resource   // by queue only; nil: outcomes are not tracked
 	source     *reference.Source // of a batch by reference; nil for others
+	unnoted    bool              // the blob is uploaded, and the Journal does not say so
 }
 
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if a.d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	if e := transport.CheckNames(a.d.Batch); e != nil {
+		return transport.Ack{}, e
 	}
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
@@ -95,8 +107,8 @@ func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	a.progress.Stage = stageEnqueue
 	a.progress = a.progress.with(a.d.Attempt)
 	a.progress.Reports, a.progress.Posted = a.byReport(), 0
-	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
-		return transport.Ack{}, fmt.Errorf("journal: %w", err)
+	if err := a.commit(ctx); err != nil {
+		return transport.Ack{}, err
 	}
 	taken, err := a.enqueue(ctx, text)
 	if err != nil {
@@ -126,7 +138,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 	rctx, cancel := context.WithTimeout(ctx, a.opts.RequestTimeout)
 	defer cancel()
 	if a.progress.Blob == "" && a.source == nil {
-		a.progress.Blob = staging.Name(a.d.Batch)
+		a.progress.Blob = upload.Name(a.d.Batch)
 	}
 	lent, err := a.choose(rctx)
 	if err != nil {
@@ -145,7 +157,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 	}
 	a.containers = lent
 	if a.own != nil && a.source == nil {
-		if a.containers, err = a.own.containers(rctx); err != nil {
+		if a.containers, err = a.own.containers(rctx, a.service.Secrets()); err != nil {
 			return err
 		}
 	}

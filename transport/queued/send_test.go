@@ -13,7 +13,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/transport"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 	"kustospool/transport/transporttest"
 )
 
@@ -170,7 +170,7 @@ func TestUploadGivesUpAfterThreeContainers(t *testing.T) {
 	c.setFault("PUT blob", 0, fault{status: 403, code: "AuthorizationFailure"})
 	d, j := delivery(jsonBatch(), jsonLines)
 	_, err := c.client(nil).Send(t.Context(), d)
-	if classOf(err) != transport.Unauthorized || c.count("PUT blob") != staging.MaxContainers || j.Notes() != staging.MaxContainers || j.Commits() != 0 {
+	if classOf(err) != transport.Unauthorized || c.count("PUT blob") != upload.MaxContainers || j.Notes() != upload.MaxContainers || j.Commits() != 0 {
 		t.Errorf("%v after %d PUTs, %d notes, %d commits", err, c.count("PUT blob"), j.Notes(), j.Commits())
 	}
 }
@@ -178,7 +178,7 @@ func TestUploadGivesUpAfterThreeContainers(t *testing.T) {
 // A large payload goes in blocks, and one that fails half way leaves nothing
 // to see.
 func TestBlocks(t *testing.T) {
-	data := make([]byte, 2*staging.BlockBytes+12345)
+	data := make([]byte, 2*upload.BlockBytes+12345)
 	rng := rand.NewChaCha8([32]byte{7})
 	rng.Read(data)
 	c := newCloud(t)
@@ -187,7 +187,7 @@ func TestBlocks(t *testing.T) {
 	d, _ := delivery(b, nil)
 
 	damaged := errors.New("frame 3: checksum")
-	d.Payload = &transporttest.Payload{Data: data, FailAt: 2*staging.BlockBytes + 5, Err: damaged}
+	d.Payload = &transporttest.Payload{Data: data, FailAt: 2*upload.BlockBytes + 5, Err: damaged}
 	if _, err := client.Send(t.Context(), d); !errors.Is(err, damaged) || asError(err) != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +206,29 @@ func TestBlocks(t *testing.T) {
 	if p := c.payloads("db1/tbl1"); len(p) != 1 || !bytes.Equal(p[0], data) {
 		t.Error("the blob is not the payload")
 	}
-	if p := decodeProgress(j.Last()); p.Wire != int64(len(data)) || j.Notes() != 2 {
+	if p := decodeProgress(j.Last()); p.Wire != int64(len(data)) || j.Notes() != 1 {
 		t.Errorf("progress %+v after %d notes", p, j.Notes())
+	}
+}
+
+// A large blob that is uploaded is not uploaded again when the attempt fails
+// between that and its commit; the note is written only then.
+func TestUploadBeforeAFailureIsNoted(t *testing.T) {
+	data := make([]byte, 3<<19)
+	rand.NewChaCha8([32]byte{7}).Read(data)
+	c := newCloud(t)
+	client := c.client(nil)
+	d, j := delivery(testBatch(ingest.Properties{Format: ingest.Parquet}), data)
+	c.setFault("POST table", 0, fault{status: 403, code: "AuthorizationFailure"})
+	if _, err := client.Send(t.Context(), d); err == nil || j.Notes() != 2 || j.Commits() != 0 {
+		t.Fatalf("%v after %d notes and %d commits", err, j.Notes(), j.Commits())
+	}
+	c.clearFault()
+	next := &transporttest.Journal{}
+	d.Attempt, d.Progress, d.Journal = 2, j.Last(), next
+	puts := c.count("PUT blob")
+	if ack, err := client.Send(t.Context(), d); err != nil || ack.WireBytes != 0 || c.count("PUT blob") != puts || next.Notes() != 0 {
+		t.Errorf("%+v, %v: %d more uploads, %d notes", ack, err, c.count("PUT blob")-puts, next.Notes())
 	}
 }
 

@@ -2,7 +2,6 @@ package queued
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,53 +15,16 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/azurite"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
 
-func startSim(t *testing.T, opts *kustosim.Options) *kustosim.Sim {
-	t.Helper()
-	sim, err := kustosim.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return sim
-}
-
-// settleSim waits until every message that was posted has come to an end and
-// was reported.
-func settleSim(t testing.TB, sim *kustosim.Sim) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := sim.Wait(ctx, func() bool {
-		s := sim.Stats()
-		ended := s.Ingested + s.SkippedByTag
-		for _, n := range s.Failed {
-			ended += n
-		}
-		asked := s.MessagesPosted + s.BlobsQueued
-		return ended >= asked && s.ReportsWritten >= asked
-	})
-	if err != nil {
-		t.Fatalf("the simulator does not settle: %v; %+v", err, sim.Stats())
-	}
-}
-
-// simText is a row as it was sent.
-func simText(t testing.TB, row kustosim.Row) string {
-	t.Helper()
-	var csv struct{ C0, C1, C2 *string }
-	if json.Unmarshal(row, &csv) == nil && csv.C0 != nil {
-		return fmt.Sprintf("%s,%s,%q", *csv.C0, *csv.C1, *csv.C2)
-	}
-	return string(row)
-}
+// What the tests of this package begin with.
+var (
+	startSim  = simspool.Start
+	settleSim = simspool.Settle
+)
 
 // secretOf signs blobs of the simulator.
 func secretOf(sim *kustosim.Sim) func(context.Context, string) (string, error) {
@@ -133,7 +95,7 @@ func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, sto
 				Rows: func(t testing.TB, p ingest.Properties) []string {
 					var out []string
 					for _, row := range sim.Rows(p.Database, p.Table) {
-						out = append(out, simText(t, row))
+						out = append(out, simspool.Text(row))
 					}
 					return out
 				},

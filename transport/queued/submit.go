@@ -22,8 +22,8 @@ func (a *attempt) submit(ctx context.Context, container kusto.Resource) (tracked
 	s := submitted{Attempt: a.d.Attempt, Request: kusto.NewRequestID()}
 	a.progress.Stage = stageSubmit
 	a.progress = a.progress.submit(s)
-	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
-		return false, fmt.Errorf("journal: %w", err)
+	if err := a.commit(ctx); err != nil {
+		return false, err
 	}
 	if err := ctx.Err(); err != nil {
 		return false, &transport.Error{Op: opSubmit, Class: transport.Transient, Message: "not begun: " + err.Error(), Err: err}

@@ -2,7 +2,6 @@ package queued
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -145,12 +144,11 @@ func (a *attempt) submitTogether(ctx context.Context, container kusto.Resource) 
 	s := submitted{Attempt: a.d.Attempt, Request: r.id}
 	a.progress.Stage = stageSubmit
 	a.progress = a.progress.submit(s)
-	err = a.d.Journal.Commit(ctx, a.progress.encode())
+	err = a.commit(ctx)
 	if err == nil {
 		a.together.decide(r, &kusto.SubmittedBlob{URL: a.blobURL(container), SourceID: a.d.Batch.ID.String(), RawSize: a.rawSize()})
 	} else {
 		a.together.decide(r, nil)
-		err = fmt.Errorf("journal: %w", err)
 	}
 	if leads {
 		a.postTogether(ctx, key, r, properties)

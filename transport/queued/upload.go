@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"kustospool/transport/internal/kusto"
-	"kustospool/transport/internal/staging"
+	"kustospool/transport/internal/upload"
 )
 
 // upload puts the batch's blob into a container, unless an earlier attempt's is
@@ -16,8 +16,8 @@ import (
 func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 	p, noted := &a.progress, a.d.Progress
 	container, b, wire, err := a.uploads.Upload(ctx, a.d, a.containers,
-		staging.Blob{Host: p.Host, Container: p.Container, Blob: p.Blob, Blocks: p.Blocks, ETag: p.ETag, Wire: p.Wire},
-		func(ctx context.Context, b staging.Blob) error {
+		upload.Blob{Host: p.Host, Container: p.Container, Blob: p.Blob, Blocks: p.Blocks, ETag: p.ETag, Wire: p.Wire},
+		func(ctx context.Context, b upload.Blob) error {
 			p.Stage = stageUpload
 			p.at(b)
 			note := p.encode()
@@ -37,24 +37,27 @@ func (a *attempt) upload(ctx context.Context) (kusto.Resource, int64, error) {
 	if wire == 0 {
 		return container, 0, nil
 	}
-	return container, wire, a.noteUploaded(ctx)
+	a.unnoted = upload.WorthNoting(p.Wire) && p.ETag != ""
+	return container, wire, nil
 }
 
 // at notes where the blob is.
-func (p *progress) at(b staging.Blob) {
+func (p *progress) at(b upload.Blob) {
 	p.Host, p.Container, p.Blob, p.Blocks, p.ETag, p.Wire = b.Host, b.Container, b.Blob, b.Blocks, b.ETag, b.Wire
 }
 
-// worthNoting is from how many bytes on an upload is noted when it has ended,
-// so that an attempt after a failure between here and Commit does not repeat
-// it. Below, the repeat costs less than the note.
-const worthNoting = 1 << 20
-
-func (a *attempt) noteUploaded(ctx context.Context) error {
-	if a.progress.Wire < worthNoting || a.progress.ETag == "" {
-		return nil
+// noteUploaded is best effort: the attempt has failed already. It is so that the
+// next one does not repeat an upload that has ended. Commit notes it in any case.
+func (a *attempt) noteUploaded(ctx context.Context) {
+	if a.unnoted {
+		_ = a.d.Journal.Note(context.WithoutCancel(ctx), a.progress.encode())
 	}
-	if err := a.d.Journal.Note(ctx, a.progress.encode()); err != nil {
+}
+
+// commit makes the intent to post durable, and with it where the blob is.
+func (a *attempt) commit(ctx context.Context) error {
+	a.unnoted = false
+	if err := a.d.Journal.Commit(ctx, a.progress.encode()); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

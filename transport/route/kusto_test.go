@@ -14,6 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/netfault"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/queued"
@@ -67,10 +68,7 @@ func TestBrokenRequests(t *testing.T) {
 // kustoTarget is a router over real transports, whose requests go as o says, on
 // a simulator.
 func kustoTarget(t *testing.T, by, others string, o azcore.ClientOptions) (*kustosim.Sim, *transporttest.Target) {
-	sim, err := kustosim.Start(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sim := simspool.Start(t, nil)
 	commands, err := direct.NewClient(sim.Endpoint(), nil, &direct.ClientOptions{ClientOptions: o, Async: true, TrackInterval: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -84,19 +82,10 @@ func kustoTarget(t *testing.T, by, others string, o azcore.ClientOptions) (*kust
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close(); sim.Close() })
+	t.Cleanup(func() { r.Close() })
 	return sim, &transporttest.Target{
 		Transport: r,
-		Settle: func(t testing.TB) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			if err := sim.Wait(ctx, func() bool {
-				s := sim.Stats()
-				return sim.CommandsUnderWay() == 0 && s.ReportsWritten >= s.MessagesPosted
-			}); err != nil {
-				t.Fatalf("the simulator does not settle: %v", err)
-			}
-		},
+		Settle:    func(t testing.TB) { simspool.Settle(t, sim) },
 		Prepare: func(t testing.TB, p ingest.Properties) {
 			if err := sim.CreateTable(p.Database, p.Table); err != nil && !strings.Contains(err.Error(), "exist") {
 				t.Fatal(err)
@@ -133,11 +122,7 @@ func kustoTarget(t *testing.T, by, others string, o azcore.ClientOptions) (*kust
 // A repeat by the other transport is skipped by the tag that both put on: what
 // makes a move safe for exactly-once tables even where a progress is lost.
 func TestBothWaysHaveOneTag(t *testing.T) {
-	sim, err := kustosim.Start(&kustosim.Options{AutoCreate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sim.Close()
+	sim := simspool.Start(t, &kustosim.Options{AutoCreate: true})
 	commands, err := direct.NewClient(sim.Endpoint(), nil, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -3,8 +3,6 @@ package transporttest
 import (
 	"context"
 	"slices"
-
-	"kustospool/ingest"
 )
 
 // Sends is every attempt so far, in the order in which they began.
@@ -75,21 +73,6 @@ func (f *Fake) Violations() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.violations)
-}
-
-// Forget takes a batch off the destination, as the retention of its extents
-// does: a repeat is then no longer skipped.
-func (f *Fake) Forget(id ingest.BatchID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.kept = slices.DeleteFunc(f.kept, func(k Kept) bool {
-		if k.Batch.ID == id {
-			f.rows[TableOf(k.Batch.Properties)] -= len(Split(k.Batch.Properties, k.Payload))
-		}
-		return k.Batch.ID == id
-	})
-	delete(f.copies, id)
-	delete(f.outcomes, id)
 }
 
 // WaitSends returns when n attempts have begun.

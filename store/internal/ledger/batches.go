@@ -71,7 +71,11 @@ func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 			return nil, &ingest.FieldError{Field: "cut", Value: fmt.Sprint(len(sizes)), Rule: fmt.Sprintf("must give a size for each of %d pieces, not negative", len(pieces))}
 		}
 		for i, r := range pieces {
-			entries = append(entries, tx.newEntry(l, r, sizes[i], seal.Guarantee, seal.Confirm, now))
+			e := tx.newEntry(l, r, sizes[i], seal.Guarantee, seal.Confirm, now)
+			if seal.Oldest.Unix() > 0 {
+				e.Batch.Oldest = seal.Oldest.Round(0).UTC()
+			}
+			entries = append(entries, e)
 		}
 		m.Mark = seal.Last
 		marks[l.No] = m
@@ -303,7 +307,7 @@ func (l *Ledger) Split(ctx context.Context, id ingest.BatchID, from ingest.State
 		out = nil
 		for i, r := range ranges {
 			e := tx.newEntry(lane, r, sizes[i], old.Batch.Guarantee, old.Batch.Confirm, now)
-			e.Failure = why
+			e.Failure, e.Batch.Oldest = why, old.Batch.Oldest
 			tx.putEntry(e) // the first one in place of the old one's row
 			out = append(out, *e)
 		}

@@ -71,7 +71,7 @@ func rowSeeds() (rows []row) {
 	st := &state{State: State{Epoch: 3, Clean: true, Active: Active{1, 2, 3, 4, 5}, HighestNo: 6, Lanes: 7, Positions: 8, History: 9}, counters: Counters{Ingested: 1, Suspect: 2}, txid: 11}
 	st.census[bktKeys].Rows, st.census[bktKeys].Sum = 4, 1<<40
 	at := time.Unix(1, 2).UTC()
-	e := &Entry{Batch: ingest.Batch{Lane: 1, First: 2, Last: 3, RawBytes: 4, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmAccepted, SealedAt: at}, State: ingest.Sending,
+	e := &Entry{Batch: ingest.Batch{Lane: 1, First: 2, Last: 3, RawBytes: 4, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmAccepted, SealedAt: at, Oldest: at}, State: ingest.Sending,
 		Attempts: 5, Unresolved: 6, PossibleDuplicates: 7, Committed: true, Progress: []byte("p"), NextAttempt: at, Failure: &ingest.Failure{Message: "no"}, WireBytes: 8, Updated: at}
 	return []row{
 		{bktMeta, keyHead, encodeHead(head{testSpool, FormatVersion})}, {bktMeta, keyState, encodeState(st)}, {bktLanes, u32(1), encodeLane(props(1).Key())},

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 
@@ -60,6 +61,8 @@ func (l *Ledger) commitTx(tx *bolt.Tx) error {
 	if err != nil {
 		err = errors.Join(err, tx.Rollback())
 	} else if err = l.commit(tx); err == nil {
+		st := tx.Stats()
+		l.written.Add(st.GetPageAlloc() + int64(os.Getpagesize())) // and the meta page
 		err = l.fault(After)
 	}
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // Ledger is an open ledger. Its methods may be called at the same time.
@@ -30,7 +31,7 @@ type Ledger struct {
 	queue   []*change
 	stopped bool
 
-	wake chan struct{}
+	wake wake.Signal
 	done sync.WaitGroup
 
 	failMu     sync.Mutex // guards failure
@@ -38,6 +39,7 @@ type Ledger struct {
 	distrusted atomic.Bool // the mark stands
 	unclosable atomic.Bool // bbolt's locks may be held for good
 	size       int64       // of the file; the writer's, and Open's before it
+	written    atomic.Int64
 
 	closing sync.RWMutex // held for reading by whoever reads the file
 	closed  bool         // guarded by closing

@@ -76,6 +76,10 @@ func (l *Ledger) State() State {
 	return l.mirror.state.State
 }
 
+// Written is how many bytes this process has written to the file: the pages of
+// its transactions.
+func (l *Ledger) Written() int64 { return l.written.Load() }
+
 // Counters are the counters as they are durable.
 func (l *Ledger) Counters() Counters {
 	l.mu.RLock()
@@ -103,6 +107,16 @@ func (v *View) Counters() Counters { return v.m.state.counters }
 
 // Live is how many batches are live, and how many records are in them.
 func (v *View) Live() (batches, records int64) { return int64(len(v.m.entries)), v.m.records }
+
+// Batches gives the live batches of each lane that has any, by first record,
+// in no order of lanes.
+func (v *View) Batches(yield func(lane uint32, live []*Entry) bool) {
+	for lane, live := range v.m.live {
+		if len(live) > 0 && !yield(lane, live) {
+			return
+		}
+	}
+}
 
 // Lanes gives every lane, in no order.
 func (v *View) Lanes(yield func(*Lane) bool) {

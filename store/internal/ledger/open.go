@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // Findings is what Open and Look saw besides the books.
@@ -111,7 +112,7 @@ func (p *proof) findings() Findings {
 
 // start gives a verified file to bbolt.
 func start(fs vfs.FS, path string, o *Options, p *proof) (*Ledger, error) {
-	l := &Ledger{fs: fs, path: path, opts: *o, commit: commitBolt, mirror: *p.mirror, wake: make(chan struct{}, 1)}
+	l := &Ledger{fs: fs, path: path, opts: *o, commit: commitBolt, mirror: *p.mirror, wake: wake.New()}
 	bo := o.bolt()
 	bo.InitialMmapSize = initialMap
 	bo.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -150,7 +151,7 @@ func Look(fs vfs.FS, path string) (*Ledger, Findings, error) {
 	if err != nil {
 		return nil, found, err
 	}
-	return &Ledger{fs: fs, path: path, mirror: *p.mirror, wake: make(chan struct{}, 1), failure: ErrClosed, stopped: true, closed: true}, found, nil
+	return &Ledger{fs: fs, path: path, mirror: *p.mirror, wake: wake.New(), failure: ErrClosed, stopped: true, closed: true}, found, nil
 }
 
 func look(fs vfs.FS, path string) (*proof, Findings, error) {

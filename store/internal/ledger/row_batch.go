@@ -12,7 +12,8 @@ import (
 const (
 	batchCommitted = 1 << iota
 	batchFailed
-	batchFlags = batchCommitted | batchFailed
+	batchOldest
+	batchFlags = batchCommitted | batchFailed | batchOldest
 )
 
 // encodeBatch is the body of a batch's row. What the key, the lane and the
@@ -25,10 +26,16 @@ func encodeBatch(e *Entry) []byte {
 	if e.Failure != nil {
 		flags |= batchFailed
 	}
+	if !e.Batch.Oldest.IsZero() {
+		flags |= batchOldest
+	}
 	p := append(make([]byte, 0, 96), rowVersion, flags, byte(e.Batch.Guarantee), byte(e.Batch.Confirm), byte(e.State))
 	p = appendNumbers(p, e.Batch.Last, uint64(e.Batch.RawBytes), uint64(e.Attempts), uint64(e.Unresolved), uint64(e.PossibleDuplicates), uint64(e.WireBytes))
 	for _, t := range []time.Time{e.Batch.SealedAt, e.NextAttempt, e.Updated} {
 		p = appendTime(p, t)
+	}
+	if flags&batchOldest != 0 {
+		p = appendTime(p, e.Batch.Oldest)
 	}
 	p = appendBytes(p, e.Progress)
 	if e.Failure != nil {
@@ -56,6 +63,11 @@ func decodeBatch(key, body []byte) (*Entry, error) {
 	e.Attempts, e.Unresolved = int(d.number(math.MaxInt32)), int(d.number(math.MaxInt32))
 	e.PossibleDuplicates, e.WireBytes = d.i64(), d.i64()
 	b.SealedAt, e.NextAttempt, e.Updated = d.time(), d.time(), d.time()
+	if flags&batchOldest != 0 {
+		if b.Oldest = d.time(); b.Oldest.IsZero() {
+			d.fail()
+		}
+	}
 	e.Progress = d.bytes()
 	if flags&batchFailed != 0 {
 		if failure := d.bytes(); d.err == nil {

@@ -68,6 +68,9 @@ type Seal struct {
 	Bytes       int64 // payload size: the sum of the frames' Bytes
 	Guarantee   ingest.Guarantee
 	Confirm     ingest.Confirm
+	// Oldest becomes the batch's Oldest. What is before 1970 stands for a time
+	// that is not known.
+	Oldest time.Time
 }
 
 // Entry is one row of the batch ledger.

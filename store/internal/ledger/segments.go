@@ -125,16 +125,6 @@ func (l *Ledger) Segments() []Segment {
 	return sorted(l.mirror.segments)
 }
 
-// Segment gives the row of a rotated segment.
-func (l *Ledger) Segment(no uint64) (Segment, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if s := l.mirror.segments[no]; s != nil {
-		return *s, true
-	}
-	return Segment{}, false
-}
-
 // Tombstones lists the settled segments whose files may still be there, by number.
 func (l *Ledger) Tombstones() []Tombstone {
 	l.mu.RLock()
@@ -156,14 +146,4 @@ func sortedObjects(rows map[ObjectID]*Object) []Object {
 	}
 	slices.SortFunc(out, func(a, b Object) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return out
-}
-
-// Object gives an object's row.
-func (l *Ledger) Object(id ObjectID) (Object, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if o := l.mirror.objects[id]; o != nil {
-		return *o, true
-	}
-	return Object{}, false
 }

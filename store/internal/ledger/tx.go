@@ -119,9 +119,6 @@ func (tx *Tx) SetState(s State) {
 	own.Epoch, own.Clean, own.Active, own.HighestNo = s.Epoch, s.Clean, s.Active, max(own.HighestNo, s.HighestNo)
 }
 
-// Counters are the counters as this transaction would leave them.
-func (tx *Tx) Counters() Counters { return tx.state.counters }
-
 // Count adds to the counters that no batch moves. None of them is negative.
 func (tx *Tx) Count(damaged, suspect, possibleDuplicates int64) {
 	tx.change()

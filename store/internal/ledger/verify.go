@@ -13,8 +13,9 @@ const (
 	// the leaves of history and keys are left unread: they are found damaged
 	// when they are met, and no live row depends on them.
 	wholeUpTo = 64 << 20
-	// sizeMost bounds the account of pages: a bit for each of at least 1 KiB.
-	sizeMost = 64 << 30
+	// sizeMost bounds what is used of a file: 64 GiB, for the account of its pages,
+	// and 1 GiB where an int has 32 bits, for a map of it.
+	sizeMost = 1 << 30 << (^uint(0) >> 63 * 6)
 	// bucketsMost bounds what is kept of the root tree. All formats have fewer.
 	bucketsMost = 64
 )
@@ -124,8 +125,8 @@ func (p *proof) metaPage(f io.ReaderAt) error {
 	switch {
 	case m.txid > maxCommitNo:
 		return fmt.Errorf("%w: transaction %d", ErrDamaged, m.txid)
-	case p.size > sizeMost:
-		return fmt.Errorf("%w: a file of %d bytes", ErrDamaged, p.size)
+	case m.high > sizeMost/uint64(m.pageSize):
+		return fmt.Errorf("%w: %d pages of %d bytes", ErrDamaged, m.high, m.pageSize)
 	case m.high < 4 || m.high > uint64(p.size/m.pageSize):
 		return fmt.Errorf("%w: the file has %d bytes and needs %d pages of %d", ErrDamaged, p.size, m.high, m.pageSize)
 	}
@@ -269,6 +270,13 @@ func (p *proof) damage() error { return errors.Join(p.history, p.keys, p.pages) 
 // part of every commit.
 const shrinkFrom = 4 << 20
 
+// strayTail is more than bbolt makes a file larger by than it uses: somebody else
+// did.
+const strayTail = 256 << 20
+
 func (p *proof) worthShrinking() bool {
+	if p.size-int64(p.meta.high)*p.meta.pageSize > strayTail {
+		return true // and it may be more than can be mapped
+	}
 	return p.size >= shrinkFrom && int64(p.free)*p.meta.pageSize >= p.size/2
 }

@@ -57,12 +57,7 @@ func (l *Ledger) enqueue(fn func(*Tx) error) (*change, error) {
 	return c, nil
 }
 
-func (l *Ledger) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Ledger) signal() { l.wake.Raise() }
 
 // run is the writer. What waits when a commit ends is the next transaction.
 func (l *Ledger) run() {

@@ -38,7 +38,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	}
 	old := s.info
 	k.mu.Unlock()
-	r, err := l.openReader(no)
+	r, err := l.reader(no)
 	if err != nil {
 		return old, err
 	}

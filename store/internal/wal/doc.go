@@ -20,7 +20,9 @@
 // behind it was acknowledged to nobody, unless a later commit of the same
 // generation proves itself: then the stretch between is damage, costs the
 // frames that no longer prove themselves, and is told as such in [Recovered].
-// Damage never makes Open fail, and nothing is deleted because of it. A full
+// Damage never makes Open fail, and nothing is deleted because of it. What
+// cannot be read when the log is opened is damage for now: nothing is written
+// over it, and a later Open may find it. A full
 // volume refuses one call with [ErrNoSpace] and the log goes on; any other
 // failure to write, or to sync, ends the log until it is opened again, and so
 // does an active file that was removed underneath it.

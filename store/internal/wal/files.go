@@ -11,6 +11,7 @@ import (
 
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // segment is a segment file of the log. files.mu guards it.
@@ -88,7 +89,7 @@ type files struct {
 	wanted  bool // prepare the next one
 	cache   readers
 
-	poke chan struct{}
+	poke wake.Signal
 	quit chan struct{}
 	wait sync.WaitGroup
 }
@@ -302,9 +303,4 @@ func (k *files) settle() error {
 	}
 }
 
-func (k *files) wakeKeeper() {
-	select {
-	case k.poke <- struct{}{}:
-	default:
-	}
-}
+func (k *files) wakeKeeper() { k.poke.Raise() }

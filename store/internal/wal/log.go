@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // Log is an open write-ahead log. Its methods may be called from many
@@ -45,7 +46,7 @@ type Log struct {
 	files files
 	look  bool // made by Look
 
-	wake chan struct{} // for the committer
+	wake wake.Signal // for the committer
 	quit chan struct{}
 	wait sync.WaitGroup
 }

@@ -340,12 +340,7 @@ func (l *Log) joined(g *group) error {
 	return o.err
 }
 
-func (l *Log) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Log) signal() { l.wake.Raise() }
 
 // takeOpen closes the open group. The caller holds mu.
 func (l *Log) takeOpen() {

@@ -150,7 +150,7 @@ func (r *segmentReader) rebuild(o Options, end int64) error {
 	if err != nil {
 		return err
 	}
-	r.index, r.walk = s.index, true
+	r.index, r.walk, r.holes = s.index, true, len(s.damage) > 0
 	return nil
 }
 
@@ -183,7 +183,6 @@ func (r *segmentReader) survey(o Options, end int64) (*survey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}
-	r.holes = r.holes || len(s.damage) > 0
 	return s, nil
 }
 

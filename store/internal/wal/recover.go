@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"kustospool/internal/vfs"
+	"kustospool/internal/wake"
 )
 
 // Open recovers the log, which is made when the directory is empty, and starts
@@ -40,13 +41,13 @@ func newRecovery(opts Options, known Known) (*recovery, error) {
 	}
 	l := &Log{
 		opts: opts, fs: opts.FS, gate: opts.Gate, lanes: map[uint32]*lane{}, open: new(group),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		wake: wake.New(), quit: make(chan struct{}),
 	}
 	k := &l.files
 	*k = files{
 		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
-		poke: make(chan struct{}, 1), quit: make(chan struct{}),
+		poke: wake.New(), quit: make(chan struct{}),
 	}
 	return &recovery{l: l, k: k, known: known, out: &Recovered{}, lanes: map[uint32]*Lane{}}, nil
 }

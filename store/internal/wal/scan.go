@@ -41,21 +41,6 @@ func (l *Log) Scan(no uint64, lane uint32, from, last uint64, fn func(*Found) bo
 
 // reader opens a segment for reading. The caller gives it back to the cache.
 func (l *Log) reader(no uint64) (*segmentReader, error) {
-	r, err := l.openReader(no)
-	if errors.Is(err, errExchanged) {
-		// By a compaction that has not said so yet.
-		l.files.moving.Lock()
-		defer l.files.moving.Unlock()
-		return l.openReader(no)
-	}
-	return r, err
-}
-
-// errExchanged says that a segment's file is of another generation than the
-// log knows.
-var errExchanged = errors.New("the file is of another generation")
-
-func (l *Log) openReader(no uint64) (*segmentReader, error) {
 	k := &l.files
 	k.exchange.RLock()
 	defer k.exchange.RUnlock()
@@ -80,12 +65,6 @@ func (l *Log) openReader(no uint64) (*segmentReader, error) {
 		info, err := f.Stat()
 		if err != nil {
 			return nil, err
-		}
-		page := make([]byte, headLen)
-		if readFull(f, page, 0) == nil {
-			if h, err := parseHead(page, l.opts.Spool); err == nil && h.generation != generation {
-				return nil, fmt.Errorf("%w: segment %d: %w", ErrDamaged, no, errExchanged)
-			}
 		}
 		if a, ok := f.(vfs.Adviser); ok {
 			a.Sequential()

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"kustospool/internal/datasync"
+	"kustospool/internal/wake"
 )
 
 // ErrClosed is returned by an Append that comes after Close.
@@ -66,7 +67,7 @@ type Log struct {
 	file *os.File
 	opts Options
 
-	wake       chan struct{} // a group became non-empty
+	wake       wake.Signal // a group became non-empty
 	quit       chan struct{}
 	committers sync.WaitGroup
 
@@ -102,7 +103,7 @@ func Create(path string, opts Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{file: file, opts: opts, wake: make(chan struct{}, 1), quit: make(chan struct{}), open: &group{done: make(chan struct{})}, offset: headBytes}
+	l := &Log{file: file, opts: opts, wake: wake.New(), quit: make(chan struct{}), open: &group{done: make(chan struct{})}, offset: headBytes}
 	if err := l.writeAhead(); err != nil {
 		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
@@ -176,12 +177,7 @@ func (l *Log) join(ctx context.Context, data []byte) (*group, error) {
 
 // signal says that the open group is not empty. When one signal waits already
 // its receiver will find the group.
-func (l *Log) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Log) signal() { l.wake.Raise() }
 
 // run is a committer.
 func (l *Log) run() {

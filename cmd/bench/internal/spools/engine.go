@@ -84,7 +84,7 @@ func (s *Engine) recycle(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return quiet(ctx, dir, func() int64 { return s.spool.Stats().DiskBytes })
+	return quiet(ctx, dir, func() int64 { return s.spool.Stats().Disk.Bytes })
 }
 
 // table is the next one.

@@ -41,7 +41,7 @@ func TestSpaces(t *testing.T) {
 					t.Error(err)
 				}
 				st := s.Stats()
-				check(t, space, st.Acked, st.Ingested, st.Segments, 3+101)
+				check(t, space, st.Acked, st.Settled.Ingested, st.Disk.Segments, 3+101)
 				if err := s.Close(); err != nil {
 					t.Error(err)
 				}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kustospool/ingest"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -18,7 +19,7 @@ const settlers = 16
 // takes, without an engine between. It has one goroutine, from start to stop.
 type taker struct {
 	store *store.Store // set by start
-	wake  chan struct{}
+	wake  wake.Signal
 	quit  chan struct{}
 	done  sync.WaitGroup
 
@@ -33,7 +34,7 @@ type taker struct {
 }
 
 func newTaker() *taker {
-	return &taker{wake: make(chan struct{}, 1), quit: make(chan struct{}), open: make(map[uint32]*store.Seal)}
+	return &taker{wake: wake.New(), quit: make(chan struct{}), open: make(map[uint32]*store.Seal)}
 }
 
 func (t *taker) start(s *store.Store) {
@@ -63,10 +64,7 @@ func (t *taker) committed(frames []store.Frame) {
 		t.bytes += f.Bytes
 	}
 	if t.bytes >= takeBytes {
-		select {
-		case t.wake <- struct{}{}:
-		default: // it will find these as well
-		}
+		t.wake.Raise()
 	}
 }
 

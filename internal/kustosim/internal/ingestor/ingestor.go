@@ -16,6 +16,7 @@ import (
 	"kustospool/internal/kustosim/internal/parse"
 	"kustospool/internal/kustosim/internal/stats"
 	"kustospool/internal/kustosim/internal/storage"
+	"kustospool/internal/wake"
 )
 
 // Config is what an ingestor works with.
@@ -63,7 +64,7 @@ type Ingestor struct {
 	faults  fault.IngestSet
 	web     *http.Client // for BlobHosts
 
-	wake chan struct{} // holds a token when mu has news for run
+	wake wake.Signal // raised when mu has news for run
 
 	turn sync.Mutex // held by whoever checks tags and commits: run, a command, a stream
 
@@ -103,7 +104,7 @@ type batch struct {
 // New makes an ingestor. It needs a storage before anything is to be
 // ingested, and somebody to call run.
 func New(c Config) *Ingestor {
-	return &Ingestor{Config: c, web: newWeb(), wake: make(chan struct{}, 1), open: make(map[string]*batch)}
+	return &Ingestor{Config: c, web: newWeb(), wake: wake.New(), open: make(map[string]*batch)}
 }
 
 // Attach tells where blobs come from and reports go to. It is called once,
@@ -121,12 +122,7 @@ func (g *Ingestor) AddFault(db, table string, f fault.IngestFault) (remove func(
 	}
 }
 
-func (g *Ingestor) poke() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
-}
+func (g *Ingestor) poke() { g.wake.Raise() }
 
 // Deliver hands the text of a queue message over. It never blocks.
 func (g *Ingestor) Deliver(text string) {

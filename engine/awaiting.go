@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// slowestPoll bounds the pause between two questions about one batch. The pause
+// grows with the time waited, a tenth of it, so that an ingestion that takes an
+// hour is not asked about thousands of times.
+const slowestPoll = 30 * time.Second
+
+// pace is when a destination is asked for outcomes, and for how long.
+type pace struct {
+	tracks  bool                             // it can be asked
+	every   time.Duration                    // between two questions about a batch
+	atMost  int                              // batches in one question
+	verdict time.Duration                    // how long an accepted batch is waited for
+	grace   func(attempts int) time.Duration // and one of unknown outcome
+}
+
+// awaited is when to ask about a batch that is accepted, or may be.
+type awaited struct {
+	since    time.Time // of the acceptance, or of this process
+	next     time.Time // when to ask
+	deadline time.Time // when to send it again if nothing is heard
+	asked    bool      // and answered, though not with an outcome
+}
+
+// inquiry is how the questions to one destination go. They are put one at a
+// time, each destination's beside the others', so that one that does not
+// answer delays none.
+type inquiry struct {
+	underWay bool
+	failures int             // in a row
+	until    time.Time       // when to ask again after a failure
+	failure  *ingest.Failure // of the last question; nil when it was answered
+}
+
+// await has the outcome of an accepted or unknown batch asked for.
+func (l *live) await(e store.Entry) {
+	to, now := l.route(&e), time.Now()
+	w := awaited{since: now, next: now.Add(l.pace.every), deadline: now.Add(l.pace.verdict)}
+	switch grace := now.Add(l.pace.grace(e.Attempts)); {
+	case e.State == ingest.Unknown && e.NextAttempt.Before(grace):
+		w.deadline = e.NextAttempt
+	case e.State == ingest.Unknown: // the clock was ahead when this was written
+		w.deadline = grace
+	case e.Updated.Before(now): // accepted by an earlier process, perhaps
+		w.deadline = e.Updated.Add(l.pace.verdict)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.batchLocked(&e, to)
+	b.awaited, b.place = w, awaiting
+	b.lane.awaiting++
+	b.lane.destination.awaiting[b.id] = b
+	l.refreshLocked(b.lane, now)
+	signal(l.toAsk)
+}
+
+// forget ends the asking. What becomes of the batch is said by reported.
+func (l *live) forget(id ingest.BatchID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.batches[id]; b != nil && b.place == awaiting {
+		l.leaveLocked(b)
+	}
+	signal(l.toSend) // there is room again
+}
+
+// due lists by destination the batches to ask about now, the most overdue
+// first and at most as many as one question takes, and those whose time has
+// run out. Whoever is asked is marked as being asked.
+func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait = time.Hour
+	ask = make(map[string][]ingest.BatchID)
+	for to, d := range l.destinations {
+		if d.inquiry.underWay {
+			continue // the answer wakes the tracker
+		}
+		var ready []*liveBatch
+		for _, b := range d.awaiting {
+			late := !b.deadline.After(now)
+			switch {
+			case late && (b.asked || !l.pace.tracks):
+				overdue = append(overdue, b.id)
+			case !l.pace.tracks:
+				wait = min(wait, b.deadline.Sub(now))
+			case now.Before(d.inquiry.until):
+				wait = min(wait, d.inquiry.until.Sub(now)) // it is the asking that fails; new batches do not hurry it
+				if b.asked {
+					wait = min(wait, b.deadline.Sub(now))
+				}
+			case late || !b.next.After(now):
+				ready = append(ready, b) // never sent again without one answer
+			default:
+				wait = min(wait, b.deadline.Sub(now), b.next.Sub(now))
+			}
+		}
+		slices.SortFunc(ready, func(a, b *liveBatch) int {
+			return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.id.String(), b.id.String()))
+		})
+		for _, b := range ready[:min(len(ready), l.pace.atMost)] {
+			ask[to] = append(ask[to], b.id)
+			b.next = now.Add(min(max(l.pace.every, now.Sub(b.since)/10), max(slowestPoll, l.pace.every)))
+			d.inquiry.underWay = true
+		}
+	}
+	return ask, overdue, wait
+}
+
+// inquired notes how a question to a destination went. It is called before the
+// outcomes are recorded, so that who waits for one finds it up to date.
+func (l *live) inquired(to string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.destinationLocked(to).inquiry
+	if err == nil {
+		q.failures, q.failure = 0, nil
+		return
+	}
+	if q.failure == nil {
+		l.log.Warn("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
+	}
+	now := time.Now()
+	q.failures++
+	q.until = now.Add(retryDelay(q.failures, l.retryMin, l.retryMax))
+	q.failure = transport.Classify(err, false).Failure(now).Following(q.failure)
+}
+
+// answered ends a question. known says of which batches it was answered.
+func (l *live) answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.destinationLocked(to).inquiry.underWay = false
+	for _, id := range ids {
+		if b := l.batches[id]; b != nil && b.place == awaiting && known(id) {
+			b.asked = true
+		}
+	}
+	signal(l.toAsk)
+}
+
+// postpone has a batch that was to be sent again wait for longer, when the
+// ledger could not be written.
+func (l *live) postpone(id ingest.BatchID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.batches[id]; b != nil {
+		b.deadline = time.Now().Add(l.retryMax)
+	}
+}

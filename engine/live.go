@@ -1,0 +1,545 @@
+package engine
+
+import (
+	"cmp"
+	"container/heap"
+	"log/slog"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// live is what the engine knows of the live batches beside the ledger: where
+// each of them is, whose turn it is, and how the destinations are. The sealer
+// and the tracker add to it, and the dispatcher and the tracker take their work
+// from it. Everything in it is memory: its lock is held for no disk, no network
+// and no other lock.
+type live struct {
+	// Immutable.
+	senders, maxUnconfirmed int
+	retryMin, retryMax      time.Duration
+	pace                    pace
+	route                   func(*store.Entry) string // the destination of a batch
+	log                     *slog.Logger
+	// Each holds at most one token, for the dispatcher, the tracker, the refuser,
+	// and the sealer of a lane that has nothing waiting any more.
+	toSend, toAsk, toRefuse, emptied chan struct{}
+
+	mu           mutex // guards everything below
+	batches      map[ingest.BatchID]*liveBatch
+	lanes        map[queueKey]*laneQueue
+	destinations map[string]*destination
+	inTurn       []*destination
+	turn         int
+	refused      []store.Entry // sealed, and of lanes of what is no record
+	queued       uint64        // counts what goes to the end of its lane
+	attempts     int64         // begun
+}
+
+// place is where the engine has a batch.
+type place uint8
+
+const (
+	nowhere  place = iota
+	waiting        // for its turn
+	sending        // an attempt is under way
+	awaiting       // its outcome
+)
+
+// liveBatch is a batch that is not final. The rest of it is in the ledger.
+// It is guarded by live.mu, but for what never changes.
+type liveBatch struct {
+	id       ingest.BatchID
+	place    place
+	lane     *laneQueue
+	order    uint64 // in its lane
+	index    int    // among those that wait in its lane
+	sealedAt time.Time
+	doubtful bool   // an earlier attempt may have brought it in
+	turns    uint64 // that it had
+	awaited         // while its outcome is
+}
+
+// turn is a batch that has its turn, until the attempt is finished.
+type turn struct {
+	id    ingest.BatchID
+	lane  *laneQueue // it may await its outcome in another one
+	batch *liveBatch
+	count uint64
+}
+
+// queueKey names a queue: a lane and a destination. A lane has more than one
+// only while a router has batches of it that were begun by another transport.
+type queueKey struct {
+	lane uint32
+	to   string
+}
+
+// laneQueue holds what one lane has sealed and not yet sent to one destination,
+// oldest first. In a lane of references to blobs what failed goes to the end:
+// what is wrong with one blob says nothing of the next.
+type laneQueue struct {
+	key         queueKey
+	destination *destination
+	turn        int // its place among the lanes of the destination
+	waiting     batchHeap
+	sending     int
+	awaiting    int
+	probe       *liveBatch // the batch taken last
+
+	// While the destination holds the lane back (a missing table, say), one
+	// batch at a time probes, after notBefore.
+	failures  int
+	notBefore time.Time
+	pause     int // its place among the pauses; -1 for none
+	held      bool
+	failure   *ingest.Failure
+}
+
+// destination is one place that batches go to. Most transports have one, whose
+// name is empty; a [transport.Router] has several.
+type destination struct {
+	to       string
+	breaker  breaker
+	sending  int
+	failure  *ingest.Failure // what it last failed with; nil when well
+	lanes    []*laneQueue
+	turns    turns
+	last     int       // the lane that had the last turn
+	pauses   pauseHeap // lanes whose time has not come
+	awaiting map[ingest.BatchID]*liveBatch
+	inquiry  inquiry
+}
+
+func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
+	wake := func() chan struct{} { return make(chan struct{}, 1) }
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
+		toSend: wake(), toAsk: wake(), toRefuse: wake(), emptied: wake(), mu: mutex{name: "live"},
+		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
+}
+
+// add takes sealed batches: each waits for its turn, at its place in its lane.
+// What holds no records waits for its dead letter instead.
+func (l *live) add(entries ...store.Entry) {
+	for i := range entries {
+		if e := &entries[i]; e.Batch.Properties.Refused {
+			l.mu.Lock()
+			l.refused = append(l.refused, *e)
+			l.mu.Unlock()
+			signal(l.toRefuse)
+		} else {
+			l.retry(*e)
+		}
+	}
+}
+
+// retry takes one sealed batch, whatever it holds: the dispatcher tries again
+// what could not be set aside.
+func (l *live) retry(e store.Entry) {
+	to := l.route(&e) // a router's own code: not under the lock
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queueLocked(&e, to, time.Now())
+	signal(l.toSend)
+}
+
+// takeRefused takes up to n of the batches that wait for their dead letters.
+func (l *live) takeRefused(n int) []store.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n = min(len(l.refused), n)
+	some := l.refused[:n:n]
+	if l.refused = l.refused[n:]; len(l.refused) == 0 {
+		l.refused = nil
+	}
+	return some
+}
+
+func (l *live) queueLocked(e *store.Entry, to string, now time.Time) {
+	b := l.batchLocked(e, to)
+	b.order, b.sealedAt, b.doubtful = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0
+	if e.Batch.Properties.ByReference { // sealed in order, so that new ones are at their place there, too
+		b.order = l.queued
+		l.queued++
+	}
+	b.place = waiting
+	heap.Push(&b.lane.waiting, b)
+	l.refreshLocked(b.lane, now)
+}
+
+// batchLocked is a batch that is taken from where it was, and in a queue of the
+// right name.
+func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
+	b := l.batches[e.Batch.ID]
+	if b == nil {
+		b = &liveBatch{id: e.Batch.ID}
+		l.batches[b.id] = b
+	} else {
+		l.leaveLocked(b)
+	}
+	b.lane = l.laneLocked(queueKey{e.Batch.Lane, to})
+	return b
+}
+
+// leaveLocked takes a batch from where it is.
+func (l *live) leaveLocked(b *liveBatch) {
+	q := b.lane
+	switch b.place {
+	case waiting:
+		heap.Remove(&q.waiting, b.index)
+		if len(q.waiting) == 0 {
+			q.waiting = nil
+			signal(l.emptied) // the lane may be sealed by age again
+		}
+	case sending:
+		q.sending--
+		q.destination.sending--
+	case awaiting:
+		q.awaiting--
+		delete(q.destination.awaiting, b.id)
+	}
+	b.place = nowhere
+	l.refreshLocked(q, time.Now())
+}
+
+// dropLocked forgets a batch that nobody is to move any more.
+func (l *live) dropLocked(b *liveBatch) {
+	l.leaveLocked(b)
+	delete(l.batches, b.id)
+}
+
+func (l *live) laneLocked(key queueKey) *laneQueue {
+	q := l.lanes[key]
+	if q == nil {
+		d := l.destinationLocked(key.to)
+		q = &laneQueue{key: key, destination: d, turn: d.turns.add(), pause: -1}
+		d.lanes = append(d.lanes, q)
+		l.lanes[key] = q
+	}
+	return q
+}
+
+func (l *live) destinationLocked(to string) *destination {
+	d := l.destinations[to]
+	if d == nil {
+		d = &destination{to: to, breaker: newBreaker(l.senders), awaiting: make(map[ingest.BatchID]*liveBatch)}
+		l.destinations[to] = d
+		l.inTurn = append(l.inTurn, d)
+	}
+	return d
+}
+
+// waits reports whether the lane has sealed batches that have not left.
+func (l *live) waits(lane uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for to := range l.destinations {
+		if q := l.lanes[queueKey{lane, to}]; q != nil && len(q.waiting) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// refreshLocked brings the lane's turn up to date, after any change of it.
+func (l *live) refreshLocked(q *laneQueue, now time.Time) {
+	d := q.destination
+	load := int32(never)
+	ready := len(q.waiting) > 0 && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
+	paused := ready && q.notBefore.After(now)
+	if ready && !paused {
+		load = int32(q.sending + q.awaiting)
+	}
+	d.turns.set(q.turn, load)
+	switch {
+	case paused && q.pause < 0:
+		heap.Push(&d.pauses, q)
+	case paused:
+		heap.Fix(&d.pauses, q.pause)
+	case q.pause >= 0:
+		heap.Remove(&d.pauses, q.pause)
+	}
+}
+
+// room is how many more batches may await their outcome.
+func (l *live) room(d *destination) int { return l.maxUnconfirmed - len(d.awaiting) }
+
+// open reports whether an attempt may begin now; pause is how long it is at
+// most until that may change by itself. What is under way may end up awaiting
+// its outcome, so there must be room for that too.
+func (l *live) open(d *destination, now time.Time) (ok bool, pause time.Duration) {
+	n, pause := d.breaker.allowed(now)
+	if n == 0 {
+		return false, pause
+	}
+	return d.sending < min(n, l.room(d)), time.Hour
+}
+
+// pick takes the next batch that may be attempted now. When there is none,
+// wait is how long it can be until there is, if nothing else happens. Its time
+// grows with the destinations, and with the logarithm of lanes and batches.
+func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait = time.Hour
+	for range l.inTurn {
+		l.turn = (l.turn + 1) % len(l.inTurn)
+		d := l.inTurn[l.turn]
+		for len(d.pauses) > 0 && !d.pauses[0].notBefore.After(now) {
+			l.refreshLocked(d.pauses[0], now)
+		}
+		open, pause := l.open(d, now)
+		wait = min(wait, pause)
+		if !open {
+			continue
+		}
+		// A lane may await as many outcomes as it leaves free for the others:
+		// one table of which nothing is heard must not stop them.
+		i, ok := d.turns.next(d.last, int32(l.room(d)-d.sending))
+		if !ok {
+			if len(d.pauses) > 0 {
+				wait = min(wait, d.pauses[0].notBefore.Sub(now))
+			}
+			continue
+		}
+		d.last = i
+		return l.takeLocked(d.lanes[i], now), 0, true
+	}
+	return turn{}, wait, false
+}
+
+// takeLocked begins an attempt at the lane's first batch.
+func (l *live) takeLocked(q *laneQueue, now time.Time) turn {
+	b := q.waiting[0]
+	l.leaveLocked(b)
+	b.place = sending
+	b.turns++
+	q.sending++
+	q.destination.sending++
+	q.probe = b
+	l.attempts++
+	l.refreshLocked(q, now)
+	return turn{b.id, q, b, b.turns}
+}
+
+// result is what an attempt, or a report, means for the lane and the
+// destination.
+type result struct {
+	again   []store.Entry // sealed batches to queue: the same one, or its parts
+	err     *transport.Error
+	settled bool // the destination is done with the batch
+}
+
+// finished takes an attempt's result into account, in one step: the next
+// attempt sees all of it. An attempt that was accepted awaits its outcome by
+// now, or has it already; the batch may even have its next turn.
+func (l *live) finished(t turn, started time.Time, r result) {
+	to := l.routes(r.again) // a router's own code: not under the lock
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := t.batch; b.place == sending && b.turns == t.count {
+		l.leaveLocked(b)
+	}
+	r.err = l.answeredLocked(t.lane.destination, started, now, r.err)
+	l.resultLocked(t.id, t.lane, to, now, r)
+}
+
+// answeredLocked is what an attempt says of its destination. It returns the
+// error that is left for the lane.
+func (l *live) answeredLocked(d *destination, started, now time.Time, err *transport.Error) *transport.Error {
+	switch {
+	case err != nil && err.Class.Destination():
+		if d.breaker.failed(started, now) {
+			l.pauseLocked(d, now, err)
+		}
+		if err.RetryAfter > 0 { // a wish counts also beside another failure
+			d.breaker.pause(now.Add(err.RetryAfter))
+		}
+	case err != nil && err.Class == transport.Unknown:
+		if d.breaker.doubted(started, now) {
+			l.pauseLocked(d, now, err)
+		}
+	default:
+		d.breaker.answered()
+		d.failure = nil
+		return err
+	}
+	d.failure = err.Failure(now).Following(d.failure)
+	return nil
+}
+
+// reported takes the late outcome of a batch into account, given its row. It
+// says nothing about whether the destination can be reached now.
+func (l *live) reported(e store.Entry, r result) {
+	to, here := l.routes(r.again), l.route(&e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.resultLocked(e.Batch.ID, l.laneLocked(queueKey{e.Batch.Lane, here}), to, time.Now(), r)
+}
+
+func (l *live) routes(entries []store.Entry) []string {
+	to := make([]string, len(entries))
+	for i := range entries {
+		to[i] = l.route(&entries[i])
+	}
+	return to
+}
+
+// resultLocked queues what is to be sent again, and applies what a result means
+// for the batch's lane.
+func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now time.Time, r result) {
+	for i := range r.again {
+		l.queueLocked(&r.again[i], to[i], now)
+	}
+	if b := l.batches[id]; b != nil && b.place == nowhere {
+		delete(l.batches, id)
+	}
+	switch {
+	case r.settled:
+		q.failures, q.held, q.failure, q.notBefore = 0, false, nil, time.Time{}
+	case r.err != nil && r.err.Class != transport.Malformed && r.err.Class != transport.Permanent:
+		l.holdLocked(q, now, r.err)
+	}
+	l.refreshLocked(q, now)
+	signal(l.toSend)
+}
+
+// pauseLocked keeps all lanes of a destination back after a failure of it.
+func (l *live) pauseLocked(d *destination, now time.Time, err *transport.Error) {
+	pause := retryDelay(d.breaker.failures, l.retryMin, l.retryMax)
+	d.breaker.pause(now.Add(max(pause, err.RetryAfter)))
+	if d.breaker.failures == 1 {
+		l.log.Warn("the destination is in trouble; batches wait", "err", err)
+	}
+}
+
+// holdLocked keeps a lane back. An attempt that is accepted is no success yet: a
+// lane that is held back stays so until a batch of it is settled.
+func (l *live) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
+	q.failures++
+	q.held = err.Class == transport.Held
+	q.failure = err.Failure(now).Following(q.failure)
+	pause := retryDelay(q.failures, l.retryMin, l.retryMax)
+	q.notBefore = now.Add(max(pause, err.RetryAfter))
+	if q.held && q.failures == 1 {
+		l.log.Warn("a table waits for an operator", "lane", q.key.lane, "err", err)
+	}
+}
+
+// takeOldest removes the oldest waiting batch of all lanes, so that no attempt
+// begins on it. One that an earlier attempt may have brought in is taken only
+// when there is no other. Its time grows with what waits.
+func (l *live) takeOldest() (id ingest.BatchID, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var oldest *liveBatch
+	before := func(a, b *liveBatch) bool {
+		if a.doubtful != b.doubtful {
+			return b.doubtful
+		}
+		if c := a.sealedAt.Compare(b.sealedAt); c != 0 {
+			return c < 0
+		}
+		return cmp.Or(cmp.Compare(a.lane.key.lane, b.lane.key.lane), cmp.Compare(a.order, b.order)) < 0
+	}
+	for _, q := range l.lanes {
+		for _, b := range q.waiting {
+			if oldest == nil || before(b, oldest) {
+				oldest = b
+			}
+		}
+	}
+	if oldest == nil {
+		return id, false
+	}
+	l.dropLocked(oldest)
+	return oldest.id, true
+}
+
+// fill tells of a snapshot what is known beside the books. It is a moment later
+// than the rest.
+func (l *live) fill(st *Stats) {
+	at := make(map[uint32]*LaneStats, len(st.Lanes))
+	for i := range st.Lanes {
+		if st.Lanes[i].Waiting.Records > 0 {
+			at[st.Lanes[i].Lane] = &st.Lanes[i]
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st.Attempts = l.attempts
+	var asking *ingest.Failure
+	for _, d := range l.destinations {
+		st.Unhealthy = later(st.Unhealthy, d.failure)
+		asking = later(asking, d.inquiry.failure)
+	}
+	if st.Unhealthy == nil {
+		st.Unhealthy = asking
+	}
+	moving := make(map[uint32]bool) // to another destination than the one that holds back
+	for key, q := range l.lanes {
+		s := at[key.lane]
+		if s == nil {
+			continue
+		}
+		if !q.held && len(q.waiting) > 0 {
+			moving[key.lane] = true
+		}
+		s.Held = s.Held || q.held
+		if q.notBefore.After(s.Next) {
+			s.Next = q.notBefore
+		}
+		s.Failure = newer(s.Failure, q.failure)
+	}
+	for lane := range moving {
+		at[lane].Held = false
+	}
+}
+
+// batchHeap has the batch that is sent first at its top.
+type batchHeap []*liveBatch
+
+func (h batchHeap) Len() int           { return len(h) }
+func (h batchHeap) Less(i, j int) bool { return h[i].order < h[j].order }
+func (h batchHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *batchHeap) Push(x any) {
+	b := x.(*liveBatch)
+	b.index = len(*h)
+	*h = append(*h, b)
+}
+func (h *batchHeap) Pop() any {
+	old := *h
+	b := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return b
+}
+
+// pauseHeap has the lane whose pause ends first at its top.
+type pauseHeap []*laneQueue
+
+func (h pauseHeap) Len() int           { return len(h) }
+func (h pauseHeap) Less(i, j int) bool { return h[i].notBefore.Before(h[j].notBefore) }
+func (h pauseHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pause, h[j].pause = i, j
+}
+func (h *pauseHeap) Push(x any) {
+	q := x.(*laneQueue)
+	q.pause = len(*h)
+	*h = append(*h, q)
+}
+func (h *pauseHeap) Pop() any {
+	old := *h
+	q := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	q.pause = -1
+	return q
+}

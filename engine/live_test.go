@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"container/heap"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// The tree of turns does what a walk around the lanes does.
+func TestTurnsAreThoseOfAWalk(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var tree turns
+		var loads []int32
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
+			case 0:
+				if i := tree.add(); i != len(loads) {
+					t.Fatalf("place %d, want %d", i, len(loads))
+				}
+				loads = append(loads, never)
+			case 1, 2, 3:
+				if len(loads) == 0 {
+					continue
+				}
+				i := rapid.IntRange(0, len(loads)-1).Draw(t, "lane")
+				loads[i] = rapid.SampledFrom([]int32{0, 1, 2, 3, never}).Draw(t, "load")
+				tree.set(i, loads[i])
+			default:
+				behind := rapid.IntRange(0, max(0, len(loads)-1)).Draw(t, "behind")
+				below := rapid.Int32Range(0, 4).Draw(t, "below")
+				got, ok := tree.next(behind, below)
+				want := -1
+				for n := 1; n <= len(loads) && want < 0; n++ {
+					if i := (behind + n) % len(loads); loads[i] < below {
+						want = i
+					}
+				}
+				if ok != (want >= 0) || ok && got != want {
+					t.Fatalf("next behind %d below %d is %d, %v; want %d of %v", behind, below, got, ok, want, loads)
+				}
+			}
+		}
+	})
+}
+
+func testLive(senders, unconfirmed int) *live {
+	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler)}).withDefaults()
+	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
+		func(e *store.Entry) string { return e.Batch.Properties.Folder })
+}
+
+func sealedEntry(lane uint32, first uint64) store.Entry {
+	return store.Entry{State: ingest.Sealed, Batch: ingest.Batch{ID: ingest.NewBatchID(ingest.SpoolID{}, lane, first, first), Lane: lane, First: first, Last: first}}
+}
+
+// What live counts is what there is, whatever happens in which order; a lane's
+// batches leave in order; and nothing that may go is passed over.
+func TestLiveCountsWhatThereIs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := testLive(3, 6)
+		rows := map[ingest.BatchID]store.Entry{}
+		var begun []turn             // attempts that are not finished
+		answers := map[turn]result{} // what they came to, where that is known
+		var awaited []ingest.BatchID
+		next := uint64(1)
+		for range rapid.IntRange(1, 150).Draw(t, "steps") {
+			now := time.Now().Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hours")) * time.Hour)
+			switch step := rapid.IntRange(0, 11).Draw(t, "step"); {
+			case step < 3:
+				e := sealedEntry(uint32(rapid.IntRange(1, 4).Draw(t, "lane")), next)
+				e.Batch.Properties.Folder = rapid.SampledFrom([]string{"", "", "other"}).Draw(t, "to")
+				rows[e.Batch.ID] = e
+				next++
+				l.add(e)
+			case step < 6:
+				one, wait, ok := l.pick(now)
+				if !ok {
+					if wait <= 0 {
+						t.Fatalf("nothing to do, and no time to wait: %v", wait)
+					}
+					stuck(t, l, now)
+					continue
+				}
+				for _, other := range one.lane.waiting {
+					if other.order < one.batch.order {
+						t.Fatal("a younger batch of the lane went first")
+					}
+				}
+				begun = append(begun, one)
+			case step < 8 && len(begun) > 0: // an answer comes
+				one := rapid.SampledFrom(begun).Draw(t, "answered")
+				if _, known := answers[one]; known {
+					continue
+				}
+				e := rows[one.id]
+				r := result{}
+				switch rapid.IntRange(0, 4).Draw(t, "answer") {
+				case 0:
+					r.settled = true
+					delete(rows, one.id)
+				case 1:
+					r.err, r.again = &transport.Error{Class: transport.Held}, []store.Entry{e}
+				case 2:
+					r.err, r.again = &transport.Error{Class: transport.Transient}, []store.Entry{e}
+				case 3:
+					r.err = &transport.Error{Class: transport.Unknown}
+					fallthrough
+				default:
+					e.State = ingest.Accepted
+					l.await(e)
+					awaited = append(awaited, e.Batch.ID)
+				}
+				answers[one] = r
+			case step < 10 && len(begun) > 0: // and the attempt is over, perhaps after its report
+				i := rapid.IntRange(0, len(begun)-1).Draw(t, "over")
+				one := begun[i]
+				if r, known := answers[one]; known {
+					begun = slices.Delete(begun, i, i+1)
+					delete(answers, one)
+					l.finished(one, now.Add(-time.Second), r)
+				}
+			case step >= 10 && len(awaited) > 0:
+				i := rapid.IntRange(0, len(awaited)-1).Draw(t, "heard of")
+				e := rows[awaited[i]]
+				awaited = slices.Delete(awaited, i, i+1)
+				l.forget(e.Batch.ID)
+				r := result{settled: true}
+				if rapid.Bool().Draw(t, "again") {
+					r = result{again: []store.Entry{e}}
+				}
+				if i := slices.IndexFunc(begun, func(one turn) bool { return one.id == e.Batch.ID }); i >= 0 && rapid.Bool().Draw(t, "late") {
+					l.finished(begun[i], now, answers[begun[i]]) // between the two
+					delete(answers, begun[i])
+					begun = slices.Delete(begun, i, i+1)
+				}
+				l.reported(e, r)
+				if r.settled {
+					delete(rows, e.Batch.ID)
+				}
+			}
+			counted(t, l)
+		}
+		// In the end all goes.
+		for range 10_000 {
+			now := time.Now().Add(time.Hour)
+			for _, d := range l.destinations {
+				d.breaker.until = time.Time{}
+			}
+			for len(begun) > 0 {
+				if _, known := answers[begun[0]]; !known {
+					answers[begun[0]] = result{settled: true}
+					delete(rows, begun[0].id)
+				}
+				l.finished(begun[0], now, answers[begun[0]])
+				begun = begun[1:]
+			}
+			for _, id := range awaited {
+				l.forget(id)
+				l.reported(rows[id], result{settled: true})
+				delete(rows, id)
+			}
+			awaited = nil
+			one, _, ok := l.pick(now)
+			if !ok {
+				break
+			}
+			begun, answers[one] = append(begun, one), result{settled: true}
+			delete(rows, one.id)
+		}
+		counted(t, l)
+		if len(l.batches)+len(rows) > 0 {
+			t.Fatalf("%d batches are left, and %d never had another turn", len(l.batches), len(rows))
+		}
+	})
+}
+
+// stuck fails when a batch may go and was not picked.
+func stuck(t *rapid.T, l *live, now time.Time) {
+	for _, d := range l.destinations {
+		if ok, _ := l.open(d, now); !ok {
+			continue
+		}
+		for _, q := range d.lanes {
+			probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
+			if len(q.waiting) > 0 && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending {
+				t.Fatalf("lane %+v was passed over", q.key)
+			}
+		}
+	}
+}
+
+// counted compares the sums that live keeps with a count.
+func counted(t *rapid.T, l *live) {
+	type sum struct{ waiting, sending, awaiting int }
+	lanes, destinations := map[*laneQueue]sum{}, map[*destination]sum{}
+	for _, b := range l.batches {
+		var one sum
+		switch b.place {
+		case waiting:
+			one.waiting++
+		case sending:
+			one.sending++
+		case awaiting:
+			one.awaiting++
+		default:
+			t.Fatalf("batch %s is nowhere, and is kept", b.id)
+		}
+		add := func(s sum) sum {
+			return sum{s.waiting + one.waiting, s.sending + one.sending, s.awaiting + one.awaiting}
+		}
+		lanes[b.lane] = add(lanes[b.lane])
+		destinations[b.lane.destination] = add(destinations[b.lane.destination])
+	}
+	for _, q := range l.lanes {
+		if got := (sum{len(q.waiting), q.sending, q.awaiting}); got != lanes[q] {
+			t.Fatalf("lane %+v counts %+v, and there are %+v", q.key, got, lanes[q])
+		}
+	}
+	for _, d := range l.destinations {
+		if got := (sum{destinations[d].waiting, d.sending, len(d.awaiting)}); got != destinations[d] {
+			t.Fatalf("destination %q counts %+v, and there are %+v", d.to, got, destinations[d])
+		}
+	}
+}
+
+// Every lane that has something gets its turn before any gets a second one.
+func TestLanesTakeTurns(t *testing.T) {
+	l := testLive(1, 1000)
+	const lanes, each = 50, 4
+	order := rand.Perm(lanes * each)
+	for _, n := range order {
+		l.add(sealedEntry(uint32(n%lanes), uint64(n/lanes)+1))
+	}
+	for range each {
+		seen := map[uint32]bool{}
+		for range lanes {
+			one, _, _ := l.pick(time.Now())
+			seen[one.lane.key.lane] = true
+			l.finished(one, time.Now(), result{settled: true})
+		}
+		if len(seen) != lanes {
+			t.Fatalf("%d lanes had their turn, of %d", len(seen), lanes)
+		}
+	}
+	if _, _, ok := l.pick(time.Now()); ok || len(l.batches) != 0 {
+		t.Error("something is left")
+	}
+}
+
+// One pick, with the end of the attempt, which queues the batch again.
+func BenchmarkPick(b *testing.B) {
+	for _, size := range []struct{ lanes, batches int }{{1, 1}, {100, 1000}, {10_000, 100_000}} {
+		for _, held := range []bool{false, true} {
+			if held && size.lanes == 1 {
+				continue
+			}
+			b.Run(fmt.Sprintf("lanes=%d/batches=%d/held=%v", size.lanes, size.batches, held), func(b *testing.B) {
+				l := testLive(4, 1000)
+				for n := range size.batches {
+					l.add(sealedEntry(uint32(n%size.lanes), uint64(n/size.lanes)+1))
+				}
+				for i, q := range l.destinations[""].lanes {
+					if held && i != size.lanes/2 { // all but one wait for an operator
+						q.failures, q.held, q.notBefore = 1, true, time.Now().Add(time.Hour)
+						l.refreshLocked(q, time.Now())
+					}
+				}
+				now := time.Now()
+				b.ReportAllocs()
+				for b.Loop() {
+					one, _, _ := l.pick(now)
+					l.mu.Lock()
+					q := one.lane
+					l.leaveLocked(one.batch)
+					one.batch.place = waiting
+					heap.Push(&q.waiting, one.batch)
+					l.refreshLocked(q, now)
+					l.mu.Unlock()
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"iter"
+
+	"kustospool/store"
+)
+
+// View is a spool at rest, as [Look] found it. Until Close no process can open
+// the spool. Its methods may be called at the same time.
+type View struct{ picture *store.Picture }
+
+// Look reads the spool in dir and changes no byte of it: it repairs nothing and
+// delivers nothing. It is for tools; a program that has the spool open calls
+// [Spool.Stats]. Of the options, which may be nil, two have a meaning: Logger
+// hears of damage that Open would deal with, and TrustDirectory is as of Open.
+//
+// Errors: [*LockedError] for a spool that a process has open, one that matches
+// fs.ErrNotExist where there is none, one that says what Open would do where
+// the ledger is damaged, and those of the file system.
+func Look(dir string, opts *Options) (*View, error) {
+	o := opts.withDefaults()
+	p, err := store.Look(dir, &store.Options{Logger: o.Logger, TrustDirectory: o.TrustDirectory})
+	if err != nil {
+		return nil, ownError(err)
+	}
+	// What is in no batch yet is known once it was walked.
+	for _, err := range p.Unsealed() {
+		if err != nil {
+			_ = p.Close() // it was only read
+			return nil, err
+		}
+	}
+	return &View{p}, nil
+}
+
+// Stats is a snapshot of the spool. Rates, and whatever else is of a process
+// that delivers, are zero in it.
+func (v *View) Stats() Stats {
+	st := statsOf(v.picture.Snapshot())
+	st.Spool, st.Disk.Free = v.picture.ID(), freeBytes(v.picture)
+	st.DeadLetters = deadLetterStats(&st, v.picture.WaitingDeadLetters())
+	return st
+}
+
+// Batches lists the batches that are not final, by lane and first record.
+func (v *View) Batches() []BatchStatus {
+	live := v.picture.Live()
+	out := make([]BatchStatus, len(live))
+	for i := range live {
+		out[i] = batchStatus(&live[i])
+	}
+	return out
+}
+
+// DeadLetters is as of [Spool.DeadLetters].
+func (v *View) DeadLetters() iter.Seq2[BatchStatus, error] {
+	return batchStatuses(v.picture.DeadLetters())
+}
+
+// Close lets go of the spool.
+func (v *View) Close() error { return v.picture.Close() }

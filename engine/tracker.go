@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"kustospool/engine/internal/lifecycle"
+	"kustospool/ingest"
+	"kustospool/store"
+	"kustospool/transport"
+)
+
+// trackTimeout bounds one question.
+const trackTimeout = time.Minute
+
+// recordTogether is how many outcomes are written at the same time: each waits
+// for the disk, and they share the commits of the ledger.
+const recordTogether = 64
+
+// tracker asks the destinations what became of batches, and resolves attempts
+// of unknown outcome: it looks for them for a while and then has them sent
+// again, under the same tag.
+type tracker struct {
+	questions questions
+	books     outcomeBooks
+	asker     asker
+	log       *slog.Logger
+	wake      <-chan struct{}
+}
+
+// questions says what is to be asked, and hears what was answered.
+type questions interface {
+	due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
+	inquired(to string, err error)
+	answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool)
+	reported(e store.Entry, r result)
+	postpone(id ingest.BatchID)
+}
+
+// outcomeBooks keeps the outcomes.
+type outcomeBooks interface {
+	row(ingest.BatchID) (store.Entry, bool)
+	happened(context.Context, ingest.BatchID, lifecycle.Event) (change, error)
+	lost(ingest.BatchID)
+}
+
+// asker asks a destination.
+type asker interface {
+	track(context.Context, []transport.Pending) ([]transport.Verdict, error)
+	tracks() bool
+}
+
+// run puts questions until ctx ends, and then waits for those under way, which
+// see the same ctx.
+func (t *tracker) run(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		ask, overdue, wait := t.questions.due(time.Now())
+		each(overdue, func(id ingest.BatchID) { t.sendAgain(ctx, id) })
+		for to, ids := range ask {
+			asking.Go(func() { t.ask(ctx, to, ids) })
+		}
+		if len(overdue) > 0 {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-t.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// each does something about all of a list, some at the same time, and returns
+// when all is done.
+func each[T any](list []T, do func(T)) {
+	var together errgroup.Group
+	together.SetLimit(recordTogether)
+	for _, one := range list {
+		together.Go(func() error {
+			do(one)
+			return nil
+		})
+	}
+	_ = together.Wait() // none has an error
+}
+
+// ask puts one question to a destination and records the answers.
+func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
+	pending := make([]transport.Pending, 0, len(ids))
+	for _, id := range ids {
+		if e, ok := t.books.row(id); ok {
+			pending = append(pending, transport.Pending{Batch: &e.Batch, Progress: e.Progress})
+		} else {
+			t.books.lost(id)
+		}
+	}
+	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
+	defer cancel()
+	verdicts, err := t.asker.track(askCtx, pending)
+	if err == nil || ctx.Err() == nil { // else it was cut off
+		t.questions.inquired(to, err)
+	}
+	answered := make(map[ingest.BatchID]bool)
+	for _, v := range verdicts {
+		answered[v.Batch] = true
+	}
+	each(verdicts, func(v transport.Verdict) {
+		if v.State == 0 {
+			return
+		}
+		if err := t.record(context.WithoutCancel(ctx), v); err != nil {
+			t.log.Error("cannot record an outcome; it is asked for again", "batch", v.Batch, "err", err)
+		}
+	})
+	// What of them could be asked about does not wait for the rest.
+	t.questions.answered(to, ids, func(id ingest.BatchID) bool { return err == nil || answered[id] })
+}
+
+// record records a verdict.
+func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
+	if _, live := t.books.row(v.Batch); !live {
+		return nil // settled by an earlier answer
+	}
+	ev := t.event(v)
+	c, err := t.books.happened(ctx, v.Batch, ev)
+	if err != nil || !c.do.Has(lifecycle.Forget) {
+		return err
+	}
+	t.questions.reported(c.entry, result{again: c.queue, err: v.Failure, settled: c.settled()})
+	return nil
+}
+
+// event is that of a verdict.
+func (t *tracker) event(v transport.Verdict) lifecycle.Event {
+	now := time.Now()
+	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: t.asker.tracks()}
+	switch {
+	case v.State == ingest.Succeeded:
+		ev.Kind = lifecycle.ReportedSucceeded
+	case v.State == ingest.Skipped:
+		ev.Kind = lifecycle.ReportedSkipped
+	case v.Failure != nil && v.Failure.Class == transport.Unknown:
+	case v.State == ingest.Accepted:
+		ev.Kind = lifecycle.ReportedAccepted
+	case v.State != ingest.DeadLettered || v.Failure == nil:
+	default:
+		ev.Failure = v.Failure.Failure(now)
+		switch v.Failure.Class {
+		case transport.Malformed:
+			ev.Kind = lifecycle.ReportedMalformed
+		case transport.Permanent:
+			ev.Kind = lifecycle.ReportedPermanent
+		default:
+			ev.Kind, ev.At = lifecycle.ReportedNotNow, now.Add(v.Failure.RetryAfter)
+		}
+	}
+	return ev
+}
+
+// sendAgain gives up waiting.
+func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
+	if _, live := t.books.row(id); !live {
+		t.books.lost(id)
+		return
+	}
+	c, err := t.books.happened(context.WithoutCancel(ctx), id, lifecycle.Event{Kind: lifecycle.Unheard})
+	if err != nil {
+		t.log.Error("cannot record that a batch is sent again; trying later", "batch", id, "err", err)
+		t.questions.postpone(id)
+		return
+	}
+	t.questions.reported(c.entry, result{again: c.queue})
+}
