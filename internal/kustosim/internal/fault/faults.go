@@ -271,7 +271,17 @@ func respondEarly(w http.ResponseWriter, r *http.Request, f *Fault, refuse func(
 	w.Header().Set("Connection", "close")
 	refuse(w, r, f)
 	reply.Flush()
+	// A close with bytes unread is a reset, which can take the reply from the
+	// client before it was read.
+	if err := reply.SetReadDeadline(time.Now().Add(lingering)); err != nil {
+		panic(err) // every connection of the simulator can
+	}
+	port.Drain(r)
 }
+
+// lingering is how long a connection that was answered early hears what the
+// client is still sending.
+const lingering = 500 * time.Millisecond
 
 // SetHeaders puts the headers of a fault with RetryAfter or Location.
 func (f *Fault) SetHeaders(h http.Header) {
