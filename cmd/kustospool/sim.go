@@ -16,23 +16,27 @@ import (
 )
 
 type simSettings struct {
-	listen     string
-	tables     []string
-	autoCreate bool
-	strict     bool
-	preferREST bool
-	noREST     bool
-	blobHosts  []string
-	hosts      []string
-	token      string
-	principals []string
-	batchTime  time.Duration
-	batchItems int
-	accounts   int
-	capacity   int
-	sas        time.Duration
-	tokens     time.Duration
-	verbose    bool
+	listen                        string
+	tables                        []string
+	autoCreate                    bool
+	strict                        bool
+	merge                         bool
+	rights                        string
+	maxBlocks                     int
+	tagRetention, extentRetention time.Duration
+	preferREST                    bool
+	noREST                        bool
+	blobHosts                     []string
+	hosts                         []string
+	token                         string
+	principals                    []string
+	batchTime                     time.Duration
+	batchItems                    int
+	accounts                      int
+	capacity                      int
+	sas                           time.Duration
+	tokens                        time.Duration
+	verbose                       bool
 }
 
 func simCommand() *command {
@@ -63,10 +67,15 @@ Examples:
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")
 			fs.BoolVar(&s.noREST, "no-rest", false, "be a service without the REST API for queued ingestion")
 			fs.StringVar(&s.token, "token", "", "bearer token that the cluster asks for; its holder is an Admin")
-			fs.StringArrayVar(&s.principals, "principal", nil, "TOKEN=ROLE, a further bearer token whose holder is Viewer, Ingestor, User or Admin; may be repeated")
+			fs.StringArrayVar(&s.principals, "principal", nil, "TOKEN=ROLE, a further bearer token whose holder is Viewer, Ingestor, User, Monitor or Admin, or some of them joined by +; may be repeated")
 			fs.DurationVar(&s.batchTime, "batch-time", 0, "how long untagged blobs are aggregated; default 50ms, the service's is 5m")
 			fs.IntVar(&s.batchItems, "batch-items", 0, "blobs at which an aggregation is sealed; default 500")
 			fs.IntVar(&s.accounts, "accounts", 0, "storage accounts, 1 to 16; default 2")
+			fs.BoolVar(&s.merge, "merge-extents", false, "merge a table's extents, and their tags, with each commit")
+			fs.DurationVar(&s.tagRetention, "tag-retention", 0, "after how long an extent loses its ingest-by: tags; default never")
+			fs.DurationVar(&s.extentRetention, "extent-retention", 0, "after how long an extent goes with its rows; default never")
+			fs.IntVar(&s.maxBlocks, "max-blocks", 0, "blocks that a blob may have; default 50000, and twice as many uncommitted ones")
+			fs.StringVar(&s.rights, "container-rights", "", "letters of racwdl, the rights of the signatures for containers; default all")
 			fs.IntVar(&s.capacity, "capacity", 0, "ingestion commands under way at once; default 48")
 			fs.DurationVar(&s.sas, "sas-lifetime", 0, "how long signatures are valid; default 24h")
 			fs.DurationVar(&s.tokens, "token-lifetime", 0, "how long identity tokens are valid; default 24h")
@@ -138,6 +147,11 @@ func (s *simSettings) options() (*kustosim.Options, []tableSpec, error) {
 		BatchItems:        s.batchItems,
 		Accounts:          s.accounts,
 		IngestCapacity:    s.capacity,
+		MergeExtents:      s.merge,
+		TagRetention:      s.tagRetention,
+		ExtentRetention:   s.extentRetention,
+		MaxBlocks:         s.maxBlocks,
+		ContainerRights:   s.rights,
 		SASLifetime:       s.sas,
 		TokenLifetime:     s.tokens,
 	}
@@ -191,15 +205,15 @@ It keeps everything in memory and ends with an interrupt.
 	return err
 }
 
-// parsePrincipal reads TOKEN=ROLE. A token may hold equals signs.
+// parsePrincipal reads TOKEN=ROLE, or TOKEN=ROLE+ROLE. A token may hold equals signs.
 func parsePrincipal(s string) (token string, role kustosim.Role, err error) {
 	at := strings.LastIndexByte(s, '=')
-	for r := kustosim.Viewer; at > 0 && r <= kustosim.Admin; r++ {
-		if strings.EqualFold(s[at+1:], r.String()) {
+	if at > 0 {
+		if r, ok := kustosim.ParseRole(s[at+1:]); ok {
 			return s[:at], r, nil
 		}
 	}
-	return "", 0, usagef("--principal: must be TOKEN=ROLE, with the role Viewer, Ingestor, User or Admin")
+	return "", 0, usagef("--principal: must be TOKEN=ROLE, with the role Viewer, Ingestor, User, Monitor or Admin, or some of them joined by +")
 }
 
 // tableSpec is a parsed --table.

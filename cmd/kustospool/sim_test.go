@@ -89,6 +89,9 @@ func TestSim_BadFlags(t *testing.T) {
 		"exclude each other":  {"--prefer-rest", "--no-rest"},
 		"TOKEN=ROLE":          {"--principal", "secret"},
 		"must be TOKEN=ROLE":  {"--principal", "secret=Emperor"},
+		"ContainerRights":     {"--container-rights", "rl"},
+		"MaxBlocks must not":  {"--max-blocks", "-1"},
+		"TagRetention must":   {"--tag-retention", "-1s"},
 		"Accounts 99":         {"--accounts", "99"},
 		"loopback address":    {"--blob-host", "example.org:80"},
 		"without a port":      {"--host", "example.org:80"},
@@ -98,7 +101,7 @@ func TestSim_BadFlags(t *testing.T) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
-	if token, role, err := parsePrincipal("a=b=ingestor"); err != nil || token != "a=b" || role.String() != "Ingestor" {
+	if token, role, err := parsePrincipal("a=b=ingestor+USER"); err != nil || token != "a=b" || role.String() != "Ingestor+User" {
 		t.Errorf("%q, %v, %v", token, role, err)
 	}
 }

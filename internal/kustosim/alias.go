@@ -16,7 +16,8 @@ type (
 	Row = parse.Row
 	// Column is a column of a table.
 	Column = parse.Column
-	// Extent describes the rows that one blob brought in, committed at once.
+	// Extent describes the rows that one blob brought in, committed at once, or
+	// those of extents that were merged.
 	Extent = catalog.Extent
 	// Stats counts what the simulator has seen and done since it was started.
 	Stats = stats.Stats
@@ -36,11 +37,12 @@ type (
 	IngestFaultKind = fault.IngestFaultKind
 )
 
-// The roles, each with the rights of those before it.
+// The roles. They can be joined by |; only Admin includes the others.
 const (
 	Viewer   = endpoint.Viewer
 	Ingestor = endpoint.Ingestor
 	User     = endpoint.User
+	Monitor  = endpoint.Monitor
 	Admin    = endpoint.Admin
 )
 
@@ -78,7 +80,13 @@ const (
 	LoseReport    = fault.LoseReport
 	LoseRow       = fault.LoseRow
 	AlterValue    = fault.AlterValue
+	MergeExtents  = fault.MergeExtents
+	ExpireTags    = fault.ExpireTags
+	ExpireExtents = fault.ExpireExtents
 )
+
+// ParseRole reads a role's name in any case, or several joined by +.
+func ParseRole(text string) (Role, bool) { return endpoint.ParseRole(text) }
 
 // Errors of [Sim.CreateTable] and [Sim.CreateMapping].
 var (

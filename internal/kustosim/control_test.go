@@ -85,19 +85,21 @@ func TestControl(t *testing.T) {
 	}
 	ok("POST", "/sim/age/resources")
 	for path, want := range map[string]string{
-		"/sim/faults":                                             "must be",
-		"/sim/faults?kind=hold":                                   "host, or db and table",
-		"/sim/faults?host=dm":                                     "kind must be one of down",
-		"/sim/faults?host=dm&kind=hold":                           "kind must be one of down",
-		"/sim/faults?host=engine&kind=refuse":                     "use down",
-		"/sim/faults?host=sun&kind=down":                          "host",
-		"/sim/faults?host=blob/99&kind=down":                      "no such account",
-		"/sim/faults?host=dm&kind=respond":                        "status",
-		"/sim/faults?host=blob&kind=respond-early&at=5":           "status",
-		"/sim/faults?host=blob&kind=respond-early&at=-5":          "at must be a number",
-		"/sim/faults?host=dm&kind=slow&delay=x":                   "duration",
-		"/sim/faults?host=dm&kind=down&every=-1":                  "number",
-		"/sim/faults?host=dm&kind=respond&status=500&transient=x": "true or false",
+		"/sim/faults":                                                            "must be",
+		"/sim/faults?kind=hold":                                                  "host, or db and table",
+		"/sim/faults?host=dm":                                                    "kind must be one of down",
+		"/sim/faults?host=dm&kind=hold":                                          "kind must be one of down",
+		"/sim/faults?host=engine&kind=refuse":                                    "use down",
+		"/sim/faults?host=sun&kind=down":                                         "host",
+		"/sim/faults?host=blob/99&kind=down":                                     "no such account",
+		"/sim/faults?host=dm&kind=respond":                                       "status",
+		"/sim/faults?host=blob&kind=respond-early&at=5":                          "status",
+		"/sim/faults?host=dm&kind=respond&status=307&location=//example.org/x":   "location must be",
+		"/sim/faults?host=dm&kind=respond&status=307&location=https:example.org": "location must be",
+		"/sim/faults?host=blob&kind=respond-early&at=-5":                         "at must be a number",
+		"/sim/faults?host=dm&kind=slow&delay=x":                                  "duration",
+		"/sim/faults?host=dm&kind=down&every=-1":                                 "number",
+		"/sim/faults?host=dm&kind=respond&status=500&transient=x":                "true or false",
 	} {
 		if status, body := c.do("POST", path); status != http.StatusBadRequest || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, status, body)

@@ -41,9 +41,10 @@
 //	                                 .ingest inline into table T [with (..)] <| data,
 //	                                 .show commands [| where ClientActivityId == '..' or in (..)],
 //	                                 .show operations [(id, ..)], .show capacity ingestions,
+//	                                 .show queued ingestion operations 'id' [details],
 //	                                 .alter table T policy streamingingestion enable|disable|'{..}'
 //	                                 .alter table T policy ingestionbatching '{..}'
-//	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw
+//	POST /v1/rest/ingest/{db}/{table}  streaming ingestion, at most 4 MiB raw; with sourceKind=uri of a blob
 //	POST /v1/rest/query, /v2/..      T, T | count, T | take n; v2 also in fragments with lines between
 //	GET  /v1/rest/ingestion/configuration              containers, limits, Options.PreferredIngestion
 //	POST /v1/rest/ingestion/queued/{db}/{table}        at most 20 blobs
@@ -54,10 +55,11 @@
 //	GET  /sim/stats                  the counters as JSON
 //	POST /sim/faults?host=&kind=..   a fault on requests; with db= and table= instead of host= one on ingestions
 //	DELETE /sim/faults               removes those
-//	POST /sim/age/{what}             makes sas, tokens or resources old
+//	POST /sim/age/{what}             makes sas, tokens or resources old; tags, extents and merge of ?db=&table=
 //
 // With [Options].Token or Principals the endpoint wants a bearer token, 401,
-// and the [Role] that a request needs, 403; protocol reference section 1.4.
+// and the [Role] that a request needs, 403; docs/simulator.md lists which. Of
+// .show commands and .show operations everybody sees what is one's own.
 //
 // Each storage account has a port for blobs, one for queues and one for
 // tables, path style: http://127.0.0.1:port/account/container/blob?SAS, unless

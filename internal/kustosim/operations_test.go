@@ -157,46 +157,6 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 }
 
-func TestRoles(t *testing.T) {
-	s, err := Start(&Options{Databases: []string{"db"}, Token: "root",
-		Principals: map[string]Role{"view": Viewer, "ingest": Ingestor, "use": User, "admin": Admin}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.CreateTable("db", "tbl"); err != nil {
-		t.Fatal(err)
-	}
-	mgmt := func(csl string) (string, string, string) {
-		return "POST", "/v1/rest/mgmt", fmt.Sprintf(`{"db":"db","csl":%q}`, csl)
-	}
-	type call struct{ method, path, body string }
-	of := func(method, path, body string) call { return call{method, path, body} }
-	for _, tc := range []struct {
-		call call
-		need Role
-	}{
-		{of("POST", "/v1/rest/query", `{"db":"db","csl":"tbl | count"}`), Viewer},
-		{of(mgmt(".get ingestion resources")), Ingestor},
-		{of(mgmt(".get   kusto identity token")), Ingestor},
-		{of("GET", "/v1/rest/ingestion/configuration", ""), Ingestor},
-		{of("POST", "/v1/rest/ingestion/queued/db/tbl", `{}`), Ingestor},
-		{of("GET", "/v1/rest/ingestion/queued/db/tbl/x", ""), User},
-		{of(mgmt(".create-merge table tbl (a:string)")), User},
-		{of(mgmt(".drop table nothing")), Admin},
-	} {
-		for token, role := range map[string]Role{"": 0, "stranger": 0, "view": Viewer, "ingest": Ingestor, "use": User, "admin": Admin, "root": Admin} {
-			status, reply := rest(t, s, tc.call.method, tc.call.path, token, tc.call.body)
-			switch {
-			case role == 0 && status != http.StatusUnauthorized,
-				role != 0 && role < tc.need && (status != http.StatusForbidden || !strings.Contains(fmt.Sprint(reply), tc.need.String())),
-				role >= tc.need && (status == http.StatusForbidden || status == http.StatusUnauthorized):
-				t.Errorf("%s %s %s as %q: %d %v", tc.call.method, tc.call.path, tc.call.body, token, status, reply)
-			}
-		}
-	}
-}
-
 func TestServiceWithoutTheRESTAPI(t *testing.T) {
 	s, err := Start(&Options{PreferredIngestion: "-"})
 	if err != nil {

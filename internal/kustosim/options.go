@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"kustospool/internal/kustosim/internal/storage"
 )
 
 // Defaults and limits of [Options].
@@ -21,6 +23,7 @@ const (
 	DefaultRetryEvery = 20 * time.Millisecond
 	DefaultMaxBlob    = 1 << 30
 	DefaultCapacity   = 48
+	DefaultMaxBlocks  = 50_000
 
 	maxAccounts = 16
 )
@@ -85,7 +88,7 @@ type Options struct {
 
 	// Token, when set, is the bearer token that the Kusto endpoint demands; its
 	// holder is an Admin. Principals are further bearer tokens and the role of
-	// each. Without both, everybody is an Admin.
+	// each, or several roles joined by |. Without both, everybody is an Admin.
 	Token      string
 	Principals map[string]Role
 
@@ -113,6 +116,24 @@ type Options struct {
 	// passes over such lines of format json, which loses them; by default the
 	// simulator does so too and counts them in [Stats].
 	FailMalformedJSON bool
+
+	// MergeExtents merges a table's extents with each commit, as [Sim.MergeExtents]
+	// does; the service merges them sooner or later. TagRetention is after how long
+	// an extent loses its ingest-by: tags, and ExtentRetention after how long it goes
+	// with its rows, both from its creation on, which an ingestion's creationTime
+	// sets; 0 is never.
+	MergeExtents    bool
+	TagRetention    time.Duration
+	ExtentRetention time.Duration
+
+	// MaxBlocks is how many blocks a blob may be committed of, and half of how many
+	// uncommitted ones it may have. Default 50,000, which is the service's; the
+	// built-in storage only.
+	MaxBlocks int
+	// ContainerRights are the permissions of the signatures for containers, a letter
+	// each. Default "racwdl"; without r, w, d or l a client cannot read, overwrite,
+	// delete or list what it uploaded. The built-in storage only.
+	ContainerRights string
 
 	// UnknownResource adds a row of a type no client knows to the reply of
 	// `.get ingestion resources`.
@@ -160,6 +181,8 @@ func (o *Options) withDefaults() (Options, error) {
 	opts.RetryEvery = cmp.Or(opts.RetryEvery, DefaultRetryEvery)
 	opts.MaxBlobBytes = cmp.Or(opts.MaxBlobBytes, DefaultMaxBlob)
 	opts.IngestCapacity = cmp.Or(opts.IngestCapacity, DefaultCapacity)
+	opts.MaxBlocks = cmp.Or(opts.MaxBlocks, DefaultMaxBlocks)
+	opts.ContainerRights = cmp.Or(opts.ContainerRights, storage.ContainerRights)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -206,9 +229,12 @@ func (o *Options) validate() error {
 	if o.Accounts < 1 || o.Accounts > maxAccounts {
 		errs = append(errs, fmt.Errorf("kustosim: Accounts %d must be between 1 and %d", o.Accounts, maxAccounts))
 	}
+	if strings.Trim(o.ContainerRights, storage.ContainerRights) != "" || !strings.ContainsAny(o.ContainerRights, "cw") {
+		errs = append(errs, fmt.Errorf("kustosim: ContainerRights %q must be letters of %s, with c or w", o.ContainerRights, storage.ContainerRights))
+	}
 	for token, role := range o.Principals {
-		if token == "" || role < Viewer || role > Admin {
-			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User or Admin"))
+		if token == "" || !role.Valid() {
+			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User, Monitor or Admin, or to some of them"))
 		}
 	}
 	for _, f := range []struct {
@@ -216,7 +242,7 @@ func (o *Options) validate() error {
 		value int64
 	}{
 		{"BatchTime", int64(o.BatchTime)}, {"BatchItems", int64(o.BatchItems)}, {"BatchBytes", o.BatchBytes},
-		{"RetryEvery", int64(o.RetryEvery)}, {"IngestCapacity", int64(o.IngestCapacity)}, {"IngestTime", int64(o.IngestTime)}, {"MaxBlobBytes", o.MaxBlobBytes},
+		{"TagRetention", int64(o.TagRetention)}, {"ExtentRetention", int64(o.ExtentRetention)}, {"MaxBlocks", int64(o.MaxBlocks)}, {"RetryEvery", int64(o.RetryEvery)}, {"IngestCapacity", int64(o.IngestCapacity)}, {"IngestTime", int64(o.IngestTime)}, {"MaxBlobBytes", o.MaxBlobBytes},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("kustosim: %s must not be negative", f.name))

@@ -80,6 +80,7 @@ func Start(o *Options) (*Sim, error) {
 	}
 	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: ingestor.NewTokens(opts.TokenLifetime),
 		stats: stats.NewBook(), done: make(chan struct{})}
+	s.catalog.Aging = catalog.Aging{Merge: opts.MergeExtents, Tags: opts.TagRetention, Extents: opts.ExtentRetention}
 	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
 	s.ingestor = ingestor.New(s.ingestorConfig())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -151,6 +152,28 @@ func (s *Sim) DropTable(db, table string) bool { return s.catalog.DropTable(db, 
 // DropTag removes a tag, prefix included, from all extents of a table, as a
 // retention policy or an operator would.
 func (s *Sim) DropTag(db, table, tag string) { s.catalog.DropTag(db, table, tag) }
+
+// MergeExtents merges the extents of a table: those with the same set of drop-by:
+// tags become one with the tags of all of them, as the service does sooner or
+// later.
+func (s *Sim) MergeExtents(db, table string) {
+	s.catalog.Merge(db, table)
+	s.change.notify()
+}
+
+// ExpireTags takes the ingest-by: tags of a table's extents away, as a retention
+// policy does.
+func (s *Sim) ExpireTags(db, table string) {
+	s.catalog.ExpireTags(db, table)
+	s.change.notify()
+}
+
+// ExpireExtents takes the extents of a table away with their rows, as a retention
+// policy does.
+func (s *Sim) ExpireExtents(db, table string) {
+	s.catalog.ExpireExtents(db, table)
+	s.change.notify()
+}
 
 // CreateMapping makes an ingestion mapping of a kind ("json", "csv", "avro",
 // in any case), or replaces it. The error is [ErrTableNotFound] or about the

@@ -67,9 +67,9 @@ func (s *Sim) endpointConfig() endpoint.Config {
 
 // openStorage makes the storage of the options, with its ports on ip.
 func (s *Sim) openStorage(ctx context.Context, ip string) (anyStorage, error) {
-	c := storage.Config{Root: s.opts.storageRoot, Accounts: s.opts.Accounts, MaxBytes: s.opts.MaxBlobBytes, Issuer: s.issuer, Stats: s.stats, Deliver: s.ingestor.Deliver,
+	c := storage.Config{Root: s.opts.storageRoot, Accounts: s.opts.Accounts, MaxBytes: s.opts.MaxBlobBytes, MaxBlocks: s.opts.MaxBlocks, Rights: s.opts.ContainerRights, Issuer: s.issuer, Stats: s.stats, Deliver: s.ingestor.Deliver,
 		Listen: func(host Host, svc storage.Service, handler http.Handler) (string, error) {
-			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, r.URL.Path }, storage.RefuseFault(svc))
+			faulty := s.faults.Before(handler, func(r *http.Request) (Host, string) { return host, storage.FaultText(r) }, storage.RefuseFault(svc))
 			l, err := s.listen(host, net.JoinHostPort(ip, "0"), faulty)
 			if err != nil {
 				return "", err

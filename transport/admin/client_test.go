@@ -76,7 +76,7 @@ func (t token) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 }
 
 func TestRefusals(t *testing.T) {
-	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User}})
+	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User, "both": kustosim.Ingestor | kustosim.User}})
 	ctx := t.Context()
 	table := Table{Name: "T", Columns: []Column{{"a", "string"}}}
 	for _, c := range []struct {
@@ -88,9 +88,11 @@ func TestRefusals(t *testing.T) {
 		{"an ingestor creates a table", client(t, sim, token("ingestor")).CreateTable(ctx, "D", table), transport.Held, "User of the database"},
 		{"a user creates a table", client(t, sim, token("user")).CreateTable(ctx, "D", table), 0, ""},
 		{"a user sets a policy", client(t, sim, token("user")).SetStreaming(ctx, "D", "T", true), transport.Held, "Admin of the table"},
+		{"a user who is no ingestor creates a mapping", client(t, sim, token("user")).CreateMapping(ctx, "D", "T", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "Ingestor of the table"},
+		{"a user who is an ingestor", client(t, sim, token("both")).CreateMapping(ctx, "D", "T", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), 0, ""},
 		{"nobody", client(t, sim, token("wrong")).CreateTable(ctx, "D", table), transport.Unauthorized, "token"},
 		{"no such database", client(t, sim, token("user")).CreateTable(ctx, "E", table), transport.Held, "'E' could not be found"},
-		{"no such table", client(t, sim, token("user")).CreateMapping(ctx, "D", "U", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "'U'"},
+		{"no such table", client(t, sim, token("ingestor")).CreateMapping(ctx, "D", "U", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "'U'"},
 	} {
 		var e *transport.Error
 		if c.class == 0 && c.err != nil || c.class != 0 && (!errors.As(c.err, &e) || e.Class != c.class || !strings.Contains(e.Error(), c.words)) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -153,6 +154,7 @@ type Client struct {
 	blobs     *reference.Resolver
 	limiter   *limiter
 	underWay  underWay
+	forbidden atomic.Int64 // looks that the role did not allow
 }
 
 var (

@@ -17,6 +17,13 @@
 // by tag. Nothing is sent where the batch is found. [Client.Track] asks the
 // same for the engine.
 //
+// The role Ingestor is enough. It sees its own commands in the log, and not the
+// table's extents: a batch with a tag that is not found in the log is then sent
+// again under its tag, after a definite refusal at once and after an unknown
+// outcome when the engine's UnknownGrace is over; so is one without a tag where
+// the log is forbidden too, and the engine counts possible duplicates. With the
+// role Viewer, User or Monitor as well the extents are asked.
+//
 // With [ClientOptions].Async the command answers with an operation, whose id is
 // in the Journal before anything else is done, and Track asks for its state. A
 // reply that is lost names no operation; the request id finds the command in

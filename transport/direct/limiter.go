@@ -232,9 +232,13 @@ func (s capacityFigures) used() bool {
 // Figures are the capacity's, once it was used: capacity_total, _share, _limit,
 // _in_flight, _peak, _waiting, _throttled, and _age_seconds since the cluster
 // last told its capacity, -1 where it never did. With them are those of uploads
-// that broke off, as the queued client has them.
+// that broke off, as the queued client has them, and lookups_forbidden, how often
+// the credential's role did not allow to look for a batch, once it happened.
 func (c *Client) Figures() []transport.Figure {
 	uploads := c.uploads.Figures()
+	if n := c.forbidden.Load(); n > 0 {
+		uploads = append(uploads, transport.Figure{Name: "lookups_forbidden", Value: n})
+	}
 	s := c.limiter.figures()
 	if !s.used() {
 		return uploads

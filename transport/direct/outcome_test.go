@@ -124,7 +124,7 @@ func TestRowsOfAReply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := new(Client).read(t.Context(), jsonBatch(ingest.AtLeastOnce), &tables[0], "r")
+		ack, err := new(Client).read(t.Context(), jsonBatch(ingest.AtLeastOnce), &tables[0], "r", false)
 		if ack.State != c.state || classOf(err) != c.class {
 			t.Errorf("%s: %v, %v", name, ack.State, err)
 		}

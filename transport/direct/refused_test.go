@@ -46,8 +46,8 @@ func TestRefusedAnswersAreOneTables(t *testing.T) {
 		pending = append(pending, transport.Pending{Batch: b, Progress: j.Last()})
 	}
 	// The log is silent too, so that the extents are asked.
-	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 403, PathContains: ".show commands"})
-	remove := sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 403, PathContains: "['closed'] extents"})
+	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 400, PathContains: ".show commands"})
+	remove := sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 400, PathContains: "['closed'] extents"})
 	verdicts, err := client.Track(t.Context(), pending)
 	if !kusto.Refused(err) || len(verdicts) != 2 || verdicts[0].Batch != pending[1].Batch.ID || verdicts[0].State != ingest.Succeeded ||
 		verdicts[1].Batch != pending[2].Batch.ID || verdicts[1].State != 0 {
@@ -60,7 +60,7 @@ func TestRefusedAnswersAreOneTables(t *testing.T) {
 	}
 	remove()
 	if _, err := client.Send(t.Context(), d); err != nil || sim.Count("db1", "closed") != 2 {
-		t.Errorf("after the right was given: %v", err)
+		t.Errorf("after it was answered: %v", err)
 	}
 	// An endpoint that answers nobody is not asked about each batch.
 	sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 503, PathContains: "extents"})

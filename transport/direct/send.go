@@ -139,7 +139,7 @@ func (c *Client) run(ctx context.Context, d *transport.Delivery, p *progress, co
 	if c.opts.Async {
 		return c.accepted(ctx, d, p, &tables[0], id)
 	}
-	return c.read(ctx, d.Batch, &tables[0], id)
+	return c.read(ctx, d.Batch, &tables[0], id, len(p.Requests) > 1)
 }
 
 const noExtent = "00000000-0000-0000-0000-000000000000"
@@ -150,8 +150,9 @@ const partial = "the command ended with errors and some of its rows are in the t
 
 // read judges the command's reply: one row for each extent it made (protocol
 // reference section 8.1). None made means that a tag stopped it, or that the
-// data had no records; the table's extents tell which.
-func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id string) (transport.Ack, error) {
+// data had no records; the table's extents tell which. Where nobody may look at
+// them, it was the tag if there was an earlier command, as again says.
+func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id string, again bool) (transport.Ack, error) {
 	made, errs := false, false
 	for i := range t.Rows {
 		flag := strings.ToLower(t.Text(i, "HasErrors"))
@@ -171,6 +172,9 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 	}
 	if b.IngestBy() != "" {
 		there, err := c.tagged(ctx, b)
+		if forbidden(err) {
+			there, err = again, nil
+		}
 		if err != nil {
 			return transport.Ack{}, &transport.Error{Op: opIngest, Class: transport.Unknown, RequestID: id,
 				Message: "the command made no extent, and whether the batch was there before cannot be learned", Err: err}

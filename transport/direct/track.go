@@ -3,6 +3,7 @@ package direct
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -26,7 +27,8 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // commands that have ended, so a batch that is in neither may be under way
 // still, and is left out. The error is a *[transport.Error], the first of
 // those met; the verdicts beside it hold. A database or table about which the
-// cluster refuses to answer costs the others nothing.
+// cluster refuses to answer costs the others nothing. A look that the
+// credential's role forbids is no error, and finds nothing: see forbidden.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	secrets := c.service.Secrets()
 	defer secrets.Repanic()
@@ -45,7 +47,7 @@ func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]tran
 	var first error
 	for db, list := range byDatabase {
 		log, logErr := c.log(ctx, db, list)
-		if logErr != nil && first == nil {
+		if logErr != nil && !forbidden(logErr) && first == nil {
 			first = logErr
 		}
 		for _, p := range list {
@@ -63,8 +65,10 @@ func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]tran
 			switch {
 			case v.State != 0:
 				verdicts = append(verdicts, v)
-			case askedEnough(p.Batch, logErr):
+			case askedEnough(p, logErr):
 				quiet = append(quiet, v)
+			case first == nil:
+				first = logErr
 			}
 		}
 	}
@@ -78,7 +82,7 @@ func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]tran
 func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Verdict, error) {
 	log, err := c.log(ctx, p.Batch.Properties.Database, []transport.Pending{p})
 	v, jerr := c.judge(ctx, p, log)
-	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || askedEnough(p.Batch, err)) {
+	if jerr == nil && (v.State.Ingested() || v.State == ingest.Accepted || askedEnough(p, err)) {
 		return v, nil // found, whatever else could not be asked
 	}
 	return v, errors.Join(err, jerr)
@@ -86,8 +90,24 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 
 // askedEnough reports whether a batch that was looked for among the table's
 // extents, but not found, may be sent again although the log of commands
-// answered with err: a batch with a tag is repeated under the same tag.
-func askedEnough(b *ingest.Batch, err error) bool { return err == nil || b.IngestBy() != "" }
+// answered with err: a batch with a tag is repeated under the same tag. One
+// without is repeated where nobody may look, which the engine counts, unless it
+// is known to be an operation: that may go on for long.
+func askedEnough(p transport.Pending, err error) bool {
+	_, begun := decodeProgress(p.Progress).operation()
+	return err == nil || p.Batch.IngestBy() != "" || forbidden(err) && !begun
+}
+
+// forbidden reports whether err, or all that it joins, is a refusal for want of a
+// role. An Ingestor of the database may not look at a table's extents, and waiting
+// does not change that.
+func forbidden(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all := joined.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !forbidden(err) })
+	}
+	return kusto.StatusOf(err) == http.StatusForbidden
+}
 
 // States that more than one place looks for.
 const (
@@ -132,7 +152,10 @@ func (c *Client) log(ctx context.Context, db string, list []transport.Pending) (
 func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, error) {
 	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 	defer cancel()
-	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command, Role: kusto.RoleTrack})
+	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command, Role: kusto.RoleLook})
+	if forbidden(err) {
+		c.forbidden.Add(1)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +200,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 	}
 	if p.Batch.IngestBy() != "" && last.state != statePartial {
 		there, err := c.tagged(ctx, p.Batch)
-		if err != nil {
+		if err != nil && !forbidden(err) {
 			return v, err
 		}
 		if there {

@@ -53,7 +53,7 @@ var layers = []layer{
 	{path: "internal/kustosim/internal/lex", infrastructure: true},
 	{path: "internal/kustosim/internal/stats", infrastructure: true, may: []string{"internal/kustosim/internal/fault"}},
 	{path: "internal/kustosim/internal/parse", infrastructure: true, may: []string{"internal/kustosim/internal/lex", "ingest"}},
-	{path: "internal/kustosim/internal/catalog", infrastructure: true, may: []string{"internal/kustosim/internal/parse", "ingest"}},
+	{path: "internal/kustosim/internal/catalog", infrastructure: true, may: []string{"internal/kustosim/internal/parse", "ingest", "github.com/google/uuid"}},
 	{path: "internal/kustosim/internal/port", infrastructure: true},
 	{path: "internal/kustosim/internal/fault", infrastructure: true, may: []string{"internal/kustosim/internal/port"}},
 	{path: "internal/kustosim/internal/storage", infrastructure: true, may: []string{"internal/kustosim/internal/fault", "internal/kustosim/internal/port", "internal/kustosim/internal/stats", "github.com/google/uuid", "github.com/Azure/azure-sdk-for-go/"}},

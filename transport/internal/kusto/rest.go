@@ -23,6 +23,7 @@ type Role string
 const (
 	RoleIngest Role = "Ingestor of the table or of the database"
 	RoleTrack  Role = "User of the database"
+	RoleLook   Role = "User, Viewer or Monitor of the database"
 )
 
 // exchange is one request to a Kusto endpoint.

@@ -13,14 +13,16 @@ import (
 	"kustospool/internal/kustosim/internal/parse"
 )
 
-// Extent describes the rows that one blob brought in, committed at once.
+// Extent describes the rows that one blob brought in, committed at once, or those
+// of extents that were merged.
 type Extent struct {
 	ID        string
 	Tags      []string
 	RowCount  int
-	Source    string // blob URI without credentials
-	Operation string // shared by the extents of one sealed batch
-	Created   time.Time
+	Source    string    // blob URI without credentials; empty once merged
+	Operation string    // shared by the extents of one sealed batch
+	Created   time.Time // the latest of those merged
+	Oldest    time.Time // the first of those merged
 }
 
 // Mapping is an ingestion mapping of a table.
@@ -48,6 +50,8 @@ type table struct {
 
 // Catalog holds databases, tables and rows.
 type Catalog struct {
+	Aging Aging // written before the first use
+
 	mu struct {
 		sync.Mutex
 		databases map[string]map[string]*table
@@ -196,7 +200,7 @@ func (c *Catalog) Schema(db, name, kind, mappingName string, autoCreate, anyData
 func (c *Catalog) Tagged(db, name string, values []string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.mu.databases[db][name]; t != nil {
+	if t := c.table(db, name); t != nil {
 		for _, v := range values {
 			if t.tags["ingest-by:"+v] > 0 {
 				return v, true
@@ -242,53 +246,16 @@ func (c *Catalog) Commit(db, name string, described Extent, rows []parse.Row, ch
 		t.folder = change.Folder
 	}
 	e := &extent{described, rows}
+	e.Oldest = e.Created
 	t.extents = append(t.extents, e)
 	t.count += len(e.rows)
 	for _, tag := range e.Tags {
 		t.tags[tag]++
 	}
+	if c.Aging.Merge {
+		t.merge()
+	}
 	return nil
-}
-
-// Rows returns the rows of a table in the order of their commit.
-func (c *Catalog) Rows(db, name string) []parse.Row {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	if t == nil {
-		return nil
-	}
-	rows := make([]parse.Row, 0, t.count)
-	for _, e := range t.extents {
-		rows = append(rows, e.rows...)
-	}
-	return rows
-}
-
-// Count is the number of rows of a table.
-func (c *Catalog) Count(db, name string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t := c.mu.databases[db][name]; t != nil {
-		return t.count
-	}
-	return 0
-}
-
-// Extents describes the extents of a table in the order of their commit.
-func (c *Catalog) Extents(db, name string) []Extent {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	if t == nil {
-		return nil
-	}
-	list := make([]Extent, len(t.extents))
-	for i, e := range t.extents {
-		list[i] = e.Extent
-		list[i].Tags = slices.Clone(e.Tags)
-	}
-	return list
 }
 
 // Columns returns a table's columns; ok is false if there is no such table.
@@ -354,18 +321,4 @@ func (c *Catalog) DropTable(db, name string) bool {
 	_, ok := c.mu.databases[db][name]
 	delete(c.mu.databases[db], name)
 	return ok
-}
-
-// DropTag removes a tag from all extents of a table, as retention does.
-func (c *Catalog) DropTag(db, name, tag string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.mu.databases[db][name]
-	if t == nil {
-		return
-	}
-	for _, e := range t.extents {
-		e.Tags = slices.DeleteFunc(slices.Clone(e.Tags), func(s string) bool { return s == tag })
-	}
-	delete(t.tags, tag)
 }

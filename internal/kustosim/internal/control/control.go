@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -63,7 +64,7 @@ var (
 		"respond-early": fault.RespondEarly, "respond-late": fault.RespondLate, "slow": fault.Slow, "slow-reply": fault.SlowReply, "stall": fault.Stall, "refuse": fault.Refuse}
 	ingestFaultNames = map[string]fault.IngestFaultKind{"fail-transient": fault.FailTransient, "fail-exhausted": fault.FailExhausted, "fail-permanent": fault.FailPermanent,
 		"leave-pending": fault.LeavePending, "hold": fault.Hold, "duplicate": fault.Duplicate, "lose-report": fault.LoseReport,
-		"lose-row": fault.LoseRow, "alter-value": fault.AlterValue}
+		"lose-row": fault.LoseRow, "alter-value": fault.AlterValue, "merge-extents": fault.MergeExtents, "expire-tags": fault.ExpireTags, "expire-extents": fault.ExpireExtents}
 )
 
 // serveFaults sets a fault (POST) or removes those that were set (DELETE).
@@ -91,7 +92,7 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	} else {
 		f := fault.Fault{Kind: choose(&q, "kind", faultNames), Method: strings.ToUpper(q.Get("method")), PathContains: q.Get("path"), Every: q.number("every"),
 			Times: q.number("times"), Delay: q.duration("delay"), Status: q.number("status"), Code: q.Get("code"), Message: q.Get("message"),
-			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after")}
+			At: int64(q.number("at")), Permanent: q.flag("permanent"), Transient: q.flag("transient"), RetryAfter: q.duration("retry-after"), Location: q.Get("location")}
 		host := fault.Host(q.Get("host"))
 		role, account, numbered := strings.Cut(q.Get("host"), "/")
 		if !slices.Contains([]fault.Host{fault.DM, fault.Engine, fault.Blob, fault.Queue, fault.Table}, fault.Host(role)) {
@@ -106,6 +107,9 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		if (f.Kind == fault.Respond || f.Kind == fault.RespondEarly || f.Kind == fault.RespondLate) && (f.Status < 200 || f.Status > 599) {
 			q.refuse("status must be 200 to 599")
 		}
+		if !ofThisMachine(f.Location) {
+			q.refuse("location must be a path, or a URL of a loopback address")
+		}
 		set = func() func() { return c.Fault(host, f) }
 	}
 	if q.bad != "" {
@@ -119,8 +123,20 @@ func (c *control) serveFaults(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// ofThisMachine is whether a redirect stays here: what clients of the simulator
+// hold is sent nowhere else.
+func ofThisMachine(location string) bool {
+	u, err := url.Parse(location)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Opaque == "" && u.Host == "" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // serveAge makes what clients hold old: their signatures, their identity
-// tokens, or the containers and queues themselves.
+// tokens, or the containers and queues themselves. Or it merges the extents of
+// ?db=&table=, or takes them or their tags away.
 func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 	switch what := r.PathValue("what"); what {
 	case "sas":
@@ -132,8 +148,14 @@ func (c *control) serveAge(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
+	case "merge", "tags", "extents":
+		age := map[string]func(db, table string) bool{"merge": c.catalog.Merge, "tags": c.catalog.ExpireTags, "extents": c.catalog.ExpireExtents}[what]
+		if !age(r.URL.Query().Get("db"), r.URL.Query().Get("table")) {
+			http.Error(w, "no such table", http.StatusNotFound)
+			return
+		}
 	default:
-		http.Error(w, "sas, tokens or resources can be made old", http.StatusNotFound)
+		http.Error(w, "sas, tokens, resources, tags and extents can be made old, and extents can be merged", http.StatusNotFound)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

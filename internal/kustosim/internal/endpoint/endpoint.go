@@ -112,6 +112,7 @@ type Manager interface {
 // RESTIngestor takes what comes over REST.
 type RESTIngestor interface {
 	Submit(*ingestor.Message)
+	Blob(ctx context.Context, uri string, limit int64) ([]byte, *parse.Error)
 	Stream(db, table string, format ingest.Format, mappingName string, data []byte) *parse.Error
 }
 
@@ -128,7 +129,10 @@ func New(c Config) *Endpoint {
 
 // manage runs a management command of a request.
 func (s *Endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Error) {
-	return s.Manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), DB: c.DB, Text: c.CSL})
+	if q, ok := queuedOperations(c.CSL); ok {
+		return s.operations.table(q), nil
+	}
+	return s.Manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), Principal: bearer(r), SeesAll: s.role(r).seesAll(), DB: c.DB, Text: c.CSL})
 }
 
 // Handler serves the DM and the engine endpoint.
@@ -179,7 +183,7 @@ func classify(r *http.Request) (fault.Host, string) {
 		return fault.Engine, r.URL.Path
 	}
 	text := r.URL.Path + " " + c.CSL
-	if strings.HasPrefix(c.CSL, ".get ") || strings.HasPrefix(c.CSL, ".show ingestion resources") {
+	if strings.HasPrefix(c.CSL, ".get ") || strings.HasPrefix(c.CSL, ".show ingestion resources") || strings.HasPrefix(c.CSL, ".show queued ingestion") {
 		return fault.DM, text
 	}
 	return fault.Engine, text
@@ -200,7 +204,7 @@ func (s *Endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table,
 		reply.Stamp(w, r)
 		c, err := readCommand(r)
 		if err == nil {
-			err = s.authorize(w, r, roleOf(r, c))
+			err = s.authorize(w, r, rolesFor(r, c))
 		}
 		if err != nil {
 			err.Write(w, r)

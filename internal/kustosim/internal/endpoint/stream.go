@@ -3,11 +3,13 @@ package endpoint
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 
 	"kustospool/ingest"
+	"kustospool/internal/kustosim/internal/ingestor"
 	"kustospool/internal/kustosim/internal/port"
 	"kustospool/internal/kustosim/internal/reply"
 	"kustospool/internal/kustosim/internal/stats"
@@ -25,7 +27,7 @@ func (s *Endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 		err.Write(w, r)
 		return
 	}
-	data, err := readStream(r)
+	data, err := s.streamed(r)
 	if err == nil {
 		err = s.stream(r, data)
 	}
@@ -36,6 +38,39 @@ func (s *Endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	reply.Write(w, http.StatusOK, (&reply.Table{Columns: reply.Columns("ConsumptionMode", "string"), Rows: nil}).V1())
 	s.Notify()
 }
+
+// streamed is the data of a request: its body, or, with sourceKind=uri, the blob
+// that its body names. Clients of Microsoft's send {"sourceUri":"..."} then; the
+// documentation has no word of it, so that the limit of the body counts for the
+// blob too is assumed. The blob is read where blobs of queued ingestion are, and
+// its address is kept nowhere.
+func (s *Endpoint) streamed(r *http.Request) ([]byte, *reply.Error) {
+	data, err := readStream(r)
+	if err != nil || !strings.EqualFold(r.URL.Query().Get("sourceKind"), "uri") {
+		return data, err
+	}
+	var source struct{ SourceURI string }
+	if json.Unmarshal(data, &source) != nil || source.SourceURI == "" {
+		return nil, reply.BadCommand("General_BadRequest", "With sourceKind=uri the request body must be a JSON object with a sourceUri.")
+	}
+	data, bad := s.Ingestor.Blob(r.Context(), source.SourceURI, maxStreamBytes)
+	switch {
+	case bad != nil && bad.Code == ingestor.TooLarge:
+		return nil, errStreamTooLarge
+	case bad != nil:
+		s.Stats.Add(func(st *stats.Stats) { st.Failed[bad.Code]++ })
+		return nil, reply.OfIngestion(bad)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, errNoData
+	}
+	return data, nil
+}
+
+var (
+	errStreamTooLarge = &reply.Error{Status: http.StatusRequestEntityTooLarge, Code: "Request_PayloadTooLarge", Kind: "Kusto.DataNode.Exceptions.KustoRequestPayloadTooLargeException",
+		Message: "The request body exceeds the maximum allowed size of 4 MB.", Permanent: true}
+	errNoData = reply.BadCommand("Stream_NoDataToIngest", "There is no data to ingest.")
+)
 
 func readStream(r *http.Request) ([]byte, *reply.Error) {
 	defer port.Drain(r)
@@ -52,10 +87,9 @@ func readStream(r *http.Request) ([]byte, *reply.Error) {
 	case err != nil:
 		return nil, reply.BadCommand("BadRequest_InvalidBlob", "The request body ends early or its compression is damaged.")
 	case len(data) > maxStreamBytes:
-		return nil, &reply.Error{Status: http.StatusRequestEntityTooLarge, Code: "Request_PayloadTooLarge", Kind: "Kusto.DataNode.Exceptions.KustoRequestPayloadTooLargeException",
-			Message: "The request body exceeds the maximum allowed size of 4 MB.", Permanent: true}
+		return nil, errStreamTooLarge
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, reply.BadCommand("Stream_NoDataToIngest", "There is no data to ingest.")
+		return nil, errNoData
 	}
 	return data, nil
 }

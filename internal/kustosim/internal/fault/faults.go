@@ -76,7 +76,8 @@ type Fault struct {
 	Kind FaultKind
 
 	// Method and PathContains narrow the requests it strikes; the path is the
-	// decoded one. For a command, PathContains is also looked for in its text.
+	// decoded one. For a command, PathContains is also looked for in its text; in
+	// storage, a ?comp= of the request stands behind the path.
 	Method       string
 	PathContains string
 
@@ -97,13 +98,15 @@ type Fault struct {
 	// Respond, RespondEarly and RespondLate. Code and Message default to what the service says with the
 	// status. Permanent is the @permanent flag of a Kusto error with status
 	// 500 and up or 429; other statuses of a Kusto error are always permanent
-	// unless Transient is set. RetryAfter is sent in whole seconds.
+	// unless Transient is set. RetryAfter is sent in whole seconds. Location is
+	// where a reply with a status of 300 to 399 sends the client.
 	Status     int
 	Code       string
 	Message    string
 	Permanent  bool
 	Transient  bool
 	RetryAfter time.Duration
+	Location   string
 }
 
 type activeFault struct {
@@ -268,10 +271,23 @@ func respondEarly(w http.ResponseWriter, r *http.Request, f *Fault, refuse func(
 	w.Header().Set("Connection", "close")
 	refuse(w, r, f)
 	reply.Flush()
+	// A close with bytes unread is a reset, which can take the reply from the
+	// client before it was read.
+	if err := reply.SetReadDeadline(time.Now().Add(lingering)); err != nil {
+		panic(err) // every connection of the simulator can
+	}
+	port.Drain(r)
 }
 
-// SetRetryAfter puts the header of a fault with RetryAfter, in whole seconds.
-func (f *Fault) SetRetryAfter(h http.Header) {
+// lingering is how long a connection that was answered early hears what the
+// client is still sending.
+const lingering = 500 * time.Millisecond
+
+// SetHeaders puts the headers of a fault with RetryAfter or Location.
+func (f *Fault) SetHeaders(h http.Header) {
+	if f.Location != "" {
+		h.Set("Location", f.Location)
+	}
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}

@@ -33,6 +33,14 @@ const (
 	// AlterValue ingests the last row with another value in Column, or in its
 	// first column, and reports success.
 	AlterValue
+	// MergeExtents ingests, and merges then the extents of the table.
+	MergeExtents
+	// ExpireTags ingests, and removes then the ingest-by: tags of the table's
+	// extents, of the new one as well.
+	ExpireTags
+	// ExpireExtents ingests, and removes then the extents of the table, the new one
+	// as well, with their rows.
+	ExpireExtents
 )
 
 // IngestFault is one fault of the ingestion into a table.

@@ -109,6 +109,7 @@ func (g *Ingestor) add(in *ingestion, rows []parse.Row, change catalog.Change) (
 		s.Ingested++
 		s.Rows += int64(len(rows))
 	})
+	g.age(in)
 	return e, nil
 }
 

@@ -73,7 +73,7 @@ func (s *Manager) ingest(ctx context.Context, c Command, m *lex.Reader, data str
 		return nil, syntax
 	}
 
-	done := &loggedCommand{clientID: c.ClientID, operation: uuid.NewString(), db: c.DB, kind: "DataIngestPull",
+	done := &loggedCommand{clientID: c.ClientID, principal: c.Principal, operation: uuid.NewString(), db: c.DB, kind: "DataIngestPull",
 		state: commandInProgress, started: time.Now()}
 	if inline {
 		done.kind = "DataIngestPush"

@@ -25,6 +25,7 @@ const (
 // loggedCommand is one ingestion command.
 type loggedCommand struct {
 	clientID  string // x-ms-client-request-id
+	principal string // who sent it
 	operation string
 	db        string
 	kind      string // DataIngestPull, or DataIngestPush for inline
@@ -103,8 +104,10 @@ func (l *commandLog) find(keep func(*loggedCommand) bool) []loggedCommand {
 }
 
 // showCommands runs `.show commands [| where ClientActivityId == 'x']` and
-// `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended.
-func (s *Manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
+// `.. | where ClientActivityId in ('x', 'y')`. It lists commands that have ended,
+// of others only to who may see them
+// (https://learn.microsoft.com/kusto/management/commands).
+func (s *Manager) showCommands(by Command, m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	filtered := false
 	if m.Words("|", "where", "ClientActivityId") {
@@ -126,7 +129,7 @@ func (s *Manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
 	}
 	set := &reply.Table{Columns: reply.Columns("ClientActivityId", "string", "CommandType", "string", "Database", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "State", "string", "FailureReason", "string")}
 	for _, c := range s.commands.find(func(c *loggedCommand) bool {
-		return c.state != commandInProgress && (!filtered || slices.Contains(ids, c.clientID))
+		return c.state != commandInProgress && by.sees(c) && (!filtered || slices.Contains(ids, c.clientID))
 	}) {
 		state := c.state
 		if state == commandSkipped {
@@ -137,8 +140,13 @@ func (s *Manager) showCommands(m *lex.Reader) (*reply.Table, *reply.Error) {
 	return set, nil
 }
 
+// sees is whether who sent c may see what is logged of another command.
+func (c *Command) sees(other *loggedCommand) bool { return c.SeesAll || other.principal == c.Principal }
+
 // showOperations runs `.show operations [id, ..]`, with or without parentheses.
-func (s *Manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
+// It lists what others began only to who may see that
+// (https://learn.microsoft.com/kusto/management/show-operations).
+func (s *Manager) showOperations(by Command, m *lex.Reader) (*reply.Table, *reply.Error) {
 	var ids []string
 	m.Words("(")
 	for !m.Done() && !m.Words(")") {
@@ -153,7 +161,7 @@ func (s *Manager) showOperations(m *lex.Reader) (*reply.Table, *reply.Error) {
 		return nil, reply.BadCommand("General_BadRequest", "Syntax error: the simulator does not know this command.")
 	}
 	set := &reply.Table{Columns: reply.Columns("OperationId", "guid", "Operation", "string", "NodeId", "string", "StartedOn", "datetime", "LastUpdatedOn", "datetime", "Duration", "timespan", "State", "string", "Status", "string")}
-	for _, c := range s.commands.find(func(c *loggedCommand) bool { return len(ids) == 0 || slices.Contains(ids, c.operation) }) {
+	for _, c := range s.commands.find(func(c *loggedCommand) bool { return by.sees(c) && (len(ids) == 0 || slices.Contains(ids, c.operation)) }) {
 		set.Rows = append(set.Rows, []any{c.operation, c.kind, "", parse.FormatTime(c.started), parse.FormatTime(c.ended), "00:00:00", c.state, c.reason})
 	}
 	return set, nil

@@ -61,9 +61,11 @@ func (s *Manager) Wait() { s.running.Wait() }
 
 // Command is a management command as a client sent it.
 type Command struct {
-	ClientID string // x-ms-client-request-id
-	DB       string
-	Text     string
+	ClientID  string // x-ms-client-request-id
+	Principal string // who sent it
+	SeesAll   bool   // sees what others have sent
+	DB        string
+	Text      string
 }
 
 // Run runs a management command. What it does not know is a permanent 400.
@@ -83,9 +85,9 @@ func (s *Manager) Run(ctx context.Context, c Command) (*reply.Table, *reply.Erro
 	case m.Words(".ingest"):
 		return s.ingest(ctx, c, m, "", false)
 	case m.Words(".show", "commands"):
-		return s.showCommands(m)
+		return s.showCommands(c, m)
 	case m.Words(".show", "operations"):
-		return s.showOperations(m)
+		return s.showOperations(c, m)
 	case m.Words(".show", "capacity"):
 		return s.showCapacity(), nil
 	case m.Words(".alter", "table"):

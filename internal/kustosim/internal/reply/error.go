@@ -80,7 +80,7 @@ func Stamp(w http.ResponseWriter, r *http.Request) {
 
 // RefuseFault writes the reply of a fault on the Kusto endpoint.
 func RefuseFault(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
-	f.SetRetryAfter(w.Header())
+	f.SetHeaders(w.Header())
 	Stamp(w, r)
 	e := ErrorOf(f.Status)
 	e.Permanent = (e.Permanent || f.Permanent) && !f.Transient

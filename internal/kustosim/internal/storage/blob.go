@@ -39,10 +39,11 @@ func (b *blob) reader() io.Reader {
 
 // blobAccount is the blob service of one account: containers of block blobs.
 type blobAccount struct {
-	account  string
-	maxBytes int64
-	issuer   *Issuer
-	stats    *stats.Book
+	account   string
+	maxBytes  int64
+	maxBlocks int
+	issuer    *Issuer
+	stats     *stats.Book
 
 	mu struct {
 		sync.Mutex
@@ -56,8 +57,8 @@ type container struct {
 	staged map[string]map[string][]byte // blob name -> block id -> uncommitted data
 }
 
-func newBlobAccount(account string, maxBytes int64, i *Issuer, stats *stats.Book) *blobAccount {
-	a := &blobAccount{account: account, maxBytes: maxBytes, issuer: i, stats: stats}
+func newBlobAccount(account string, maxBytes int64, maxBlocks int, i *Issuer, stats *stats.Book) *blobAccount {
+	a := &blobAccount{account: account, maxBytes: maxBytes, maxBlocks: maxBlocks, issuer: i, stats: stats}
 	a.mu.containers = make(map[string]*container)
 	return a
 }
@@ -159,6 +160,9 @@ func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *Error {
 	if need == "" {
 		return errUnsupported
 	}
+	if name == "" && q.Get("comp") == "list" {
+		need = "l"
+	}
 	if err := a.issuer.check(BlobService, a.account, containerName, q, need, time.Now()); err != nil {
 		return err
 	}
@@ -189,7 +193,7 @@ func (a *blobAccount) serve(w http.ResponseWriter, r *http.Request) *Error {
 }
 
 func (a *blobAccount) containerRequest(w http.ResponseWriter, r *http.Request, name string) *Error {
-	if r.URL.Query().Get("restype") != "container" || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
+	if q := r.URL.Query(); q.Get("restype") != "container" || q.Get("comp") != "" || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		return errUnsupported
 	}
 	a.mu.Lock()

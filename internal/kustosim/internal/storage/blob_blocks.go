@@ -13,7 +13,10 @@ import (
 
 const (
 	maxBlockListBytes = 16 << 20 // 50,000 entries of the longest id
-	maxBlocks         = 50_000
+	// uncommitted is how many times as many blocks may wait for a list as a list
+	// may have: 100,000 and 50,000
+	// (https://learn.microsoft.com/rest/api/storageservices/put-block).
+	uncommitted = 2
 )
 
 func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, containerName, name string) *Error {
@@ -40,6 +43,9 @@ func (a *blobAccount) putBlock(w http.ResponseWriter, r *http.Request, container
 		}
 		break
 	}
+	if _, again := c.staged[name][id]; !again && len(c.staged[name]) >= uncommitted*a.maxBlocks {
+		return &Error{http.StatusConflict, "BlockCountExceedsLimit", "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."}
+	}
 	c.staged[name][id] = data
 	a.stats.Add(func(s *stats.Stats) { s.BlocksPut++ })
 	w.WriteHeader(http.StatusCreated)
@@ -50,6 +56,9 @@ func (a *blobAccount) putBlockList(w http.ResponseWriter, r *http.Request, conta
 	list, err := readBlockList(r)
 	if err != nil {
 		return err
+	}
+	if len(list) > a.maxBlocks { // https://learn.microsoft.com/rest/api/storageservices/put-block-list
+		return badInput("BlockListTooLong", "The block list may not contain more than 50,000 blocks.")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -170,7 +179,7 @@ func readBlockList(r *http.Request) ([]listedBlock, *Error) {
 			}
 			if depth == 2 {
 				var id string
-				if err := dec.DecodeElement(&id, &t); err != nil || len(list) >= maxBlocks {
+				if err := dec.DecodeElement(&id, &t); err != nil {
 					return nil, invalid
 				}
 				depth--

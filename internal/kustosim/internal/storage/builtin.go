@@ -19,18 +19,20 @@ import (
 )
 
 // Permissions of what `.get ingestion resources` hands out. The protocol
-// reference, section 16, calls them an assumption.
+// reference, section 16, calls them an assumption. Which each operation needs is
+// in https://learn.microsoft.com/rest/api/storageservices/create-service-sas.
 const (
-	containerPermissions = "racwdl"
-	queuePermissions     = "a"
-	reportPermissions    = "rp"
-	tablePermissions     = "raud"
+	ContainerRights   = "racwdl" // unless Config.Rights says otherwise
+	queuePermissions  = "a"
+	reportPermissions = "rp"
+	tablePermissions  = "raud"
 )
 
 // Builtin is storage in memory: accounts of three services each, every
 // service on a port of its own.
 type Builtin struct {
 	issuer *Issuer
+	rights string // of signatures for containers
 
 	// Written before the first request, then only read.
 	accounts []*builtinAccount
@@ -52,12 +54,12 @@ type builtinAccount struct {
 // NewBuiltin makes the accounts and opens their ports. The error is that
 // of a port.
 func NewBuiltin(s Config) (*Builtin, error) {
-	b := &Builtin{issuer: s.Issuer}
+	b := &Builtin{issuer: s.Issuer, rights: s.Rights}
 	for n := range s.Accounts {
 		name := "simstorage" + strconv.Itoa(n)
 		a := &builtinAccount{
 			name:   name,
-			blobs:  newBlobAccount(name, s.MaxBytes, s.Issuer, s.Stats),
+			blobs:  newBlobAccount(name, s.MaxBytes, s.MaxBlocks, s.Issuer, s.Stats),
 			queues: newQueueAccount(name, s.Issuer, s.Stats, s.Deliver),
 			tables: newTableAccount(name, s.Issuer, s.Stats),
 			roots:  make(map[Service]*url.URL),
@@ -144,7 +146,7 @@ func (b *Builtin) Resources() ([]Resource, error) {
 		container, queue := b.names(n)
 		list = append(list,
 			Resource{"SecuredReadyForAggregationQueue", root(QueueService, a, queue, queuePermissions)},
-			Resource{"TempStorage", root(BlobService, a, container, containerPermissions)})
+			Resource{"TempStorage", root(BlobService, a, container, b.rights)})
 	}
 	a := b.accounts[0]
 	return append(list,
@@ -172,6 +174,9 @@ func (b *Builtin) locate(uri *url.URL, permission string) (a *builtinAccount, co
 	a, container, name = b.find(BlobService, uri)
 	if a == nil {
 		return nil, "", "", errAccountNotFound
+	}
+	if container != ownContainer {
+		permission = ContainerRights // any: the service needs no right of the client in its own containers
 	}
 	return a, container, name, b.issuer.check(BlobService, a.name, container, uri.Query(), permission, time.Now())
 }

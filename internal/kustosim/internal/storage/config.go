@@ -12,8 +12,12 @@ import (
 type Config struct {
 	Accounts int   // or, of an external account, containers and queues
 	MaxBytes int64 // of one upload request
-	Issuer   *Issuer
-	Stats    *stats.Book
+	// MaxBlocks is how many blocks a built-in blob may be committed of, and half of
+	// how many uncommitted ones it may have.
+	MaxBlocks int
+	Rights    string // of the signatures for built-in containers
+	Issuer    *Issuer
+	Stats     *stats.Book
 	// Deliver takes the text of each message that a ready queue accepts. It must
 	// not block.
 	Deliver func(text string)

@@ -81,10 +81,19 @@ func stampStorage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// FaultText is what the PathContains of a fault is looked for in: the path, and
+// what is done with it, as in /account/container/blob?comp=blocklist.
+func FaultText(r *http.Request) string {
+	if comp := r.URL.Query().Get("comp"); comp != "" {
+		return r.URL.Path + "?comp=" + comp
+	}
+	return r.URL.Path
+}
+
 // RefuseFault writes the reply of a fault on one storage service.
 func RefuseFault(svc Service) func(http.ResponseWriter, *http.Request, *fault.Fault) {
 	return func(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
-		f.SetRetryAfter(w.Header())
+		f.SetHeaders(w.Header())
 		stampStorage(w, r)
 		e := storageErrorOf(f.Status, svc)
 		if f.Code != "" {

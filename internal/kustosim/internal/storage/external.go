@@ -254,7 +254,7 @@ func (e *External) Resources() ([]Resource, error) {
 	}
 	var list []Resource
 	for n := range e.units {
-		q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: containerPermissions, ContainerName: e.container(n)}.SignWithSharedKey(blobKey)
+		q, err := blobsas.BlobSignatureValues{Protocol: blobsas.ProtocolHTTPSandHTTP, StartTime: start, ExpiryTime: end, Permissions: ContainerRights, ContainerName: e.container(n)}.SignWithSharedKey(blobKey)
 		if err != nil {
 			return nil, fmt.Errorf("kustosim: Storage: signing: %w", err)
 		}
