@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
+	"kustospool/internal/visible"
 	"kustospool/transport"
 )
 
@@ -29,7 +31,42 @@ func (h guardedHandler) Enabled(ctx context.Context, level slog.Level) (enabled 
 
 // Handle implements [slog.Handler].
 func (h guardedHandler) Handle(ctx context.Context, r slog.Record) error {
-	return transport.Guard("slog.Handler.Handle", func() error { return h.to.Handle(ctx, r) })
+	return transport.Guard("slog.Handler.Handle", func() error { return h.to.Handle(ctx, shownRecord(r)) })
+}
+
+// shownRecord is a record with all that its texts hold visible: names of files,
+// words of a service and lines of a lock file are in them, and not every
+// handler quotes.
+func shownRecord(r slog.Record) slog.Record {
+	out := slog.NewRecord(r.Time, r.Level, visible.String(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		out.AddAttrs(shownAttr(a))
+		return true
+	})
+	return out
+}
+
+func shownAttr(a slog.Attr) slog.Attr {
+	text := ""
+	switch v := a.Value.Resolve(); v.Kind() {
+	case slog.KindString:
+		text = v.String()
+	case slog.KindAny:
+		switch any := v.Any().(type) {
+		case error:
+			text = any.Error()
+		case fmt.Stringer:
+			text = any.String()
+		}
+	}
+	show := visible.String
+	if a.Key == "stack" { // the runtime's, in lines
+		show = visible.Lines
+	}
+	if seen := show(text); seen != text {
+		return slog.String(a.Key, seen)
+	}
+	return a
 }
 
 // WithAttrs implements [slog.Handler].

@@ -58,7 +58,7 @@ func (b Blob) Validate() error {
 	switch u.Scheme {
 	case "https", "abfss", "adl":
 	case "http":
-		if !isLoopback(u.Hostname()) {
+		if !IsLoopback(u.Hostname()) {
 			return bad("must be https; plain http is for this machine only")
 		}
 	default:
@@ -185,10 +185,14 @@ func knownUser(u *url.URL) bool {
 	return u.Scheme == "abfss" && !password
 }
 
-// isLoopback goes by the spelling: the answer of a resolver proves nothing.
-func isLoopback(host string) bool {
-	host = strings.ToLower(host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+// IsLoopback reports whether a host, without port, is this machine by its
+// spelling alone: a loopback address, or "localhost", which the transports dial
+// at those addresses without looking it up. Any other name, one under
+// ".localhost" included, is what a resolver or a proxy makes of it, which
+// proves nothing.
+func IsLoopback(host string) bool {
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
 		return true
 	}
 	ip := net.ParseIP(host)

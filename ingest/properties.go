@@ -163,20 +163,17 @@ func (p *Properties) Validate() error {
 	bad := func(field, value, rule string) {
 		errs = append(errs, &FieldError{Field: field, Value: value, Rule: rule})
 	}
-	checkName := func(field, v string, required bool) {
-		if v == "" && !required {
-			return
-		}
-		if rule := nameRule(v); rule != "" {
-			bad(field, quote(v), rule)
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
 		}
 	}
-	checkName("database", p.Database, true)
-	checkName("table", p.Table, true)
-	if err := p.Format.validate(); err != nil {
-		errs = append(errs, err)
+	add(CheckName("database", p.Database))
+	add(CheckName("table", p.Table))
+	add(p.Format.validate())
+	if p.MappingReference != "" {
+		add(CheckQuotedName("mapping reference", p.MappingReference))
 	}
-	checkName("mapping reference", p.MappingReference, false)
 	if p.Mapping != "" {
 		switch {
 		case p.MappingReference != "":
@@ -247,25 +244,6 @@ func jsonText(v any) string {
 		panic("ingest: a text does not marshal: " + err.Error())
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-}
-
-// nameRule says which rule the name of a database, table or mapping breaks.
-// The service accepts most of Unicode in a name; what it never accepts is
-// refused here, so that the mistake shows before the record is stored.
-func nameRule(v string) string {
-	switch {
-	case v == "":
-		return "must not be empty"
-	case !utf8.ValidString(v):
-		return "must be valid UTF-8"
-	case len(v) > MaxNameBytes:
-		return fmt.Sprintf("must have at most %d bytes", MaxNameBytes)
-	case strings.TrimSpace(v) != v:
-		return "must not begin or end with white space"
-	case strings.ContainsFunc(v, unicode.IsControl):
-		return "must not hold control characters"
-	}
-	return ""
 }
 
 func checkText(field, v string, bad func(field, value, rule string)) {

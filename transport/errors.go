@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/visible"
 )
 
 // Class says what an error means for the batch and for its destination. The
@@ -124,7 +125,7 @@ const (
 // committed says whether the attempt had passed Journal.Commit: an error that no
 // transport classified is then Unknown, and Transient otherwise. So is one that
 // is a nil pointer, whose Class is none, or whose own methods panic. The result
-// is a copy: its texts are bounded and need no method of err any more, and
+// is a copy: its texts are bounded, with all that they hold visible, and need no method of err any more, and
 // RetryAfter is from 0 to MaxRetryAfter. err must not be nil.
 func Classify(err error, committed bool) *Error {
 	class := Transient
@@ -145,7 +146,7 @@ func Classify(err error, committed bool) *Error {
 		found = &Error{Op: "send", Message: bad.Error()}
 	}
 	if found == nil {
-		return &Error{Op: "send", Class: class, Message: cut(textOf(err), maxMessage), Err: err}
+		return &Error{Op: "send", Class: class, Message: shown(textOf(err), maxMessage), Err: err}
 	}
 	e := *found
 	if e.Class < Transient || e.Class > Unknown {
@@ -154,11 +155,14 @@ func Classify(err error, committed bool) *Error {
 	if e.Message == "" && e.Err != nil {
 		e.Message = textOf(e.Err)
 	}
-	e.Op, e.Code, e.RequestID = cut(e.Op, maxName), cut(e.Code, maxName), cut(e.RequestID, maxName)
-	e.Message = cut(e.Message, maxMessage)
+	e.Op, e.Code, e.RequestID = shown(e.Op, maxName), shown(e.Code, maxName), shown(e.RequestID, maxName)
+	e.Message = shown(e.Message, maxMessage)
 	e.RetryAfter = min(max(e.RetryAfter, 0), MaxRetryAfter)
 	return &e
 }
+
+// shown is somebody's text, whatever is in it, fit to be stored, logged and shown.
+func shown(s string, most int) string { return cut(visible.String(s), most) }
 
 // textOf is err's text, or why it has none: a nil pointer, most of the time.
 func textOf(err error) (text string) {

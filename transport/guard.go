@@ -57,7 +57,7 @@ const (
 
 // panicWords is the text of a panic's value. fmt survives a value whose own
 // text panics.
-func panicWords(p any) string { return cut(noSecrets(fmt.Sprint(p)), maxWords) }
+func panicWords(p any) string { return shown(noSecrets(fmt.Sprint(p)), maxWords) }
 
 // signature is the secret part of a SAS, which panics with a URL in them would
 // tell, and of a bearer token.

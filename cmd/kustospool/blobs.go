@@ -101,7 +101,7 @@ func (b *blobInputs) secret(_ context.Context, uri string) (string, error) {
 func (b *blobInputs) localHosts() []string {
 	var hosts []string
 	for _, in := range b.list {
-		if u, err := url.Parse(in.blob.URI); err == nil && u.Port() != "" && isLoopback(u.Hostname()) {
+		if u, err := url.Parse(in.blob.URI); err == nil && u.Port() != "" && ingest.IsLoopback(u.Hostname()) {
 			hosts = append(hosts, u.Host)
 		}
 	}

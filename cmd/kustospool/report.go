@@ -13,6 +13,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest/record"
+	"kustospool/internal/visible"
 )
 
 // report is what one run did. The counts are differences over the run, except
@@ -173,7 +174,7 @@ func (r *report) writeText(w io.Writer) error {
 		return err
 	}
 	for _, line := range r.remarks(false) {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, visible.String(line)); err != nil {
 			return err
 		}
 	}

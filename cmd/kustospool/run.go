@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -12,6 +13,7 @@ import (
 	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/cmd/kustospool/internal/snapshot"
 	"kustospool/ingest"
+	"kustospool/internal/visible"
 )
 
 // The exit codes.
@@ -27,14 +29,46 @@ const (
 // console is where a command reads and writes.
 type console struct {
 	in    io.Reader
-	out   io.Writer        // the report and nothing else
+	out   io.Writer        // the report and nothing else; shows what cannot be seen, as err does
 	err   *progress.Screen // progress, hints, errors
 	quiet bool             // errors only
 }
 
-// note prints a line of an error: what went wrong, and what helps.
+// note prints a line of an error: what went wrong, and what helps. The line
+// ends of its format are its own; what is printed into it has none.
 func (c *console) note(format string, args ...any) {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = visible.String(arg)
+		case error:
+			args[i] = errorText(arg)
+		}
+	}
 	fmt.Fprintf(c.err, format+"\n", args...)
+}
+
+// ownLines is text whose line ends are this program's.
+type ownLines string
+
+// errorText is an error's text, a line for each of those that were joined. A
+// line end within one of them is the name of a file, or somebody's words.
+func errorText(err error) ownLines {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		var lines, shown []string
+		for _, part := range e.Unwrap() {
+			lines, shown = append(lines, part.Error()), append(shown, string(errorText(part)))
+		}
+		if err.Error() == strings.Join(lines, "\n") {
+			return ownLines(strings.Join(shown, "\n"))
+		}
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil && inner.Error() == err.Error() {
+			return errorText(inner)
+		}
+	}
+	return ownLines(visible.String(err.Error()))
 }
 
 // tell prints a line that nobody has to know.
@@ -96,7 +130,7 @@ func codeOf(err error) int {
 
 // run is the whole command: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &console{in: stdin, out: stdout, err: progress.NewScreen(stderr)}
+	c := &console{in: stdin, out: &visible.Writer{W: stdout}, err: progress.NewScreen(stderr)}
 	if len(args) == 0 {
 		printOverview(c.err)
 		return exitUsage
@@ -139,7 +173,7 @@ func unknown(c *console, name string) int {
 }
 
 func fail(c *console, cmd *command, code int, err error) int {
-	c.note("kustospool %s: %s", cmd.name, inFlags(err))
+	c.note("kustospool %s: %s", cmd.name, ownLines(inFlags(err)))
 	var usage usageError
 	if errors.As(err, &usage) {
 		c.tell("See kustospool help %s.", cmd.name)

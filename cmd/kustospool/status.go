@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kustospool/ingest"
+	"kustospool/internal/visible"
 	"kustospool/store"
 )
 
@@ -234,7 +235,7 @@ func batchOf(e store.Entry) batchStatus {
 func (s *spoolStatus) writeText(w io.Writer) error {
 	n := s.Counters
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\n", s.Spool, s.ID)
+	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\n", visible.String(s.Spool), s.ID)
 	for _, line := range []struct {
 		name   string
 		n      int64
@@ -251,7 +252,7 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "disk\t%s\n", shortBytes(n.DiskBytes))
 	for _, line := range s.Found {
-		fmt.Fprintf(t, "found\t%s\n", line)
+		fmt.Fprintf(t, "found\t%s\n", visible.String(line))
 	}
 	for _, l := range s.Lanes {
 		format := string(l.Format)
@@ -259,9 +260,9 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 			format += ", blobs by reference"
 		}
 		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
-			l.Database, l.Table, format, l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+			visible.String(l.Database), visible.String(l.Table), visible.String(format), l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
 		if l.Failure != nil {
-			fmt.Fprintf(t, "last failure\t%s (%s)\n", l.Failure, l.Failure.At.Format(time.RFC3339))
+			fmt.Fprintf(t, "last failure\t%s (%s)\n", visible.String(l.Failure.String()), l.Failure.At.Format(time.RFC3339))
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -270,7 +271,7 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 	if err := writeBatches(w, "Batches", s.Batches, s.Cut["batches"]); err != nil {
 		return err
 	}
-	return writeBatches(w, "Dead letters in "+deadDir(s.Spool), s.Dead, s.Cut["dead_letters"])
+	return writeBatches(w, "Dead letters in "+visible.String(deadDir(s.Spool)), s.Dead, s.Cut["dead_letters"])
 }
 
 func writeBatches(w io.Writer, title string, batches []batchStatus, more int) error {
@@ -285,9 +286,9 @@ func writeBatches(w io.Writer, title string, batches []batchStatus, more int) er
 	for _, b := range batches {
 		said := ""
 		if b.Failure != nil {
-			said = b.Failure.String()
+			said = visible.String(b.Failure.String())
 		}
-		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, b.Database, b.Table, b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
+		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
 	}
 	if more > 0 {
 		fmt.Fprintf(t, "  and %d more; see --limit\n", more)

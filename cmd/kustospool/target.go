@@ -3,11 +3,12 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"kustospool/ingest"
 )
 
 // targetKind is what --to names.
@@ -73,21 +74,13 @@ func parseCluster(s string) (target, error) {
 	case u.Host == "" || u.Hostname() == "":
 		return target{}, usagef("--to %q: has no host; two slashes follow the scheme, https://HOST", s)
 	}
-	loopback := isLoopback(u.Hostname())
+	loopback := ingest.IsLoopback(u.Hostname())
 	if u.Scheme == "http" && !loopback {
 		return target{}, usagef("--to %q: http is for this machine's own addresses only; a cluster is reached over https", s)
 	}
 	u.Host = strings.ToLower(u.Host)
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	return target{kind: toCluster, text: u.String(), endpoint: u.String(), loopback: loopback}, nil
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // defaultSpool is the spool directory of a target for which none was named:

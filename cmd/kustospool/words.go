@@ -32,7 +32,7 @@ var flagOf = map[string]string{
 // inFlags is an error's text in the words of the flags: whoever runs the
 // command has never seen a field of the library.
 func inFlags(err error) string {
-	text := err.Error()
+	text := string(errorText(err))
 	eachField(err, func(e *ingest.FieldError) {
 		if flag, ok := flagOf[e.Field]; ok {
 			said := *e

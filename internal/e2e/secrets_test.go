@@ -78,12 +78,18 @@ func search(t testing.TB, where string, data []byte, secrets [][]byte) {
 // searchFiles is search in every file of a directory.
 func searchFiles(t testing.TB, dir string, secrets [][]byte) {
 	t.Helper()
+	eachFile(t, dir, func(path string, data []byte) { search(t, path, data, secrets) })
+}
+
+// eachFile reads every file of a directory.
+func eachFile(t testing.TB, dir string, look func(path string, data []byte)) {
+	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		search(t, path, data, secrets)
+		look(path, data)
 		return err
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ type ClientOptions struct {
 	App string
 
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 
 	// Timeout bounds one command. Default 1 minute; at least a second.
@@ -78,10 +78,12 @@ func (c *Client) Close() error {
 // run runs one command. It changes something at the service, so a lost reply is
 // Unknown, and a refusal is judged as that of a command.
 func (c *Client) run(ctx context.Context, op, database, command string, role kusto.Role) error {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	_, err := c.service.Mgmt(ctx, kusto.Call{Op: op, Engine: true, Database: database, Command: command, Effect: kusto.HasEffect, Role: role})
-	return err
+	return secrets.Seal(err)
 }
 
 // Table is a table to create. Folder and DocString may be empty.
@@ -94,7 +96,7 @@ type Table struct {
 // CreateTable creates the table, or adds the columns that it lacks. It takes
 // the role Database User; for a table that exists, Table Admin.
 func (c *Client) CreateTable(ctx context.Context, database string, t Table) error {
-	errs := []error{checkName("database", database), checkName("table", t.Name), checkColumns(t.Columns)}
+	errs := []error{ingest.CheckName("database", database), ingest.CheckName("table", t.Name), checkColumns(t.Columns)}
 	for field, text := range map[string]string{"folder": t.Folder, "docstring": t.DocString} {
 		if len(text) > ingest.MaxNameBytes {
 			errs = append(errs, &ingest.FieldError{Field: field, Value: fmt.Sprintf("of %d bytes", len(text)), Rule: fmt.Sprintf("must have at most %d bytes", ingest.MaxNameBytes)})
@@ -117,7 +119,7 @@ type Mapping struct {
 // CreateMapping creates the mapping or replaces the one of that name and kind.
 // It takes the role Table Ingestor or Database Ingestor.
 func (c *Client) CreateMapping(ctx context.Context, database, table string, m Mapping) error {
-	if err := errors.Join(checkName("database", database), checkName("table", table), m.Validate()); err != nil {
+	if err := errors.Join(ingest.CheckName("database", database), ingest.CheckName("table", table), m.Validate()); err != nil {
 		return err
 	}
 	return c.run(ctx, "create mapping", database, createMapping(table, m), roleMapping)
@@ -126,7 +128,7 @@ func (c *Client) CreateMapping(ctx context.Context, database, table string, m Ma
 // Validate reports every broken rule of the mapping; the error matches
 // [ingest.ErrInvalid].
 func (m Mapping) Validate() error {
-	errs := []error{checkName("mapping", m.Name)}
+	errs := []error{ingest.CheckQuotedName("mapping", m.Name)}
 	switch m.Kind {
 	case ingest.MappingCSV, ingest.MappingJSON, ingest.MappingAvro, ingest.MappingApacheAvro, ingest.MappingParquet, ingest.MappingORC,
 		ingest.MappingSStream, ingest.MappingW3CLogFile:
@@ -167,7 +169,7 @@ func (c *Client) SetBatching(ctx context.Context, database, table string, b Batc
 	if b.RawMB == 0 {
 		b.RawMB = 1024
 	}
-	errs := []error{checkName("database", database), checkName("table", table)}
+	errs := []error{ingest.CheckName("database", database), ingest.CheckName("table", table)}
 	bad := func(field string, value any, rule string) {
 		errs = append(errs, &ingest.FieldError{Field: "batching " + field, Value: fmt.Sprint(value), Rule: rule})
 	}
@@ -189,15 +191,8 @@ func (c *Client) SetBatching(ctx context.Context, database, table string, b Batc
 // SetStreaming lets the table take streaming ingestion, or not. The cluster must
 // have streaming enabled as well. It takes the role Table Admin.
 func (c *Client) SetStreaming(ctx context.Context, database, table string, on bool) error {
-	if err := errors.Join(checkName("database", database), checkName("table", table)); err != nil {
+	if err := errors.Join(ingest.CheckName("database", database), ingest.CheckName("table", table)); err != nil {
 		return err
 	}
 	return c.run(ctx, "streaming policy", database, alterStreaming(table, on), rolePolicy)
-}
-
-func checkName(field, name string) error {
-	if rule := nameRule(name); rule != "" {
-		return &ingest.FieldError{Field: field, Value: fmt.Sprintf("%.60q", name), Rule: rule}
-	}
-	return nil
 }

@@ -50,7 +50,7 @@ func TestCreateAndIngest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := `日本 'T"`
+	name := `日本 T-1.0`
 	for range 2 {
 		if err := errors.Join(
 			c.CreateTable(ctx, "Größe", Table{Name: name, Columns: columns, Folder: "a'b", DocString: "one\ntwo"}),

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"kustospool/ingest"
 )
@@ -99,8 +97,8 @@ func checkColumns(columns []Column) error {
 	}
 	seen := make(map[string]bool)
 	for i, c := range columns {
-		if rule := nameRule(c.Name); rule != "" {
-			bad(i, c.Name, rule)
+		if err := ingest.CheckQuotedName(fmt.Sprintf("column %d", i+1), c.Name); err != nil {
+			errs = append(errs, err)
 		} else if seen[c.Name] {
 			bad(i, c.Name, "stands twice")
 		}
@@ -110,21 +108,4 @@ func checkColumns(columns []Column) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// nameRule says which rule the name of a table or a column breaks.
-func nameRule(name string) string {
-	switch {
-	case name == "":
-		return "must not be empty"
-	case len(name) > ingest.MaxNameBytes:
-		return fmt.Sprintf("must have at most %d bytes", ingest.MaxNameBytes)
-	case !utf8.ValidString(name):
-		return "must be valid UTF-8"
-	case strings.TrimSpace(name) != name:
-		return "must not begin or end with white space"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "must not hold control characters"
-	}
-	return ""
 }

@@ -70,6 +70,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		return transport.Ack{}, err
 	}
 	b := d.Batch
+	if e := transport.CheckNames(b); e != nil {
+		return transport.Ack{}, e
+	}
 	if b.Properties.ByReference {
 		return transport.Ack{}, &transport.Error{Op: "write payload", Class: transport.Permanent, Code: "Reference",
 			Message: "a directory takes the data itself, not the address of a blob"}

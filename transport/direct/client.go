@@ -37,7 +37,7 @@ type ClientOptions struct {
 	App string
 
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 
 	// BlobSecret gives access to blobs that were ingested by reference; see the
@@ -192,7 +192,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.service, c.ingestion = service, kusto.NewIngestion(service)
 	c.uploads = staging.New(service.Wire(), c.ingestion, staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel})
-	c.blobs = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
+	c.blobs = &reference.Resolver{Wire: service.Wire(), Secrets: service.Secrets(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: true} // a command needs no size
 	if c.opts.Limit == nil {
 		c.opts.Limit = &Limit{newGate(c.opts.Share)}
 	}

@@ -120,7 +120,7 @@ func TestRowsOfAReply(t *testing.T) {
 		"nothing":             {`["` + noExtent + `",false]`, 0, transport.Malformed},
 		"no row":              {``, 0, transport.Malformed},
 	} {
-		tables, err := kusto.DecodeDataset([]byte(`{"Tables":[{"TableName":"T","Columns":[{"ColumnName":"ExtentId","DataType":"Guid"},{"ColumnName":"HasErrors","DataType":"Boolean"}],"Rows":[` + c.rows + `]}]}`))
+		tables, err := kusto.DecodeDataset([]byte(`{"Tables":[{"TableName":"T","Columns":[{"ColumnName":"ExtentId","DataType":"Guid"},{"ColumnName":"HasErrors","DataType":"Boolean"}],"Rows":[`+c.rows+`]}]}`), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

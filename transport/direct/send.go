@@ -22,8 +22,20 @@ import (
 // Succeeded, Skipped where the batch was found in the table, or, of an async
 // command, Accepted.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	sealed := *d
+	sealed.Journal = secrets.Journal(d.Journal)
+	ack, err := c.send(ctx, &sealed)
+	return ack, secrets.Seal(err)
+}
+
+func (c *Client) send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	if e := transport.CheckNames(d.Batch); e != nil {
+		return transport.Ack{}, e
 	}
 	p := decodeProgress(d.Progress)
 	if len(p.Requests) > 0 {

@@ -92,8 +92,18 @@ func CanStream(b *ingest.Batch, size int64) *transport.Error {
 // Send makes one attempt: one stream, after Journal.Commit. The Ack is
 // Succeeded.
 func (c *StreamingClient) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	ack, err := c.send(ctx, d)
+	return ack, secrets.Seal(err)
+}
+
+func (c *StreamingClient) send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	if d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty stream"}
+	}
+	if e := transport.CheckNames(d.Batch); e != nil {
+		return transport.Ack{}, e
 	}
 	if e := CanStream(d.Batch, d.Payload.Size()); e != nil {
 		return transport.Ack{}, e

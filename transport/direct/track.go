@@ -28,6 +28,14 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // those met; the verdicts beside it hold. A database or table about which the
 // cluster refuses to answer costs the others nothing.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	verdicts, err := c.track(ctx, pending)
+	secrets.SealVerdicts(verdicts)
+	return verdicts, secrets.Seal(err)
+}
+
+func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	byDatabase := make(map[string][]transport.Pending)
 	for _, p := range pending {
 		db := p.Batch.Properties.Database
@@ -181,7 +189,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 		return v, nil
 	}
 	code := kusto.CodeIn(last.reason)
-	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: kusto.Words(last.reason), RequestID: progress.latest()}
+	failure := &transport.Error{Op: opIngest, Class: transport.Transient, Code: code, Message: c.service.Secrets().Words(last.reason), RequestID: progress.latest()}
 	switch last.state {
 	case "Skipped":
 		v.State = ingest.Skipped

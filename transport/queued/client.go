@@ -48,7 +48,7 @@ type ClientOptions struct {
 	App string
 
 	// AllowHosts are hosts, or domains with a leading dot, outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 
 	// Protocol is Auto by default.
@@ -231,14 +231,14 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c.service, c.ingestion = service, kusto.NewIngestionAt(service, now)
 	so := staging.Options{ClientOptions: c.opts.ClientOptions,
 		UploadTimeout: c.opts.UploadTimeout, StallTimeout: c.opts.StallTimeout, MinRate: c.opts.MinRate, RequestTimeout: c.opts.RequestTimeout, CompressionLevel: c.opts.CompressionLevel}
-	if c.own != nil {
-		so.Credential = c.own.cred
+	if c.own != nil && c.own.cred != nil {
+		so.Credential = service.Guarded(c.own.cred)
 	}
 	c.uploads = staging.New(service.Wire(), c.ingestion, so)
 	if c.opts.Outcomes != StatusTable {
 		c.reports = newReports(c.opts.Outcomes == TakeReports, c.reportQueue, now)
 	}
-	c.references = &reference.Resolver{Wire: service.Wire(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
+	c.references = &reference.Resolver{Wire: service.Wire(), Secrets: service.Secrets(), Secret: c.opts.BlobSecret, Timeout: c.opts.RequestTimeout, NoProbe: c.opts.SkipBlobProbe}
 	return c, nil
 }
 

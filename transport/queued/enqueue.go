@@ -23,7 +23,7 @@ func (a *attempt) enqueue(ctx context.Context, text string) (taken time.Time, er
 	client, err := azqueue.NewQueueClientWithNoCredential(a.queue.URL(),
 		&azqueue.ClientOptions{ClientOptions: a.uploads.Storage(0, a.opts.RequestTimeout)})
 	if err != nil {
-		return taken, kusto.WireFailure(opEnqueue, err, kusto.NoEffect, nil)
+		return taken, a.service.Secrets().WireFailure(opEnqueue, err, kusto.NoEffect, nil)
 	}
 	wctx, sent := kusto.Watch(ctx)
 	reply, err := client.EnqueueMessage(wctx, text, nil)

@@ -18,8 +18,13 @@ import (
 // Accepted, or Skipped where the status table says that an earlier attempt
 // brought the batch in; nothing is posted then.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
-	a := &attempt{Client: c, d: d, progress: decodeProgress(d.Progress)}
-	return a.run(ctx)
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	sealed := *d
+	sealed.Journal = secrets.Journal(d.Journal)
+	a := &attempt{Client: c, d: &sealed, progress: decodeProgress(d.Progress)}
+	ack, err := a.run(ctx)
+	return ack, secrets.Seal(err)
 }
 
 // attempt is one Send under way.
@@ -39,6 +44,9 @@ type attempt struct {
 func (a *attempt) run(ctx context.Context) (transport.Ack, error) {
 	if a.d.Payload.Size() <= 0 {
 		return transport.Ack{}, &transport.Error{Op: "send", Class: transport.Permanent, Code: "Empty", Message: "the batch has no bytes; the service refuses an empty blob"}
+	}
+	if e := transport.CheckNames(a.d.Batch); e != nil {
+		return transport.Ack{}, e
 	}
 	if err := a.prepare(ctx); err != nil {
 		return transport.Ack{}, err
@@ -145,7 +153,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 	}
 	a.containers = lent
 	if a.own != nil && a.source == nil {
-		if a.containers, err = a.own.containers(rctx); err != nil {
+		if a.containers, err = a.own.containers(rctx, a.service.Secrets()); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -42,13 +43,19 @@ type row struct {
 // as its attempts do.
 func rowKey(attempt int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012d", attempt) }
 
+// maxRowText bounds a text of a row: of the longest, the details, an error keeps less.
+const maxRowText = 16 << 10
+
 // decodeRow reads one entity.
 func decodeRow(b []byte) (row, error) {
 	var in map[string]any
 	if err := json.Unmarshal(b, &in); err != nil {
 		return row{}, errors.New("an entity of the status table is not JSON")
 	}
-	text := func(key string) string { return textOf(in[key]) }
+	text := func(key string) string { // all rows of a batch are kept until they are judged
+		s := textOf(in[key])
+		return strings.Clone(s[:min(len(s), maxRowText)])
+	}
 	return row{Key: text("RowKey"), Status: text("Status"), Code: text("ErrorCode"),
 		FailureStatus: text("FailureStatus"), Details: text("Details"), Operation: text("OperationId")}, nil
 }
@@ -107,7 +114,7 @@ func judge(rows []row, latest int) (kusto.Outcome, row) {
 func (c *Client) tableClient(table kusto.Resource) (*aztables.Client, error) {
 	client, err := aztables.NewClientWithNoCredential(table.URL(), &aztables.ClientOptions{ClientOptions: c.uploads.Storage(tableRetries, c.opts.RequestTimeout)})
 	if err != nil {
-		return nil, kusto.WireFailure(opStatus, err, kusto.NoEffect, nil)
+		return nil, c.service.Secrets().WireFailure(opStatus, err, kusto.NoEffect, nil)
 	}
 	return client, nil
 }

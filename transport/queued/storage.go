@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"kustospool/ingest"
 	"kustospool/transport"
@@ -97,13 +98,35 @@ func newOwnStorage(s *Storage, loopback bool) (*ownStorage, error) {
 		bad("Access", "", `must be "impersonate", "managed_identity=system" or "managed_identity=<object id>"`)
 	case s.Credential != nil:
 		o.suffix = ";" + s.Access
+		o.cred = storageCredential{s.Credential, s.AllowHosts}
 	}
 	return o, errors.Join(errs...)
 }
 
+// storageCredential makes tokens for storage only. A storage that answers 401
+// names what it wants a token for, and the SDK asks the credential for that.
+type storageCredential struct {
+	cred  azcore.TokenCredential
+	allow []string
+}
+
+var errForeignAudience = errors.New("the storage wants a token for another service, so none is made")
+
+// GetToken implements [azcore.TokenCredential].
+func (c storageCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	for _, scope := range o.Scopes {
+		resource, isDefault := strings.CutSuffix(scope, "/.default")
+		host, isHTTPS := strings.CutPrefix(strings.TrimSuffix(resource, "/"), "https://")
+		if !isDefault || !isHTTPS || host != "storage.azure.com" && !kusto.HostIn(host, storageDomains, c.allow) || strings.ContainsAny(host, "/?#@:\\ ") {
+			return azcore.AccessToken{}, errForeignAudience
+		}
+	}
+	return c.cred.GetToken(ctx, o)
+}
+
 // containers are the containers to upload to, each with a fresh signature
 // where it takes one. One whose signature cannot be had is left out.
-func (o *ownStorage) containers(ctx context.Context) ([]kusto.Resource, error) {
+func (o *ownStorage) containers(ctx context.Context, secrets *kusto.Secrets) ([]kusto.Resource, error) {
 	if o.cred != nil {
 		return o.plain, nil
 	}
@@ -113,6 +136,7 @@ func (o *ownStorage) containers(ctx context.Context) ([]kusto.Resource, error) {
 		if err != nil {
 			continue
 		}
+		secrets.Supplied(sas)
 		if r, ok := kusto.ParseResource(u+"?"+strings.TrimPrefix(sas, "?"), o.loopback); ok {
 			out = append(out, r)
 		}

@@ -35,6 +35,14 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // left for the next call; a database whose operations the service refuses to
 // show costs the others nothing.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	secrets := c.service.Secrets()
+	defer secrets.Repanic()
+	verdicts, err := c.track(ctx, pending)
+	secrets.SealVerdicts(verdicts)
+	return verdicts, secrets.Seal(err)
+}
+
+func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	tables, err := c.statusTables(ctx, pending)
 	if err != nil {
 		return nil, err
@@ -166,7 +174,7 @@ func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, reported 
 		if p.Batch.Properties.ByReference {
 			class = kusto.ReferenceClass(r.Code, class)
 		}
-		v.Failure = &transport.Error{Op: "ingestion", Class: class, Code: kusto.Words(code), Message: kusto.Words(r.Details)}
+		v.Failure = &transport.Error{Op: "ingestion", Class: class, Code: c.service.Secrets().Words(code), Message: c.service.Secrets().Words(r.Details)}
 	}
 	return v, nil
 }

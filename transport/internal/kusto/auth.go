@@ -31,6 +31,7 @@ const maxMetadataBytes = 64 << 10
 type bearerPolicy struct {
 	cred     azcore.TokenCredential
 	root     string // of the endpoint that publishes the metadata
+	allow    []string
 	loopback bool
 	wire     *Wire
 
@@ -41,8 +42,8 @@ type bearerPolicy struct {
 	policy *runtime.BearerTokenPolicy
 }
 
-func newBearer(c Cluster, cred azcore.TokenCredential, wire *Wire) *bearerPolicy {
-	return &bearerPolicy{cred: guardedCredential{cred}, root: c.DM, loopback: c.Loopback, wire: wire, turn: make(chan struct{}, 1)}
+func newBearer(c Cluster, cred azcore.TokenCredential, allow []string, wire *Wire) *bearerPolicy {
+	return &bearerPolicy{cred: cred, root: c.DM, allow: allow, loopback: c.Loopback, wire: wire, turn: make(chan struct{}, 1)}
 }
 
 // Do implements [policy.Policy].
@@ -110,7 +111,7 @@ func (b *bearerPolicy) resource(ctx context.Context) (string, error) {
 	case len(strings.TrimSpace(string(body))) == 0:
 		return defaultResource, nil
 	}
-	return decodeMetadata(body)
+	return decodeMetadata(body, b.allow)
 }
 
 // metadataError is an unusable answer of the metadata endpoint, or none, as
@@ -130,9 +131,19 @@ func (e *metadataError) Error() string {
 
 func (e *metadataError) Unwrap() error { return e.err }
 
+// audienceError is an audience that no token is made for. It is a matter of
+// configuration, and so of the class of a refusal.
+type audienceError struct{ resource string }
+
+func (e *audienceError) Error() string {
+	return "the cloud metadata wants a token for " + shown(e.resource) + ", which is not in a known Kusto domain; no token is made for it, see AllowHosts"
+}
+
 // decodeMetadata reads the audience from the cloud metadata. With a required
-// second factor it is the cluster's MFA twin.
-func decodeMetadata(body []byte) (string, error) {
+// second factor it is the cluster's MFA twin. Whoever answers for the endpoint
+// chooses it, and a token for another service would be of use to them: so it
+// must be where a token may be sent, a known Kusto domain or one of allow.
+func decodeMetadata(body []byte, allow []string) (string, error) {
 	var in struct {
 		AzureAD struct {
 			LoginMfaRequired       bool
@@ -150,15 +161,26 @@ func decodeMetadata(body []byte) (string, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return "", &metadataError{what: "names no https resource"}
 	}
+	host := strings.ToLower(u.Host) // a port makes it another host than any that is listed
+	if r != "https://"+u.Host && r != "https://"+u.Host+"/" || !trusted(host, allow) {
+		return "", &audienceError{r}
+	}
 	if in.AzureAD.LoginMfaRequired {
 		r = strings.Replace(r, ".kusto.", ".kustomfa.", 1)
 	}
 	return r, nil
 }
 
-// guardedCredential marks the errors of a credential, so that they are told
-// from those of the request.
-type guardedCredential struct{ cred azcore.TokenCredential }
+// Guarded is a credential of the caller's for this client: its tokens become
+// known as secrets, and its errors are told from those of the request.
+func (s *Service) Guarded(cred azcore.TokenCredential) azcore.TokenCredential {
+	return guardedCredential{cred, s.secrets}
+}
+
+type guardedCredential struct {
+	cred    azcore.TokenCredential
+	secrets *Secrets
+}
 
 func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	var t azcore.AccessToken
@@ -169,6 +191,7 @@ func (g guardedCredential) GetToken(ctx context.Context, o policy.TokenRequestOp
 	if err != nil {
 		return azcore.AccessToken{}, &credentialError{err}
 	}
+	g.secrets.add(bearerSecret, t.Token)
 	return t, nil
 }
 

@@ -49,13 +49,13 @@ func (in *Ingestion) fetchConfiguration(ctx context.Context) (*Configuration, ti
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	return parseConfiguration(reply, in.service.cluster.Loopback)
+	return parseConfiguration(reply, in.service.cluster.Loopback, in.service.secrets)
 }
 
 // parseConfiguration reads the reply. Names are taken in any case, since their
 // casing differs between the documentation and the SDKs. Lake folders are
 // passed over. ends is the earliest end of a container's SAS.
-func parseConfiguration(reply []byte, loopback bool) (*Configuration, time.Time, error) {
+func parseConfiguration(reply []byte, loopback bool, secrets *Secrets) (*Configuration, time.Time, error) {
 	var in struct {
 		ContainerSettings struct {
 			Containers []struct{ Path string }
@@ -79,8 +79,12 @@ func parseConfiguration(reply []byte, loopback bool) (*Configuration, time.Time,
 		if !ok || res.uri.RawQuery == "" {
 			continue
 		}
+		if len(c.Containers) == maxResources {
+			break
+		}
 		c.Containers = append(c.Containers, res)
 		ends = earlier(ends, res)
 	}
+	secrets.lent(&c.Containers)
 	return c, ends, nil
 }

@@ -24,7 +24,7 @@ func (e *Exception) Error() string { return e.Message }
 
 // DecodeDataset reads a v1 dataset. A reply that is cut or malformed matches
 // [ErrDataset]; one that reports a failure after its 200 is an [Exception].
-func DecodeDataset(body []byte) ([]Table, error) {
+func DecodeDataset(body []byte, secrets *Secrets) ([]Table, error) {
 	var in struct {
 		Tables []struct {
 			TableName string
@@ -37,7 +37,7 @@ func DecodeDataset(body []byte) ([]Table, error) {
 		return nil, fmt.Errorf("%w: it is not the JSON that is expected", ErrDataset)
 	}
 	if len(in.Exceptions) > 0 {
-		return nil, exception(in.Exceptions)
+		return nil, exception(in.Exceptions, secrets)
 	}
 	if len(in.Tables) == 0 {
 		return nil, fmt.Errorf("%w: it has no table", ErrDataset)
@@ -52,7 +52,7 @@ func DecodeDataset(body []byte) ([]Table, error) {
 			if len(raw) > 0 && raw[0] == '{' {
 				var failed struct{ Exceptions []json.RawMessage }
 				if json.Unmarshal(raw, &failed) == nil && len(failed.Exceptions) > 0 {
-					return nil, exception(failed.Exceptions)
+					return nil, exception(failed.Exceptions, secrets)
 				}
 			}
 			var row []json.RawMessage
@@ -66,12 +66,12 @@ func DecodeDataset(body []byte) ([]Table, error) {
 	return out, nil
 }
 
-func exception(raw []json.RawMessage) error {
+func exception(raw []json.RawMessage, secrets *Secrets) error {
 	var s string
 	if json.Unmarshal(raw[0], &s) != nil {
 		s = string(raw[0])
 	}
-	return &Exception{Message: Words(s)}
+	return &Exception{Message: secrets.Words(s)}
 }
 
 // Column is the index of a column by its name, -1 where there is none.

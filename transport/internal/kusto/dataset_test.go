@@ -9,7 +9,7 @@ const goodDataset = `{"Tables":[{"TableName":"Table_0","Columns":[{"ColumnName":
 	"Rows":[["x",1],[null,"y"]]}]}`
 
 func TestDecodeDataset(t *testing.T) {
-	tables, err := DecodeDataset([]byte(goodDataset))
+	tables, err := DecodeDataset([]byte(goodDataset), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestDecodeDatasetRefuses(t *testing.T) {
 		"short row": `{"Tables":[{"Columns":[{"ColumnName":"A"}],"Rows":[[]]}]}`,
 		"scalar":    `{"Tables":[{"Columns":[{"ColumnName":"A"}],"Rows":[7]}]}`,
 	} {
-		if _, err := DecodeDataset([]byte(body)); !errors.Is(err, ErrDataset) {
+		if _, err := DecodeDataset([]byte(body), nil); !errors.Is(err, ErrDataset) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -40,7 +40,7 @@ func TestDecodeDatasetRefuses(t *testing.T) {
 		"inside": `{"Tables":[{"Columns":[{"ColumnName":"A"}],"Rows":[["a"],{"Exceptions":["it broke"]}]}]}`,
 	} {
 		var e *Exception
-		if _, err := DecodeDataset([]byte(body)); !errors.As(err, &e) || e.Message != "it broke" {
+		if _, err := DecodeDataset([]byte(body), nil); !errors.As(err, &e) || e.Message != "it broke" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -50,7 +50,7 @@ func FuzzDecodeDataset(f *testing.F) {
 	f.Add([]byte(goodDataset))
 	f.Add([]byte(`{"Tables":[{"Columns":[],"Rows":[[],{"Exceptions":[{}]}]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		tables, err := DecodeDataset(body)
+		tables, err := DecodeDataset(body, nil)
 		if err != nil {
 			return
 		}
@@ -61,7 +61,7 @@ func FuzzDecodeDataset(f *testing.F) {
 				}
 				tb.Text(i, "StorageRoot")
 			}
-			if _, _, err := parseResources(&tb, true); err == nil && len(tb.Rows) < 2 {
+			if _, _, err := parseResources(&tb, true, nil); err == nil && len(tb.Rows) < 2 {
 				t.Fatal("a container and a queue out of one row")
 			}
 		}

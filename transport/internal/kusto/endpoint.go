@@ -1,7 +1,6 @@
 package kusto
 
 import (
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -79,7 +78,7 @@ func ParseCluster(raw string, allow []string) (Cluster, error) {
 	} else if strings.HasSuffix(u.Host, ":") {
 		return bad("must have a port after its colon, or no colon")
 	}
-	loopback := IsLoopback(host)
+	loopback := ingest.IsLoopback(host)
 	if u.Scheme == "http" && !loopback {
 		return bad("must be https; plain http is for this machine only")
 	}
@@ -106,18 +105,6 @@ func ParseCluster(raw string, allow []string) (Cluster, error) {
 		c.DM = at(dmPrefix + host)
 	}
 	return c, nil
-}
-
-// IsLoopback reports whether a host name, without port, is this machine by its
-// spelling alone: localhost, a name under .localhost, or a loopback address.
-// No name is looked up, for the answer of a resolver proves nothing.
-func IsLoopback(host string) bool {
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 func trusted(host string, allow []string) bool {

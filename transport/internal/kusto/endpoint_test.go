@@ -21,7 +21,7 @@ func TestParseCluster(t *testing.T) {
 		{"http://localhost", "http://localhost", "http://localhost", true},
 		{"http://127.0.0.1:8080", "http://127.0.0.1:8080", "http://127.0.0.1:8080", true},
 		{"http://[::1]:8080/", "http://[::1]:8080", "http://[::1]:8080", true},
-		{"https://adx.localhost:1", "https://adx.localhost:1", "https://adx.localhost:1", true},
+		{"https://localhost:1", "https://localhost:1", "https://localhost:1", true},
 		{"https://kusto.example.org", "https://ingest-kusto.example.org", "https://kusto.example.org", false},
 		{"https://ingest-kusto.example.org", "https://ingest-kusto.example.org", "https://kusto.example.org", false},
 		{"https://a.corp.example", "https://ingest-a.corp.example", "https://a.corp.example", false},

@@ -49,7 +49,7 @@ func (e *RESTError) Error() string {
 
 // decodeRESTError reads an error reply; a body that is not the documented JSON
 // becomes the message.
-func decodeRESTError(status int, body []byte, known ...string) *RESTError {
+func decodeRESTError(status int, body []byte, secrets *Secrets) *RESTError {
 	e := &RESTError{Status: status}
 	var in struct {
 		Error struct {
@@ -64,18 +64,18 @@ func decodeRESTError(status int, body []byte, known ...string) *RESTError {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil || in.Error.Code == "" && in.Error.Message == "" {
-		e.Message = Words(string(body), known...)
+		e.Message = secrets.Words(string(body))
 		if e.Message == "" {
 			e.Message = http.StatusText(status)
 		}
 		return e
 	}
-	e.Code, e.Type, e.Permanent = bound(Words(in.Error.Code, known...), 128), bound(Words(in.Error.Type, known...), 256), in.Error.Permanent
+	e.Code, e.Type, e.Permanent = bound(secrets.Words(in.Error.Code), 128), bound(secrets.Words(in.Error.Type), 256), in.Error.Permanent
 	e.Message = in.Error.AtMessage
 	if e.Message == "" {
 		e.Message = in.Error.Message
 	}
-	e.Message = Words(e.Message, known...)
+	e.Message = secrets.Words(e.Message)
 	return e
 }
 
@@ -142,12 +142,12 @@ func storageClass(status int, code string, effect Effect) transport.Class {
 
 // StorageFailure classifies the error of one call of a storage client. sent is
 // the watcher of the call, nil where it has no effect.
-func StorageFailure(op string, err error, effect Effect, sent *Sent) *transport.Error {
+func (s *Secrets) StorageFailure(op string, err error, effect Effect, sent *Sent) *transport.Error {
 	var re *azcore.ResponseError
 	if !errors.As(err, &re) {
-		return WireFailure(op, err, effect, sent)
+		return s.WireFailure(op, err, effect, sent)
 	}
-	e := &transport.Error{Op: op, Code: bound(re.ErrorCode, 128), Class: storageClass(re.StatusCode, re.ErrorCode, effect)}
+	e := &transport.Error{Op: op, Code: bound(s.Words(re.ErrorCode), 128), Class: storageClass(re.StatusCode, re.ErrorCode, effect)}
 	e.Message = "HTTP " + strconv.Itoa(re.StatusCode)
 	if text := http.StatusText(re.StatusCode); text != "" {
 		e.Message += " " + text
@@ -156,10 +156,10 @@ func StorageFailure(op string, err error, effect Effect, sent *Sent) *transport.
 		e.Code = strconv.Itoa(re.StatusCode)
 	}
 	if re.RawResponse != nil {
-		e.RequestID = bound(Words(re.RawResponse.Header.Get("x-ms-request-id")), 128)
+		e.RequestID = bound(s.Words(re.RawResponse.Header.Get("x-ms-request-id")), 128)
 		e.RetryAfter = RetryAfter(re.RawResponse.Header, time.Now())
 		if u := re.RawResponse.Request; u != nil && u.URL != nil {
-			e.Message += " from " + Words(u.URL.Host)
+			e.Message += " from " + s.Words(u.URL.Host)
 		}
 	}
 	return e
@@ -177,8 +177,8 @@ func StorageRefused(err error) bool {
 }
 
 // WireFailure classifies an error that came without a reply.
-func WireFailure(op string, err error, effect Effect, sent *Sent) *transport.Error {
-	e := &transport.Error{Op: op, Class: transport.Transient, Message: Words(err.Error()), Err: cause(err)}
+func (s *Secrets) WireFailure(op string, err error, effect Effect, sent *Sent) *transport.Error {
+	e := &transport.Error{Op: op, Class: transport.Transient, Message: s.Words(err.Error()), Err: cause(err)}
 	var cred *credentialError
 	if errors.As(err, &cred) {
 		e.Class, e.Code = cred.class(), "credential"

@@ -73,10 +73,10 @@ func TestStorageClass(t *testing.T) {
 		{302, "", transport.Transient, transport.Transient, false},
 	} {
 		err := fmt.Errorf("wrapped: %w", &azcore.ResponseError{StatusCode: tc.status, ErrorCode: tc.code})
-		if got := StorageFailure("upload", err, NoEffect, nil).Class; got != tc.upload {
+		if got := (*Secrets)(nil).StorageFailure("upload", err, NoEffect, nil).Class; got != tc.upload {
 			t.Errorf("%d %s, upload: %v, want %v", tc.status, tc.code, got, tc.upload)
 		}
-		if got := StorageFailure("enqueue", err, HasEffect, nil).Class; got != tc.effect {
+		if got := (*Secrets)(nil).StorageFailure("enqueue", err, HasEffect, nil).Class; got != tc.effect {
 			t.Errorf("%d %s, enqueue: %v, want %v", tc.status, tc.code, got, tc.effect)
 		}
 		if got := StorageRefused(err); got != tc.refused {
@@ -86,7 +86,7 @@ func TestStorageClass(t *testing.T) {
 }
 
 func TestWireFailureKeepsNoForeignError(t *testing.T) {
-	err := WireFailure("upload", fmt.Errorf("Put \"https://a/b?%s\": %w", testSAS, context.DeadlineExceeded), NoEffect, nil)
+	err := (*Secrets)(nil).WireFailure("upload", fmt.Errorf("Put \"https://a/b?%s\": %w", testSAS, context.DeadlineExceeded), NoEffect, nil)
 	if !errors.Is(err, context.DeadlineExceeded) || err.Class != transport.Transient {
 		t.Errorf("got %v", err)
 	}

@@ -34,7 +34,7 @@ type Options struct {
 	// App is the application's name for tracing, "kustospool" by default.
 	App string
 	// AllowHosts are hosts (or, with a leading dot, domains) outside the known
-	// Kusto domains to which a token may be sent.
+	// Kusto domains to which a token may be sent, and for which it may be made.
 	AllowHosts []string
 	// Timeouts are of the stages of a request.
 	Timeouts Timeouts
@@ -46,6 +46,7 @@ type Service struct {
 	app      string
 	version  string
 	wire     *Wire
+	secrets  *Secrets
 	pipeline azruntime.Pipeline
 }
 
@@ -63,7 +64,7 @@ func NewService(endpoint string, cred azcore.TokenCredential, opts *Options) (*S
 	if cred == nil && !c.Loopback {
 		return nil, &ingest.FieldError{Field: "credential", Rule: "must be given for a cluster that is not on this machine"}
 	}
-	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport, opts.Timeouts)}
+	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport, opts.Timeouts), secrets: new(Secrets)}
 	if s.app == "" {
 		s.app = "kustospool"
 	}
@@ -74,7 +75,7 @@ func NewService(endpoint string, cred azcore.TokenCredential, opts *Options) (*S
 	co.Retry = policy.RetryOptions{MaxRetries: -1} // the engine alone repeats
 	var perRetry []policy.Policy
 	if cred != nil {
-		perRetry = append(perRetry, newBearer(c, cred, s.wire))
+		perRetry = append(perRetry, newBearer(c, s.Guarded(cred), opts.AllowHosts, s.wire))
 	}
 	s.pipeline = azruntime.NewPipeline("kustospool", Version, azruntime.PipelineOptions{PerRetry: perRetry}, &co)
 	return s, nil
@@ -85,6 +86,15 @@ func (s *Service) Cluster() Cluster { return s.cluster }
 
 // Wire carries the service's requests; storage clients share it.
 func (s *Service) Wire() *Wire { return s.wire }
+
+// Secrets are those that the service's client has in use; nil, which knows
+// none, of no service.
+func (s *Service) Secrets() *Secrets {
+	if s == nil {
+		return nil
+	}
+	return s.secrets
+}
 
 // App is the name the service traces the application by.
 func (s *Service) App() string { return s.app }
@@ -134,9 +144,9 @@ func (s *Service) Mgmt(ctx context.Context, call Call) ([]Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	tables, err := DecodeDataset(reply)
+	tables, err := DecodeDataset(reply, s.secrets)
 	if err != nil {
-		e := &transport.Error{Op: call.Op, Class: transport.Transient, Message: Words(err.Error()), RequestID: call.RequestID, Err: err}
+		e := &transport.Error{Op: call.Op, Class: transport.Transient, Message: s.secrets.Words(err.Error()), RequestID: call.RequestID, Err: err}
 		if call.Effect == HasEffect {
 			e.Class = transport.Unknown
 		}

@@ -38,9 +38,7 @@ func (s *Submission) Body() ([]byte, error) {
 	})
 }
 
-func (in *Ingestion) submitURL(db, table string) string {
-	return in.service.cluster.DM + "/v1/rest/ingestion/queued/" + url.PathEscape(db) + "/" + url.PathEscape(table)
-}
+const submitPath = "/v1/rest/ingestion/queued/"
 
 // Submit posts the request, in one HTTP attempt, and returns the operation's
 // id, empty for one that is not tracked. The post has no idempotency key: its
@@ -50,8 +48,12 @@ func (in *Ingestion) Submit(ctx context.Context, s *Submission, requestID string
 	if err != nil {
 		return "", &transport.Error{Op: opSubmit, Class: transport.Permanent, Message: "the batch's properties are not valid text"}
 	}
+	address, err := tableURL(opSubmit, in.service.cluster.DM+submitPath, s.Database, s.Table)
+	if err != nil {
+		return "", err
+	}
 	reply, err := in.service.exchange(ctx, exchange{
-		op: opSubmit, method: http.MethodPost, url: in.submitURL(s.Database, s.Table), body: body, effect: HasEffect,
+		op: opSubmit, method: http.MethodPost, url: address, body: body, effect: HasEffect,
 		requestID: requestID, role: RoleIngest,
 	})
 	if err != nil {
@@ -61,7 +63,22 @@ func (in *Ingestion) Submit(ctx context.Context, s *Submission, requestID string
 	if err := json.Unmarshal(reply, &out); err != nil {
 		return "", &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the reply is not the JSON that is expected", RequestID: requestID}
 	}
+	if id := out.IngestionOperationID; id != "" && (!isOperationID(id) || in.service.secrets.Holds(id)) {
+		return "", &transport.Error{Op: opSubmit, Class: transport.Unknown, Message: "the operation's id in the reply is none", RequestID: requestID}
+	}
 	return out.IngestionOperationID, nil
+}
+
+// maxOperationID bounds an operation's id, in bytes.
+const maxOperationID = 128
+
+// isOperationID reports whether a text can be an operation's id: it is written
+// to disk, and stands in the path of the questions about it, where it must be
+// one step that goes down.
+func isOperationID(id string) bool {
+	return len(id) <= maxOperationID && strings.Trim(id, ".") != "" && !strings.ContainsFunc(id, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:;=", r))
+	})
 }
 
 // BlobReport is what an operation says of its one blob: Status is Queued,
@@ -76,8 +93,15 @@ type BlobReport struct {
 // Operation asks about an operation of one blob. The report is the zero value
 // where the service no longer knows the operation.
 func (in *Ingestion) Operation(ctx context.Context, db, table, id, sourceID string) (BlobReport, error) {
+	address, err := tableURL(opOperation, in.service.cluster.DM+submitPath, db, table)
+	if err != nil {
+		return BlobReport{}, err
+	}
+	if !isOperationID(id) { // no reply named it; whoever asks has it from a damaged or foreign note
+		return BlobReport{}, nil
+	}
 	reply, err := in.service.exchange(ctx, exchange{
-		op: opOperation, method: http.MethodGet, url: in.submitURL(db, table) + "/" + url.PathEscape(id) + "?details=true",
+		op: opOperation, method: http.MethodGet, url: address + "/" + url.PathEscape(id) + "?details=true",
 		requestID: NewRequestID(), role: RoleTrack,
 	})
 	if StatusOf(err) == http.StatusNotFound {

@@ -20,13 +20,13 @@ func TestConfigurationInAnyCase(t *testing.T) {
 				`{"path":"https://plain.blob.core.windows.net/c"},{"path":"http://b.blob.core.windows.net/c?sig=x"}],"lakeFolders":[{"path":"https://lake/x"}]},"ingestionSettings":{"maxBlobsPerBatch":20,"preferredIngestionMethod":"` + method + `"}}`,
 			`{"ContainerSettings":{"Containers":[{"Path":"https://a.blob.core.windows.net/c?sig=x&se=2026-01-02T03:04:05Z"},{"Path":"https://b.blob.core.windows.net/c?sig=x&se=2026-01-01T00:00:00Z"}]},"IngestionSettings":{"PreferredIngestionMethod":"` + method + `"}}`,
 		} {
-			c, ends, err := parseConfiguration([]byte(reply), false)
+			c, ends, err := parseConfiguration([]byte(reply), false, nil)
 			if err != nil || c.PreferREST != rest || c.Absent || len(c.Containers) != 2 || !ends.Equal(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 				t.Errorf("%q: %+v, ends %v, %v", method, c, ends, err)
 			}
 		}
 	}
-	if _, _, err := parseConfiguration([]byte("<html>"), false); err == nil {
+	if _, _, err := parseConfiguration([]byte("<html>"), false, nil); err == nil {
 		t.Error("a page passes for a configuration")
 	}
 }
@@ -82,14 +82,14 @@ func TestSubmitClasses(t *testing.T) {
 		posts := 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			posts++
-			if r.URL.EscapedPath() != "/v1/rest/ingestion/queued/data%20base/t%2Fx" || r.Header.Get("x-ms-client-request-id") != "KSP.execute;1" {
+			if r.URL.EscapedPath() != "/v1/rest/ingestion/queued/data%20base/t%20x" || r.Header.Get("x-ms-client-request-id") != "KSP.execute;1" {
 				t.Errorf("%s with id %q", r.URL.EscapedPath(), r.Header.Get("x-ms-client-request-id"))
 			}
 			w.WriteHeader(tc.status)
 			w.Write([]byte(tc.body))
 		}))
 		in := NewIngestion(service(t, server.URL, nil, nil))
-		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t/x", Blobs: []SubmittedBlob{{URL: "https://a/b?sig=s", SourceID: "1"}}}, "KSP.execute;1")
+		op, err := in.Submit(t.Context(), &Submission{Database: "data base", Table: "t x", Blobs: []SubmittedBlob{{URL: "https://a/b?sig=s", SourceID: "1"}}}, "KSP.execute;1")
 		server.Close()
 		var class transport.Class
 		if err != nil {
@@ -117,7 +117,7 @@ func FuzzParseOperation(f *testing.F) {
 func FuzzParseConfiguration(f *testing.F) {
 	f.Add([]byte(`{"containerSettings":{"containers":[{"path":"https://a.blob.core.windows.net/c?sig=x"}]}}`))
 	f.Fuzz(func(t *testing.T, reply []byte) {
-		c, _, err := parseConfiguration(reply, false)
+		c, _, err := parseConfiguration(reply, false, nil)
 		if (c == nil) == (err == nil) {
 			t.Errorf("%+v, %v", c, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/transport"
 )
 
@@ -102,6 +103,9 @@ func (in *Ingestion) Token(ctx context.Context) (string, error) {
 	return t, nil
 }
 
+// Secrets are those that the client has in use.
+func (in *Ingestion) Secrets() *Secrets { return in.service.secrets }
+
 // InvalidateResources makes the resources due for a refresh, because storage
 // refused them. It is heard at most every 5 seconds.
 func (in *Ingestion) InvalidateResources() { in.resources.Invalidate() }
@@ -116,16 +120,32 @@ func (in *Ingestion) fetchResources(ctx context.Context) (*Resources, time.Time,
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	r, ends, err := parseResources(&tables[0], in.service.cluster.Loopback)
+	r, ends, err := parseResources(&tables[0], in.service.cluster.Loopback, in.service.secrets)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	return r, ends, nil
 }
 
+// maxResources bounds those of a kind. A cluster lends some ten.
+const maxResources = 200
+
+// lent makes the secrets of lists of resources known, and then takes out those
+// whose very address holds one: addresses are noted on disk and shown.
+func (s *Secrets) lent(lists ...*[]Resource) {
+	for _, list := range lists {
+		for _, r := range *list {
+			s.addAddress(lentSecret, r.URL())
+		}
+	}
+	for _, list := range lists {
+		*list = slices.DeleteFunc(*list, func(r Resource) bool { return s.Holds(r.String()) })
+	}
+}
+
 // parseResources reads the reply's table. ends is the earliest end of a SAS
 // that says its end, zero where none does.
-func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
+func parseResources(t *Table, loopback bool, secrets *Secrets) (*Resources, time.Time, error) {
 	bad := func(message string) (*Resources, time.Time, error) {
 		return nil, time.Time{}, &transport.Error{Op: opResources, Class: transport.Transient, Message: message}
 	}
@@ -154,9 +174,13 @@ func parseResources(t *Table, loopback bool) (*Resources, time.Time, error) {
 		if !ok {
 			continue // one that cannot be used does not spoil the others
 		}
+		if len(*list) == maxResources {
+			continue
+		}
 		*list = append(*list, res)
 		ends = earlier(ends, res)
 	}
+	secrets.lent(&r.Containers, &r.Queues, &r.StatusTables, &r.Successes, &r.Failures)
 	if len(r.Containers) == 0 || len(r.Queues) == 0 {
 		return bad("the reply names no usable container or no usable queue")
 	}
@@ -178,7 +202,7 @@ func ParseResource(raw string, loopback bool) (Resource, bool) {
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return Resource{}, false
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && loopback && IsLoopback(u.Hostname())) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && loopback && ingest.IsLoopback(u.Hostname())) {
 		return Resource{}, false
 	}
 	path := strings.Trim(u.Path, "/")
@@ -203,6 +227,7 @@ func (in *Ingestion) fetchToken(ctx context.Context) (string, time.Time, error) 
 	}
 	if t := &tables[0]; len(t.Rows) == 1 {
 		if s := t.Text(0, "AuthorizationContext"); s != "" {
+			in.service.secrets.add(lentSecret, s)
 			return s, time.Time{}, nil
 		}
 	}

@@ -48,22 +48,22 @@ func (s *Service) exchange(ctx context.Context, x exchange) ([]byte, error) {
 	s.sign(req.Raw().Header, x.requestID)
 	if x.body != nil {
 		if err := req.SetBody(streaming.NopCloser(bytes.NewReader(x.body)), "application/json; charset=utf-8"); err != nil {
-			return nil, &transport.Error{Op: x.op, Class: transport.Transient, Message: Words(err.Error())}
+			return nil, &transport.Error{Op: x.op, Class: transport.Transient, Message: s.secrets.Words(err.Error())}
 		}
 	}
 	resp, err := s.pipeline.Do(req)
 	if err != nil {
-		return nil, withRequest(WireFailure(x.op, err, x.effect, sent), x.requestID)
+		return nil, withRequest(s.secrets.WireFailure(x.op, err, x.effect, sent), x.requestID)
 	}
 	defer resp.Body.Close()
 	reply, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, withRequest(WireFailure(x.op, err, x.effect, sent), x.requestID)
+		return nil, withRequest(s.secrets.WireFailure(x.op, err, x.effect, sent), x.requestID)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return reply, nil
 	}
-	re := decodeRESTError(resp.StatusCode, reply)
+	re := decodeRESTError(resp.StatusCode, reply, s.secrets)
 	code := re.Code
 	if code == "" {
 		code = strconv.Itoa(re.Status)

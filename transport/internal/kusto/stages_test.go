@@ -35,7 +35,7 @@ func post(t *testing.T, timeouts Timeouts, url string) (*transport.Error, time.D
 	if err == nil {
 		return nil, time.Since(begun)
 	}
-	return WireFailure("enqueue", err, HasEffect, sent), time.Since(begun)
+	return (*Secrets)(nil).WireFailure("enqueue", err, HasEffect, sent), time.Since(begun)
 }
 
 // ends checks that a stage was cut off by its own timeout and not before.

@@ -40,8 +40,12 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 	if call.Mapping != "" {
 		q.Set("mappingName", call.Mapping)
 	}
+	address, err := tableURL(opStream, s.cluster.Engine+"/v1/rest/ingest/", call.Database, call.Table)
+	if err != nil {
+		return err
+	}
 	ctx, sent := Watch(ctx)
-	req, err := azruntime.NewRequest(ctx, http.MethodPost, s.cluster.Engine+"/v1/rest/ingest/"+url.PathEscape(call.Database)+"/"+url.PathEscape(call.Table)+"?"+q.Encode())
+	req, err := azruntime.NewRequest(ctx, http.MethodPost, address+"?"+q.Encode())
 	if err != nil {
 		return &transport.Error{Op: opStream, Class: transport.Held, Message: "the names of database and table make no valid address"}
 	}
@@ -50,11 +54,11 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 		req.Raw().Header.Set("Content-Encoding", "gzip")
 	}
 	if err := req.SetBody(streaming.NopCloser(call.Body), "application/octet-stream"); err != nil {
-		return &transport.Error{Op: opStream, Class: transport.Transient, Message: Words(err.Error())}
+		return &transport.Error{Op: opStream, Class: transport.Transient, Message: s.secrets.Words(err.Error())}
 	}
 	resp, err := s.pipeline.Do(req)
 	if err != nil {
-		return withRequest(WireFailure(opStream, err, HasEffect, sent), call.RequestID)
+		return withRequest(s.secrets.WireFailure(opStream, err, HasEffect, sent), call.RequestID)
 	}
 	defer resp.Body.Close()
 	reply, err := io.ReadAll(resp.Body)
@@ -62,9 +66,9 @@ func (s *Service) Stream(ctx context.Context, call StreamCall) error {
 		return nil // the status comes after the commit; the body says nothing more
 	}
 	if err != nil {
-		return withRequest(WireFailure(opStream, err, HasEffect, sent), call.RequestID)
+		return withRequest(s.secrets.WireFailure(opStream, err, HasEffect, sent), call.RequestID)
 	}
-	re := decodeRESTError(resp.StatusCode, reply)
+	re := decodeRESTError(resp.StatusCode, reply, s.secrets)
 	e := &transport.Error{Op: opStream, Class: commandClass(re, HasEffect), Code: re.Code, Message: re.Message,
 		RetryAfter: RetryAfter(resp.Header, time.Now()), RequestID: call.RequestID, Err: re}
 	if e.Code == "" {

@@ -2,22 +2,19 @@ package kusto
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"kustospool/ingest"
 )
-
-// MaxReplyBytes bounds every reply body. The largest that is expected is a
-// page of a table's entities, at most 4 MiB.
-const MaxReplyBytes = 16 << 20
-
-var errReplyTooLarge = errors.New("the reply is larger than 16 MiB")
 
 // Wire carries the requests of a transport, to Kusto and to storage. It
 // follows no redirect, bounds replies, gives a body up that stands still, gives
@@ -66,8 +63,8 @@ func newClient(t Timeouts, headers time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: cmp.Or(t.Connect, DefaultConnect), KeepAlive: 30 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            dialer.DialContext,
+			Proxy:                  proxyOf,
+			DialContext:            dialHere(dialer.DialContext),
 			ForceAttemptHTTP2:      true,
 			MaxIdleConns:           64,
 			MaxIdleConnsPerHost:    16,
@@ -82,8 +79,40 @@ func newClient(t Timeouts, headers time.Duration) *http.Client {
 	}
 }
 
+// proxyOf is the environment's proxy, and none for this machine: what is sent
+// to it may be plain, and is nobody else's.
+func proxyOf(r *http.Request) (*url.URL, error) {
+	if ingest.IsLoopback(r.URL.Hostname()) {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
+// dialHere dials "localhost" at the loopback addresses, whatever a hosts file
+// or a resolver makes of the name.
+func dialHere(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || !strings.EqualFold(host, "localhost") {
+			return dial(ctx, network, address)
+		}
+		conn, err := dial(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		if err != nil && ctx.Err() == nil {
+			if conn6, err6 := dial(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
+				return conn6, nil
+			}
+		}
+		return conn, err
+	}
+}
+
 // Do sends one request.
 func (w *Wire) Do(req *http.Request) (*http.Response, error) {
+	packed := req.Method != http.MethodHead && req.Header.Get("Accept-Encoding") == "" && req.Header.Get("Range") == ""
+	if packed { // net/http would do so, and unpack what it then knows no bound of
+		req = req.Clone(req.Context())
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
 	resp, err := w.watched(req)
 	if err != nil {
 		// *url.Error prints the whole URL. What it wraps prints addresses only.
@@ -93,9 +122,7 @@ func (w *Wire) Do(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if resp.Body != nil && resp.Body != http.NoBody {
-		resp.Body = &boundedBody{ReadCloser: resp.Body, left: MaxReplyBytes}
-	}
+	boundReply(req, resp, packed)
 	return resp, nil
 }
 
@@ -104,21 +131,4 @@ func (w *Wire) CloseIdle() {
 	for _, c := range w.own {
 		c.CloseIdleConnections()
 	}
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errReplyTooLarge
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	return n, err
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"kustospool/transport/internal/kusto"
+	"kustospool/ingest"
 )
 
 // compressedFactor is what the official clients take for the size of
@@ -32,7 +32,7 @@ var sizeMetadata = []string{"rawSizeBytes", "kustoUncompressedSizeBytes"}
 // has access, and for addresses that are not HTTP, nothing is sent.
 func (r *Resolver) probe(ctx context.Context, address string) int64 {
 	u, err := url.Parse(address)
-	if err != nil || strings.Contains(address, ";") || u.Scheme != "https" && !(u.Scheme == "http" && kusto.IsLoopback(u.Hostname())) {
+	if err != nil || strings.Contains(address, ";") || u.Scheme != "https" && !(u.Scheme == "http" && ingest.IsLoopback(u.Hostname())) {
 		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)

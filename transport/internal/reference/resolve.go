@@ -40,6 +40,8 @@ type Resolver struct {
 	Timeout time.Duration
 	// NoProbe leaves unknown sizes unknown.
 	NoProbe bool
+	// Secrets gets to know what Secret returns.
+	Secrets *kusto.Secrets
 }
 
 // Resolve reads the batch's payload. What takes too long here is this blob's
@@ -75,6 +77,7 @@ func (r *Resolver) secret(ctx context.Context, uri string) (string, error) {
 		secret, err = r.Secret(sctx, uri)
 		return err
 	})
+	r.Secrets.Supplied(secret)
 	if err == nil {
 		if full, ok := join(uri, secret); ok {
 			return full, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/klauspost/compress/gzip"
 
+	"kustospool/internal/visible"
 	"kustospool/transport"
 	"kustospool/transport/internal/kusto"
 )
@@ -55,7 +56,7 @@ var errOtherBytes = errors.New("the bytes differ from those of an earlier attemp
 func (u *Uploader) put(ctx context.Context, d *transport.Delivery, container kusto.Resource, b *Blob, note func(context.Context, Blob) error) error {
 	client, err := u.blob(container.Join(b.Blob), u.Storage(0, 0))
 	if err != nil {
-		return kusto.WireFailure(opUpload, err, kusto.NoEffect, nil)
+		return u.ingestion.Secrets().WireFailure(opUpload, err, kusto.NoEffect, nil)
 	}
 	p := &put{Uploader: u, d: d, container: container, client: client, b: b, note: note, past: parseHistory(b.Blocks), notedAt: time.Now()}
 	p.patient.limit = u.opts.StallTimeout
@@ -353,7 +354,7 @@ func (p *put) commit(ctx context.Context, ids []string) error {
 }
 
 func (p *put) setETag(etag *azcore.ETag) {
-	if etag != nil && len(*etag) <= maxETag {
+	if etag != nil && len(*etag) <= maxETag && visible.String(string(*etag)) == string(*etag) && !p.ingestion.Secrets().Holds(string(*etag)) {
 		p.b.ETag = string(*etag)
 	}
 }

@@ -111,7 +111,7 @@ func (u *Uploader) Failed(ctx context.Context, op string, r kusto.Resource, err 
 		u.ingestion.InvalidateResources()
 		u.ingestion.InvalidateConfiguration()
 	}
-	return kusto.StorageFailure(op, err, effect, sent)
+	return u.ingestion.Secrets().StorageFailure(op, err, effect, sent)
 }
 
 // Blob is where an upload is or was: names only, fit for a Journal.

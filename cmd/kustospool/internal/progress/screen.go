@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"kustospool/internal/visible"
 )
 
 const (
@@ -53,12 +55,16 @@ func NewScreen(w io.Writer) *Screen {
 	return s
 }
 
-// Write takes the line away, if there is one, and writes p.
+// Write takes the line away, if there is one, and writes p with all that it
+// holds made visible. Control codes are the screen's own alone.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clearLocked()
-	return s.w.Write(p)
+	if _, err := io.WriteString(s.w, visible.Lines(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // clear takes the line away.

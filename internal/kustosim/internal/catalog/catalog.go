@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/ingest"
 	"kustospool/internal/kustosim/internal/parse"
 )
 
@@ -85,8 +86,8 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 		seen[columns[i].Name] = true
 		columns[i].Type = t
 	}
-	if db == "" || name == "" {
-		return errors.New("kustosim: database and table need a name")
+	if err := errors.Join(ingest.CheckName("database", db), ingest.CheckName("table", name)); err != nil {
+		return fmt.Errorf("kustosim: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
