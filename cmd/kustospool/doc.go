@@ -4,6 +4,8 @@
 //	kustospool send        spool files or standard input, deliver, and report
 //	kustospool drain       deliver what a spool holds
 //	kustospool status      show what a spool holds, without a network
+//	kustospool peek        show the records of a table that wait in a spool
+//	kustospool check       read all of a spool and tell what is damaged
 //	kustospool sim         run a simulated service to try things out on
 //	kustospool completion  print a shell's script that completes commands and flags
 //	kustospool version     print the version of the program and of its spools
