@@ -129,3 +129,13 @@ func (p *Picture) Find(lane uint32, seq uint64) (Entry, error) {
 // cannot be read is an error of its own and does not end the walk; a page that
 // cannot does.
 func (p *Picture) History() iter.Seq2[Entry, error] { return p.s.ledger.LookHistory() }
+
+// LaneMarks says where a lane stands: records up to sealed are in a batch or were,
+// and those behind it, up to end, are in none. Both are 0 for a lane without records.
+func (p *Picture) LaneMarks(lane uint32) (sealed, end uint64) {
+	if row, ok := p.s.ledger.Lane(lane); ok {
+		sealed = row.Marks.Mark
+	}
+	end, _ = p.s.end(lane)
+	return sealed, max(sealed, end)
+}

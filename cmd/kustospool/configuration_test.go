@@ -56,7 +56,7 @@ func TestPrecedence(t *testing.T) {
 // TestEveryFlagFromOutside: each flag of each command has a variable and a line
 // that set it, except the one that names the file.
 func TestEveryFlagFromOutside(t *testing.T) {
-	values := map[string]string{"string": "x", "stringSlice": "x", "stringArray": "x", "bool": "true", "int": "3", "int64": "3", "duration": "3s", "bytes": "3MiB"}
+	values := map[string]string{"string": "x", "stringSlice": "x", "stringArray": "x", "bool": "true", "int": "3", "int64": "3", "duration": "3s", "bytes": "3MiB", "time": "48h"}
 	for _, cmd := range commands() {
 		probe, _ := flagSet(cmd)
 		probe.VisitAll(func(f *pflag.Flag) {

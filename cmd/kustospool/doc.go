@@ -5,6 +5,8 @@
 //	kustospool drain       deliver what a spool holds
 //	kustospool status      show what a spool holds, without a network
 //	kustospool peek        show the records of a table that wait in a spool
+//	kustospool history     show the batches of a spool that are settled, and how
+//	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool check       read all of a spool and tell what is damaged
 //	kustospool sim         run a simulated service to try things out on
 //	kustospool completion  print a shell's script that completes commands and flags
