@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +35,7 @@ func TestHistory(t *testing.T) {
 	all := rows()
 	if len(all) != 2 || all[0].ID != s.ingested || all[0].State != ingest.Succeeded || all[0].Attempts != 1 || all[0].batchStatus.Records != 2 || all[0].IngestBy == "" ||
 		all[0].First != ingest.NewID(s.id, s.lane, 1).String() || all[0].SealedAt.IsZero() || all[0].Updated.Before(all[0].SealedAt) ||
-		all[1].ID != s.dead || all[1].State != ingest.DeadLettered || all[1].Failure == nil || all[1].Failure.Code != "BadRequest_X" {
+		all[1].ID != s.dead || all[1].State != ingest.DeadLettered || all[1].Failure == nil || all[1].Failure.Code != "BadRequest_Y" {
 		t.Errorf("%+v", all)
 	}
 	for _, test := range []struct {
@@ -47,7 +50,7 @@ func TestHistory(t *testing.T) {
 		}
 	}
 	text := s.unchangedBy(t, "history", "--limit", "1")
-	if !strings.Contains(text.out, `BadRequest_X`) || !strings.Contains(text.out, `\u001b[2J`) || strings.Contains(text.out, s.ingested.String()) ||
+	if !strings.Contains(text.out, `BadRequest_Y`) || !strings.Contains(text.out, `\u001b[2J`) || strings.Contains(text.out, s.ingested.String()) ||
 		!strings.Contains(text.stderr, "1 older ones are not shown") {
 		t.Errorf("%+v", text)
 	}
@@ -64,6 +67,31 @@ func TestHistory(t *testing.T) {
 		if got := s.unchangedBy(t, append([]string{"history"}, test.args...)...); got.code != exitUsage || !strings.Contains(got.stderr, test.want) {
 			t.Errorf("%q: %+v", test.args, got)
 		}
+	}
+}
+
+// TestDamagedHistory: a row that cannot be read costs itself, and is told.
+func TestDamagedHistory(t *testing.T) {
+	s := makeSample(t)
+	path := filepath.Join(s.dir, "manifest.db")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hurt := bytes.ReplaceAll(data, []byte("BadRequest_Y"), []byte("BadRequest_Z"))
+	if bytes.Equal(data, hurt) {
+		t.Fatal("the row is not in the ledger")
+	}
+	if err := os.WriteFile(path, hurt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := s.unchangedBy(t, "history")
+	if got.code != exitFailed || !strings.Contains(got.out, s.ingested.String()) || strings.Contains(got.out, s.dead.String()) || !strings.Contains(got.stderr, "a row of the history") {
+		t.Errorf("%+v", got)
+	}
+	r := checkOf(t, s, exitFailed)
+	if r.Bad != 0 || len(r.Books) != 1 || !strings.Contains(r.Books[0], "a row of the history") {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -151,7 +179,7 @@ func TestStatusOfAReceipt(t *testing.T) {
 		}
 	}
 	text := s.unchangedBy(t, "status", receipt(1, 10)).out
-	for _, want := range []string{"succeeded  2 from number 1 on, batch " + s.ingested.String(), `BadRequest_X: no such\u001b[2J thing`, "open           5 from number 6 on"} {
+	for _, want := range []string{"succeeded  2 from number 1 on, batch " + s.ingested.String(), `BadRequest_Y: no such\u001b[2J thing`, "open           5 from number 6 on"} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

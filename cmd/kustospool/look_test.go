@@ -89,7 +89,7 @@ func makeSample(t *testing.T) sample {
 	move(s.ingested, ingest.Sending, ingest.Succeeded, nil)
 	move(s.live, ingest.Sealed, ingest.Sending, func(e *store.Entry) { e.Attempts = 3; e.Failure = refused })
 	move(s.live, ingest.Sending, ingest.Sealed, nil)
-	if _, err := st.DeadLetter(t.Context(), s.dead, ingest.Sealed, refused); err != nil {
+	if _, err := st.DeadLetter(t.Context(), s.dead, ingest.Sealed, &ingest.Failure{Class: "permanent", Code: "BadRequest_Y", Message: refused.Message}); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.Close(); err != nil {
