@@ -12,15 +12,15 @@ type View struct{ picture *store.Picture }
 
 // Look reads the spool in dir and changes no byte of it: it repairs nothing and
 // delivers nothing. It is for tools; a program that has the spool open calls
-// [Spool.Stats]. Of the options, which may be nil, two have a meaning: Logger
-// hears of damage that Open would deal with, and TrustDirectory is as of Open.
+// [Spool.Stats]. Of the options, which may be nil, three have a meaning: Logger
+// hears of damage that Open would deal with; TrustDirectory and LockTimeout are as of Open.
 //
 // Errors: [*LockedError] for a spool that a process has open, one that matches
 // fs.ErrNotExist where there is none, one that says what Open would do where
 // the ledger is damaged, and those of the file system.
 func Look(dir string, opts *Options) (*View, error) {
 	o := opts.withDefaults()
-	p, err := store.Look(dir, &store.Options{Logger: o.Logger, TrustDirectory: o.TrustDirectory})
+	p, err := store.Look(dir, &store.Options{Logger: o.Logger, TrustDirectory: o.TrustDirectory, LockTimeout: o.LockTimeout})
 	if err != nil {
 		return nil, ownError(err)
 	}

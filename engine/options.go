@@ -56,6 +56,9 @@ type Options struct {
 	// write there is trusted with all that is in it. One that everybody may write
 	// to is refused all the same. Default false.
 	TrustDirectory bool
+	// LockTimeout is how long Open waits for a process that has the spool open.
+	// Default 1 s.
+	LockTimeout time.Duration
 	// StatusRetention is how long Status answers for settled records. Default 7 days.
 	StatusRetention time.Duration
 
@@ -153,6 +156,7 @@ func (o *Options) withDefaults() Options {
 	c.UnknownGrace = cmp.Or(c.UnknownGrace, 2*time.Minute)
 	c.VerdictTimeout = cmp.Or(c.VerdictTimeout, 72*time.Hour)
 	c.RetryMin = cmp.Or(c.RetryMin, time.Second)
+	c.LockTimeout = cmp.Or(c.LockTimeout, time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 30*time.Second)
 	c.RetryMax = cmp.Or(c.RetryMax, time.Minute)
 	c.Logger = guardLogger(c.Logger)
@@ -189,6 +193,7 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 	positive("StatusRetention", o.StatusRetention)
 	positive("RetryMin", o.RetryMin)
 	positive("CloseTimeout", o.CloseTimeout)
+	positive("LockTimeout", o.LockTimeout)
 	if o.RetryMax < o.RetryMin {
 		bad("RetryMax", o.RetryMax, "must be at least RetryMin, "+o.RetryMin.String())
 	}

@@ -100,6 +100,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		MaxBytes:         o.MaxDiskBytes,
 		HistoryRetention: o.StatusRetention,
 		TrustDirectory:   o.TrustDirectory,
+		LockTimeout:      o.LockTimeout,
 		Committed:        news.committed,
 		Settled:          s.rates.settled,
 		Logger:           o.Logger,

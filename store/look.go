@@ -188,6 +188,11 @@ func (p *Picture) WaitingDeadLetters() int64 { return p.s.WaitingDeadLetters() }
 // Lanes is as of [Store.Lanes].
 func (p *Picture) Lanes() []uint32 { return p.s.Lanes() }
 
+// LaneProperties is as of [Store.LaneProperties].
+func (p *Picture) LaneProperties(lane uint32) (ingest.Properties, bool) {
+	return p.s.LaneProperties(lane)
+}
+
 // Unsealed is as of [Store.Unsealed].
 func (p *Picture) Unsealed() iter.Seq2[Frame, error] { return p.s.Unsealed() }
 

@@ -3,7 +3,13 @@ package store
 import (
 	"path/filepath"
 	"strings"
+
+	"kustospool/store/internal/ledger"
 )
+
+// FormatVersion is the version of the format of the spools that this package
+// writes, and the highest that it reads.
+const FormatVersion uint32 = ledger.FormatVersion
 
 // Names inside the directory.
 const (

@@ -1,10 +1,19 @@
 // Command kustospool stores records on disk and delivers them to Azure Data
 // Explorer (Kusto), for as long as that takes.
 //
-//	kustospool send      spool files or standard input, deliver, and report
-//	kustospool drain     deliver what a spool holds
-//	kustospool status    show what a spool holds, without a network
-//	kustospool sim       run a simulated service to try things out on
+//	kustospool send        spool files or standard input, deliver, and report
+//	kustospool drain       deliver what a spool holds
+//	kustospool status      show what a spool holds, without a network
+//	kustospool peek        show the records of a table that wait in a spool
+//	kustospool history     show the batches of a spool that are settled, and how
+//	kustospool history     show the batches of a spool that are settled, and how
+//	kustospool check       read all of a spool and tell what is damaged
+//	kustospool sim         run a simulated service to try things out on
+//	kustospool completion  print a shell's script that completes commands and flags
+//	kustospool version     print the version of the program and of its spools
+//
+// Each flag can be given on the command line, by an environment variable or in a
+// file, and counts in that order: kustospool help configuration.
 //
 // # What is promised
 //

@@ -136,9 +136,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	switch args[0] {
+	case completeCall, completePlainCall:
+		return complete(c, args)
+	case "--version":
+		args = append([]string{"version"}, args[1:]...)
 	case "help", "-h", "--help":
 		if len(args) < 2 {
 			printOverview(c.out)
+			return exitOK
+		}
+		if args[1] == "configuration" {
+			fmt.Fprint(c.out, configurationHelp)
 			return exitOK
 		}
 		cmd := find(args[1])
@@ -158,6 +166,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			printHelp(c.out, cmd)
 			return exitOK
 		}
+		return fail(c, cmd, exitUsage, usageError{err})
+	}
+	if err := fromOutside(fs); err != nil {
 		return fail(c, cmd, exitUsage, usageError{err})
 	}
 	code, err := cmd.run(ctx, c, settings, fs.Args())
@@ -189,11 +200,13 @@ func flagSet(cmd *command) (*pflag.FlagSet, any) {
 	fs.SetOutput(io.Discard)
 	fs.SortFlags = false
 	fs.Usage = func() {}
-	return fs, cmd.flags(fs)
+	settings := cmd.flags(fs)
+	fs.String(configFlag, "", "file with flags, one NAME VALUE a line; see kustospool help configuration")
+	return fs, settings
 }
 
 func commands() []*command {
-	return []*command{sendCommand(), drainCommand(), statusCommand(), simCommand()}
+	return []*command{sendCommand(), drainCommand(), statusCommand(), peekCommand(), historyCommand(), checkCommand(), simCommand(), completionCommand(), versionCommand()}
 }
 
 func find(name string) *command {
@@ -208,13 +221,14 @@ func find(name string) *command {
 func printOverview(w io.Writer) {
 	fmt.Fprint(w, "kustospool stores records on disk and delivers them to Azure Data Explorer (Kusto).\n\nCommands:\n")
 	for _, cmd := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", cmd.name, cmd.summary)
+		fmt.Fprintf(w, "  %-10s %s\n", cmd.name, cmd.summary)
 	}
 	fmt.Fprint(w, `
 Try it, with nothing but this program:
   kustospool send --to sim: --database Demo --table Telemetry testdata/telemetry.jsonl
 
-kustospool help COMMAND tells more.
+kustospool help COMMAND tells more, and kustospool help configuration how flags are
+given by the environment or a file.
 `)
 }
 

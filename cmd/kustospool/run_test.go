@@ -188,7 +188,7 @@ func TestDrainAndStatus_BadInput(t *testing.T) {
 		{"drain --to sim: --spool " + none, "there is no spool in"},
 		{"drain --to sim: x.json", "takes no files"},
 		{"status", "name the spool"},
-		{"status --to sim: --spool x", "name the spool"},
+		{"status --to sim: --spool x", "there is no spool in x"},
 		{"status --spool " + none, "there is no spool in"},
 		{"status --spool x --limit -1", "--limit"},
 		{"sim extra", "takes no arguments"},

@@ -17,20 +17,18 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/visible"
+	"kustospool/store"
 )
 
 type statusSettings struct {
-	to    string
-	spool string
-	json  bool
+	lookSettings
 	limit int
-	trust bool
 }
 
 func statusCommand() *command {
 	return &command{
 		name:     "status",
-		synopsis: "--spool DIR | --to TARGET [flags]",
+		synopsis: "[RECEIPT] --spool DIR | --to TARGET [flags]",
 		summary:  "show what a spool holds, without a network",
 		help: `Shows the counters of a spool, what each table waits for, the batches that are not
 settled with what the service last said about them, the dead letters, and damage that
@@ -38,17 +36,22 @@ it finds. It delivers nothing, repairs nothing, and leaves every file as it is. 
 that another process has open is not shown; the message names that process. Of one
 whose ledger is damaged it says what opening it would do.
 
+With a RECEIPT, which an ingestion returned, it tells of its records alone: which wait,
+and what became of the others. RECEIPT is the id of a record, or ID+N for N records.
+
+With a RECEIPT, which an ingestion returned, it tells of its records alone: which wait,
+and what became of the others. RECEIPT is the id of a record, or ID+N for N records.
+
 Examples:
   kustospool status --spool /var/spool/fleet
+  kustospool status 0123456789abcdef00000001000000000000002a+5 --spool /var/spool/fleet
+  kustospool status ds14c7fk5v9ke000001000000000000a+5 --spool /var/spool/fleet
   kustospool status --to https://ingest-help.westeurope.kusto.windows.net --json
 
 Exit codes: 0 shown, 1 the spool is in use or its ledger cannot be read, 2 the command is wrong.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(statusSettings)
-			fs.StringVar(&s.spool, "spool", "", "spool directory")
-			fs.StringVar(&s.to, "to", "", "target whose default spool is meant")
-			fs.BoolVar(&s.json, "json", false, "print one JSON object")
-			fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
+			s.register(fs)
 			fs.IntVar(&s.limit, "limit", 20, "how many batches and dead letters to list; 0 means all")
 			return s
 		},
@@ -119,28 +122,32 @@ type batchStatus struct {
 
 func status(c *console, s *statusSettings, args []string) (int, error) {
 	switch {
-	case len(args) > 0:
-		return 0, usagef("status takes no files; the spool is named with --spool")
+	case len(args) > 1:
+		return 0, usagef("status takes one receipt at most, and %d were given; the spool is named with --spool", len(args))
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
-	case (s.spool == "") == (s.to == ""):
-		return 0, usagef("name the spool: either --spool DIR, or --to TARGET for the target's default one")
 	}
-	dir := s.spool
-	if dir == "" {
-		t, err := parseTarget(s.to)
-		if err != nil {
-			return 0, err
-		}
-		if dir, err = t.defaultSpool(); err != nil {
-			return 0, err
-		}
-	}
-	if err := mustBeSpool(dir); err != nil {
+	dir, err := s.dir()
+	if err != nil {
 		return 0, err
 	}
 	found := new(findings)
-	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust})
+	log := slog.New(openingLog{found: found})
+	if len(args) == 1 {
+		p, err := store.Look(dir, &store.Options{Logger: log, TrustDirectory: s.trust, LockTimeout: s.lock})
+		if err != nil {
+			return 0, err
+		}
+		shown, err := receiptOf(p, args[0])
+		if err := errors.Join(err, p.Close()); err != nil {
+			return 0, err
+		}
+		if s.json {
+			return exitOK, json.NewEncoder(c.out).Encode(shown)
+		}
+		return exitOK, shown.writeText(c.out)
+	}
+	v, err := engine.Look(dir, &engine.Options{Logger: log, TrustDirectory: s.trust, LockTimeout: s.lock})
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kustospool/store"
+)
+
+// lookSettings are the flags of the commands that look at a spool.
+type lookSettings struct {
+	to    string
+	spool string
+	json  bool
+	trust bool
+	lock  time.Duration
+}
+
+func (s *lookSettings) register(fs *pflag.FlagSet) {
+	fs.StringVar(&s.spool, "spool", "", "spool directory")
+	fs.StringVar(&s.to, "to", "", "target whose default spool is meant, where --spool is not given")
+	fs.BoolVar(&s.json, "json", false, "print JSON")
+	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
+	fs.DurationVar(&s.lock, "lock-timeout", time.Second, "how long to wait for a spool that another process has open")
+}
+
+// dir is the spool's directory. It is there.
+func (s *lookSettings) dir() (string, error) {
+	dir := s.spool
+	switch {
+	case dir == "" && s.to == "":
+		return "", usagef("name the spool: either --spool DIR, or --to TARGET for the target's default one")
+	case s.lock < 0:
+		return "", usagef("--lock-timeout %s: must not be negative", s.lock)
+	case dir == "":
+		t, err := parseTarget(s.to)
+		if err != nil {
+			return "", err
+		}
+		if dir, err = t.defaultSpool(); err != nil {
+			return "", err
+		}
+	}
+	return dir, mustBeSpool(dir)
+}
+
+// look opens the spool for reading. found hears of damage.
+func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error) {
+	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
+	var locked *store.LockedError
+	if errors.As(err, &locked) {
+		// What its process knows beside the files is not in them.
+		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
+	}
+	return p, err
+}
+
+// tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.
+func tableLanes(p *store.Picture, name string) ([]uint32, error) {
+	var lanes []uint32
+	tables := map[string]bool{}
+	databases := map[string]bool{}
+	for _, id := range p.Lanes() {
+		props, _ := p.LaneProperties(id)
+		full := props.Database + "." + props.Table
+		tables[full] = true
+		if name == full || name == props.Table {
+			lanes = append(lanes, id)
+			databases[props.Database] = true
+		}
+	}
+	switch {
+	case len(lanes) == 0 && len(tables) == 0:
+		return nil, usagef("table %q: the spool has no table", name)
+	case len(lanes) == 0:
+		return nil, usagef("table %q: must be one of the spool's: %s", name, strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
+	case len(databases) > 1:
+		return nil, usagef("table %q: is in the databases %s; name it as DB.TABLE", name, strings.Join(slices.Sorted(maps.Keys(databases)), ", "))
+	}
+	return lanes, nil
+}

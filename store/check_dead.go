@@ -1,0 +1,87 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"kustospool/ingest"
+	"kustospool/internal/vfs"
+)
+
+// CheckedDead is a dead letter, or a file of one, as [Picture.CheckDead] found it.
+type CheckedDead struct {
+	File    string // below the spool's directory
+	Entry   Entry  // what its document says; zero where that cannot be read
+	Records int64  // in its payload: those of the batch without those that were damaged before
+	Bytes   int64  // that were read
+	Err     error  // what is wrong
+}
+
+// CheckDead reads every dead letter: that its document says what a document must,
+// and that its payload is there with the size that the document gives and can be
+// read. A payload has no checksum. A payload without a document is told as well; what a live batch has left in
+// the directory is not, since Open takes it away. It changes nothing.
+func (p *Picture) CheckDead() iter.Seq2[CheckedDead, error] {
+	return func(yield func(CheckedDead, error) bool) {
+		s := p.s
+		infos, err := s.fs.List(s.path(deadName))
+		if err != nil && !vfs.Missing(err) {
+			yield(CheckedDead{}, err)
+			return
+		}
+		slices.SortFunc(infos, func(a, b vfs.Info) int { return strings.Compare(a.Name, b.Name) })
+		documents := map[ingest.BatchID]bool{}
+		for _, info := range infos {
+			if id, ok := deadID(info.Name); ok {
+				documents[id] = true
+			}
+		}
+		for _, info := range infos {
+			id, document := deadID(info.Name)
+			if !document {
+				text, _, _ := strings.Cut(info.Name, ".data")
+				if id, err = ingest.ParseBatchID(text); err != nil || documents[id] {
+					continue
+				}
+			}
+			if _, live := s.Entry(id); live {
+				continue
+			}
+			c := CheckedDead{File: deadName + "/" + info.Name}
+			if document {
+				s.checkDead(id, &c)
+			} else {
+				c.Err = errors.New("the payload has no document")
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) checkDead(id ingest.BatchID, c *CheckedDead) {
+	doc, err := s.readDead(id)
+	if err != nil {
+		c.Err = err
+		return
+	}
+	c.Entry = doc.entry()
+	c.Records = span{First: doc.First, Last: doc.Last}.Count() - count(doc.Damaged)
+	f, err := s.openDead(doc.Payload)
+	if err != nil {
+		c.Err = fmt.Errorf("payload %s: %w", doc.Payload, err)
+		return
+	}
+	c.Bytes, err = io.Copy(io.Discard, io.NewSectionReader(f, 0, math.MaxInt64))
+	if err = errors.Join(err, f.Close()); err != nil {
+		c.Err = fmt.Errorf("payload %s: %w", doc.Payload, err)
+	} else if c.Bytes != doc.Bytes {
+		c.Err = fmt.Errorf("payload %s: it has %d bytes, and its document says %d", doc.Payload, c.Bytes, doc.Bytes)
+	}
+}
