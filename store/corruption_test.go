@@ -111,7 +111,7 @@ func (c *corpus) run(t *testing.T, v *variant, blind bool) survivor {
 			continue
 		}
 		var peak int64
-		if n, _ := fmt.Sscanf(lines.Text(), "peak %d", &peak); n == 1 && peak > 256<<20 {
+		if n, _ := fmt.Sscanf(lines.Text(), "peak %d", &peak); n == 1 && peak > raceFactor*256<<20 {
 			bad("it took %d MiB of memory", peak>>20)
 		}
 		var opened int64
