@@ -8,7 +8,6 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
-	"kustospool/transport"
 )
 
 // live is what the engine knows of the live batches beside the ledger: where
@@ -324,111 +323,6 @@ func (l *live) takeLocked(q *laneQueue, now time.Time) turn {
 	return turn{b.id, q, b, b.turns}
 }
 
-// result is what an attempt, or a report, means for the lane and the
-// destination.
-type result struct {
-	again   []store.Entry // sealed batches to queue: the same one, or its parts
-	err     *transport.Error
-	settled bool // the destination is done with the batch
-}
-
-// finished takes an attempt's result into account, in one step: the next
-// attempt sees all of it. An attempt that was accepted awaits its outcome by
-// now, or has it already; the batch may even have its next turn.
-func (l *live) finished(t turn, started time.Time, r result) {
-	to := l.routes(r.again) // a router's own code: not under the lock
-	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if b := t.batch; b.place == sending && b.turns == t.count {
-		l.leaveLocked(b)
-	}
-	r.err = l.answeredLocked(t.lane.destination, started, now, r.err)
-	l.resultLocked(t.id, t.lane, to, now, r)
-}
-
-// answeredLocked is what an attempt says of its destination. It returns the
-// error that is left for the lane.
-func (l *live) answeredLocked(d *destination, started, now time.Time, err *transport.Error) *transport.Error {
-	switch {
-	case err != nil && err.Class.Destination():
-		if d.breaker.failed(started, now) {
-			l.pauseLocked(d, now, err)
-		}
-		if err.RetryAfter > 0 { // a wish counts also beside another failure
-			d.breaker.pause(now.Add(err.RetryAfter))
-		}
-	case err != nil && err.Class == transport.Unknown:
-		if d.breaker.doubted(started, now) {
-			l.pauseLocked(d, now, err)
-		}
-	default:
-		d.breaker.answered()
-		d.failure = nil
-		return err
-	}
-	d.failure = err.Failure(now).Following(d.failure)
-	return nil
-}
-
-// reported takes the late outcome of a batch into account, given its row. It
-// says nothing about whether the destination can be reached now.
-func (l *live) reported(e store.Entry, r result) {
-	to, here := l.routes(r.again), l.route(&e)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.resultLocked(e.Batch.ID, l.laneLocked(queueKey{e.Batch.Lane, here}), to, time.Now(), r)
-}
-
-func (l *live) routes(entries []store.Entry) []string {
-	to := make([]string, len(entries))
-	for i := range entries {
-		to[i] = l.route(&entries[i])
-	}
-	return to
-}
-
-// resultLocked queues what is to be sent again, and applies what a result means
-// for the batch's lane.
-func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now time.Time, r result) {
-	for i := range r.again {
-		l.queueLocked(&r.again[i], to[i], now)
-	}
-	if b := l.batches[id]; b != nil && b.place == nowhere {
-		delete(l.batches, id)
-	}
-	switch {
-	case r.settled:
-		q.failures, q.held, q.failure, q.notBefore = 0, false, nil, time.Time{}
-	case r.err != nil && r.err.Class != transport.Malformed && r.err.Class != transport.Permanent:
-		l.holdLocked(q, now, r.err)
-	}
-	l.refreshLocked(q, now)
-	signal(l.toSend)
-}
-
-// pauseLocked keeps all lanes of a destination back after a failure of it.
-func (l *live) pauseLocked(d *destination, now time.Time, err *transport.Error) {
-	pause := retryDelay(d.breaker.failures, l.retryMin, l.retryMax)
-	d.breaker.pause(now.Add(max(pause, err.RetryAfter)))
-	if d.breaker.failures == 1 {
-		l.log.Warn("the destination is in trouble; batches wait", "err", err)
-	}
-}
-
-// holdLocked keeps a lane back. An attempt that is accepted is no success yet: a
-// lane that is held back stays so until a batch of it is settled.
-func (l *live) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
-	q.failures++
-	q.held = err.Class == transport.Held
-	q.failure = err.Failure(now).Following(q.failure)
-	pause := retryDelay(q.failures, l.retryMin, l.retryMax)
-	q.notBefore = now.Add(max(pause, err.RetryAfter))
-	if q.held && q.failures == 1 {
-		l.log.Warn("a table waits for an operator", "lane", q.key.lane, "err", err)
-	}
-}
-
 // takeOldest removes the oldest waiting batch of all lanes, so that no attempt
 // begins on it. One that an earlier attempt may have brought in is taken only
 // when there is no other. Its time grows with what waits.
@@ -497,49 +391,4 @@ func (l *live) fill(st *Stats) {
 	for lane := range moving {
 		at[lane].Held = false
 	}
-}
-
-// batchHeap has the batch that is sent first at its top.
-type batchHeap []*liveBatch
-
-func (h batchHeap) Len() int           { return len(h) }
-func (h batchHeap) Less(i, j int) bool { return h[i].order < h[j].order }
-func (h batchHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *batchHeap) Push(x any) {
-	b := x.(*liveBatch)
-	b.index = len(*h)
-	*h = append(*h, b)
-}
-func (h *batchHeap) Pop() any {
-	old := *h
-	b := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return b
-}
-
-// pauseHeap has the lane whose pause ends first at its top.
-type pauseHeap []*laneQueue
-
-func (h pauseHeap) Len() int           { return len(h) }
-func (h pauseHeap) Less(i, j int) bool { return h[i].notBefore.Before(h[j].notBefore) }
-func (h pauseHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pause, h[j].pause = i, j
-}
-func (h *pauseHeap) Push(x any) {
-	q := x.(*laneQueue)
-	q.pause = len(*h)
-	*h = append(*h, q)
-}
-func (h *pauseHeap) Pop() any {
-	old := *h
-	q := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	q.pause = -1
-	return q
 }

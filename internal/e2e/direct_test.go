@@ -42,6 +42,7 @@ func TestAmbiguousRepliesToCommands(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, async=%t", name, async), func(t *testing.T) {
 				t.Parallel()
 				sim := startSim(t, nil)
+				fault := fault // each case changes its own
 				// Not ".ingest": the questions about a command name its request id, and a
 				// cycle of two questions and one command would meet each third for ever.
 				fault.PathContains, fault.Every = ".ingest into", 3

@@ -1,0 +1,46 @@
+package engine
+
+// batchHeap has the batch that is sent first at its top.
+type batchHeap []*liveBatch
+
+func (h batchHeap) Len() int           { return len(h) }
+func (h batchHeap) Less(i, j int) bool { return h[i].order < h[j].order }
+func (h batchHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *batchHeap) Push(x any) {
+	b := x.(*liveBatch)
+	b.index = len(*h)
+	*h = append(*h, b)
+}
+func (h *batchHeap) Pop() any {
+	old := *h
+	b := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return b
+}
+
+// pauseHeap has the lane whose pause ends first at its top.
+type pauseHeap []*laneQueue
+
+func (h pauseHeap) Len() int           { return len(h) }
+func (h pauseHeap) Less(i, j int) bool { return h[i].notBefore.Before(h[j].notBefore) }
+func (h pauseHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pause, h[j].pause = i, j
+}
+func (h *pauseHeap) Push(x any) {
+	q := x.(*laneQueue)
+	q.pause = len(*h)
+	*h = append(*h, q)
+}
+func (h *pauseHeap) Pop() any {
+	old := *h
+	q := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	q.pause = -1
+	return q
+}
