@@ -96,7 +96,9 @@ func (r *recovery) run() error {
 		r.noteLast(s.LastCommit, s.Chain)
 	}
 	for _, s := range r.known.Settled {
-		r.k.highest = max(r.k.highest, s.No)
+		if s.No <= maxSegmentNo { // no file has a name with a higher one
+			r.k.highest = max(r.k.highest, s.No)
+		}
 	}
 	for _, ln := range r.known.Lanes {
 		if ln.Next == 0 {
