@@ -46,6 +46,9 @@ var plants = []planted{
 // TestHistoriesNotice is the control of TestHistories: each planted defect is
 // noticed, and by so many histories at most.
 func TestHistoriesNotice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hunts planted defects by the thousand; runs without -short")
+	}
 	const limit = 1000
 	var table strings.Builder
 	for _, p := range plants {

@@ -151,6 +151,9 @@ var replies = map[string]func(*http.Request) bool{
 // TestHostileRepliesCostLittle has each kind of reply have each shape, and looks
 // at the most memory that is ever in use meanwhile.
 func TestHostileRepliesCostLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures memory, which the race detector multiplies; runs without -short")
+	}
 	bombs := make(map[string][]byte)
 	for name, piece := range map[string]string{"empty rows": "[],", "XML blocks": "<Block/>"} {
 		bombs[name] = gzipped(t, repeated{shapes[name].head, piece, shapes[name].tail}.reader(hostileSizes[0]))

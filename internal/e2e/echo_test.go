@@ -160,6 +160,9 @@ func echoBatch() *ingest.Batch {
 // each spelling, wherever a reply has room for it, and looks at all that the
 // transports let out: errors with all that they hold, verdicts, progress.
 func TestNoSecretLeavesATransport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches every reply in every spelling; runs without -short")
+	}
 	asked := make(map[string]bool)
 	spellings := slices.Sorted(maps.Keys(spoken))
 	for k, kind := range slices.Sorted(maps.Keys(replies)) {
@@ -335,6 +338,9 @@ func (e *echo) useAll(t *testing.T, out io.Writer) {
 // TestNoSecretReachesTheSpool runs a spool against such a service, and searches
 // the bytes of its directory, its log, and all that it says.
 func TestNoSecretReachesTheSpool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches every reply in every spelling; runs without -short")
+	}
 	for _, how := range []string{"403", "good", "panic"} {
 		for _, kind := range []string{"command", "message", "status table", "operation"} {
 			for _, name := range []string{map[bool]string{true: "as it is", false: "base64 in more"}[how == "403"]} {
