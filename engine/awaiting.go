@@ -61,7 +61,7 @@ func (l *live) await(e store.Entry) {
 	b.lane.awaiting++
 	b.lane.destination.awaiting[b.id] = b
 	l.refreshLocked(b.lane, now)
-	signal(l.toAsk)
+	l.toAsk.Raise()
 }
 
 // forget ends the asking. What becomes of the batch is said by reported.
@@ -71,7 +71,7 @@ func (l *live) forget(id ingest.BatchID) {
 	if b := l.batches[id]; b != nil && b.place == awaiting {
 		l.leaveLocked(b)
 	}
-	signal(l.toSend) // there is room again
+	l.toSend.Raise() // there is room again
 }
 
 // due lists by destination the batches to ask about now, the most overdue
@@ -146,7 +146,7 @@ func (l *live) answered(to string, ids []ingest.BatchID, known func(ingest.Batch
 			b.asked = true
 		}
 	}
-	signal(l.toAsk)
+	l.toAsk.Raise()
 }
 
 // postpone has a batch that was to be sent again wait for longer, when the

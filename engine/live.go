@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
@@ -22,9 +23,9 @@ type live struct {
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
 	log                     *slog.Logger
-	// Each holds at most one token, for the dispatcher, the tracker, the refuser,
-	// and the sealer of a lane that has nothing waiting any more.
-	toSend, toAsk, toRefuse, emptied chan struct{}
+	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
+	// nothing waiting any more.
+	toSend, toAsk, toRefuse, emptied wake.Signal
 
 	mu           mutex // guards everything below
 	batches      map[ingest.BatchID]*liveBatch
@@ -113,9 +114,8 @@ type destination struct {
 }
 
 func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
-	wake := func() chan struct{} { return make(chan struct{}, 1) }
 	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
-		toSend: wake(), toAsk: wake(), toRefuse: wake(), emptied: wake(), mu: mutex{name: "live"},
+		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
 
@@ -127,7 +127,7 @@ func (l *live) add(entries ...store.Entry) {
 			l.mu.Lock()
 			l.refused = append(l.refused, *e)
 			l.mu.Unlock()
-			signal(l.toRefuse)
+			l.toRefuse.Raise()
 		} else {
 			l.retry(*e)
 		}
@@ -141,7 +141,7 @@ func (l *live) retry(e store.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queueLocked(&e, to, time.Now())
-	signal(l.toSend)
+	l.toSend.Raise()
 }
 
 // takeRefused takes up to n of the batches that wait for their dead letters.
@@ -190,7 +190,7 @@ func (l *live) leaveLocked(b *liveBatch) {
 		heap.Remove(&q.waiting, b.index)
 		if len(q.waiting) == 0 {
 			q.waiting = nil
-			signal(l.emptied) // the lane may be sealed by age again
+			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
 		q.sending--

@@ -88,7 +88,7 @@ func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now ti
 		l.holdLocked(q, now, r.err)
 	}
 	l.refreshLocked(q, now)
-	signal(l.toSend)
+	l.toSend.Raise()
 }
 
 // pauseLocked keeps all lanes of a destination back after a failure of it.

@@ -55,21 +55,21 @@ type sealedQueue interface {
 // it in. It is all of the engine that is on the way of an acknowledgement: its
 // lock is held for the copying of a few words.
 type news struct {
-	wake chan struct{} // holds at most one token
+	wake wake.Signal // for the sealer
 
 	mu     mutex // guards frames and spare
 	frames []store.Frame
 	spare  []store.Frame // what was taken in before, to be filled again
 }
 
-func newNews() *news { return &news{wake: make(chan struct{}, 1), mu: mutex{name: "news"}} }
+func newNews() *news { return &news{wake: wake.New(), mu: mutex{name: "news"}} }
 
 // committed is the store's committer telling what it wrote.
 func (n *news) committed(frames []store.Frame) {
 	n.mu.Lock()
 	n.frames = append(n.frames, frames...)
 	n.mu.Unlock()
-	signal(n.wake)
+	n.wake.Raise()
 }
 
 // maxSpare bounds the frames for which memory is kept.
@@ -207,6 +207,3 @@ func (q *sealer) next(now time.Time) time.Duration {
 	}
 	return time.Hour
 }
-
-// signal puts a token into a wake channel unless one is there.
-func signal(s wake.Signal) { s.Raise() }
