@@ -121,14 +121,14 @@ func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []in
 // outcomes are recorded, so that who waits for one finds it up to date.
 func (l *live) inquired(to string, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	q := &l.destinationLocked(to).inquiry
 	if err == nil {
 		q.failures, q.failure = 0, nil
 		return
 	}
 	if q.failure == nil {
-		l.log.Warn("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
+		l.warnLocked("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
 	}
 	now := time.Now()
 	q.failures++

@@ -14,8 +14,8 @@ import (
 // live is what the engine knows of the live batches beside the ledger: where
 // each of them is, whose turn it is, and how the destinations are. The sealer
 // and the tracker add to it, and the dispatcher and the tracker take their work
-// from it. Everything in it is memory: its lock is held for no disk, no network
-// and no other lock.
+// from it. Everything in it is memory: its lock is held for no disk, no network,
+// no code of the caller's and no other lock.
 type live struct {
 	// Immutable.
 	senders, maxUnconfirmed int
@@ -36,6 +36,7 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
+	unsaid       []func()      // lines for the log, which unlock writes
 }
 
 // place is where the engine has a batch.
@@ -142,6 +143,22 @@ func (l *live) retry(e store.Entry) {
 	defer l.mu.Unlock()
 	l.queueLocked(&e, to, time.Now())
 	l.toSend.Raise()
+}
+
+// warnLocked has a line logged when the lock is let go: the handler of the log is
+// the caller's, and may wait for a disk or for whoever reads a pipe.
+func (l *live) warnLocked(text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() { l.log.Warn(text, args...) })
+}
+
+// unlock lets go of the lock and logs what was to be said.
+func (l *live) unlock() {
+	unsaid := l.unsaid
+	l.unsaid = nil
+	l.mu.Unlock()
+	for _, say := range unsaid {
+		say()
+	}
 }
 
 // takeRefused takes up to n of the batches that wait for their dead letters.

@@ -23,7 +23,7 @@ func (l *live) finished(t turn, started time.Time, r result) {
 	to := l.routes(r.again) // a router's own code: not under the lock
 	now := time.Now()
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if b := t.batch; b.place == sending && b.turns == t.count {
 		l.leaveLocked(b)
 	}
@@ -60,7 +60,7 @@ func (l *live) answeredLocked(d *destination, started, now time.Time, err *trans
 func (l *live) reported(e store.Entry, r result) {
 	to, here := l.routes(r.again), l.route(&e)
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	l.resultLocked(e.Batch.ID, l.laneLocked(queueKey{e.Batch.Lane, here}), to, time.Now(), r)
 }
 
@@ -96,7 +96,7 @@ func (l *live) pauseLocked(d *destination, now time.Time, err *transport.Error) 
 	pause := retryDelay(d.breaker.failures, l.retryMin, l.retryMax)
 	d.breaker.pause(now.Add(max(pause, err.RetryAfter)))
 	if d.breaker.failures == 1 {
-		l.log.Warn("the destination is in trouble; batches wait", "err", err)
+		l.warnLocked("the destination is in trouble; batches wait", "err", err)
 	}
 }
 
@@ -109,6 +109,6 @@ func (l *live) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
 	pause := retryDelay(q.failures, l.retryMin, l.retryMax)
 	q.notBefore = now.Add(max(pause, err.RetryAfter))
 	if q.held && q.failures == 1 {
-		l.log.Warn("a table waits for an operator", "lane", q.key.lane, "err", err)
+		l.warnLocked("a table waits for an operator", "lane", q.key.lane, "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -230,6 +231,50 @@ func counted(t *rapid.T, l *live) {
 		if got := (sum{destinations[d].waiting, d.sending, len(d.awaiting)}); got != destinations[d] {
 			t.Fatalf("destination %q counts %+v, and there are %+v", d.to, got, destinations[d])
 		}
+	}
+}
+
+// freeLock is a handler of a log that sees whether the lock is held meanwhile.
+type freeLock struct {
+	slog.Handler
+	live        *live
+	lines, held *int
+}
+
+func (h freeLock) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h freeLock) Handle(context.Context, slog.Record) error {
+	*h.lines++
+	if !h.live.mu.TryLock() {
+		*h.held++
+		return nil
+	}
+	h.live.mu.Mutex.Unlock() // as TryLock, past the watch
+	return nil
+}
+
+// A log that is slow must not stop delivery: nothing is logged under the lock.
+func TestNothingIsLoggedUnderTheLock(t *testing.T) {
+	l := testLive(4, 100)
+	lines, held := 0, 0
+	l.log = slog.New(freeLock{slog.DiscardHandler, l, &lines, &held})
+	for i, class := range []transport.Class{transport.Held, transport.Transient} {
+		e := sealedEntry(1, uint64(i)+1)
+		e.Batch.Properties.Folder = class.String() // to a destination of its own
+		l.add(e)
+		one, _, _ := l.pick(time.Now())
+		l.finished(one, time.Now(), result{err: &transport.Error{Class: class}})
+	}
+	l.inquired("", &transport.Error{Class: transport.Transient})
+	l.reported(sealedEntry(2, 9), result{err: &transport.Error{Class: transport.Held}})
+	if lines != 4 || held != 0 {
+		t.Errorf("%d of %d lines were logged under the lock; 4 are to be logged", held, lines)
+	}
+	l.mu.Lock() // the control
+	l.log.Warn("seen")
+	l.mu.Unlock()
+	if held != 1 {
+		t.Error("the handler does not see the lock")
 	}
 }
 
