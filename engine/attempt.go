@@ -154,6 +154,9 @@ func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *
 	switch {
 	case terr.Class == transport.Unknown:
 		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
+		if terr.Untraceable { // there is nothing to wait for but the usual pause
+			ev.At = now.Add(retryDelay(e.Attempts, a.retryMin, a.retryMax))
+		}
 	case terr.Class == transport.Malformed:
 		ev.Kind = lifecycle.AnsweredMalformed
 	case terr.Class == transport.Permanent:

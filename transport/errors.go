@@ -60,6 +60,11 @@ type Error struct {
 	RetryAfter time.Duration // the destination's wish, 0 for none; MaxRetryAfter at most is obeyed
 	RequestID  string        // the request's id at the service, for support; may be empty
 	Err        error         // the cause, for errors.Is; may be nil
+	// Untraceable says of an Unknown that nobody can be asked about the attempt,
+	// as of a stream, although the transport may have a Tracker for others: the
+	// batch is sent again after the usual pause instead of a grace in which it
+	// would be looked for. Of other classes it means nothing.
+	Untraceable bool
 }
 
 // Error is op, class, code and message in one line.
