@@ -127,7 +127,7 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}
