@@ -219,7 +219,7 @@ func (f *Failure) Following(earlier *Failure) *Failure {
 // String is class, code, message and request in one line.
 func (f *Failure) String() string {
 	s := f.Class + ": "
-	if f.Code != "" {
+	if f.Code != "" && !strings.EqualFold(f.Code, f.Class) { // "unauthorized: Unauthorized" says nothing more
 		s += f.Code + ": "
 	}
 	s += f.Message

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"kustospool/ingest"
@@ -73,7 +74,7 @@ func (e *Error) Error() string {
 		return "a nil *transport.Error was returned as an error"
 	}
 	s := e.Op + ": " + e.Class.String()
-	if e.Code != "" {
+	if e.Code != "" && !strings.EqualFold(e.Code, e.Class.String()) { // "unauthorized: Unauthorized" says nothing more
 		s += ": " + e.Code
 	}
 	switch {
