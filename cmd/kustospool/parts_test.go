@@ -97,6 +97,7 @@ func TestAllHeld(t *testing.T) {
 		return engine.LaneStats{Waiting: engine.Backlog{Records: n}, Batches: engine.Batches{Sealed: n}}
 	}
 	open := engine.LaneStats{Waiting: engine.Backlog{Records: 1, Open: 1}}
+	behind := engine.LaneStats{Waiting: engine.Backlog{Records: 2, Open: 1}, Batches: engine.Batches{Sealed: 1}}
 	heldBack := func(l engine.LaneStats, at time.Time) engine.LaneStats {
 		l.Held, l.Failure = true, said(at)
 		return l
@@ -115,6 +116,7 @@ func TestAllHeld(t *testing.T) {
 		{"one moves", []engine.LaneStats{held, queued(1)}, false, false},
 		{"one under way", []engine.LaneStats{heldBack(underWay, now)}, false, false},
 		{"one has open records", []engine.LaneStats{heldBack(open, now)}, false, false},
+		{"one has open records behind its batches", []engine.LaneStats{heldBack(behind, now)}, false, true},
 		{"one has open records, in a full spool", []engine.LaneStats{heldBack(open, now)}, true, true},
 		{"another has open records, in a full spool", []engine.LaneStats{held, open}, true, false},
 		{"not tried in this run", []engine.LaneStats{heldBack(queued(1), begun.Add(-time.Hour))}, false, false},
