@@ -109,13 +109,15 @@ func (e *Error) Failure(at time.Time) *ingest.Failure {
 	if msg == "" && e.Err != nil {
 		msg = e.Err.Error()
 	}
-	switch {
-	case e.RetryAfter >= MaxRetryAfter:
-		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
-	case e.RetryAfter > 0:
-		msg += fmt.Sprintf(" (asks for a pause of %v)", e.RetryAfter)
+	f := &ingest.Failure{Class: e.Class.String(), Code: e.Code, RequestID: e.RequestID, At: at}
+	if e.RetryAfter > 0 {
+		f.NotBefore = at.Add(min(e.RetryAfter, MaxRetryAfter))
 	}
-	return &ingest.Failure{Class: e.Class.String(), Code: e.Code, Message: e.Op + ": " + msg, RequestID: e.RequestID, At: at}
+	if e.RetryAfter >= MaxRetryAfter {
+		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
+	}
+	f.Message = e.Op + ": " + msg
+	return f
 }
 
 // Bounds of what an *Error tells, in bytes.
