@@ -123,7 +123,7 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 
 // acknowledged is the event of an answer without an error.
 func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
-	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: a.transport.tracks()}
+	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.tracks()}
 	switch ack.State {
 	case ingest.Accepted:
 		ev.Kind = lifecycle.AnsweredAccepted
