@@ -75,7 +75,7 @@ func TestSpoolInUseAnswers(t *testing.T) {
 				if err != nil || len(p.Records) != 3 || string(p.Records[2].Data) != row(2) || p.Next == nil || p.Next.Seq != 4 {
 					t.Fatalf("%s: peek %+v, %v", what, p, err)
 				}
-				p, err = spool.Peek(ctx, operate.PeekQuery{Table: "Demo.Telemetry", Lane: p.Next.Lane, From: p.Next.Seq, Grep: `"n":4`})
+				p, err = spool.Peek(ctx, operate.PeekQuery{Table: "Demo.Telemetry", Lane: p.Next.Lane, Seq: p.Next.Seq, Grep: `"n":4`})
 				if err != nil || len(p.Records) != 1 || p.Records[0].ID != receipts[4].ID.String() || p.Records[0].Batch == "" || p.Next != nil {
 					t.Errorf("%s: peek of the rest %+v, %v", what, p, err)
 				}

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"slices"
 	"strings"
 
 	"kustospool/ingest"
@@ -44,7 +45,7 @@ var advices = []advice{
 	{PermissionRefused, Warning, "the service refuses the permission",
 		"Grant the identity of this program the role that the service's words name (Database Ingestor, or Table Ingestor on the table), or mend its credential. It is tried again by itself."},
 	{MissingTable, Warning, "the table or its database is missing",
-		"Create the table, in the service or with `kustospool send --create-table`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
+		"Create the table, in the service or by `kustospool send` with `--create-table`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
 	{MissingMapping, Warning, "the mapping is missing, or does not fit",
 		"Create or mend the mapping in the service under the same name. It is tried again by itself, and other tables go on meanwhile."},
 	{BlobRefused, Warning, "a blob that was given by reference cannot be read",
@@ -65,14 +66,12 @@ var advices = []advice{
 		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 }
 
-func adviceOf(kind Kind) advice {
-	for _, a := range advices {
-		if a.kind == kind {
-			return a
-		}
-	}
-	return advice{kind: kind, level: Warning}
+// adviceAt is the place of a kind in the order of the page.
+func adviceAt(kind Kind) int {
+	return slices.IndexFunc(advices, func(a advice) bool { return a.kind == kind })
 }
+
+func adviceOf(kind Kind) advice { return advices[adviceAt(kind)] }
 
 // byCode says of failures that hold a table back what they are about, by the
 // service's code in lower case (package transport/internal/kusto has them all).

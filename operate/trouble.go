@@ -30,7 +30,7 @@ type Trouble struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Files are below the spool's directory; there may be more.
 	Files []string `json:"files,omitempty"`
-	Next  string   `json:"next"` // what to do; see NextSteps
+	Next  string   `json:"next"` // what to do; docs/operations.md has the same words
 }
 
 // Level says who should look after a trouble.
@@ -46,8 +46,8 @@ const (
 // maxTroubles bounds the troubles of single tables.
 const maxTroubles = 50
 
-// Diagnose finds the troubles of a status: the worst first, and of the same level the
-// oldest. It looks at nothing else, and at no clock.
+// Diagnose finds the troubles of a status: the worst first, those of the same level in
+// the order of docs/operations.md, and those of the same kind the oldest first. It looks at nothing else, and at no clock.
 func Diagnose(s *Status) []Trouble {
 	f := &finder{s: s, byKey: map[string]*Trouble{}}
 	f.room()
@@ -56,7 +56,7 @@ func Diagnose(s *Status) []Trouble {
 	f.lanes()
 	f.atRest()
 	slices.SortStableFunc(f.found, func(a, b *Trouble) int {
-		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), a.Since.Compare(b.Since))
+		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), cmp.Compare(adviceAt(a.Kind), adviceAt(b.Kind)), a.Since.Compare(b.Since))
 	})
 	out := make([]Trouble, 0, len(f.found))
 	for _, t := range f.found[:min(len(f.found), maxTroubles)] {

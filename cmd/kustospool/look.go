@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -62,27 +59,11 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 	return p, err
 }
 
-// tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.
-func tableLanes(p *store.Picture, name string) ([]uint32, error) {
-	var lanes []uint32
-	tables := map[string]bool{}
-	databases := map[string]bool{}
-	for _, id := range p.Lanes() {
-		props, _ := p.LaneProperties(id)
-		full := props.Database + "." + props.Table
-		tables[full] = true
-		if name == full || name == props.Table {
-			lanes = append(lanes, id)
-			databases[props.Database] = true
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
-	switch {
-	case len(lanes) == 0 && len(tables) == 0:
-		return nil, usagef("table %q: the spool has no table", name)
-	case len(lanes) == 0:
-		return nil, usagef("table %q: must be one of the spool's: %s", name, strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
-	case len(databases) > 1:
-		return nil, usagef("table %q: is in the databases %s; name it as DB.TABLE", name, strings.Join(slices.Sorted(maps.Keys(databases)), ", "))
-	}
-	return lanes, nil
+	return nil
 }
