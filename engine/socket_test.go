@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,5 +160,53 @@ func TestNoSocket(t *testing.T) {
 	var locked *engine.LockedError
 	if _, err := engine.Look(dir, &engine.Options{LockTimeout: 1}); !errors.As(err, &locked) || locked.Socket != "" {
 		t.Errorf("%v", err)
+	}
+}
+
+// stall connects some clients that ask for all there is and never read.
+func stall(t testing.TB, dir string, n int) {
+	t.Helper()
+	_, err := engine.Look(dir, &engine.Options{LockTimeout: 1})
+	locked, ok := errors.AsType[*engine.LockedError](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	for range n {
+		c, err := net.Dial("unix", locked.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		for range 50 { // asked in advance, on the one connection
+			if _, err := fmt.Fprint(c, "GET /v1/peek?table=Telemetry HTTP/1.1\r\nHost: spool\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestStalledClientsCostNothing: clients that ask and do not read keep neither an
+// acknowledgement nor a delivery nor Close waiting.
+func TestStalledClientsCostNothing(t *testing.T) {
+	dir := shortDir(t)
+	fake := transporttest.NewFake()
+	fake.Down(&transport.Error{Class: transport.Transient, Op: "send", Message: "no route"})
+	o := soon()
+	o.NoSocket = false
+	s := open(t, dir, fake, o)
+	big := `{"x":"` + strings.Repeat("x", 64<<10) + `"}`
+	for range 20 {
+		put(t, s, telemetry, big)
+	}
+	stall(t, dir, operate.MaxClients)
+	put(t, s, telemetry, rows(200)...)
+	fake.Down(nil)
+	drain(t, s)
+	conserved(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := fake.AllRows(); len(got) != 220 {
+		t.Errorf("%d rows", len(got))
 	}
 }
