@@ -20,10 +20,14 @@ type BatchStatus struct {
 	NextAttempt time.Time
 	// Failure is what was last said against it; nil where nothing was.
 	Failure *ingest.Failure
+	// DataBytes is the size of the data before compression: Batch.RawBytes, or of a
+	// blob by reference the blob's, as the transport learned it when it was sent;
+	// 0 until then, and where it could not.
+	DataBytes int64
 }
 
 func batchStatus(e *store.Entry) BatchStatus {
-	return BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
+	return BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure, DataBytes: e.DataBytes()}
 }
 
 func batchStatuses(entries iter.Seq2[store.Entry, error]) iter.Seq2[BatchStatus, error] {

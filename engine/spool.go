@@ -147,17 +147,22 @@ func (s *Spool) ID() ingest.SpoolID { return s.store.ID() }
 // Flush seals every record acknowledged so far into batches, whatever their
 // size and age, and returns when that is durable. It does not wait for the
 // batches to be delivered.
-func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx) }
+func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx, false) }
 
 // Drain seals what is open and waits until no record is spooled: each is
 // ingested, handed over, dead-lettered or dropped. Records that others ingest
 // meanwhile are drained too. When ctx ends first the error is a
 // [*NotDrainedError]; nothing is lost by that.
+//
+// What is open in a table is sealed once no batch of the table is left to send:
+// where nothing can be sent it stays open, and later records join it.
 func (s *Spool) Drain(ctx context.Context) error {
-	for flush := true; ; {
+	s.sealer.drains.Add(1)
+	defer s.sealer.drains.Add(-1)
+	for first, flush := true, true; ; first = false {
 		changed := s.changes.any()
 		if flush {
-			if err := s.Flush(ctx); err != nil {
+			if err := s.sealer.flush(ctx, first); err != nil {
 				if ctx.Err() != nil {
 					return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 				}

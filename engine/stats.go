@@ -32,8 +32,9 @@ type Stats struct {
 	Rate Rate
 	// Attempts is how many attempts at batches this process has begun.
 	Attempts int64
-	// RawBytes is the payload of the batches that were delivered, WireBytes what
-	// it took on the wire.
+	// RawBytes is the data of the batches that were delivered, before compression,
+	// WireBytes what it took on the wire. Of a blob by reference it is the blob's
+	// size, where the transport learned it, and not that of its address.
 	RawBytes, WireBytes int64
 
 	// Unhealthy is what a destination last failed with; nil while all are well.

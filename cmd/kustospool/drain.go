@@ -12,7 +12,8 @@ func drainCommand() *command {
 		synopsis: "--to TARGET [--spool DIR] [flags]",
 		summary:  "deliver what a spool holds",
 		help: `Opens a spool that an earlier send has left behind, delivers what it holds and
-waits for the outcome. Without --spool it is the target's default one.
+waits for the outcome. Without --spool it is the target's default one. What the
+spool holds goes to --to, also when an earlier send was for another target.
 
 Blobs that an earlier send was given with a SAS are fetched with one in
 KUSTOSPOOL_BLOB_SAS, because none is stored: see kustospool help send.
@@ -25,7 +26,7 @@ Exit codes: 0 nothing is left to deliver, 1 something was dead-lettered or faile
 2 the command is wrong or the spool cannot be had, 3 not all is delivered yet.
 Dead letters of earlier runs are told and do not count.`,
 		flags: func(fs *pflag.FlagSet) any {
-			s := new(deliverySettings)
+			s := &deliverySettings{retarget: true} // who drains says where to
 			s.register(fs)
 			return s
 		},
@@ -53,9 +54,11 @@ func drain(ctx context.Context, c *console, s *deliverySettings, args []string) 
 		if t.kind == toSimulator {
 			return 0, usagef("--spool is missing: sim: has no spool of its own between runs")
 		}
-		if dir, err = t.defaultSpool(); err != nil {
+		var older []string
+		if dir, older, err = t.defaultSpool(); err != nil {
 			return 0, err
 		}
+		t.tellOlder(c, older)
 	}
 	if err := mustBeSpool(dir); err != nil {
 		return 0, err
