@@ -16,6 +16,7 @@ const (
 	lockName      = "lock"
 	ballastName   = "ballast"
 	ledgerName    = "manifest.db"
+	pausedName    = "paused.json"
 	segmentsName  = "segments"
 	objectsName   = "objects"
 	deadName      = "dead"
