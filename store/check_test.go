@@ -29,7 +29,7 @@ func checkAt(t *testing.T, dir string) checked {
 		t.Fatal(err)
 	}
 	out := checked{seen: map[at]bool{}, badFiles: map[string]int64{}}
-	for c, err := range p.Check() {
+	for c, err := range p.Check().Records() {
 		if err != nil {
 			t.Fatal(err)
 		}
