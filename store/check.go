@@ -57,6 +57,7 @@ type checkLane struct {
 	*lane
 	high  uint64
 	waits []span // records that were not settled, ascending
+	told  []span // what the walk has told of
 }
 
 // Check begins a check. What is settled and given back while it runs is not read, and is told as such.
@@ -98,18 +99,18 @@ func (p *Picture) Check() *Check {
 // Each record is told of once. The error is that of the file system, and ends the walk.
 func (c *Check) Records() iter.Seq2[Checked, error] {
 	return func(yield func(Checked, error) bool) {
-		s := c.s
+		s, lanes := c.s, slices.Clone(c.lanes)
 		s.mu.RLock()
 		numbers := slices.Sorted(maps.Keys(s.segments))
 		s.mu.RUnlock()
 		for _, no := range numbers {
-			for i := range c.lanes {
-				in, ok := c.held(no, &c.lanes[i])
+			for i := range lanes {
+				in, ok := c.held(no, &lanes[i])
 				if !ok {
 					continue
 				}
 				more := true
-				err := c.segment(no, &c.lanes[i], in, func(part Checked) bool {
+				err := c.segment(no, &lanes[i], in, func(part Checked) bool {
 					more = yield(part, nil)
 					return more
 				})
@@ -122,9 +123,9 @@ func (c *Check) Records() iter.Seq2[Checked, error] {
 				}
 			}
 		}
-		for i := range c.lanes {
-			l := &c.lanes[i]
-			for _, r := range c.unclaimed(l) {
+		for i := range lanes {
+			l := &lanes[i]
+			for _, r := range l.untold() {
 				more := true
 				c.missing(l, "", r, errMissing, func(part Checked) bool {
 					more = yield(part, nil)
@@ -159,6 +160,7 @@ func (c *Check) missing(l *checkLane, file string, r span, why error, tell func(
 	}
 	still := c.s.waiting(l.lane)
 	for _, w := range waited {
+		l.tell(w)
 		lost := parts(still, w)
 		if n := w.Count() - count(lost); n > 0 && !tell(Checked{Lane: l.no, Gone: n}) {
 			return false
@@ -215,27 +217,32 @@ func count(ranges []span) (n int64) {
 	return n
 }
 
-// unclaimed are the waiting records of a lane that no segment says it has.
-func (c *Check) unclaimed(l *checkLane) (out []span) {
-	c.s.mu.RLock()
-	segs := slices.Clone(l.segs)
-	c.s.mu.RUnlock()
+// untold are the waiting records of a lane that were not told of: no segment says that it
+// has them, or the one that had them is given back by now.
+func (l *checkLane) untold() (out []span) {
+	slices.SortFunc(l.told, func(a, b span) int { return cmp.Compare(a.First, b.First) })
 	for _, w := range l.waits {
 		next := w.First
-		for _, h := range segs {
-			if h.Last < next || h.First > w.Last {
-				continue
+		for _, t := range parts(l.told, w) {
+			if t.First > next {
+				out = append(out, span{First: next, Last: t.First - 1})
 			}
-			if h.First > next {
-				out = append(out, span{First: next, Last: h.First - 1})
-			}
-			next = h.Last + 1
+			next = max(next, t.Last+1)
 		}
 		if next <= w.Last {
 			out = append(out, span{First: next, Last: w.Last})
 		}
 	}
 	return out
+}
+
+// tell notes that records were told of.
+func (l *checkLane) tell(r span) {
+	if n := len(l.told); n > 0 && l.told[n-1].Last+1 == r.First {
+		l.told[n-1].Last = r.Last
+		return
+	}
+	l.told = append(l.told, r)
 }
 
 // segment checks the frames of a lane in one segment.
@@ -261,6 +268,7 @@ func (c *Check) segment(no uint64, l *checkLane, in span, tell func(Checked) boo
 		case f.Err == nil && f.Ref != nil:
 			more = c.object(l, f, r, tell)
 		default:
+			l.tell(r)
 			if f.Err == nil {
 				part.Err = f.Each(func(uint64, []byte) bool { return true })
 			}
@@ -294,7 +302,11 @@ func (c *Check) object(l *checkLane, f *wal.Found, r span, tell func(Checked) bo
 	file := objectsName + "/" + ref.ID.FileName()
 	part := func(from, to uint64, n int64, err error) bool {
 		p := span{First: max(from, r.First), Last: min(to, r.Last)}
-		return p.First > p.Last || tell(Checked{File: file, Lane: l.no, First: p.First, Last: p.Last, Waiting: count(parts(waits, p)), Bytes: n, Err: err})
+		if p.First > p.Last {
+			return true
+		}
+		l.tell(p)
+		return tell(Checked{File: file, Lane: l.no, First: p.First, Last: p.Last, Waiting: count(parts(waits, p)), Bytes: n, Err: err})
 	}
 	gone := func() error {
 		if _, err := s.fs.Stat(s.objects.FilePath(ref.ID)); vfs.Missing(err) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/store"
 )
 
@@ -60,6 +61,16 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
 	}
 	return p, err
+}
+
+// view is look of what the engine shows.
+func (s *lookSettings) view(dir string, found *findings) (*engine.View, error) {
+	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
+	var locked *engine.LockedError
+	if errors.As(err, &locked) {
+		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
+	}
+	return v, err
 }
 
 // tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.
