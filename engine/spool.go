@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/store"
 	"kustospool/transport"
 )
@@ -23,6 +24,7 @@ import (
 //	dispatcher  one, and one goroutine for each attempt under way
 //	refuser     one, and one goroutine for each dead letter that is being written
 //	            of what was refused before it could be sent
+//	server      one, and one or two for each client of the socket
 //	tracker     one, and one goroutine for each question under way, one a
 //	            destination; asks for outcomes and resolves unknown attempts
 //
@@ -44,8 +46,9 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
-	dropping chan struct{} // held by the one caller that drops batches for room
-	pausing  chan struct{} // held by the one caller that changes what is paused
+	dropping chan struct{}   // held by the one caller that drops batches for room
+	pausing  chan struct{}   // held by the one caller that changes what is paused
+	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
 	repeated       atomic.Int64 // requests whose key was stored before
@@ -130,6 +133,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { dispatcher.run(ctx) })
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
+	s.server = s.answer()
 	return s, nil
 }
 
