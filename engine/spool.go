@@ -46,8 +46,9 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
-	dropping chan struct{}   // held by the one caller that drops batches for room
-	pausing  chan struct{}   // held by the one caller that changes what is paused
+	dropping chan struct{} // held by the one caller that drops batches for room
+	pausing  chan struct{} // held by the one caller that changes what is paused
+	checks   checks
 	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full

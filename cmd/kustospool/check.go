@@ -14,6 +14,7 @@ import (
 	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/engine"
 	"kustospool/internal/visible"
+	"kustospool/operate"
 )
 
 func checkCommand() *command {
@@ -28,7 +29,9 @@ be read; those of them that wait would not be delivered, and the others are sett
 that nothing is lost with them. It changes no file: what it finds is dealt with by the
 next send or drain, or by the program that opens the spool.
 
-A spool that another process has open is not checked.
+A spool that a process has open is checked by that process, through its socket: what was
+committed when the check began, at no more than 64 MiB a second, without a lock that
+an acknowledgement waits for. What is delivered and gone before it was read is told as such.
 
 Examples:
   kustospool check --spool /var/spool/fleet
@@ -79,6 +82,9 @@ func check(ctx context.Context, c *console, s *checkSettings, args []string) (co
 	}
 	c.quiet = s.quiet
 	r, err := checkAtRest(ctx, c, s, dir)
+	if locked, ok := errors.AsType[*engine.LockedError](err); ok {
+		r, err = checkInUse(ctx, c, s, dir, locked)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -108,6 +114,49 @@ func checkAtRest(ctx context.Context, c *console, s *checkSettings, dir string) 
 		return nil, err
 	}
 	return newCheckReport(dir, v.Stats().Spool.String(), checked, found.end()), nil
+}
+
+// checkEvery is how often the process that checks its spool is asked how far it is.
+const checkEvery = 250 * time.Millisecond
+
+// checkInUse has the process check the spool that has it open.
+func checkInUse(ctx context.Context, c *console, s *checkSettings, dir string, locked *engine.LockedError) (*checkReport, error) {
+	client, err := s.owner(ctx, locked)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	st, err := client.Status(ctx, operate.StatusQuery{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	now, err := client.StartCheck(ctx)
+	if err != nil {
+		return nil, err
+	}
+	show := showCheck(c)
+	defer show.end()
+	for !now.Done {
+		show.progress(engine.CheckProgress{Bytes: now.Bytes, Total: now.Total, Records: now.Records, Bad: now.Bad})
+		select {
+		case <-time.After(checkEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if now, err = client.Check(ctx, operate.CheckQuery{ID: now.ID}); err != nil {
+			return nil, err
+		}
+	}
+	if now.Error != "" {
+		return nil, errors.New(now.Error)
+	}
+	var checked engine.CheckReport
+	if err := json.Unmarshal(now.Report, &checked); err != nil {
+		return nil, fmt.Errorf("the report of %w cannot be read: %w", locked, err)
+	}
+	r := newCheckReport(dir, st.ID, &checked, nil)
+	r.InUse = true
+	return r, nil
 }
 
 func newCheckReport(dir, id string, checked *engine.CheckReport, found []string) *checkReport {

@@ -63,14 +63,10 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 	return p, err
 }
 
-// view is look of what the engine shows.
+// view opens the spool for reading. found hears of damage. One in use is an
+// [engine.LockedError].
 func (s *lookSettings) view(dir string, found *findings) (*engine.View, error) {
-	v, err := engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
-	var locked *engine.LockedError
-	if errors.As(err, &locked) {
-		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
-	}
-	return v, err
+	return engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
 }
 
 // tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.
