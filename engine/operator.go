@@ -16,11 +16,13 @@ import (
 // Operator is the spool as package operate asks it: what answers on its socket,
 // for a program that wants to answer elsewhere as well, with [operate.Handler].
 func (s *Spool) Operator() operate.Spool {
-	return &operator{books: s.store, stats: s.Stats, shown: s.batches.shown, inUse: true}
+	return &inUse{&operator{books: s.store, stats: s.Stats, shown: s.batches.shown, inUse: true}, s}
 }
 
 // Operator is the view as package operate asks it.
-func (v *View) Operator() operate.Spool {
+func (v *View) Operator() operate.Spool { return v.operator() }
+
+func (v *View) operator() *operator {
 	return &operator{books: v.picture, stats: v.Stats, shown: func(e store.Entry) store.Entry { return e }}
 }
 

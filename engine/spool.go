@@ -46,7 +46,9 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
-	dropping chan struct{}   // held by the one caller that drops batches for room
+	dropping chan struct{} // held by the one caller that drops batches for room
+	pausing  chan struct{} // held by the one caller that changes what is paused
+	checks   checks
 	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
@@ -83,7 +85,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
@@ -112,6 +114,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, ownError(err)
 	}
 	s.store = st
+	s.live.setPaused(st.Paused())
 	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
 	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
