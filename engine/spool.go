@@ -46,6 +46,7 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
+	letters  letters
 	dropping chan struct{} // held by the one caller that drops batches for room
 	pausing  chan struct{} // held by the one caller that changes what is paused
 	checks   checks
@@ -85,31 +86,10 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
-	s.lanes.init()
-	s.changes.init()
-	s.refusals.init()
+	s := newSpool(o, plug)
 	grace := s.unknownGrace()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
-	s.sealer = newSealer(&s.lanes)
 	news := newNews()
-
-	compression := store.NoCompression
-	if o.CompressOnDisk {
-		compression = store.S2
-	}
-	st, err := store.Open(dir, &store.Options{
-		SegmentBytes:     o.SegmentBytes,
-		CommitInterval:   o.CommitInterval,
-		Compression:      compression,
-		MaxBytes:         o.MaxDiskBytes,
-		HistoryRetention: o.StatusRetention,
-		TrustDirectory:   o.TrustDirectory,
-		LockTimeout:      o.LockTimeout,
-		Committed:        news.committed,
-		Settled:          s.rates.settled,
-		Logger:           o.Logger,
-	})
+	st, err := store.Open(dir, s.storeOptions(news.committed))
 	if err != nil {
 		return nil, ownError(err)
 	}
@@ -128,6 +108,8 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
 
+	s.endRetries()
+
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(func() { s.sealer.run(ctx) })
@@ -136,6 +118,39 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { tracker.run(ctx) })
 	s.server = s.answer()
 	return s, nil
+}
+
+// newSpool makes a spool without its store, and starts nothing.
+func newSpool(o Options, plug *plug) *Spool {
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s.lanes.init()
+	s.changes.init()
+	s.refusals.init()
+	s.letters.init()
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of)
+	s.sealer = newSealer(&s.lanes)
+	return s
+}
+
+// storeOptions are those of the store; committed may be nil.
+func (s *Spool) storeOptions(committed func([]store.Frame)) *store.Options {
+	o := &s.opts
+	compression := store.NoCompression
+	if o.CompressOnDisk {
+		compression = store.S2
+	}
+	return &store.Options{
+		SegmentBytes:     o.SegmentBytes,
+		CommitInterval:   o.CommitInterval,
+		Compression:      compression,
+		MaxBytes:         o.MaxDiskBytes,
+		HistoryRetention: o.StatusRetention,
+		TrustDirectory:   o.TrustDirectory,
+		LockTimeout:      o.LockTimeout,
+		Committed:        committed,
+		Settled:          s.rates.settled,
+		Logger:           o.Logger,
+	}
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
@@ -196,9 +211,8 @@ func (s *Spool) Drain(ctx context.Context) error {
 	}
 }
 
-// recover gives every batch of the ledger back to whoever moves it next, and
-// the sealer what is in no batch yet.
-func (s *Spool) recover() error {
+// recoverLanes makes the lanes of the store known.
+func (s *Spool) recoverLanes() error {
 	for _, id := range s.store.Lanes() {
 		p, _ := s.store.LaneProperties(id)
 		o, err := s.tableOptions(&p)
@@ -206,6 +220,15 @@ func (s *Spool) recover() error {
 			return err
 		}
 		s.addLane(id, o)
+	}
+	return nil
+}
+
+// recover gives every batch of the ledger back to whoever moves it next, and
+// the sealer what is in no batch yet.
+func (s *Spool) recover() error {
+	if err := s.recoverLanes(); err != nil {
+		return err
 	}
 	for frame, err := range s.store.Unsealed() {
 		if err != nil {

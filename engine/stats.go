@@ -175,8 +175,8 @@ type Duplicates struct {
 // DeadLetterStats are the dead letters. Each is a batch.
 type DeadLetterStats struct {
 	Total   int64 // ever made
-	Waiting int64 // are in the spool's directory
-	Handled int64 // were removed from there
+	Waiting int64 // are in the spool's directory, and wait for somebody to deal with them
+	Handled int64 // were retried, or removed
 }
 
 // DiskStats is what the spool takes of the disk.
