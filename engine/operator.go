@@ -16,11 +16,13 @@ import (
 // Operator is the spool as package operate asks it: what answers on its socket,
 // for a program that wants to answer elsewhere as well, with [operate.Handler].
 func (s *Spool) Operator() operate.Spool {
-	return &operator{books: s.store, stats: s.Stats, shown: s.batches.shown, inUse: true}
+	return &inUse{&operator{books: s.store, stats: s.Stats, shown: s.batches.shown, inUse: true}, s}
 }
 
 // Operator is the view as package operate asks it.
-func (v *View) Operator() operate.Spool {
+func (v *View) Operator() operate.Spool { return v.operator() }
+
+func (v *View) operator() *operator {
 	return &operator{books: v.picture, stats: v.Stats, shown: func(e store.Entry) store.Entry { return e }}
 }
 
@@ -44,7 +46,7 @@ type books interface {
 	LaneMarks(lane uint32) (sealed, end uint64)
 	FirstLive(n int) (first []store.Entry, all int)
 	LiveOf(lane uint32) []store.Entry
-	DeadLetters() iter.Seq2[store.Entry, error]
+	DeadLetters() iter.Seq2[store.DeadLetter, error]
 	Quarantine() ([]store.SetAside, error)
 	Waiting(lane uint32, from uint64) iter.Seq2[store.Waiting, error]
 	Settled() iter.Seq2[store.Entry, error]
@@ -110,7 +112,7 @@ func names(set map[string]bool) string {
 
 func batchOf(e *store.Entry) operate.Batch {
 	b, p := &e.Batch, &e.Batch.Properties
-	return operate.Batch{ID: b.ID.String(), Database: p.Database, Table: p.Table, State: e.State.String(), Records: b.Records(), RawBytes: b.RawBytes,
+	return operate.Batch{ID: b.ID.String(), Database: p.Database, Table: p.Table, State: e.State.String(), Records: b.Records(), RawBytes: e.DataBytes(),
 		Attempts: e.Attempts, SealedAt: b.SealedAt, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
 }
 

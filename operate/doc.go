@@ -18,6 +18,11 @@
 //	GET  /v1/history   [History]: settled batches, the newest first
 //	GET  /v1/peek      [Peek]: the records that wait, in the order in which they came
 //	GET  /v1/receipt   [Receipt]: what became of the records of a receipt
+//	POST /v1/pause     [Paused]: a table is not sent until it is resumed; body [PauseQuery]
+//	POST /v1/resume    [Resumed]; body [TableQuery]
+//	POST /v1/retry     [Retried]: a table is tried now; body [TableQuery]
+//	POST /v1/check     [Check]: begins to read and prove all that the spool holds
+//	GET  /v1/check     [Check]: how far it is, and in the end what it found
 //
 // The query parameters are the fields of the query types, in their documentation.
 // By hand:

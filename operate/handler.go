@@ -29,7 +29,7 @@ const (
 const writeTimeout = 10 * time.Second
 
 // subjects are the routes, a function for each subject.
-var subjects = []func(*http.ServeMux, Spool){statusRoutes, historyRoutes, peekRoutes, receiptRoutes}
+var subjects = []func(*http.ServeMux, Spool){statusRoutes, historyRoutes, peekRoutes, receiptRoutes, controlRoutes, checkRoutes}
 
 // Handler answers the protocol for a spool. It authenticates nobody: who can
 // reach it may ask, so it belongs on the spool's socket, or behind whatever

@@ -54,6 +54,7 @@ func Diagnose(s *Status) []Trouble {
 	f.damage()
 	f.dead()
 	f.lanes()
+	f.paused()
 	f.atRest()
 	slices.SortStableFunc(f.found, func(a, b *Trouble) int {
 		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), cmp.Compare(adviceAt(a.Kind), adviceAt(b.Kind)), a.Since.Compare(b.Since))
@@ -192,6 +193,24 @@ func (f *finder) lanes() {
 			t.say(u)
 			f.add(t)
 		}
+	}
+}
+
+// paused finds the tables that somebody has paused, and perhaps forgotten.
+func (f *finder) paused() {
+	for i := range f.s.Paused {
+		p := &f.s.Paused[i]
+		t := Trouble{Kind: TablePaused, Table: p.Database + "." + p.Table, Tables: 1, Since: p.Since}
+		for j := range f.s.Lanes {
+			if l := &f.s.Lanes[j]; l.Database == p.Database && l.Table == p.Table {
+				t.Records += l.Open + l.Records
+			}
+		}
+		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(TablePaused).what, t.Records)
+		if p.Reason != "" {
+			t.What += "; because: " + p.Reason
+		}
+		f.add(t)
 	}
 }
 

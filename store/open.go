@@ -65,7 +65,8 @@ func Open(dir string, opts *Options) (*Store, error) {
 // ourNames are the names a spool's directory has of its own accord.
 // lost+found is where a spool has a volume to itself.
 var ourNames = func() map[string]bool {
-	names := map[string]bool{lockName: true, socketName: true, ballastName: true, ballastName + tempSuffix: true, ledgerName: true, "lost+found": true}
+	names := map[string]bool{lockName: true, socketName: true, ballastName: true, ballastName + tempSuffix: true, ledgerName: true,
+		pausedName: true, pausedName + tempSuffix: true, "lost+found": true}
 	for _, sub := range subdirectories {
 		names[sub] = true
 	}

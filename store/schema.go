@@ -17,6 +17,7 @@ const (
 	socketName    = "socket" // where the process that has the spool answers; package operate
 	ballastName   = "ballast"
 	ledgerName    = "manifest.db"
+	pausedName    = "paused.json"
 	segmentsName  = "segments"
 	objectsName   = "objects"
 	deadName      = "dead"

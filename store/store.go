@@ -38,6 +38,7 @@ type Store struct {
 	keys      freshKeys
 	positions freshPositions
 	undead    undead
+	paused    pauses
 	dead      deadCount
 	scratch   sync.Pool // *batch
 
@@ -144,6 +145,7 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	s.disk.end()
+	s.paused.close()
 	s.keeper.stop()
 	mark, err := s.wal.Close()
 	errs := []error{err}

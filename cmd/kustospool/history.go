@@ -93,7 +93,7 @@ func history(ctx context.Context, c *console, s *historySettings, args []string)
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/store"
 )
 
@@ -28,8 +32,9 @@ func (s *lookSettings) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.lock, "lock-timeout", time.Second, "how long to wait for a spool that another process has open")
 }
 
-// dir is the spool's directory. It is there.
-func (s *lookSettings) dir() (string, error) {
+// dir is the spool's directory. It is there. Other spools that the target may
+// have are told of.
+func (s *lookSettings) dir(c *console) (string, error) {
 	dir := s.spool
 	switch {
 	case dir == "" && s.to == "":
@@ -41,9 +46,11 @@ func (s *lookSettings) dir() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if dir, err = t.defaultSpool(); err != nil {
+		var older []string
+		if dir, older, err = t.defaultSpool(); err != nil {
 			return "", err
 		}
+		t.tellOlder(c, older)
 	}
 	return dir, mustBeSpool(dir)
 }
@@ -59,11 +66,33 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 	return p, err
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
+// view opens the spool for reading. found hears of damage. One in use is an
+// [engine.LockedError].
+func (s *lookSettings) view(dir string, found *findings) (*engine.View, error) {
+	return engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
+}
+
+// tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.
+func tableLanes(p *store.Picture, name string) ([]uint32, error) {
+	var lanes []uint32
+	tables := map[string]bool{}
+	databases := map[string]bool{}
+	for _, id := range p.Lanes() {
+		props, _ := p.LaneProperties(id)
+		full := props.Database + "." + props.Table
+		tables[full] = true
+		if name == full || name == props.Table {
+			lanes = append(lanes, id)
+			databases[props.Database] = true
 		}
 	}
-	return nil
+	switch {
+	case len(lanes) == 0 && len(tables) == 0:
+		return nil, usagef("table %q: the spool has no table", name)
+	case len(lanes) == 0:
+		return nil, usagef("table %q: must be one of the spool's: %s", name, strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
+	case len(databases) > 1:
+		return nil, usagef("table %q: is in the databases %s; name it as DB.TABLE", name, strings.Join(slices.Sorted(maps.Keys(databases)), ", "))
+	}
+	return lanes, nil
 }

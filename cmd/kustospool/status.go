@@ -91,7 +91,7 @@ func status(ctx context.Context, c *console, s *statusSettings, args []string) (
 	if err := s.check(args); err != nil {
 		return s.unknown(c, err)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return s.unknown(c, err)
 	}

@@ -154,7 +154,11 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 		format += ", blobs by reference"
 	}
 	add("\ntable", "%s.%s (%s)", l.Database, l.Table, format)
-	add("waiting", "%d records in no batch, %d in %d batches (%s)", l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+	size := shortBytes(l.RawBytes)
+	if l.Blobs {
+		size = "of a size that shows when they are sent"
+	}
+	add("waiting", "%d records in no batch, %d in %d batches (%s)", l.Open, l.Records, l.Batches, size)
 	if !l.Oldest.IsZero() {
 		add("oldest", "accepted %s, %s ago", l.Oldest.Format(time.RFC3339), shortAge(l.OldestSeconds))
 	}
@@ -168,6 +172,9 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 		}
 		add("last failure", "%s)", said)
 	}
+	if p := l.Paused; p != nil {
+		add("paused", "since %s%s", p.Since.Format(time.RFC3339), reason(p.Reason))
+	}
 	if l.Held {
 		add("held", "it waits for an operator")
 	}
@@ -175,6 +182,13 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 		add("next attempt", "%s", l.Next.Format(time.RFC3339))
 	}
 	return lines
+}
+
+func reason(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
 }
 
 func writeBatches(w io.Writer, title string, batches []operate.Batch, more int) error {
