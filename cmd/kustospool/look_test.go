@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -147,10 +148,10 @@ func TestPeek(t *testing.T) {
 		}
 		seqs = append(seqs, r.Seq)
 		var doc struct{ N uint64 }
-		if err := json.Unmarshal(r.Record, &doc); err != nil || doc.N != r.Seq || (r.Batch != nil) != (r.Seq < 6) || r.At.IsZero() || r.Table != "Readings" {
+		if err := json.Unmarshal(r.Record, &doc); err != nil || doc.N != r.Seq || (r.Batch != "") != (r.Seq < 6) || r.At.IsZero() || r.Table != "Readings" {
 			t.Errorf("%+v %s", r, r.Record)
 		}
-		if r.Seq < 6 && *r.Batch != s.live {
+		if r.Seq < 6 && r.Batch != s.live.String() {
 			t.Errorf("record %d is in batch %s", r.Seq, r.Batch)
 		}
 	}
@@ -191,7 +192,7 @@ func TestPeekRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := kustospool(t, "", append(args, "--spool", s.dir, "--lock-timeout", "0")...)
-		if got.code != exitUsage || !strings.Contains(got.stderr, fmt.Sprint("pid ", os.Getpid())) || !strings.Contains(got.stderr, "a spool in use is not read") {
+		if got.code != exitUsage || !strings.Contains(got.stderr, fmt.Sprint("pid ", os.Getpid())) || !strings.Contains(got.stderr, "stop that process, or wait for its end") {
 			t.Errorf("%s of a spool in use: %+v", cmd, got)
 		}
 		if err := st.Close(); err != nil {
@@ -207,8 +208,8 @@ func checkOf(t *testing.T, s sample, code int) *checkReport {
 	if err := json.Unmarshal([]byte(got.out), r); err != nil || got.code != code || r.Sound != (code == exitOK) {
 		t.Fatalf("code %d, %v: %s%s", got.code, err, got.out, got.stderr)
 	}
-	var files, tables tally
-	sum := func(into *tally, t tally) {
+	var files, tables engine.Tally
+	sum := func(into *engine.Tally, t engine.Tally) {
 		into.Read += t.Read
 		into.Good += t.Good
 		into.Bad += t.Bad
@@ -217,13 +218,13 @@ func checkOf(t *testing.T, s sample, code int) *checkReport {
 		into.Bytes += t.Bytes
 	}
 	for _, f := range r.Files {
-		sum(&files, f.tally)
+		sum(&files, f.Tally)
 	}
 	for _, f := range r.Tables {
-		sum(&tables, f.tally)
+		sum(&tables, f.Tally)
 	}
-	if files != r.tally || tables != r.tally || r.Read != r.Good+r.Bad || r.Dead.Read != r.Dead.Good+r.Dead.Bad {
-		t.Errorf("it does not add up: %+v, by file %+v, by table %+v", r.tally, files, tables)
+	if files != r.Tally || tables != r.Tally || r.Read != r.Good+r.Bad || r.Dead.Read != r.Dead.Good+r.Dead.Bad {
+		t.Errorf("it does not add up: %+v, by file %+v, by table %+v", r.Tally, files, tables)
 	}
 	return r
 }
