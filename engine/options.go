@@ -88,6 +88,13 @@ type Options struct {
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
 
+	// NoSocket keeps the spool from answering the operator's commands on a Unix
+	// socket in its directory (package operate). A program that sets it must be
+	// stopped before its spool can be looked at. Tests in a testing/synctest bubble
+	// set it: a goroutine that waits for a connection keeps their clock from moving on.
+	// Default false.
+	NoSocket bool
+
 	// CloseTimeout is how long Close waits for calls of the transport that do not
 	// return when they are cut off; see [NotClosedError]. Default 30 s.
 	CloseTimeout time.Duration

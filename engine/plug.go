@@ -210,7 +210,7 @@ func (p *plug) track(ctx context.Context, pending []transport.Pending) ([]transp
 				}
 				v.Failure = transport.Classify(failure, false)
 				v.Failure.Err = nil
-			case v.State == 0 || v.State == ingest.Accepted || v.State.Ingested():
+			case v.State == 0 || v.State == ingest.Unknown || v.State == ingest.Accepted || v.State.Ingested():
 				if v.Failure != nil {
 					v.Failure = transport.Classify(v.Failure, false)
 					v.Failure.Err = nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/store"
 )
 
@@ -63,6 +64,12 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
 	}
 	return p, err
+}
+
+// view opens the spool for reading. found hears of damage. One in use is an
+// [engine.LockedError].
+func (s *lookSettings) view(dir string, found *findings) (*engine.View, error) {
+	return engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
 }
 
 // tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.

@@ -213,7 +213,7 @@ func collect(v *engine.View, dir string, limit int) (*spoolStatus, error) {
 			out.Cut["dead_letters"]++
 			continue
 		}
-		out.Dead = append(out.Dead, batchOf(&b))
+		out.Dead = append(out.Dead, batchOf(&b.BatchStatus))
 	}
 	return out, nil
 }

@@ -172,7 +172,7 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 	}
 	if b.IngestBy() != "" {
 		there, err := c.tagged(ctx, b)
-		if forbidden(err) {
+		if kusto.Forbidden(err) {
 			there, err = again, nil
 		}
 		if err != nil {
