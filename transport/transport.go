@@ -98,6 +98,10 @@ type Ack struct {
 	// WireBytes is what the payload took on the wire, for statistics; 0 where
 	// it was not sent again.
 	WireBytes int64
+	// BlobBytes is, of a batch by reference, the size of the blob's data before
+	// compression where the transport learned it, for statistics; 0 where it did
+	// not, and of other batches, whose payload has it.
+	BlobBytes int64
 }
 
 // Tracker is the optional power to learn outcomes after Send returned. The

@@ -27,6 +27,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		a.noteUploaded(ctx)
 	}
+	if a.source != nil {
+		ack.BlobBytes = a.source.RawSize
+	}
 	return ack, secrets.Seal(err)
 }
 
