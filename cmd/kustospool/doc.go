@@ -8,6 +8,7 @@
 //	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool check       read all of a spool and tell what is damaged
+//	kustospool dead        list, show, export, retry or drop the dead letters of a spool
 //	kustospool sim         run a simulated service to try things out on
 //	kustospool completion  print a shell's script that completes commands and flags
 //	kustospool version     print the version of the program and of its spools
