@@ -21,10 +21,14 @@ type BatchStatus struct {
 	NextAttempt time.Time
 	// Failure is what was last said against it; nil where nothing was.
 	Failure *ingest.Failure
+	// DataBytes is the size of the data before compression: Batch.RawBytes, or of a
+	// blob by reference the blob's, as the transport learned it when it was sent;
+	// 0 until then, and where it could not.
+	DataBytes int64
 }
 
 func batchStatus(e *store.Entry) BatchStatus {
-	return BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
+	return BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure, DataBytes: e.DataBytes()}
 }
 
 // DeadLetter is a batch that was set aside, with its payload and the reason:

@@ -43,6 +43,7 @@ func (v *View) Stats() Stats {
 	st := statsOf(v.picture.Snapshot())
 	st.Spool, st.Disk.Free = v.picture.ID(), freeBytes(v.picture)
 	st.DeadLetters = deadLetterStats(&st, v.picture.WaitingDeadLetters())
+	st.showPaused(v.picture.Paused())
 	return st
 }
 

@@ -109,7 +109,7 @@ func (s *Store) look() (*Picture, error) {
 	r.note(found)
 	s.setID(l.Spool())
 	s.disk.set(s.ledgerPath(), found.Size)
-	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.account} {
+	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.loadPaused, r.account} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("looking at %s: %w", s.dir, err)
 		}

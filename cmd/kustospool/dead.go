@@ -149,7 +149,7 @@ func dead(ctx context.Context, c *console, s *deadSettings, args []string) (code
 	if err := s.check(verb, ids); err != nil {
 		return 0, err
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}

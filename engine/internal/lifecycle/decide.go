@@ -70,7 +70,7 @@ const (
 	ClearCommitted       // no commit in this attempt yet
 	SetCommitted
 	Progress  // the event's
-	Wire      // the event's, if it has any
+	Wire      // the event's sizes, if it has any
 	Why       // the event's failure, as the successor of the one before
 	Time      // the event's
 	ClearTime // at once
@@ -148,6 +148,9 @@ func (r *Rule) apply(e store.Entry, ev *Event) store.Entry {
 	}
 	if has(Wire) && ev.Wire > 0 {
 		e.WireBytes = ev.Wire
+	}
+	if has(Wire) && ev.Blob > 0 {
+		e.BlobBytes = ev.Blob
 	}
 	if has(Why) && ev.Failure != nil {
 		why := *ev.Failure

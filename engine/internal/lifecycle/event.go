@@ -100,6 +100,7 @@ type Event struct {
 	At       time.Time       // when to try again, or until when to look for an attempt
 	Progress []byte          // the transport's
 	Wire     int64           // bytes on the wire; 0 keeps what the row says
+	Blob     int64           // size of a blob by reference; 0 keeps what the row says
 	// Cuts divide a damaged batch: the first records of all parts but the first.
 	// None where all of it is damaged.
 	Cuts []uint64
