@@ -213,8 +213,10 @@ func (l *live) leaveLocked(b *liveBatch) {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
-		q.sending--
 		q.destination.sending--
+		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
+			l.emptied.Raise() // a drain may seal the lane
+		}
 	case awaiting:
 		q.awaiting--
 		delete(q.destination.awaiting, b.id)
@@ -253,12 +255,24 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits reports whether the lane has sealed batches that have not left.
+// waits reports whether the lane has sealed batches of which no attempt has begun.
 func (l *live) waits(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 })
+}
+
+// unsent reports whether the lane has sealed batches that no destination has
+// taken yet.
+func (l *live) unsent(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 || q.sending > 0 })
+}
+
+// anyQueue reports whether is holds for one of the lane's queues. It is called
+// under the lock.
+func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for to := range l.destinations {
-		if q := l.lanes[queueKey{lane, to}]; q != nil && len(q.waiting) > 0 {
+		if q := l.lanes[queueKey{lane, to}]; q != nil && is(q) {
 			return true
 		}
 	}

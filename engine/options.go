@@ -77,6 +77,8 @@ type Options struct {
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
 	// the service before the batch is sent again. Default 2 minutes.
+	// Of what nobody can be asked about (transport.Error.Untraceable) it is not
+	// waited for.
 	UnknownGrace time.Duration
 	// VerdictTimeout is how long the service may take to report the outcome of
 	// an accepted batch before it is sent again. Default 72 hours: the service

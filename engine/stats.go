@@ -32,8 +32,9 @@ type Stats struct {
 	Rate Rate
 	// Attempts is how many attempts at batches this process has begun.
 	Attempts int64
-	// RawBytes is the payload of the batches that were delivered, WireBytes what
-	// it took on the wire.
+	// RawBytes is the data of the batches that were delivered, before compression,
+	// WireBytes what it took on the wire. Of a blob by reference it is the blob's
+	// size, where the transport learned it, and not that of its address.
 	RawBytes, WireBytes int64
 
 	// Unhealthy is what a destination last failed with; nil while all are well.
@@ -174,8 +175,8 @@ type Duplicates struct {
 // DeadLetterStats are the dead letters. Each is a batch.
 type DeadLetterStats struct {
 	Total   int64 // ever made
-	Waiting int64 // are in the spool's directory
-	Handled int64 // were removed from there
+	Waiting int64 // are in the spool's directory, and wait for somebody to deal with them
+	Handled int64 // were retried, or removed
 }
 
 // DiskStats is what the spool takes of the disk.

@@ -25,7 +25,7 @@ type CheckedDead struct {
 // DeadLetters reads every dead letter: that its document says what a document must,
 // and that its payload is there with the size that the document gives and can be
 // read. A payload has no checksum. A payload without a document is told as well; what a live batch has left in
-// the directory is not, since Open takes it away. It changes nothing.
+// the directory, or a dead letter that was dealt with, is not, since Open takes it away. It changes nothing.
 func (c *Check) DeadLetters() iter.Seq2[CheckedDead, error] {
 	return func(yield func(CheckedDead, error) bool) {
 		s := c.s
@@ -37,7 +37,7 @@ func (c *Check) DeadLetters() iter.Seq2[CheckedDead, error] {
 		slices.SortFunc(infos, func(a, b vfs.Info) int { return strings.Compare(a.Name, b.Name) })
 		documents := map[ingest.BatchID]bool{}
 		for _, info := range infos {
-			if id, ok := deadID(info.Name); ok {
+			if id, ok := deadID(strings.TrimSuffix(info.Name, handledSuffix)); ok {
 				documents[id] = true
 			}
 		}
@@ -49,7 +49,7 @@ func (c *Check) DeadLetters() iter.Seq2[CheckedDead, error] {
 					continue
 				}
 			}
-			if _, live := s.Entry(id); live {
+			if _, live := s.Entry(id); live || s.Retried(id) {
 				continue
 			}
 			letter := CheckedDead{File: deadName + "/" + info.Name}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"path/filepath"
 
@@ -200,7 +201,17 @@ func (p *Picture) Unsealed() iter.Seq2[Frame, error] { return p.s.Unsealed() }
 func (p *Picture) Live() []Entry { return p.s.Live() }
 
 // DeadLetters is as of [Store.DeadLetters].
-func (p *Picture) DeadLetters() iter.Seq2[Entry, error] { return p.s.DeadLetters() }
+func (p *Picture) DeadLetters() iter.Seq2[DeadLetter, error] { return p.s.DeadLetters() }
+
+// FindDeadLetter is as of [Store.FindDeadLetter].
+func (p *Picture) FindDeadLetter(id ingest.BatchID) (DeadLetter, error) {
+	return p.s.FindDeadLetter(id)
+}
+
+// OpenDeadLetter is as of [Store.OpenDeadLetter].
+func (p *Picture) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
+	return p.s.OpenDeadLetter(id)
+}
 
 // Close lets go of the spool's lock and files.
 func (p *Picture) Close() error { return p.s.endLook() }

@@ -76,7 +76,7 @@ func check(ctx context.Context, c *console, s *checkSettings, args []string) (co
 	if len(args) > 0 {
 		return 0, usagef("check %q: check takes no files; the spool is named with --spool", args[0])
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}

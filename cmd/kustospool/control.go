@@ -119,7 +119,7 @@ func controlCommand(name, summary, help string, flags func(*pflag.FlagSet, *cont
 			if len(args) != 1 {
 				return 0, usagef("%s takes the name of one table, TABLE or DB.TABLE", name)
 			}
-			dir, err := s.dir()
+			dir, err := s.dir(c)
 			if err != nil {
 				return 0, err
 			}

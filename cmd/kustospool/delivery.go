@@ -23,13 +23,13 @@ func (x *session) deliver(ctx context.Context) (ending, error) {
 
 // allHeld reports whether only an operator can make anything move: every lane
 // is paused, or held by an attempt since begun, because the cause of an older one may have
-// been mended, and nothing is under way. In a full spool what is open in a
-// lane that is held stays open.
+// been mended, and nothing is under way. What is open in a lane that is held stays
+// open behind its batches, and in a full spool without any.
 func allHeld(stats *engine.Stats, begun time.Time, full bool) bool {
 	lanes := stats.Backlogged()
 	for _, l := range lanes {
 		waits := l.Paused != nil || l.Held && l.Failure != nil && !l.Failure.At.Before(begun)
-		if !waits || l.Waiting.Open > 0 && !full || l.Batches.UnderWay() > 0 {
+		if !waits || l.Waiting.Open > 0 && l.Batches.Live() == 0 && !full || l.Batches.UnderWay() > 0 {
 			return false
 		}
 	}

@@ -20,7 +20,8 @@ func drainCommand() *command {
 		synopsis: "--to TARGET [--spool DIR] [flags]",
 		summary:  "deliver what a spool holds",
 		help: `Opens a spool that an earlier send has left behind, delivers what it holds and
-waits for the outcome. Without --spool it is the target's default one.
+waits for the outcome. Without --spool it is the target's default one. What the
+spool holds goes to --to, also when an earlier send was for another target.
 
 What waits for a table that is missing goes on once --create-table has made it.
 --table says which one that is, as TABLE or DB.TABLE; where records of one table wait, it
@@ -39,7 +40,7 @@ Exit codes: 0 nothing is left to deliver, 1 something was dead-lettered or faile
 2 the command is wrong or the spool cannot be had, 3 not all is delivered yet.
 Dead letters of earlier runs are told and do not count.`,
 		flags: func(fs *pflag.FlagSet) any {
-			s := new(drainSettings)
+			s := &drainSettings{deliverySettings: deliverySettings{retarget: true}} // who drains says where to
 			fs.StringVar(&s.createTable, "create-table", "", "create a table before, or add the columns it lacks: NAME:TYPE,...; needs the role Database User")
 			fs.StringVar(&s.table, "table", "", "the table of --create-table: TABLE or DB.TABLE; default the one that has records waiting")
 			s.register(fs)
@@ -75,9 +76,11 @@ func drain(ctx context.Context, c *console, s *drainSettings, args []string) (in
 		if t.kind == toSimulator {
 			return 0, usagef("--spool is missing: sim: has no spool of its own between runs")
 		}
-		if dir, err = t.defaultSpool(); err != nil {
+		var older []string
+		if dir, older, err = t.defaultSpool(); err != nil {
 			return 0, err
 		}
+		t.tellOlder(c, older)
 	}
 	if err := mustBeSpool(dir); err != nil {
 		return 0, err

@@ -32,8 +32,9 @@ func (s *lookSettings) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.lock, "lock-timeout", time.Second, "how long to wait for a spool that another process has open")
 }
 
-// dir is the spool's directory. It is there.
-func (s *lookSettings) dir() (string, error) {
+// dir is the spool's directory. It is there. Other spools that the target may
+// have are told of.
+func (s *lookSettings) dir(c *console) (string, error) {
 	dir := s.spool
 	switch {
 	case dir == "" && s.to == "":
@@ -45,9 +46,11 @@ func (s *lookSettings) dir() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if dir, err = t.defaultSpool(); err != nil {
+		var older []string
+		if dir, older, err = t.defaultSpool(); err != nil {
 			return "", err
 		}
+		t.tellOlder(c, older)
 	}
 	return dir, mustBeSpool(dir)
 }
