@@ -46,7 +46,7 @@ type books interface {
 	LaneMarks(lane uint32) (sealed, end uint64)
 	FirstLive(n int) (first []store.Entry, all int)
 	LiveOf(lane uint32) []store.Entry
-	DeadLetters() iter.Seq2[store.Entry, error]
+	DeadLetters() iter.Seq2[store.DeadLetter, error]
 	Quarantine() ([]store.SetAside, error)
 	Waiting(lane uint32, from uint64) iter.Seq2[store.Waiting, error]
 	Settled() iter.Seq2[store.Entry, error]

@@ -60,7 +60,7 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 			}
 			continue
 		}
-		out.Dead = append(out.Dead, batchOf(&e))
+		out.Dead = append(out.Dead, batchOf(&e.Entry))
 	}
 	cut("dead_letters", int(n.DeadLetters.Waiting)-len(out.Dead)-len(out.Found))
 	files, err := o.books.Quarantine()
