@@ -128,7 +128,7 @@ func (v *salvager) letters() (docs []*deadDocument, err error) {
 	}
 	for _, info := range infos {
 		id, ok := deadID(info.Name)
-		if !ok {
+		if !ok || v.s.Retried(id) {
 			continue
 		}
 		doc, err := v.s.readDead(id)

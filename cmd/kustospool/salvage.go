@@ -100,7 +100,7 @@ func salvage(ctx context.Context, c *console, s *salvageSettings, args []string)
 	if len(args) > 0 {
 		return 0, usagef("salvage %q: salvage takes no files; the spool is named with --spool", args[0])
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}
