@@ -73,7 +73,7 @@ func TestOperationsCommands(t *testing.T) {
 			t.Errorf("kustospool %s: %v", span[1], err)
 		}
 	}
-	for _, name := range []string{"send", "status", "peek", "history", "check", "version", "completion", "help", "sim"} {
+	for _, name := range []string{"send", "status", "peek", "history", "check", "dead", "version", "completion", "help", "sim"} {
 		if !ran[name] {
 			t.Errorf("the page has no command %s, or this test does not see it", name)
 		}
