@@ -66,8 +66,9 @@ repaired records of one dead letter, or a directory as export has written it, wh
 files are the repaired records of the dead letters that they are named after; they take the place of
 the old ones as a whole.
 
-What is retried waits in the spool until it is delivered, by the program whose spool it
-is or by kustospool drain.
+A spool that a process has open is asked through its socket, and does what it is told;
+repaired records may then have 4 MiB at most. What is retried waits in the spool until it
+is delivered, by the program whose spool it is or by kustospool drain.
 
 Examples:
   kustospool dead list --spool /var/spool/fleet
@@ -95,7 +96,7 @@ command is wrong or the spool cannot be had.`,
 			fs.BoolVar(&s.noMapping, "no-mapping", false, "retry: use no mapping")
 			fs.BoolVar(&s.doubles, "accept-doubles", false, "retry: also what may be in the table already")
 			fs.BoolVar(&s.apply, "apply", false, "retry, drop: do it")
-			fs.Var(&s.maxDisk, "max-disk", "retry: bound on all files of the spool; default 8GiB")
+			fs.Var(&s.maxDisk, "max-disk", "retry, of a spool at rest: bound on all of its files; default 8GiB")
 			s.register(fs)
 			return s
 		},
@@ -105,7 +106,7 @@ command is wrong or the spool cannot be had.`,
 	}
 }
 
-// deadReader is where dead letters are read: a spool at rest.
+// deadReader is where dead letters are read: a spool at rest, or one in use.
 type deadReader interface {
 	DeadLetters() iter.Seq2[engine.DeadLetter, error]
 	OpenDeadLetter(ingest.BatchID) (io.ReadCloser, error)
@@ -153,7 +154,7 @@ func dead(ctx context.Context, c *console, s *deadSettings, args []string) (code
 	if err != nil {
 		return 0, err
 	}
-	box, handler, err := s.open(dir)
+	box, handler, err := s.open(ctx, dir)
 	if err != nil {
 		return 0, err
 	}
@@ -216,8 +217,8 @@ func (s *deadSettings) check(verb string, ids []ingest.BatchID) error {
 }
 
 // open opens the spool: for a look, which changes nothing, or where --apply is
-// given to be changed.
-func (s *deadSettings) open(dir string) (deadReader, deadHandler, error) {
+// given to be changed. Of one in use its process is asked.
+func (s *deadSettings) open(ctx context.Context, dir string) (deadReader, deadHandler, error) {
 	o := &engine.Options{TrustDirectory: s.trust, LockTimeout: s.lock, MaxDiskBytes: int64(s.maxDisk)}
 	if s.maxDisk > 0 {
 		o.SegmentBytes = min(int64(s.maxDisk)/8, mostSegment)
@@ -234,7 +235,12 @@ func (s *deadSettings) open(dir string) (deadReader, deadHandler, error) {
 	}
 	var locked *engine.LockedError
 	if errors.As(err, &locked) {
-		err = refusedError{err}
+		client, err := s.owner(ctx, locked)
+		if err != nil {
+			return nil, nil, err
+		}
+		owned := &deadInUse{ctx, client}
+		return owned, owned, nil
 	}
 	return box, handler, err
 }

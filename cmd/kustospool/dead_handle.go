@@ -122,7 +122,7 @@ func (s *deadSettings) retry(ctx context.Context, c *console, box deadReader, ha
 		line, err := s.retryOne(ctx, box, handler, d, file)
 		if err != nil {
 			line.Error = inFlags(err)
-			if errors.Is(err, engine.ErrInDoubt) {
+			if d.InDoubt() && !s.doubles {
 				line.Error += "; --accept-doubles sends them all the same"
 			}
 		}

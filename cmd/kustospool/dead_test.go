@@ -208,3 +208,61 @@ func TestDeadUsage(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestDeadOfASpoolInUse: its process does what the commands say.
+func TestDeadOfASpoolInUse(t *testing.T) {
+	base, err := os.MkdirTemp("", "ks") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	spool := filepath.Join(base, "s")
+	s := openDir(t, spool, filepath.Join(base, "out"))
+	defer s.Close()
+	table, err := s.Table(ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.JSON})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.IngestReader(t.Context(), strings.NewReader("{\"n\":1\n{\"n\":2\n{\"n\":3\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files := filepath.Join(base, "repaired")
+	run := func(code int, says string, args ...string) result {
+		t.Helper()
+		got := kustospool(t, "", append([]string{"dead"}, append(args, "--spool", spool, "--lock-timeout", "1ms")...)...)
+		if got.code != code || !strings.Contains(got.out+got.stderr, says) {
+			t.Errorf("%q: %+v, want code %d with %q", args, got, code, says)
+		}
+		return got
+	}
+	run(exitOK, "3 dead letters with 3 records", "list")
+	first := decode[letterStatus](t, run(exitOK, "", "list", "--json", "--limit", "1").out)
+	run(exitOK, "after 0 attempts", "show", first.ID.String())
+	run(exitFailed, "3 not. Nothing was changed", "retry", "--all")
+	run(exitOK, "1 dead letter with 1 record exported", "export", first.ID.String(), "--out", files)
+	file := filepath.Join(files, first.ID.String()+".data.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.TrimSpace(string(text))+"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(exitOK, "1 dead letter with 1 record would be stored again, as 1. Nothing was changed", "retry", "--from", files)
+	if st := s.Stats().DeadLetters; st.Waiting != 3 {
+		t.Errorf("%+v", st)
+	}
+	run(exitOK, "1 dead letter with 1 record stored again, as 1.", "retry", "--from", files, "--apply")
+	run(exitUsage, "there is no such dead letter", "drop", first.ID.String(), "--apply")
+	run(exitOK, "2 dead letters with 2 records dropped.", "drop", "--all", "--apply")
+	run(exitOK, "No dead letter waits", "list")
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.DeadLetters.Waiting != 0 || st.DeadLetters.Handled != 3 || st.Settled.Ingested+st.Settled.HandedOver != 1 {
+		t.Errorf("%+v, %+v", st.DeadLetters, st.Settled)
+	}
+}

@@ -69,6 +69,9 @@ func TestOperationsCommands(t *testing.T) {
 			continue
 		}
 		fs, _ := flagSet(cmd)
+		if last := fs.Lookup(strings.TrimPrefix(words[len(words)-1], "--")); last != nil && last.NoOptDefVal == "" {
+			words = append(words, "x") // what is left out
+		}
 		if err := fs.Parse(words[1:]); err != nil {
 			t.Errorf("kustospool %s: %v", span[1], err)
 		}
