@@ -16,6 +16,7 @@ import (
 // attempts makes the attempts that the dispatcher begins.
 type attempts struct {
 	batches   *batches
+	events    *events
 	transport *plug
 	payloads  payloads
 	refuser   interface {
@@ -93,6 +94,8 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	if c.do.Has(lifecycle.Refuse) {
 		return result{settled: true}, a.refuser.refuse(durable, c.entry)
 	}
+	row, began := c.entry, time.Now()
+	a.events.begins(&row)
 	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
 	ack, sendErr := a.transport.Send(sendCtx, &transport.Delivery{
@@ -113,8 +116,10 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 		ev = a.failed(ctx, &c.entry, sendErr, terr)
 	}
 	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
+		a.events.ended(began, &row, &ev, nil)
 		return result{}, err
 	}
+	a.events.ended(began, &row, &ev, &c.entry)
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
 		terr = nil // neither the destination's fault nor the lane's
 	}

@@ -78,6 +78,7 @@ func (s *Spool) finish() {
 	s.running.Wait()
 	transportErr := s.transport.close()
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
+	s.events.end()
 	s.changes.close()
 	close(s.closed)
 }

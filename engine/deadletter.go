@@ -53,4 +53,10 @@ func (s *Spool) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 // RemoveDeadLetter deletes a dead letter that was dealt with: repaired and
 // ingested again, say, or given up. The counters keep it, and Stats counts it as
 // handled. [ErrNotFound] when there is none.
-func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error { return s.store.RemoveDeadLetter(id) }
+func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
+	if err := s.store.RemoveDeadLetter(id); err != nil {
+		return err
+	}
+	s.events.send(DeadLetterHandled{At: time.Now(), Batch: id})
+	return nil
+}

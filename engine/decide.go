@@ -27,6 +27,7 @@ type batches struct {
 	ledger  ledger
 	tracker outcomes
 	tell    func(lane uint32)
+	events  *events
 	log     *slog.Logger
 
 	mu    mutex // guards begun
@@ -39,8 +40,8 @@ type outcomes interface {
 	forget(ingest.BatchID)
 }
 
-func newBatches(l ledger, o outcomes, tell func(lane uint32), log *slog.Logger) *batches {
-	return &batches{ledger: l, tracker: o, tell: tell, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
+func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, log *slog.Logger) *batches {
+	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
 }
 
 // lost is told of a batch whose outcome was awaited and that is not live any
@@ -211,6 +212,7 @@ func (b *batches) carryOut(c *change) {
 	}
 	switch c.entry.State {
 	case ingest.Split:
+		b.events.split(&c.entry, c.queue)
 		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", c.entry.Failure)
 	case ingest.DeadLettered:
 		b.log.Warn("dead-lettered a batch", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records(), "reason", c.entry.Failure)
@@ -227,5 +229,9 @@ func (b *batches) seal(ctx context.Context, seals []store.Seal) ([]store.Entry, 
 	if _, _, err := lifecycle.Decide(store.Entry{State: ingest.Open}, lifecycle.Event{Kind: lifecycle.Filled}); err != nil {
 		return nil, err
 	}
-	return b.ledger.Seal(ctx, seals)
+	rows, err := b.ledger.Seal(ctx, seals)
+	if err == nil {
+		b.events.sealed(rows)
+	}
+	return rows, err
 }

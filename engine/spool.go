@@ -25,6 +25,7 @@ import (
 //	            of what was refused before it could be sent
 //	tracker     one, and one goroutine for each question under way, one a
 //	            destination; asks for outcomes and resolves unknown attempts
+//	events      one, where there is an observer; hands events over to it
 //
 // Close ends and joins them all; one more does that, and ends as soon as the
 // last call of the transport has returned. The store has goroutines of its own
@@ -44,6 +45,7 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
+	events   *events
 	dropping chan struct{} // held by the one caller that drops batches for room
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
@@ -88,6 +90,8 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
 	s.sealer = newSealer(&s.lanes)
 	news := newNews()
+	opened := time.Now()
+	s.events = newEvents(o.Observer, o.Logger)
 
 	compression := store.NoCompression
 	if o.CompressOnDisk {
@@ -101,23 +105,34 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		HistoryRetention: o.StatusRetention,
 		TrustDirectory:   o.TrustDirectory,
 		LockTimeout:      o.LockTimeout,
-		Committed:        news.committed,
-		Settled:          s.rates.settled,
-		Logger:           o.Logger,
+		Timed:            s.events.timed,
+		Committed: func(frames []store.Frame) {
+			s.events.committed(frames) // first: what follows from it comes behind it
+			news.committed(frames)
+		},
+		Settled: func(e store.Entry) {
+			s.rates.settled(e)
+			s.events.settled(e)
+		},
+		Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, ownError(err)
 	}
 	s.store = st
-	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
+	found := statsOf(st.Snapshot())
+	found.Spool, found.Disk.Quota, found.Disk.Free = st.ID(), o.MaxDiskBytes, -1
+	found.DeadLetters = deadLetterStats(&found, st.WaitingDeadLetters())
+	s.events.begin(&found)
+	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
-	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
 	q := s.sealer
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
 	q.log, q.retryMin, q.retryMax = o.Logger, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
-	tracker := &tracker{questions: s.live, books: s.batches, asker: plug, log: o.Logger, wake: s.live.toAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -128,6 +143,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { dispatcher.run(ctx) })
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
+	s.events.start(opened)
 	return s, nil
 }
 
