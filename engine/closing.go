@@ -80,5 +80,6 @@ func (s *Spool) finish() {
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
 	s.events.end()
 	s.changes.close()
+	s.log.Info("closed the spool", "spool", s.store.ID())
 	close(s.closed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
@@ -29,6 +30,8 @@ type batches struct {
 	tell    func(lane uint32)
 	events  *events
 	log     *slog.Logger
+
+	delivered atomic.Bool // in this process; the first one has a line
 
 	mu    mutex // guards begun
 	begun map[ingest.BatchID]store.Entry
@@ -213,11 +216,15 @@ func (b *batches) carryOut(c *change) {
 	switch c.entry.State {
 	case ingest.Split:
 		b.events.split(&c.entry, c.queue)
-		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", c.entry.Failure)
+		b.log.Info("split a batch", about(&c.entry, append(because(c.entry.Failure), "parts", len(c.queue))...)...)
 	case ingest.DeadLettered:
-		b.log.Warn("dead-lettered a batch", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records(), "reason", c.entry.Failure)
+		b.log.Warn("dead-lettered a batch", about(&c.entry, append(because(c.entry.Failure), "records", batch.Records())...)...)
 	case ingest.Dropped:
-		b.log.Warn("dropped the oldest batch to make room", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records())
+		b.log.Warn("dropped the oldest batch to make room", about(&c.entry, "records", batch.Records())...)
+	case ingest.Succeeded, ingest.Skipped, ingest.HandedOver:
+		if b.delivered.CompareAndSwap(false, true) {
+			b.log.Info("delivered the first batch", about(&c.entry, "records", batch.Records(), "state", c.entry.State)...)
+		}
 	}
 	if c.do.Has(lifecycle.Tell) {
 		b.tell(batch.Lane)

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"kustospool/batching"
@@ -27,7 +26,7 @@ type sealer struct {
 	emptied            <-chan struct{} // a lane has nothing waiting any more
 	closed             <-chan struct{} // the spool is closed
 	flushes            chan flush
-	log                *slog.Logger
+	ledgerTrouble      *trouble
 	retryMin, retryMax time.Duration
 
 	// Owned by the goroutine.
@@ -173,13 +172,14 @@ func (q *sealer) run(ctx context.Context) {
 		next := q.next(now)
 		switch {
 		case err == nil:
+			if failures > 0 {
+				q.ledgerTrouble.end()
+			}
 			failures = 0
 		case errors.Is(err, store.ErrClosed) || ctx.Err() != nil:
 			return
 		default:
-			if failures == 0 {
-				q.log.Error("cannot write the batch ledger; the records stay in the spool", "err", err)
-			}
+			q.ledgerTrouble.begin("err", err)
 			failures++
 			next = retryDelay(failures, q.retryMin, q.retryMax)
 		}

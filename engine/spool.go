@@ -87,7 +87,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.changes.init()
 	s.refusals.init()
 	grace := s.unknownGrace()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of, s.lanes.propertiesOf)
 	s.sealer = newSealer(&s.lanes)
 	news := newNews()
 	opened := time.Now()
@@ -128,9 +128,11 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
 	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
+	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
+	s.attempts.ledgerTrouble = ledgerTrouble
 	q := s.sealer
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
-	q.log, q.retryMin, q.retryMax = o.Logger, o.RetryMin, o.RetryMax
+	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
 	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
 	if err := s.recover(); err != nil {
@@ -144,7 +146,20 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
 	s.events.start(opened)
+	s.opened(dir, &found)
 	return s, nil
+}
+
+// opened tells what Open found: a spool in order has one line.
+func (s *Spool) opened(dir string, found *Stats) {
+	args := []any{"dir", dir, "spool", found.Spool}
+	if found.Waiting.Records > 0 {
+		args = append(args, "waiting", found.Waiting.Records, "batches", found.Batches.Live(), "oldest", found.Waiting.Oldest)
+	}
+	if n := found.DeadLetters.Waiting; n > 0 {
+		args = append(args, "dead_letters", n)
+	}
+	s.log.Info("opened the spool", args...)
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can

@@ -14,6 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/visible"
 	"kustospool/telemetry"
+	"kustospool/transport"
 )
 
 const (
@@ -121,7 +122,7 @@ func failed(span trace.Span, f *ingest.Failure) {
 	if f == nil {
 		return
 	}
-	span.SetStatus(codes.Error, visible.String(f.Message))
+	span.SetStatus(codes.Error, visible.String(transport.WithoutSecrets(f.Message)))
 	span.SetAttributes(attribute.String("class", visible.String(f.Class)), attribute.String("code", visible.String(f.Code)))
 	if f.RequestID != "" {
 		span.SetAttributes(attribute.String("request_id", visible.String(f.RequestID)))

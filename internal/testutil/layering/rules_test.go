@@ -68,7 +68,7 @@ var layers = []layer{
 	// What stands on the engine.
 	{path: "telemetry", may: []string{"engine", "ingest"}},
 	{path: "telemetry/prometheus", may: []string{"telemetry"}},
-	{path: "telemetry/otel", may: []string{"telemetry", "engine", "ingest", "internal/visible", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/"}},
+	{path: "telemetry/otel", may: []string{"telemetry", "engine", "ingest", "transport", "internal/visible", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/"}},
 	{path: "cmd", tree: true, free: true},
 	{path: "examples", tree: true, free: true},
 }
