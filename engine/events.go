@@ -172,6 +172,13 @@ func (e *events) settled(row store.Entry) {
 	e.send(ev)
 }
 
+// handled is told of a dead letter that is none any more.
+func (e *events) handled(id ingest.BatchID, how string) {
+	if e != nil {
+		e.send(DeadLetterHandled{At: time.Now(), Batch: id, How: how})
+	}
+}
+
 func (e *events) sealed(rows []store.Entry) {
 	if e == nil {
 		return

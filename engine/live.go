@@ -38,7 +38,8 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
-	unsaid       []func()      // lines for the log, which unlock writes
+	paused       map[TableName]bool
+	unsaid       []func() // lines for the log, which unlock writes
 }
 
 // place is where the engine has a batch.
@@ -85,6 +86,8 @@ type queueKey struct {
 // what is wrong with one blob says nothing of the next.
 type laneQueue struct {
 	key         queueKey
+	table       TableName
+	paused      bool // by an operator
 	destination *destination
 	turn        int // its place among the lanes of the destination
 	waiting     batchHeap
@@ -215,7 +218,7 @@ func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
 	} else {
 		l.leaveLocked(b)
 	}
-	b.lane = l.laneLocked(queueKey{e.Batch.Lane, to})
+	b.lane = l.laneLocked(e, to)
 	return b
 }
 
@@ -230,8 +233,10 @@ func (l *live) leaveLocked(b *liveBatch) {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
-		q.sending--
 		q.destination.sending--
+		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
+			l.emptied.Raise() // a drain may seal the lane
+		}
 	case awaiting:
 		q.awaiting--
 		delete(q.destination.awaiting, b.id)
@@ -246,11 +251,14 @@ func (l *live) dropLocked(b *liveBatch) {
 	delete(l.batches, b.id)
 }
 
-func (l *live) laneLocked(key queueKey) *laneQueue {
+// laneLocked is the queue of a batch for a destination.
+func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
+	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
 		d := l.destinationLocked(key.to)
-		q = &laneQueue{key: key, destination: d, turn: d.turns.add(), pause: -1}
+		table := TableName{e.Batch.Properties.Database, e.Batch.Properties.Table}
+		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, turn: d.turns.add(), pause: -1}
 		d.lanes = append(d.lanes, q)
 		l.lanes[key] = q
 	}
@@ -267,12 +275,24 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits reports whether the lane has sealed batches that have not left.
+// waits reports whether the lane has sealed batches of which no attempt has begun.
 func (l *live) waits(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 })
+}
+
+// unsent reports whether the lane has sealed batches that no destination has
+// taken yet.
+func (l *live) unsent(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 || q.sending > 0 })
+}
+
+// anyQueue reports whether is holds for one of the lane's queues. It is called
+// under the lock.
+func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for to := range l.destinations {
-		if q := l.lanes[queueKey{lane, to}]; q != nil && len(q.waiting) > 0 {
+		if q := l.lanes[queueKey{lane, to}]; q != nil && is(q) {
 			return true
 		}
 	}
@@ -283,7 +303,7 @@ func (l *live) waits(lane uint32) bool {
 func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
 	load := int32(never)
-	ready := len(q.waiting) > 0 && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
+	ready := len(q.waiting) > 0 && !q.paused && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
 	if ready && !paused {
 		load = int32(q.sending + q.awaiting)

@@ -128,11 +128,14 @@ type BatchSettled struct {
 	Failure *ingest.Failure // of DeadLettered and Dropped; else what was last said
 }
 
-// DeadLetterHandled says that a dead letter was removed through the spool. One
-// that somebody removes from the directory is only counted, in [DeadLetterStats].
+// DeadLetterHandled says that a dead letter is none any more. One that somebody
+// removes from the directory is only counted, in [DeadLetterStats].
 type DeadLetterHandled struct {
 	At    time.Time
 	Batch ingest.BatchID
+	// How is "retried" or "removed". The records of one that is retried are
+	// acknowledged once more: a RecordsAcked has them.
+	How string
 }
 
 // DamageFound says that bytes of a batch cannot be read from the disk. What is

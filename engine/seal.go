@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"kustospool/batching"
@@ -14,18 +15,19 @@ import (
 // writes the seals, so they reach the ledger in order; what the log commits
 // comes to it through a queue of its own.
 //
-// While a lane has sealed batches that have not left, its open range is not
-// sealed by age: an outage then ends in few large batches, which is what the
-// service wants, and the ledger stays as small as the disk quota divided by
-// the batch size.
+// While a lane has sealed batches that have not left, its open range is sealed
+// neither by age nor by a drain: an outage then ends in few large batches, which
+// is what the service wants, however often the program is started meanwhile, and
+// the ledger stays as small as the disk quota divided by the batch size.
 type sealer struct {
 	lanes              laneTerms
 	books              sealBooks
 	queue              sealedQueue
 	news               *news
-	emptied            <-chan struct{} // a lane has nothing waiting any more
+	emptied            <-chan struct{} // a lane has nothing waiting, or nothing unsent, any more
 	closed             <-chan struct{} // the spool is closed
 	flushes            chan flush
+	drains             atomic.Int32 // Drains under way
 	ledgerTrouble      *trouble
 	retryMin, retryMax time.Duration
 
@@ -48,6 +50,7 @@ type sealBooks interface {
 type sealedQueue interface {
 	add(...store.Entry)
 	waits(lane uint32) bool
+	unsent(lane uint32) bool
 }
 
 // news is what the engine learns of the log's commits, until the sealer takes
@@ -87,8 +90,9 @@ func (n *news) take() []store.Frame {
 }
 
 type flush struct {
-	ctx  context.Context
-	done chan error // holds one
+	ctx    context.Context
+	gently bool       // leave open what has something unsent before it in its lane
+	done   chan error // holds one
 }
 
 func newSealer(lanes laneTerms) *sealer {
@@ -107,9 +111,10 @@ func (q *sealer) takeIn(f store.Frame) {
 	q.ready = append(q.ready, q.open.Add(span)...)
 }
 
-// flush seals everything that is open and returns when it is durable.
-func (q *sealer) flush(ctx context.Context) error {
-	f := flush{ctx: ctx, done: make(chan error, 1)}
+// flush seals everything that is open and returns when it is durable. Gently, it
+// leaves open what has something unsent before it in its lane.
+func (q *sealer) flush(ctx context.Context, gently bool) error {
+	f := flush{ctx: ctx, gently: gently, done: make(chan error, 1)}
 	select {
 	case q.flushes <- f:
 	case <-ctx.Done():
@@ -165,7 +170,7 @@ func (q *sealer) run(ctx context.Context) {
 		}
 		// One moment for both: a deadline between two would be missed by both.
 		now := time.Now()
-		err := q.seal(ctx, now, f != nil)
+		err := q.seal(ctx, now, f)
 		if f != nil {
 			f.done <- err
 		}
@@ -188,11 +193,14 @@ func (q *sealer) run(ctx context.Context) {
 }
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
-// the new batches on. What the ledger does not take stays ready.
-func (q *sealer) seal(ctx context.Context, now time.Time, all bool) error {
+// the new batches on. What the ledger does not take stays ready. f may be nil.
+func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
 	q.ready = append(q.ready, q.open.Due(now, q.queue.waits)...)
-	if all {
-		q.ready = append(q.ready, q.open.FlushAll()...)
+	switch {
+	case f != nil && !f.gently:
+		q.ready = append(q.ready, q.open.Flush(nil)...)
+	case f != nil || q.drains.Load() > 0:
+		q.ready = append(q.ready, q.open.Flush(q.queue.unsent)...)
 	}
 	if len(q.ready) == 0 {
 		return nil
