@@ -20,7 +20,8 @@
 //     this process or a later one.
 //   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why.
 //     [Spool.DeadLetters] are the records that can never be ingested.
-//     [Look] shows a spool that no process has open.
+//     [Look] shows a spool that no process has open. The commands of kustospool see
+//     one that is open by its socket (package operate), which [Options].NoSocket turns off.
 //   - End. [Spool.Shutdown] delivers what is left, within its context, and
 //     closes; [Spool.Close] stops now. [Spool.Flush] seals now, [Spool.Drain] waits
 //     until all is delivered.

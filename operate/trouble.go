@@ -30,7 +30,7 @@ type Trouble struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Files are below the spool's directory; there may be more.
 	Files []string `json:"files,omitempty"`
-	Next  string   `json:"next"` // what to do; see NextSteps
+	Next  string   `json:"next"` // what to do; docs/operations.md has the same words
 }
 
 // Level says who should look after a trouble.
@@ -46,17 +46,18 @@ const (
 // maxTroubles bounds the troubles of single tables.
 const maxTroubles = 50
 
-// Diagnose finds the troubles of a status: the worst first, and of the same level the
-// oldest. It looks at nothing else, and at no clock.
+// Diagnose finds the troubles of a status: the worst first, those of the same level in
+// the order of docs/operations.md, and those of the same kind the oldest first. It looks at nothing else, and at no clock.
 func Diagnose(s *Status) []Trouble {
 	f := &finder{s: s, byKey: map[string]*Trouble{}}
 	f.room()
 	f.damage()
 	f.dead()
 	f.lanes()
+	f.paused()
 	f.atRest()
 	slices.SortStableFunc(f.found, func(a, b *Trouble) int {
-		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), a.Since.Compare(b.Since))
+		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), cmp.Compare(adviceAt(a.Kind), adviceAt(b.Kind)), a.Since.Compare(b.Since))
 	})
 	out := make([]Trouble, 0, len(f.found))
 	for _, t := range f.found[:min(len(f.found), maxTroubles)] {
@@ -192,6 +193,24 @@ func (f *finder) lanes() {
 			t.say(u)
 			f.add(t)
 		}
+	}
+}
+
+// paused finds the tables that somebody has paused, and perhaps forgotten.
+func (f *finder) paused() {
+	for i := range f.s.Paused {
+		p := &f.s.Paused[i]
+		t := Trouble{Kind: TablePaused, Table: p.Database + "." + p.Table, Tables: 1, Since: p.Since}
+		for j := range f.s.Lanes {
+			if l := &f.s.Lanes[j]; l.Database == p.Database && l.Table == p.Table {
+				t.Records += l.Open + l.Records
+			}
+		}
+		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(TablePaused).what, t.Records)
+		if p.Reason != "" {
+			t.What += "; because: " + p.Reason
+		}
+		f.add(t)
 	}
 }
 

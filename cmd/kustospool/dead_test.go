@@ -9,6 +9,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/transport/dir"
 )
 
@@ -154,7 +155,7 @@ func TestDead(t *testing.T) {
 	if list := look.unchangedBy(t, "dead", "list"); list.code != exitOK || !strings.Contains(list.out, "No dead letter waits") {
 		t.Errorf("%+v", list)
 	}
-	st := decode[spoolStatus](t, look.unchangedBy(t, "status", "--json").out)
+	st := decode[operate.Status](t, look.unchangedBy(t, "status", "--json").out)
 	if c := st.Counters; c.DeadWaiting != 0 || c.DeadHandled != 3 || c.Open != 3 {
 		t.Errorf("%+v", c)
 	}
