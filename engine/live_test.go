@@ -57,7 +57,7 @@ func TestTurnsAreThoseOfAWalk(t *testing.T) {
 func testLive(senders, unconfirmed int) *live {
 	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler)}).withDefaults()
 	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
-		func(e *store.Entry) string { return e.Batch.Properties.Folder })
+		func(e *store.Entry) string { return e.Batch.Properties.Folder }, func(uint32) ingest.Properties { return ingest.Properties{} })
 }
 
 func sealedEntry(lane uint32, first uint64) store.Entry {

@@ -97,7 +97,7 @@ the input is stored and the rest is not, 5 an input changed while it was read.
 With 4 and 5 the report says how many records of which input are stored.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(sendSettings)
-			fs.StringVar(&s.database, "database", "", "database to ingest into")
+			fs.StringVar(&s.database, "database", "", "database to ingest into; default the one that the address of --to names, if any")
 			fs.StringVar(&s.table, "table", "", "table to ingest into")
 			fs.StringVar(&s.format, "format", "", "format of all inputs; default by each file's extension")
 			fs.StringVar(&s.mapping, "mapping", "", "ingestion mapping, as JSON or as @FILE")
@@ -139,7 +139,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	if err := t.checkDatabase(s.database); err != nil {
+	if s.database, err = t.databaseOr(s.database); err != nil {
 		return 0, err
 	}
 	if err := checkRows(t, s.rowsOut, s.json); err != nil {
