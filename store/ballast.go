@@ -16,7 +16,7 @@ type ballast struct {
 	path  string
 	bytes int64 // of one that is made; one that is found may have any size
 
-	held atomic.Bool
+	present atomic.Bool
 }
 
 // loadBallast takes the ballast when the spool is opened. A volume that has no
@@ -24,7 +24,7 @@ type ballast struct {
 func (s *Store) loadBallast() {
 	if info, err := s.fs.Stat(s.ballast.path); err == nil && info.Regular && info.Size > 0 {
 		s.disk.set(s.ballast.path, info.Size)
-		s.ballast.held.Store(true)
+		s.ballast.present.Store(true)
 		return
 	}
 	s.takeBallast()
@@ -36,13 +36,13 @@ func (s *Store) takeBallast() {
 		s.complain("no room for the ballast; nothing is accepted until there is", err)
 		return
 	}
-	s.ballast.held.Store(true)
+	s.ballast.present.Store(true)
 	s.disk.reclaimed()
 }
 
 // giveUpBallast reports whether there was one to give.
 func (s *Store) giveUpBallast() bool {
-	if !s.ballast.held.CompareAndSwap(true, false) {
+	if !s.ballast.present.CompareAndSwap(true, false) {
 		return false
 	}
 	if err := s.fs.Remove(s.ballast.path); err != nil && !vfs.Missing(err) {

@@ -106,7 +106,7 @@ func (s *Store) Room() <-chan struct{} {
 // books can be kept in a full spool. Without its ballast the volume is full,
 // whatever the quota says. It is called with the log's queue locked.
 func (s *Store) fits(growth int64) bool {
-	if !s.ballast.held.Load() {
+	if !s.ballast.present.Load() {
 		s.keeper.signal()
 		return false
 	}

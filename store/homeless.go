@@ -28,13 +28,13 @@ func (r *recovery) homeless() error {
 	r.log.Refs = slices.DeleteFunc(r.log.Refs, func(ref wal.RefAt) bool { return why[ref.Lane] != nil })
 	r.log.Keys = slices.DeleteFunc(r.log.Keys, func(k wal.KeyAt) bool { return why[k.Lane] != nil })
 	from := func(info *wal.SegmentInfo) error {
-		for no, held := range info.Lanes {
+		for no, seqs := range info.Lanes {
 			if why[no] == nil {
 				continue
 			}
 			s.log.Error("the log has records of a lane that cannot be restored", "dir", s.dir, "segment", info.No, "lane", no, "cause", why[no])
 			r.damaged++
-			if err := r.keepStray(info.No, no, held); err != nil {
+			if err := r.keepStray(info.No, no, seqs); err != nil {
 				return err
 			}
 			info.Lanes = maps.Clone(info.Lanes)
@@ -97,13 +97,13 @@ func (r *recovery) strayLanes() map[uint32]error {
 }
 
 // keepStray copies the frames of a lane in one segment to the quarantine.
-func (r *recovery) keepStray(segment uint64, lane uint32, held wal.Span) error {
+func (r *recovery) keepStray(segment uint64, lane uint32, seqs wal.Span) error {
 	s := r.s
 	if r.look {
 		return nil
 	}
 	return s.keepBytes(s.quarantineName(fmt.Sprintf("lane-%d-%d", lane, segment)), func(keep func([]byte) bool) error {
-		return s.wal.Scan(segment, lane, held.First, held.Last, func(f *wal.Found) bool { return len(f.Raw) == 0 || keep(f.Raw) })
+		return s.wal.Scan(segment, lane, seqs.First, seqs.Last, func(f *wal.Found) bool { return len(f.Raw) == 0 || keep(f.Raw) })
 	})
 }
 

@@ -95,7 +95,7 @@ func (s *Store) upkeep(n int) {
 // step does one bounded piece of work and reports whether it found any.
 func (k *keeper) step() bool {
 	s := k.s
-	if !s.ballast.held.Load() && time.Since(k.ballasts) >= ballastEvery {
+	if !s.ballast.present.Load() && time.Since(k.ballasts) >= ballastEvery {
 		k.ballasts = time.Now()
 		s.takeBallast()
 	}

@@ -26,7 +26,7 @@ type lane struct {
 	// Guarded by Store.mu.
 	high    uint64  // last record that is acknowledged
 	bytes   int64   // payload bytes up to there
-	segs    []held  // where its records are, in order
+	segs    []segmentRange  // where its records are, in order
 	objects []*kept // its objects that are not settled, in order
 	ages    ages
 	// openBytes is what the records in no batch add to a payload, as far as they
@@ -43,8 +43,8 @@ func (l *lane) addOpen(last uint64, bytes int64) {
 	}
 }
 
-// held says that a segment holds a range of the lane.
-type held struct {
+// segmentRange is a range of the lane that is in one segment.
+type segmentRange struct {
 	seg *segment
 	span
 }
@@ -69,20 +69,20 @@ func (l *lane) limit(lim FrameLimit) wal.FrameLimit {
 	return wal.FrameLimit{Bytes: min(max(lim.Bytes, 0), DefaultFrameBytes), Records: max(lim.Records, 0)}
 }
 
-// heldAt is where a record is. Store.mu is held.
-func (l *lane) heldAt(seq uint64) (held, bool) {
-	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h held, seq uint64) int { return cmp.Compare(h.Last, seq) })
+// rangeAt is where a record is. Store.mu is held.
+func (l *lane) rangeAt(seq uint64) (segmentRange, bool) {
+	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h segmentRange, seq uint64) int { return cmp.Compare(h.Last, seq) })
 	if i == len(l.segs) || l.segs[i].First > seq {
-		return held{}, false
+		return segmentRange{}, false
 	}
 	return l.segs[i], true
 }
 
-// nextHeld is the first range that begins after seq. Store.mu is held.
-func (l *lane) nextHeld(seq uint64) (held, bool) {
-	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h held, seq uint64) int { return cmp.Compare(h.First, seq+1) })
+// rangeAfter is the first range that begins after seq. Store.mu is held.
+func (l *lane) rangeAfter(seq uint64) (segmentRange, bool) {
+	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h segmentRange, seq uint64) int { return cmp.Compare(h.First, seq+1) })
 	if i == len(l.segs) {
-		return held{}, false
+		return segmentRange{}, false
 	}
 	return l.segs[i], true
 }

@@ -101,7 +101,7 @@ func (s *Store) addFrameLocked(seg *segment, f *wal.Frame) {
 	if n := len(l.segs); n > 0 && l.segs[n-1].seg == seg {
 		l.segs[n-1].Last = f.Last
 	} else {
-		l.segs = append(l.segs, held{seg: seg, span: span{First: f.First, Last: f.Last}})
+		l.segs = append(l.segs, segmentRange{seg: seg, span: span{First: f.First, Last: f.Last}})
 	}
 	r, ok := seg.lanes[f.Lane]
 	if !ok {
@@ -130,7 +130,7 @@ func (s *Store) settled(e ledger.Entry) {
 	s.mu.Lock()
 	r := span{First: e.Batch.First, Last: e.Batch.Last}
 	l := s.lanes.get(e.Batch.Lane)
-	i, _ := slices.BinarySearchFunc(l.segs, r.First, func(h held, seq uint64) int { return cmp.Compare(h.Last, seq) })
+	i, _ := slices.BinarySearchFunc(l.segs, r.First, func(h segmentRange, seq uint64) int { return cmp.Compare(h.Last, seq) })
 	work := false
 	for ; i < len(l.segs) && l.segs[i].First <= r.Last; i++ {
 		n := l.segs[i].Overlap(r)

@@ -124,8 +124,8 @@ func (r *recovery) rebuiltMarks(l wal.Lane, infos []wal.SegmentInfo) (m ledger.M
 	}
 	var segs []in
 	for _, info := range infos {
-		if held, ok := info.Lanes[l.No]; ok {
-			segs = append(segs, in{span(held), info.No})
+		if seqs, ok := info.Lanes[l.No]; ok {
+			segs = append(segs, in{span(seqs), info.No})
 		}
 	}
 	end := max(l.Next, 1) - 1

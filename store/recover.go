@@ -181,8 +181,8 @@ func (r *recovery) mirror() error {
 	}
 	enter := func(info wal.SegmentInfo) *segment {
 		seg := &segment{no: info.No, lanes: map[uint32]span{}, info: info}
-		for lane, held := range info.Lanes {
-			seg.lanes[lane] = span(held)
+		for lane, seqs := range info.Lanes {
+			seg.lanes[lane] = span(seqs)
 		}
 		s.segments[info.No] = seg
 		return seg
@@ -199,19 +199,19 @@ func (r *recovery) mirror() error {
 	slices.SortFunc(s.listing, func(a, b *segment) int { return cmp.Compare(a.no, b.no) })
 	s.mu.Unlock()
 	for _, seg := range s.segments {
-		for lane, held := range seg.lanes {
+		for lane, seqs := range seg.lanes {
 			l := s.lanes.get(lane)
 			if l == nil {
 				return fmt.Errorf("segment %d has records of lane %d, which nobody knows", seg.no, lane)
 			}
-			l.segs = append(l.segs, heldIn(seg, held))
-			n := s.ledger.Unsettled(lane, held, l.high)
+			l.segs = append(l.segs, rangeIn(seg, seqs))
+			n := s.ledger.Unsettled(lane, seqs, l.high)
 			seg.live += n
 			s.unsettled += n
 		}
 	}
 	for _, l := range s.lanes.sorted() {
-		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(l.segs, func(a, b segmentRange) int { return cmp.Compare(a.First, b.First) })
 	}
 	r.strayPositions()
 	s.keys.add(r.log.Keys)
@@ -219,7 +219,7 @@ func (r *recovery) mirror() error {
 	return nil
 }
 
-func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
+func rangeIn(seg *segment, r span) segmentRange { return segmentRange{seg: seg, span: r} }
 
 // strangers sets aside what is no segment.
 func (r *recovery) strangers() error {

@@ -43,8 +43,8 @@ func missing(lane uint32, seg uint64, r span, err error) *found {
 // that fn saw, and whether fn wants more and there is more.
 func (s *Store) scanRun(l *lane, from, last uint64, fn func(*found) bool) (next uint64, more bool, err error) {
 	s.mu.RLock()
-	h, ok := l.heldAt(from)
-	after, follows := l.nextHeld(from)
+	h, ok := l.rangeAt(from)
+	after, follows := l.rangeAfter(from)
 	lost := ok && h.seg.lost
 	s.mu.RUnlock()
 	switch {
