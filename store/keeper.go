@@ -139,7 +139,7 @@ func (k *keeper) step() bool {
 
 // upkeep is what there is to do.
 type upkeep struct {
-	spent    []*kept    // settled objects
+	spent    []*liveObject    // settled objects
 	settled  []*segment // segments in which all is settled
 	unlisted *segment   // the oldest one that the ledger does not know
 	sparse   *segment   // one to be written again
@@ -180,7 +180,7 @@ func (s *Store) list(seg *segment) error {
 	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
-	objects := s.unsaved(func(o *kept) bool { return o.segment <= seg.no })
+	objects := s.unsaved(func(o *liveObject) bool { return o.segment <= seg.no })
 	for len(objects) > objectsAtOnce {
 		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { return s.stage(tx, objects[:objectsAtOnce], nil) }); err != nil {
 			return err
@@ -238,7 +238,7 @@ func (s *Store) rowOf(seg *segment) ledger.Segment {
 }
 
 // stage brings objects, floors of lanes, and positions into a transaction.
-func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
+func (s *Store) stage(tx *ledger.Tx, objects []*liveObject, ends []laneEnd) error {
 	for _, o := range objects {
 		if err := tx.PutObject(o.row()); err != nil {
 			return err
@@ -267,7 +267,7 @@ func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
 }
 
 // unsaved lists the objects that the ledger does not know.
-func (s *Store) unsaved(which func(*kept) bool) (out []*kept) {
+func (s *Store) unsaved(which func(*liveObject) bool) (out []*liveObject) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, l := range *s.lanes.byNo.Load() {

@@ -27,7 +27,7 @@ type lane struct {
 	high    uint64         // last record that is acknowledged
 	bytes   int64          // payload bytes up to there
 	segs    []segmentRange // where its records are, in order
-	objects []*kept        // its objects that are not settled, in order
+	objects []*liveObject        // its objects that are not settled, in order
 	ages    ages
 	// openBytes is what the records in no batch add to a payload, as far as they
 	// were met: those up to countedTo.

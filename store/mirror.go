@@ -32,9 +32,9 @@ type segment struct {
 	solid  int64     // live records when it turned out not to be worth it
 }
 
-// kept is an object that a committed frame refers to. Its file lives as long
+// liveObject is an object that a committed frame refers to. Its file lives as long
 // as one of its records is not settled.
-type kept struct {
+type liveObject struct {
 	id      object.ID
 	size    int64
 	segment uint64
@@ -47,7 +47,7 @@ type kept struct {
 	damaged bool  // found so by a reader
 }
 
-func (o *kept) row() ledger.Object {
+func (o *liveObject) row() ledger.Object {
 	return ledger.Object{ID: ledger.ObjectID(o.id), Lane: o.lane, First: o.First, Last: o.Last, Size: o.size}
 }
 
@@ -120,7 +120,7 @@ func (s *Store) addFrameLocked(seg *segment, f *wal.Frame) {
 // listed: until then Open finds the frame in the log.
 func (s *Store) addObjectLocked(r *wal.RefAt) {
 	l := s.lanes.get(r.Lane)
-	o := &kept{id: object.ID(r.Object), size: r.Size, segment: r.Segment, lane: r.Lane, span: span{First: r.First, Last: r.Last}}
+	o := &liveObject{id: object.ID(r.Object), size: r.Size, segment: r.Segment, lane: r.Lane, span: span{First: r.First, Last: r.Last}}
 	o.live = o.Count()
 	l.objects = append(l.objects, o)
 }
@@ -152,7 +152,7 @@ func (s *Store) settled(e ledger.Entry) {
 // freeObjectsLocked takes a settled range off the objects that hold it, and
 // reports whether that was the last of one.
 func (s *Store) freeObjectsLocked(l *lane, r span) (spent bool) {
-	i, _ := slices.BinarySearchFunc(l.objects, r.First, func(o *kept, seq uint64) int { return cmp.Compare(o.Last, seq) })
+	i, _ := slices.BinarySearchFunc(l.objects, r.First, func(o *liveObject, seq uint64) int { return cmp.Compare(o.Last, seq) })
 	for ; i < len(l.objects) && l.objects[i].First <= r.Last; i++ {
 		o := l.objects[i]
 		if o.live -= o.Overlap(r); o.live == 0 || s.opts.bugs.dropObjects {
@@ -162,7 +162,7 @@ func (s *Store) freeObjectsLocked(l *lane, r span) (spent bool) {
 		}
 	}
 	if spent {
-		l.objects = slices.DeleteFunc(l.objects, func(o *kept) bool { return o.live == 0 })
+		l.objects = slices.DeleteFunc(l.objects, func(o *liveObject) bool { return o.live == 0 })
 	}
 	return spent
 }

@@ -54,7 +54,7 @@ type Store struct {
 	segments  map[uint64]*segment
 	listing   []*segment // rotated and not in the ledger yet, in order
 	unsettled int64      // records not settled
-	spent     []*kept    // settled objects, whose files are to go
+	spent     []*liveObject    // settled objects, whose files are to go
 
 	frames []Frame // for Options.Committed, which is called by one at a time
 
@@ -137,7 +137,7 @@ func (s *Store) noteEnd(mark wal.Mark) error {
 	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
-	objects := s.unsaved(func(*kept) bool { return true })
+	objects := s.unsaved(func(*liveObject) bool { return true })
 	return s.ledger.Do(background, func(tx *ledger.Tx) error {
 		if err := s.stage(tx, objects, s.ends(nil)); err != nil {
 			return err
