@@ -31,12 +31,12 @@ func (s *Store) sparseLocked(now time.Time) (least *segment) {
 		if !seg.rotated || !seg.listed || seg.leaving || seg.lost || seg.live == 0 || seg.live > seg.solid/2 && seg.solid > 0 {
 			continue
 		}
-		if seg.kept == 0 {
+		if seg.remaining == 0 {
 			for _, r := range seg.lanes {
-				seg.kept += r.Count()
+				seg.remaining += r.Count()
 			}
 		}
-		if seg.live > seg.kept/compactShare {
+		if seg.live > seg.remaining/compactShare {
 			seg.sparse = time.Time{}
 			continue
 		}
@@ -107,7 +107,7 @@ func (s *Store) compact(seg *segment) error {
 		return nil
 	}
 	seg.info = info
-	seg.kept, seg.sparse = max(seg.live, 1), time.Time{}
+	seg.remaining, seg.sparse = max(seg.live, 1), time.Time{}
 	s.mu.Unlock()
 	s.disk.reclaimed()
 	return s.ledger.Do(background, func(tx *ledger.Tx) error { return tx.PutSegment(s.rowOf(seg)) })

@@ -96,16 +96,16 @@ type age struct {
 	at   time.Time
 }
 
-const agesKept = 32
+const maxAges = 32
 
 func (a *ages) add(last uint64, at time.Time) {
-	if n := len(*a); n == agesKept {
+	if n := len(*a); n == maxAges {
 		// Two neighbours become one, which keeps the older time.
-		kept := (*a)[:0]
+		half := (*a)[:0]
 		for i := 0; i < n; i += 2 {
-			kept = append(kept, age{last: (*a)[min(i+1, n-1)].last, at: (*a)[i].at})
+			half = append(half, age{last: (*a)[min(i+1, n-1)].last, at: (*a)[i].at})
 		}
-		*a = kept
+		*a = half
 	}
 	*a = append(*a, age{last: last, at: at})
 }

@@ -27,7 +27,7 @@ type segment struct {
 	info    wal.SegmentInfo
 
 	// Of compaction; see there.
-	kept   int64     // records that are left in it; 0: not counted yet
+	remaining   int64     // records that are left in it; 0: not counted yet
 	sparse time.Time // since when it holds little that is live
 	solid  int64     // live records when it turned out not to be worth it
 }
@@ -137,7 +137,7 @@ func (s *Store) settled(e ledger.Entry) {
 		seg := l.segs[i].seg
 		seg.live -= n
 		s.unsettled -= n
-		work = work || seg.live*compactShare <= seg.kept || seg.live == 0 || seg.kept == 0
+		work = work || seg.live*compactShare <= seg.remaining || seg.live == 0 || seg.remaining == 0
 	}
 	work = s.freeObjectsLocked(l, r) || work || s.unsettled == 0
 	s.mu.Unlock()
@@ -183,13 +183,13 @@ func (s *Store) forgetLocked(seg *segment) {
 	delete(s.segments, seg.no)
 	for lane := range seg.lanes {
 		l := s.lanes.get(lane)
-		kept := l.segs[:0:0]
+		rest := l.segs[:0:0]
 		for _, h := range l.segs {
 			if h.seg != seg {
-				kept = append(kept, h)
+				rest = append(rest, h)
 			}
 		}
-		l.segs = kept
+		l.segs = rest
 	}
 }
 
