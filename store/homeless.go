@@ -34,7 +34,7 @@ func (r *recovery) homeless() error {
 			}
 			s.log.Error("the log has records of a lane that cannot be restored", "dir", s.dir, "segment", info.No, "lane", no, "cause", why[no])
 			r.damaged++
-			if err := r.keepStray(info.No, no, seqs); err != nil {
+			if err := r.quarantineLane(info.No, no, seqs); err != nil {
 				return err
 			}
 			info.Lanes = maps.Clone(info.Lanes)
@@ -96,13 +96,13 @@ func (r *recovery) strayLanes() map[uint32]error {
 	return why
 }
 
-// keepStray copies the frames of a lane in one segment to the quarantine.
-func (r *recovery) keepStray(segment uint64, lane uint32, seqs wal.Span) error {
+// quarantineLane copies the frames of a lane in one segment to the quarantine.
+func (r *recovery) quarantineLane(segment uint64, lane uint32, seqs wal.Span) error {
 	s := r.s
 	if r.look {
 		return nil
 	}
-	return s.keepBytes(s.quarantineName(fmt.Sprintf("lane-%d-%d", lane, segment)), func(keep func([]byte) bool) error {
+	return s.quarantineBytes(s.quarantineName(fmt.Sprintf("lane-%d-%d", lane, segment)), func(keep func([]byte) bool) error {
 		return s.wal.Scan(segment, lane, seqs.First, seqs.Last, func(f *wal.Found) bool { return len(f.Raw) == 0 || keep(f.Raw) })
 	})
 }

@@ -260,7 +260,7 @@ func (r *recovery) damage() error {
 			continue
 		}
 		name := s.quarantineName(fmt.Sprintf("%s-%d", filepath.Base(d.Name), d.Off))
-		if err := s.keepBytes(name, func(keep func([]byte) bool) error {
+		if err := s.quarantineBytes(name, func(keep func([]byte) bool) error {
 			buf := make([]byte, 256<<10)
 			for off, end := d.Off, d.Off+d.Len; off < end; {
 				n, err := s.wal.ReadAt(d.Segment, buf[:min(int64(len(buf)), end-off)], off)

@@ -41,10 +41,10 @@ type Findings struct {
 // and leaves the file as it is: the caller moves it away and calls Create;
 // another format is a [VersionError]; ErrFull when a damaged file cannot be
 // written again; those of the file system.
-func Open(fs vfs.FS, path string, opts *Options, keep func(Findings) error) (*Ledger, Findings, error) {
+func Open(fs vfs.FS, path string, opts *Options, backup func(Findings) error) (*Ledger, Findings, error) {
 	o := opts.withDefaults()
 	for again := false; ; again = true {
-		p, found, err := prepare(fs, path, &o, keep)
+		p, found, err := prepare(fs, path, &o, backup)
 		if errors.Is(err, ErrFull) && !again && o.NoSpace != nil && o.NoSpace() {
 			continue
 		}
@@ -57,7 +57,7 @@ func Open(fs vfs.FS, path string, opts *Options, keep func(Findings) error) (*Le
 }
 
 // prepare verifies the file, and writes it again where that is needed.
-func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*proof, Findings, error) {
+func prepare(fs vfs.FS, path string, o *Options, backup func(Findings) error) (*proof, Findings, error) {
 	marked := hasMark(fs, path)
 	f, err := fs.Open(path, vfs.ReadOnly)
 	if err != nil {
@@ -76,8 +76,8 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	if found.Renewed == nil && !shrink {
 		return p, found, nil
 	}
-	if found.Renewed != nil && keep != nil {
-		if err := keep(found); err != nil {
+	if found.Renewed != nil && backup != nil {
+		if err := backup(found); err != nil {
 			return nil, found, err
 		}
 	}
