@@ -186,7 +186,7 @@ func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positi
 	defer func() {
 		for i, w := range objects {
 			if stored[i] {
-				w.Keep()
+				w.Retain()
 			}
 			// What became of the records does not hang on it: the next Open removes it.
 			if err := w.Discard(); err != nil {

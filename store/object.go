@@ -137,7 +137,7 @@ func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positi
 	err := s.send(ctx, b, carried)
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) {
 		for _, o := range objects {
-			o.w.Keep()
+			o.w.Retain()
 		}
 	}
 	if err != nil {
