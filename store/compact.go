@@ -81,7 +81,7 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 // compact writes a segment again with the frames that hold live records, and
 // their keys. All keys and positions are in the ledger since it was listed.
 func (s *Store) compact(seg *segment) error {
-	if err := s.keepPositions([]*segment{seg}); err != nil {
+	if err := s.restatePositions([]*segment{seg}); err != nil {
 		return err
 	}
 	wanted := s.liveIn(seg)

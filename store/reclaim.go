@@ -13,7 +13,7 @@ import (
 // tombstone is durable before the file changes, so that what a crash leaves of
 // it is known for what it is, and goes when that cannot happen any more.
 func (s *Store) reclaim(segs []*segment) error {
-	if err := s.keepPositions(segs); err != nil {
+	if err := s.restatePositions(segs); err != nil {
 		return err
 	}
 	err := s.ledger.Do(background, func(tx *ledger.Tx) error {

@@ -41,7 +41,7 @@ func (r *recovery) adopt() error {
 		r.out.Lanes = append(r.out.Lanes, ln)
 		r.l.addLane(ln)
 	}
-	r.out.KeptThrough, r.out.Positions = counting(r.out.Positions)
+	r.out.RestatedThrough, r.out.Positions = counting(r.out.Positions)
 	a := r.known.Active
 	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.settledOrRow(a.No)
 	r.noteLast(a.Commit, 0)

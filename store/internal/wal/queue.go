@@ -45,13 +45,13 @@ func (l *Log) Append(ctx context.Context, recs []Record, pos []Position, out []A
 	return l.joined(g)
 }
 
-// KeepPositions stores once more what positions there are, before segments go
+// RestatePositions stores once more what positions there are, before segments go
 // that have them: all those that commits up to through made and that count,
 // with the numbers of their commits. When the ledger is lost, nothing else that
 // those commits said of positions counts. It takes room without asking the Gate.
 //
 // Errors: those of Append.
-func (l *Log) KeepPositions(ctx context.Context, through uint64, all []Position) error {
+func (l *Log) RestatePositions(ctx context.Context, through uint64, all []Position) error {
 	return l.Append(ctx, nil, append([]Position{{Commit: through}}, all...), nil)
 }
 

@@ -188,7 +188,7 @@ type Recovered struct {
 	// it counts any more; 0: unknown.
 	Keys        []KeyAt
 	Positions   []Position
-	KeptThrough uint64
+	RestatedThrough uint64
 	Refs        []RefAt
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
