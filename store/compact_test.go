@@ -71,7 +71,7 @@ func newSparseSpool(t *testing.T, dir string, quota int64, records int) *sparseS
 
 // settled waits until the keeper has nothing to do, inside of a bubble.
 func (sp *sparseSpool) settled() {
-	sp.keeper.signal()
+	sp.maintenance.signal()
 	synctest.Wait()
 }
 

@@ -107,7 +107,7 @@ func (s *Store) Room() <-chan struct{} {
 // whatever the quota says. It is called with the log's queue locked.
 func (s *Store) fits(growth int64) bool {
 	if !s.ballast.present.Load() {
-		s.keeper.signal()
+		s.maintenance.signal()
 		return false
 	}
 	books := s.disk.size(s.path(ledgerName))
@@ -116,6 +116,6 @@ func (s *Store) fits(growth int64) bool {
 	if used+growth <= s.opts.MaxBytes-max(reserve, books+reserve/2) {
 		return true
 	}
-	s.keeper.press()
+	s.maintenance.press()
 	return false
 }

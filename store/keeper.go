@@ -11,11 +11,11 @@ import (
 	"kustospool/store/internal/ledger"
 )
 
-// keeper is the goroutine for what must not stand in the way of an ack:
+// maintenance is the goroutine for what must not stand in the way of an ack:
 // entering rotated segments into the ledger, moving keys there, giving settled
 // segments and objects back, writing sparse segments again, pruning. It works
 // when it is told that there may be something to do.
-type keeper struct {
+type maintenance struct {
 	s *Store
 
 	// Owned by the goroutine.
@@ -35,11 +35,11 @@ const (
 	pruneEvery = time.Minute
 )
 
-func newKeeper(s *Store) *keeper {
-	return &keeper{s: s, wake: wake.New(), quit: make(chan struct{})}
+func newMaintenance(s *Store) *maintenance {
+	return &maintenance{s: s, wake: wake.New(), quit: make(chan struct{})}
 }
 
-func (k *keeper) start() {
+func (k *maintenance) start() {
 	if k.s.opts.manual {
 		return
 	}
@@ -48,20 +48,20 @@ func (k *keeper) start() {
 }
 
 // stop ends the goroutine after the step it is at, and joins it.
-func (k *keeper) stop() {
+func (k *maintenance) stop() {
 	close(k.quit)
 	k.done.Wait()
 }
 
-func (k *keeper) signal() { k.wake.Raise() }
+func (k *maintenance) signal() { k.wake.Raise() }
 
 // press tells that an append found no room.
-func (k *keeper) press() {
+func (k *maintenance) press() {
 	k.pressed.Store(true)
 	k.signal()
 }
 
-func (k *keeper) run() {
+func (k *maintenance) run() {
 	for {
 		select {
 		case <-k.quit:
@@ -73,7 +73,7 @@ func (k *keeper) run() {
 	}
 }
 
-func (k *keeper) quitting() bool {
+func (k *maintenance) quitting() bool {
 	select {
 	case <-k.quit:
 		return true
@@ -85,15 +85,15 @@ func (k *keeper) quitting() bool {
 // upkeep does up to n steps, where Options.manual is set.
 func (s *Store) upkeep(n int) {
 	for ; n > 0 && s.Err() == nil; n-- {
-		more := s.wal.Turn()
-		if !s.keeper.step() && !more {
+		more := s.wal.Maintain()
+		if !s.maintenance.step() && !more {
 			return
 		}
 	}
 }
 
 // step does one bounded piece of work and reports whether it found any.
-func (k *keeper) step() bool {
+func (k *maintenance) step() bool {
 	s := k.s
 	if !s.ballast.present.Load() && time.Since(k.ballasts) >= ballastEvery {
 		k.ballasts = time.Now()

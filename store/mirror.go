@@ -64,7 +64,7 @@ func (s *Store) committed(c *wal.Commit) {
 	}
 	s.mu.Unlock()
 	if len(c.Keys) > 0 && s.keys.add(c.Keys) {
-		s.keeper.signal()
+		s.maintenance.signal()
 	}
 	if len(c.Positions) > 0 {
 		s.positions.add(c.Number, c.Positions)
@@ -142,7 +142,7 @@ func (s *Store) settled(e ledger.Entry) {
 	work = s.freeObjectsLocked(l, r) || work || s.unsettled == 0
 	s.mu.Unlock()
 	if work {
-		s.keeper.signal()
+		s.maintenance.signal()
 	}
 	if s.opts.Settled != nil {
 		s.opts.Settled(e)
@@ -175,7 +175,7 @@ func (s *Store) rotated(info wal.SegmentInfo) {
 	s.listing = append(s.listing, seg)
 	s.mu.Unlock()
 	crashpoint.Reach("rotate.rotated")
-	s.keeper.signal()
+	s.maintenance.signal()
 }
 
 // forgetLocked takes a segment out of the mirror.

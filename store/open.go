@@ -35,7 +35,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		dir: dir, opts: o, log: o.Logger, fs: o.files, lanes: newLaneTable(), disk: newDisk(), failed: make(chan struct{}),
 		segments: map[uint64]*segment{},
 	}
-	s.keeper = newKeeper(s)
+	s.maintenance = newMaintenance(s)
 	s.ballast = &ballast{path: s.path(ballastName), bytes: o.ballast()}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: o.NoSync, Sized: s.disk.set,
 		Room: func(grow int64) error {
@@ -58,7 +58,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		return nil, errors.Join(err, r.abandon())
 	}
 	s.loadBallast()
-	s.keeper.start()
+	s.maintenance.start()
 	return s, nil
 }
 

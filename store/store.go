@@ -33,7 +33,7 @@ type Store struct {
 	ledger  *ledger.Ledger
 	objects *object.Dir
 	ballast *ballast
-	keeper  *keeper
+	maintenance  *maintenance
 
 	keys      freshKeys
 	positions freshPositions
@@ -118,7 +118,7 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	s.disk.end()
-	s.keeper.stop()
+	s.maintenance.stop()
 	mark, err := s.wal.Close()
 	errs := []error{err}
 	if err == nil && s.Err() == nil {

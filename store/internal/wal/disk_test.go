@@ -108,7 +108,7 @@ func TestLeftoverOfACompaction(t *testing.T) {
 	fsys.sync = func(name string) error {
 		if strings.HasSuffix(name, extNew) {
 			turned = true
-			for l.Turn() {
+			for l.Maintain() {
 			}
 		}
 		return nil
@@ -140,7 +140,7 @@ func TestFreeStockBesideTheKeeper(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	for l.Turn() {
+	for l.Maintain() {
 	}
 	wg.Wait()
 	wantDiskBytes(t, l, disk)
@@ -164,7 +164,7 @@ func TestRefusedSegments(t *testing.T) {
 			if err := l.Rotate(); err == nil {
 				t.Errorf("op %d: rotated", op)
 			}
-			for l.Turn() {
+			for l.Maintain() {
 			}
 			wantDiskBytes(t, l, disk)
 		}

@@ -160,7 +160,7 @@ func (k *files) wantNext() {
 		k.mu.Lock()
 		k.wanted = true
 		k.mu.Unlock()
-		k.wakeKeeper()
+		k.wakeMaintainer()
 	}
 }
 
@@ -208,7 +208,7 @@ func (k *files) prepare() (*prepared, error) {
 		k.mu.Lock()
 		k.drops = append(k.drops, from)
 		k.mu.Unlock()
-		k.wakeKeeper()
+		k.wakeMaintainer()
 		return nil, err
 	}
 	return p, nil
@@ -277,7 +277,7 @@ func (k *files) rotated(s *segment, f vfs.File) {
 	k.mu.Lock()
 	k.waiting = append(k.waiting, prepared{s, f})
 	k.mu.Unlock()
-	k.wakeKeeper()
+	k.wakeMaintainer()
 }
 
 // settle returns when no rotated segment waits for its index.
@@ -303,4 +303,4 @@ func (k *files) settle() error {
 	}
 }
 
-func (k *files) wakeKeeper() { k.poke.Raise() }
+func (k *files) wakeMaintainer() { k.poke.Raise() }

@@ -165,7 +165,7 @@ func (h *history) step() {
 		h.call(2 + h.rng.IntN(4))
 	case n < 72:
 		h.tell("turn")
-		h.log.files.turn(false)
+		h.log.files.maintain(false)
 	case n < 77:
 		h.tell("rotate")
 		if err := h.log.Rotate(); err != nil {

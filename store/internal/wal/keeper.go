@@ -17,8 +17,8 @@ const (
 	dropPauseBusy = 20 * time.Millisecond
 )
 
-// keep is the keeper's goroutine.
-func (k *files) keep() {
+// runMaintainer is the keeper's goroutine.
+func (k *files) runMaintainer() {
 	var timer <-chan time.Time
 	var seen uint64
 	for {
@@ -36,22 +36,22 @@ func (k *files) keep() {
 			pause = dropPauseBusy
 		}
 		timer = nil
-		if k.turn(busy) {
+		if k.maintain(busy) {
 			timer = time.After(pause)
 		}
 	}
 }
 
-// turn does what there is to do, and reports whether there is more of it.
-func (k *files) turn(busy bool) bool {
+// maintain does what there is to do, and reports whether there is more of it.
+func (k *files) maintain(busy bool) bool {
 	k.indexRotated()
 	k.prepareWanted()
 	return k.dropSome(busy)
 }
 
 func (k *files) start() {
-	k.wait.Go(k.keep)
-	k.wakeKeeper()
+	k.wait.Go(k.runMaintainer)
+	k.wakeMaintainer()
 }
 
 // stop ends the keeper. What it had to do for rotated segments is done first.
@@ -291,6 +291,6 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 		k.drops = append(k.drops, leftover{no, ext, size})
 	}
 	k.mu.Unlock()
-	k.wakeKeeper()
+	k.wakeMaintainer()
 	return nil
 }

@@ -7,9 +7,9 @@ package wal
 // from the caller.
 func (o *Options) Inline(generation func() uint64) { o.inline, o.generation = true, generation }
 
-// Turn does the upkeep that waits, after Options.Inline, and reports whether
+// Maintain does the upkeep that waits, after Options.Inline, and reports whether
 // there is more. It is for one goroutine.
-func (l *Log) Turn() bool { return l.files.turn(false) }
+func (l *Log) Maintain() bool { return l.files.maintain(false) }
 
 // Plant switches a bug on by its name, and panics for one that there is not.
 func (o *Options) Plant(name string) {
