@@ -72,8 +72,8 @@ func (s *Store) waiting(l *lane) (out []span) {
 		out = append(out, span{First: e.Batch.First, Last: e.Batch.Last})
 	}
 	high, _ := s.end(l.no)
-	if row, ok := s.ledger.Lane(l.no); ok && row.Marks.Mark < high {
-		out = append(out, row.Marks.Pieces(span{First: row.Marks.Mark + 1, Last: high})...)
+	if row, ok := s.ledger.Lane(l.no); ok && row.Watermarks.Sealed < high {
+		out = append(out, row.Watermarks.Pieces(span{First: row.Watermarks.Sealed + 1, Last: high})...)
 	}
 	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.First, b.First) })
 	return out

@@ -71,8 +71,8 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 				out[no] = append(out[no], b)
 			}
 		}
-		if row.Marks.Mark < r.Last {
-			out[no] = append(out[no], span{First: max(row.Marks.Mark+1, r.First), Last: r.Last})
+		if row.Watermarks.Sealed < r.Last {
+			out[no] = append(out[no], span{First: max(row.Watermarks.Sealed+1, r.First), Last: r.Last})
 		}
 	}
 	return out

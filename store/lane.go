@@ -50,7 +50,7 @@ type segmentRange struct {
 }
 
 func newLane(l ledger.Lane) *lane {
-	out := &lane{no: l.No, key: l.Key, props: l.Properties, high: l.Marks.High, bytes: l.Marks.Bytes}
+	out := &lane{no: l.No, key: l.Key, props: l.Properties, high: l.Watermarks.High, bytes: l.Watermarks.Bytes}
 	if out.props.Concatenates() {
 		out.separator = 1
 	}

@@ -138,7 +138,7 @@ func (r *recovery) lookWithout(cause error) error {
 	infos := r.inLog()
 	out := &LedgerError{Dir: s.dir, Err: cause, Segments: len(infos)}
 	for _, l := range r.log.Lanes {
-		marks, err := r.rebuiltMarks(l, infos)
+		marks, err := r.rebuiltWatermarks(l, infos)
 		if err != nil {
 			return err
 		}

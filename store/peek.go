@@ -119,7 +119,7 @@ func (p *Picture) Find(lane uint32, seq uint64) (Entry, error) {
 		return Entry{}, ErrNotFound
 	}
 	row, _ := p.s.ledger.Lane(lane)
-	if _, gap := row.Marks.GapAt(seq); gap || seq <= row.Marks.Mark {
+	if _, gap := row.Watermarks.GapAt(seq); gap || seq <= row.Watermarks.Sealed {
 		return Entry{}, ErrNotFound
 	}
 	return Entry{Batch: ingest.Batch{Lane: lane, Properties: l.props}, State: ingest.Open}, nil
@@ -134,7 +134,7 @@ func (p *Picture) History() iter.Seq2[Entry, error] { return p.s.ledger.LookHist
 // and those behind it, up to end, are in none. Both are 0 for a lane without records.
 func (p *Picture) LaneMarks(lane uint32) (sealed, end uint64) {
 	if row, ok := p.s.ledger.Lane(lane); ok {
-		sealed = row.Marks.Mark
+		sealed = row.Watermarks.Sealed
 	}
 	end, _ = p.s.end(lane)
 	return sealed, max(sealed, end)

@@ -99,7 +99,7 @@ func (r *recovery) openLog() error {
 		known.Settled = append(known.Settled, wal.Settled{No: t.No, Generation: t.Generation})
 	}
 	for _, row := range r.s.ledger.Lanes() {
-		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Marks.Next(row.Marks.High)))
+		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Watermarks.Next(row.Watermarks.High)))
 	}
 	return r.startLog(known)
 }
@@ -164,7 +164,7 @@ func (r *recovery) restoreLanes() error {
 	var lanes []*lane
 	for _, row := range s.ledger.Lanes() {
 		l := newLane(row)
-		if in, ok := known[l.no]; ok && in.Next > row.Marks.Next(row.Marks.High) {
+		if in, ok := known[l.no]; ok && in.Next > row.Watermarks.Next(row.Watermarks.High) {
 			l.high, l.bytes = in.Next-1, max(in.Bytes, l.bytes)
 		}
 		lanes = append(lanes, l)
@@ -364,7 +364,7 @@ func (r *recovery) begin() error {
 			}
 			row, _ := tx.Lane(l.no)
 			// A lane that is at the end of all numbers takes nothing any more.
-			if room := wal.MaxSeq - min(row.Marks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
+			if room := wal.MaxSeq - min(row.Watermarks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
 				next, err := tx.Jump(l.no, min(r.ahead, room))
 				if err != nil {
 					return err

@@ -115,10 +115,10 @@ func (s *Store) Unsealed() iter.Seq2[Frame, error] {
 		for _, l := range s.lanes.sorted() {
 			high, _ := s.end(l.no)
 			row, _ := s.ledger.Lane(l.no)
-			if row.Marks.Mark >= high {
+			if row.Watermarks.Sealed >= high {
 				continue
 			}
-			for _, r := range row.Marks.Pieces(span{First: row.Marks.Mark + 1, Last: high}) {
+			for _, r := range row.Watermarks.Pieces(span{First: row.Watermarks.Sealed + 1, Last: high}) {
 				if !s.unsealedIn(l, r, yield) {
 					return
 				}

@@ -87,7 +87,7 @@ func (s *Store) stats(books func(*ledger.View, []*ledger.Lane), log func(place i
 		st.Segments++ // the active one, which has no record yet
 	}
 	for i := range rows {
-		m := &rows[i].Marks
+		m := &rows[i].Watermarks
 		st.Lanes++
 		l := s.lanes.get(rows[i].No)
 		if l == nil {

@@ -75,7 +75,7 @@ func booksRows(books *Books) (rows []row) {
 		add(bktLanes, u32(l.No), encodeLane(l.Key))
 	}
 	for _, l := range books.Lanes {
-		add(bktMarks, u32(l.No), encodeMarks(&l.Marks))
+		add(bktWatermarks, u32(l.No), encodeWatermarks(&l.Watermarks))
 	}
 	for _, s := range books.Segments {
 		add(bktSegments, u64(s.No), encodeSegment(&s))

@@ -29,9 +29,9 @@ func decode(b bucket, key, body []byte) (value any, again []byte, err error) {
 			return nil, nil, err
 		}
 		return l, encodeLane(l.Key), nil
-	case bktMarks:
+	case bktWatermarks:
 		m, err := decodeMarks(body)
-		return m, encodeMarks(&m), err
+		return m, encodeWatermarks(&m), err
 	case bktSegments:
 		s, err := decodeSegment(key, body)
 		if err != nil {
@@ -75,7 +75,7 @@ func rowSeeds() (rows []row) {
 		Attempts: 5, Unresolved: 6, PossibleDuplicates: 7, Committed: true, Progress: []byte("p"), NextAttempt: at, Failure: &ingest.Failure{Message: "no"}, WireBytes: 8, Updated: at}
 	return []row{
 		{bktMeta, keyHead, encodeHead(head{testSpool, FormatVersion})}, {bktMeta, keyState, encodeState(st)}, {bktLanes, u32(1), encodeLane(props(1).Key())},
-		{bktMarks, u32(1), encodeMarks(&Marks{1, 2, 3, 4, 5, []Span{{6, 7}, {9, 10}}})}, {bktBatches, rowKey(1, 2), encodeBatch(e)},
+		{bktWatermarks, u32(1), encodeWatermarks(&Watermarks{1, 2, 3, 4, 5, []Span{{6, 7}, {9, 10}}})}, {bktBatches, rowKey(1, 2), encodeBatch(e)},
 		{bktSegments, u64(1), encodeSegment(&Segment{No: 1, Generation: 2, Size: 3, End: 4, Index: 5, FirstCommit: 6, LastCommit: 7, Chain: 8, Lanes: map[uint32]Span{1: {2, 3}, 4: {5, 6}}, Keys: true, Lost: true})},
 		{bktSettled, u64(1), encodeTombstone(Tombstone{1, 2})}, {bktObjects, make([]byte, 16), encodeObject(&Object{Lane: 1, First: 2, Last: 3, Size: 4})},
 		{bktPositions, []byte("name"), encodePosition(&Position{"name", []byte("value"), 9})}, {bktPositions, []byte("name"), encodePosition(&Position{"name", nil, 9})},

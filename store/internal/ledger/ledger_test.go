@@ -304,8 +304,8 @@ func TestGaps(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	row, _ := l.Lane(lane)
-	if row.Marks.Acked(110) != 10 || row.Marks.Open(120) != 10 || row.Marks.Next(5) != 106 {
-		t.Errorf("%+v", row.Marks)
+	if row.Watermarks.Acked(110) != 10 || row.Watermarks.Open(120) != 10 || row.Watermarks.Next(5) != 106 {
+		t.Errorf("%+v", row.Watermarks)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -457,7 +457,7 @@ func TestCreateRefuses(t *testing.T) {
 	for name, b := range map[string]Books{
 		"counters without records": {Counters: Counters{Ingested: 1}},
 		"negative counters":        {Counters: Counters{Ingested: 1, Dropped: -1}},
-		"marks beyond the end":     {Lanes: []Lane{{No: 1, Key: props(1).Key(), Marks: Marks{Mark: 2, High: 1}}}},
+		"marks beyond the end":     {Lanes: []Lane{{No: 1, Key: props(1).Key(), Watermarks: Watermarks{Sealed: 2, High: 1}}}},
 		"two lanes of one key":     {Lanes: []Lane{{No: 1, Key: props(1).Key()}, {No: 2, Key: props(1).Key()}}},
 		"segment of no lane":       {Segments: []Segment{{No: 1, Lanes: map[uint32]Span{1: {1, 2}}}}},
 		"settled and not":          {Segments: []Segment{{No: 1}}, Tombstones: []Tombstone{{1, 1}}},

@@ -63,8 +63,8 @@ func (l *Ledger) Unsettled(lane uint32, r Span, high uint64) int64 {
 		return 0
 	}
 	n := overlapping(l.mirror.live[lane], r, nil)
-	if first, last := max(r.First, row.Marks.Mark+1), min(r.Last, high); first <= last {
-		n += row.Marks.Records(Span{first, last})
+	if first, last := max(r.First, row.Watermarks.Sealed+1), min(r.Last, high); first <= last {
+		n += row.Watermarks.Records(Span{first, last})
 	}
 	return n
 }

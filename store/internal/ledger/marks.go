@@ -1,13 +1,13 @@
 package ledger
 
 // Open is how many records up to high are in no batch.
-func (m *Marks) Open(high uint64) int64 { return m.Records(Span{m.Mark + 1, max(high, m.Mark)}) }
+func (m *Watermarks) Open(high uint64) int64 { return m.Records(Span{m.Sealed + 1, max(high, m.Sealed)}) }
 
 // Acked is how many records up to high the books know.
-func (m *Marks) Acked(high uint64) int64 { return m.Records(Span{m.Base + 1, max(high, m.Base)}) }
+func (m *Watermarks) Acked(high uint64) int64 { return m.Records(Span{m.Base + 1, max(high, m.Base)}) }
 
 // Records counts the numbers of a span that are records.
-func (m *Marks) Records(r Span) int64 {
+func (m *Watermarks) Records(r Span) int64 {
 	n := r.Count()
 	for _, g := range m.Gaps {
 		n -= g.Overlap(r)
@@ -16,7 +16,7 @@ func (m *Marks) Records(r Span) int64 {
 }
 
 // GapAt is the gap that holds seq.
-func (m *Marks) GapAt(seq uint64) (Span, bool) {
+func (m *Watermarks) GapAt(seq uint64) (Span, bool) {
 	for _, g := range m.Gaps {
 		if g.First <= seq && seq <= g.Last {
 			return g, true
@@ -26,7 +26,7 @@ func (m *Marks) GapAt(seq uint64) (Span, bool) {
 }
 
 // Next is the number of the next record of a lane whose last one is high.
-func (m *Marks) Next(high uint64) uint64 {
+func (m *Watermarks) Next(high uint64) uint64 {
 	if gap, ok := m.GapAt(high + 1); ok {
 		return gap.Last + 1
 	}
@@ -34,7 +34,7 @@ func (m *Marks) Next(high uint64) uint64 {
 }
 
 // Pieces cuts a span at the lane's gaps.
-func (m *Marks) Pieces(r Span) []Span {
+func (m *Watermarks) Pieces(r Span) []Span {
 	out := []Span{}
 	for _, g := range m.Gaps {
 		if g.Overlap(r) == 0 {

@@ -103,17 +103,17 @@ func newLane(no uint32, key string) (*Lane, error) {
 	return l, nil
 }
 
-func encodeMarks(m *Marks) []byte {
-	p := appendNumbers([]byte{rowVersion}, m.Base, uint64(m.BaseBytes), m.Mark, m.High, uint64(m.Bytes), uint64(len(m.Gaps)))
+func encodeWatermarks(m *Watermarks) []byte {
+	p := appendNumbers([]byte{rowVersion}, m.Base, uint64(m.BaseBytes), m.Sealed, m.High, uint64(m.Bytes), uint64(len(m.Gaps)))
 	for _, g := range m.Gaps {
 		p = appendNumbers(p, g.First, g.Last)
 	}
 	return p
 }
 
-func decodeMarks(body []byte) (m Marks, err error) {
+func decodeMarks(body []byte) (m Watermarks, err error) {
 	d := readRow(body)
-	m.Base, m.BaseBytes, m.Mark, m.High, m.Bytes = d.u64(), d.i64(), d.u64(), d.u64(), d.i64()
+	m.Base, m.BaseBytes, m.Sealed, m.High, m.Bytes = d.u64(), d.i64(), d.u64(), d.u64(), d.i64()
 	for range d.count(2) {
 		m.Gaps = append(m.Gaps, d.span())
 	}
@@ -124,8 +124,8 @@ func decodeMarks(body []byte) (m Marks, err error) {
 }
 
 // check finds marks that no lane can have.
-func (m *Marks) check() error {
-	if m.Mark < m.Base || m.High < m.Mark || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
+func (m *Watermarks) check() error {
+	if m.Sealed < m.Base || m.High < m.Sealed || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
 		return errRowForm
 	}
 	for i, g := range m.Gaps {

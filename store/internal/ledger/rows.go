@@ -41,12 +41,12 @@ func (r Span) Overlap(o Span) int64 {
 	return int64(last - first + 1)
 }
 
-// Marks is where a lane stands. High and HighBytes may lag behind what the log
+// Watermarks is where a lane stands. High and HighBytes may lag behind what the log
 // holds; they are a floor.
-type Marks struct {
+type Watermarks struct {
 	Base      uint64 // records up to here are in nobody's books
 	BaseBytes int64  // and their payload bytes
-	Mark      uint64 // last record that is in a batch, or was
+	Sealed      uint64 // last record that is in a batch, or was
 	High      uint64 // last record known to be acknowledged
 	Bytes     int64  // payload bytes up to High
 	Gaps      []Span // numbers that are no records, ascending
@@ -58,7 +58,7 @@ type Lane struct {
 	No         uint32 // counts from 1
 	Key        string // ingest.Properties.Key
 	Properties ingest.Properties
-	Marks      Marks
+	Watermarks      Watermarks
 }
 
 // Seal asks for the range First..Last of a lane to become a batch.

@@ -15,7 +15,7 @@ type bucket int
 const (
 	bktMeta      bucket = iota // keyHead -> head, keyState -> state, counters, census
 	bktLanes                   // lane -> key text
-	bktMarks                   // lane -> Marks
+	bktWatermarks                   // lane -> Marks
 	bktSegments                // number -> Segment
 	bktSettled                 // number -> generation: tombstones
 	bktBatches                 // lane, first -> batch
@@ -45,7 +45,7 @@ var (
 )
 
 // keyLen is the length of a bucket's keys; 0 where it varies.
-var keyLen = [bucketCount]int{bktLanes: 4, bktMarks: 4, bktSegments: 8, bktSettled: 8, bktBatches: 12, bktObjects: 16,
+var keyLen = [bucketCount]int{bktLanes: 4, bktWatermarks: 4, bktSegments: 8, bktSettled: 8, bktBatches: 12, bktObjects: 16,
 	bktHistory: 12, bktByTime: 20, bktKeys: 16, bktKeyTimes: 24}
 
 func (b bucket) String() string { return string(bucketNames[b]) }

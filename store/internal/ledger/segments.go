@@ -73,8 +73,8 @@ func (tx *Tx) unsettled(lane uint32, r Span) int64 {
 			n += r.Overlap(Span{e.Batch.First, e.Batch.Last})
 		}
 	}
-	if first := max(r.First, l.Marks.Mark+1); first <= r.Last {
-		n += l.Marks.Records(Span{first, r.Last})
+	if first := max(r.First, l.Watermarks.Sealed+1); first <= r.Last {
+		n += l.Watermarks.Records(Span{first, r.Last})
 	}
 	return n
 }
