@@ -89,7 +89,7 @@ func (r *recovery) openLog() error {
 	}
 	st := r.s.ledger.State()
 	known := wal.Known{HighestNo: st.HighestNo,
-		Active: wal.Mark{No: st.Active.No, Generation: st.Active.Generation, End: st.Active.End, Commit: st.Active.LastCommit}}
+		Active: wal.LogEnd{No: st.Active.No, Generation: st.Active.Generation, End: st.Active.End, Commit: st.Active.LastCommit}}
 	for _, row := range r.s.ledger.Segments() {
 		if !row.Lost {
 			known.Segments = append(known.Segments, infoOf(&row))

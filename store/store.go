@@ -130,7 +130,7 @@ func (s *Store) close() error {
 // noteEnd brings the ledger up to the end of the log and notes where that is,
 // so that the next Open need not read the active segment, and can tell whether
 // the files are still what they were.
-func (s *Store) noteEnd(mark wal.Mark) error {
+func (s *Store) noteEnd(mark wal.LogEnd) error {
 	if err := s.listAll(); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (h *history) stop(how int) {
 	}
 	mark, err := h.log.Close()
 	h.tell("closed at %+v: %v", mark, err)
-	h.books.mark = Mark{}
+	h.books.mark = LogEnd{}
 	if how == 0 && err == nil {
 		h.books.mark = mark
 	}
@@ -89,7 +89,7 @@ func (h *history) reopen(faults bool) {
 				known.Segments = append(known.Segments, h.books.rows[no])
 			}
 		} else {
-			known.Active = Mark{}
+			known.Active = LogEnd{}
 		}
 		// The tombstones are what keeps settled records away; a ledger that was
 		// lost has none, and may see them again.

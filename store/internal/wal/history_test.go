@@ -49,7 +49,7 @@ type books struct {
 	tombs   map[uint64]Settled
 	keys    map[laneKey]uint64
 	where   map[string][]byte
-	mark    Mark
+	mark    LogEnd
 	highest uint64
 }
 

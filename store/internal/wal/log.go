@@ -158,14 +158,14 @@ func (l *Log) Rotate() error {
 // Close commits what waits, writes the active segment's index so that it needs
 // not be read when it is opened, and ends the log's goroutines. The mark is where
 // the log ends.
-func (l *Log) Close() (Mark, error) {
+func (l *Log) Close() (LogEnd, error) {
 	if l.look {
-		return Mark{}, l.files.close()
+		return LogEnd{}, l.files.close()
 	}
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
-		return Mark{}, ErrClosed
+		return LogEnd{}, ErrClosed
 	}
 	l.closing = true
 	failed := l.err
@@ -195,6 +195,6 @@ func (l *Log) Close() (Mark, error) {
 			err = nil
 		}
 	}
-	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
+	mark := LogEnd{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
 	return mark, errors.Join(err, w.file.Close(), l.files.close())
 }

@@ -29,7 +29,7 @@ func open(t testing.TB, o Options, known Known) (*Log, *Recovered) {
 	return l, r
 }
 
-func closeLog(t testing.TB, l *Log) Mark {
+func closeLog(t testing.TB, l *Log) LogEnd {
 	t.Helper()
 	m, err := l.Close()
 	if err != nil {

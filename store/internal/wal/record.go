@@ -161,13 +161,13 @@ type Known struct {
 	Lanes []Lane
 	// Active is where the log ended when it was closed cleanly (the CleanMark of
 	// Close), or a floor of it: a log that ends before is damaged. Zero: unknown.
-	Active Mark
+	Active LogEnd
 	// HighestNo is a floor for the numbers of segments.
 	HighestNo uint64
 }
 
-// Mark is a place in the log.
-type Mark struct {
+// LogEnd is a place in the log.
+type LogEnd struct {
 	No, Generation uint64 // of a segment
 	End            int64  // behind the commit, in the file
 	Commit         uint64 // number of the last commit
