@@ -18,10 +18,10 @@ const searchBudget = 8
 // written from front to back, so damage has moved it, and the log goes on
 // behind off.
 func (w *walker) later(off int64, expect uint64) (_ int64, _ commitHeader, found, behind bool) {
-	mark := make([]byte, commitMarkLen)
-	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, w.s.info.Generation, w.s.info.No)
 	for at := off; w.budget > 0; at++ {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, w.size)
+		at = w.find(func(p []byte) int { return bytes.Index(p, prefix) }, len(prefix), at, w.size)
 		if at < 0 {
 			break
 		}
@@ -70,9 +70,9 @@ func (w *walker) searchBad() {
 // salvage enters the commits and frames that begin between from and to, are
 // found by their mark and prove themselves.
 func (w *walker) salvage(from, to int64) {
-	mark := []byte(commitMagic[:3]) // of both
+	magic := []byte(commitMagic[:3]) // of both
 	for at := from; w.budget > 0; at++ {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, min(to+int64(len(mark))-1, w.size))
+		at = w.find(func(p []byte) int { return bytes.Index(p, magic) }, len(magic), at, min(to+int64(len(magic))-1, w.size))
 		if at < 0 {
 			return
 		}

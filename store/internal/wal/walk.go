@@ -120,8 +120,8 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 // generation finds the generation of a segment without a head, by a commit
 // that proves itself to be of the segment.
 func (w *walker) generation(no uint64) (uint64, bool) {
-	prefix := make([]byte, commitMarkLen)
-	putCommitMark(prefix, 0, no)
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, 0, no)
 	for at := int64(headBytes); ; at++ {
 		at = w.find(func(p []byte) int { return bytes.Index(p, prefix[:8]) }, 8, at, w.size)
 		if at < 0 || w.budget <= 0 {
@@ -203,9 +203,9 @@ func (w *walker) madeAgain(c *commitHeader) bool {
 // begun reports whether a commit was ever written to the segment. A number
 // that was given to a segment may have remained without any.
 func (w *walker) begun() bool {
-	mark := make([]byte, commitMarkLen)
-	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
-	if w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), headBytes, w.size) >= 0 {
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, w.s.info.Generation, w.s.info.No)
+	if w.find(func(p []byte) int { return bytes.Index(p, prefix) }, len(prefix), headBytes, w.size) >= 0 {
 		return true
 	}
 	const at = headBytes + commitHeaderLen // when the mark itself is damaged
