@@ -16,12 +16,12 @@ import (
 
 const (
 	tempSuffix = ".tmp"
-	markSuffix = ".damaged"
+	damageFlagSuffix = ".damaged"
 )
 
 // Names lists the names that a ledger at path uses beside its own: a temporary
 // file, which Open and Create remove, and the mark of damage that was met.
-func Names(path string) []string { return []string{path + tempSuffix, path + markSuffix} }
+func Names(path string) []string { return []string{path + tempSuffix, path + damageFlagSuffix} }
 
 // row is a row as it is stored.
 type row struct {
@@ -166,7 +166,7 @@ func build(fs vfs.FS, path string, o *Options, st *state, spool ingest.SpoolID, 
 		}
 		return nil, err
 	}
-	if err := removeMark(fs, path); err != nil {
+	if err := removeDamageFlag(fs, path); err != nil {
 		return nil, err
 	}
 	if o.NoSync {
@@ -259,9 +259,9 @@ func (o *Options) bolt() *bolt.Options {
 		NoSync: o.NoSync, NoGrowSync: o.NoSync, OpenFile: os.OpenFile}
 }
 
-// leaveMark makes the mark, durably if it can be.
-func leaveMark(fs vfs.FS, path string, sync bool) error {
-	f, err := fs.Open(path+markSuffix, vfs.Create)
+// putDamageFlag makes the mark, durably if it can be.
+func putDamageFlag(fs vfs.FS, path string, sync bool) error {
+	f, err := fs.Open(path+damageFlagSuffix, vfs.Create)
 	if err != nil {
 		return err
 	}
@@ -271,14 +271,14 @@ func leaveMark(fs vfs.FS, path string, sync bool) error {
 	return errors.Join(err, f.Close())
 }
 
-func removeMark(fs vfs.FS, path string) error {
-	if err := fs.Remove(path + markSuffix); err != nil && !vfs.Missing(err) {
+func removeDamageFlag(fs vfs.FS, path string) error {
+	if err := fs.Remove(path + damageFlagSuffix); err != nil && !vfs.Missing(err) {
 		return err
 	}
 	return nil
 }
 
-func hasMark(fs vfs.FS, path string) bool {
-	_, err := fs.Stat(path + markSuffix)
+func hasDamageFlag(fs vfs.FS, path string) bool {
+	_, err := fs.Stat(path + damageFlagSuffix)
 	return err == nil
 }

@@ -177,7 +177,7 @@ func TestDamagedRowMet(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !hasMark(vfs.OS, path) {
+	if !hasDamageFlag(vfs.OS, path) {
 		t.Error("the damage was not remembered")
 	}
 	l, found, err := Open(vfs.OS, path, &Options{NoSync: true}, nil)

@@ -23,7 +23,7 @@ func (tx *Tx) remember(e *Entry) {
 	row.Progress, row.NextAttempt = nil, time.Time{}
 	key := rowKey(e.Batch.Lane, e.Batch.First)
 	if old, err := tx.get(bktHistory, key); err != nil {
-		tx.l.distrust()
+		tx.l.flagDamage()
 	} else if old != nil {
 		// Books that fell back to an older state can settle a batch again.
 		if was, err := decodeBatch(key, old); err == nil {

@@ -58,7 +58,7 @@ func Open(fs vfs.FS, path string, opts *Options, backup func(Findings) error) (*
 
 // prepare verifies the file, and writes it again where that is needed.
 func prepare(fs vfs.FS, path string, o *Options, backup func(Findings) error) (*proof, Findings, error) {
-	marked := hasMark(fs, path)
+	marked := hasDamageFlag(fs, path)
 	f, err := fs.Open(path, vfs.ReadOnly)
 	if err != nil {
 		return nil, Findings{}, err
@@ -70,7 +70,7 @@ func prepare(fs vfs.FS, path string, o *Options, backup func(Findings) error) (*
 	}
 	found := p.findings()
 	if marked && found.Renewed == nil {
-		found.Renewed = errMarked
+		found.Renewed = errFlagged
 	}
 	shrink := p.worthShrinking()
 	if found.Renewed == nil && !shrink {
@@ -96,7 +96,7 @@ func prepare(fs vfs.FS, path string, o *Options, backup func(Findings) error) (*
 	return fresh, found, nil
 }
 
-var errMarked = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
+var errFlagged = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
 
 func examine(f vfs.File, whole bool) (*proof, error) {
 	info, err := f.Stat()
@@ -162,12 +162,12 @@ func look(fs vfs.FS, path string) (*proof, Findings, error) {
 	defer f.Close()
 	for range 3 {
 		before, _ := readMetas(f)
-		marked := hasMark(fs, path)
+		marked := hasDamageFlag(fs, path)
 		p, verr := examine(f, marked)
 		if verr == nil {
 			found := p.findings()
 			if marked && found.Renewed == nil {
-				found.Renewed = errMarked
+				found.Renewed = errFlagged
 			}
 			return p, found, nil
 		}
