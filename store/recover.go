@@ -96,7 +96,7 @@ func (r *recovery) openLog() error {
 		}
 	}
 	for _, t := range r.s.ledger.Tombstones() {
-		known.Settled = append(known.Settled, wal.Settled{No: t.No, Generation: t.Generation})
+		known.Tombstones = append(known.Tombstones, wal.Tombstone{No: t.No, Generation: t.Generation})
 	}
 	for _, row := range r.s.ledger.Lanes() {
 		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Watermarks.Next(row.Watermarks.High)))
@@ -135,7 +135,7 @@ func (r *recovery) startLog(known wal.Known) error {
 	}
 	r.doubt = r.doubt || r.log.Doubt
 	// All tombstones are served: their files became stock, or are gone.
-	for _, t := range known.Settled {
+	for _, t := range known.Tombstones {
 		r.forget = append(r.forget, t.No)
 	}
 	return nil

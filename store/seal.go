@@ -124,7 +124,7 @@ func (s *Store) Find(lane uint32, seq uint64) (Entry, error) {
 	if seq > row.Watermarks.Sealed {
 		return Entry{Batch: ingest.Batch{Lane: lane, Properties: l.props}, State: ingest.Open}, nil
 	}
-	return s.ledger.Settled(lane, seq)
+	return s.ledger.FindHistory(lane, seq)
 }
 
 // History walks the rows of settled batches, oldest first, until yield

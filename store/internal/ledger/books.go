@@ -64,7 +64,7 @@ func (ld *loader) row(b bucket, key, value []byte) error {
 			}
 		}
 		m.segments[s.No] = s
-	case bktSettled:
+	case bktTombstones:
 		t, err := decodeTombstone(key, body)
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func booksRows(books *Books) (rows []row) {
 		add(bktSegments, u64(s.No), encodeSegment(&s))
 	}
 	for _, t := range books.Tombstones {
-		add(bktSettled, u64(t.No), encodeTombstone(t))
+		add(bktTombstones, u64(t.No), encodeTombstone(t))
 	}
 	for _, e := range books.Entries {
 		add(bktBatches, rowKey(e.Batch.Lane, e.Batch.First), encodeBatch(&e))

@@ -77,10 +77,10 @@ func entryOf(b bucket, spool ingest.SpoolID, key, value []byte, lane func(uint32
 	return e, nil
 }
 
-// Settled finds the history row of the batch that a record was settled with.
+// FindHistory finds the history row of the batch that a record was settled with.
 // ErrNotFound when there is none, or none any more; ErrDamaged when it cannot
 // be read.
-func (l *Ledger) Settled(lane uint32, seq uint64) (Entry, error) {
+func (l *Ledger) FindHistory(lane uint32, seq uint64) (Entry, error) {
 	var found *Entry
 	err := l.view(func(tx *bolt.Tx) (err error) {
 		c := tx.Bucket(bucketNames[bktHistory]).Cursor()

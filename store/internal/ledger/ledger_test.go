@@ -71,7 +71,7 @@ func TestReopen(t *testing.T) {
 	if seq, ok, err := l.FindKey(lane, KeyHash{5}, 1000); seq != 7 || !ok || err != nil {
 		t.Fatal(seq, ok, err)
 	}
-	if e, err := l.Settled(lane, 5); err != nil || e.Batch.ID != a.Batch.ID || e.State != ingest.Succeeded {
+	if e, err := l.FindHistory(lane, 5); err != nil || e.Batch.ID != a.Batch.ID || e.State != ingest.Succeeded {
 		t.Fatal(e, err)
 	}
 	if c := l.Counters(); c.Ingested != 10 || c.BatchesIngested != 1 || c.PossibleDuplicates != 10 || c.Damaged != 1 || c.Suspect != 2 {
@@ -146,7 +146,7 @@ func TestConflicts(t *testing.T) {
 		}), ingest.ErrInvalid},
 		"check":                  {l.Check(id, ingest.Sealed, ingest.Accepted), ErrConflict},
 		"check of another state": {l.Check(id, ingest.Sending, ingest.Accepted), ErrConflict},
-		"settled record unknown": {second(l.Settled(lane, 5)), ErrNotFound},
+		"settled record unknown": {second(l.FindHistory(lane, 5)), ErrNotFound},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
@@ -343,7 +343,7 @@ func TestHistoryBounds(t *testing.T) {
 	if got := list(); !slices.Equal(got, []uint64{9}) || l.State().History != 1 {
 		t.Errorf("history of %v, %d", got, l.State().History)
 	}
-	if _, err := l.Settled(lane, 8); !errors.Is(err, ErrNotFound) {
+	if _, err := l.FindHistory(lane, 8); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a pruned row: %v", err)
 	}
 }

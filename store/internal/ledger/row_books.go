@@ -187,7 +187,7 @@ func decodeSegment(key, body []byte) (*Segment, error) {
 func encodeTombstone(t Tombstone) []byte { return appendNumbers([]byte{rowVersion}, t.Generation) }
 
 func decodeTombstone(key, body []byte) (t Tombstone, err error) {
-	if len(key) != keyLen[bktSettled] {
+	if len(key) != keyLen[bktTombstones] {
 		return t, errRowForm
 	}
 	d := readRow(body)

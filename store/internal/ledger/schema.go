@@ -17,7 +17,7 @@ const (
 	bktLanes                   // lane -> key text
 	bktWatermarks                   // lane -> Marks
 	bktSegments                // number -> Segment
-	bktSettled                 // number -> generation: tombstones
+	bktTombstones                 // number -> generation: tombstones
 	bktBatches                 // lane, first -> batch
 	bktObjects                 // id -> Object
 	bktPositions               // name -> position
@@ -45,7 +45,7 @@ var (
 )
 
 // keyLen is the length of a bucket's keys; 0 where it varies.
-var keyLen = [bucketCount]int{bktLanes: 4, bktWatermarks: 4, bktSegments: 8, bktSettled: 8, bktBatches: 12, bktObjects: 16,
+var keyLen = [bucketCount]int{bktLanes: 4, bktWatermarks: 4, bktSegments: 8, bktTombstones: 8, bktBatches: 12, bktObjects: 16,
 	bktHistory: 12, bktByTime: 20, bktKeys: 16, bktKeyTimes: 24}
 
 func (b bucket) String() string { return string(bucketNames[b]) }

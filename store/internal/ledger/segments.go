@@ -53,7 +53,7 @@ func (tx *Tx) SettleSegment(no uint64) error {
 	tx.segments.over[no] = nil
 	tx.tombs.over[no] = &Tombstone{No: no, Generation: s.Generation}
 	tx.del(bktSegments, u64(no))
-	tx.put(bktSettled, u64(no), encodeTombstone(Tombstone{No: no, Generation: s.Generation}))
+	tx.put(bktTombstones, u64(no), encodeTombstone(Tombstone{No: no, Generation: s.Generation}))
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (tx *Tx) ForgetSegment(no uint64) error {
 		return fmt.Errorf("%w: segment %d has no tombstone", ErrNotFound, no)
 	}
 	tx.tombs.over[no] = nil
-	tx.del(bktSettled, u64(no))
+	tx.del(bktTombstones, u64(no))
 	return nil
 }
 

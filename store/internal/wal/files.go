@@ -85,7 +85,7 @@ type files struct {
 	spares  []leftover
 	drops   []leftover
 	waiting []prepared // rotated ones whose index is to be written
-	settled chan struct{}
+	indexed chan struct{}
 	wanted  bool // prepare the next one
 	cache   readers
 
@@ -280,8 +280,8 @@ func (k *files) rotated(s *segment, f vfs.File) {
 	k.wakeMaintainer()
 }
 
-// settle returns when no rotated segment waits for its index.
-func (k *files) settle() error {
+// waitIndexed returns when no rotated segment waits for its index.
+func (k *files) waitIndexed() error {
 	if k.inline {
 		k.indexRotated()
 	}
@@ -290,10 +290,10 @@ func (k *files) settle() error {
 		k.mu.Unlock()
 		return nil
 	}
-	if k.settled == nil {
-		k.settled = make(chan struct{})
+	if k.indexed == nil {
+		k.indexed = make(chan struct{})
 	}
-	settled := k.settled
+	settled := k.indexed
 	k.mu.Unlock()
 	select {
 	case <-settled:

@@ -94,7 +94,7 @@ func (h *history) reopen(faults bool) {
 		// The tombstones are what keeps settled records away; a ledger that was
 		// lost has none, and may see them again.
 		for _, no := range sortedKeys(h.books.tombs) {
-			known.Settled = append(known.Settled, h.books.tombs[no])
+			known.Tombstones = append(known.Tombstones, h.books.tombs[no])
 		}
 		l, r, err := Open(h.options(), known)
 		if err != nil {

@@ -46,7 +46,7 @@ type history struct {
 // books is what a ledger would keep. It is never lost but by its own account.
 type books struct {
 	rows    map[uint64]SegmentInfo
-	tombs   map[uint64]Settled
+	tombs   map[uint64]Tombstone
 	keys    map[laneKey]uint64
 	where   map[string][]byte
 	mark    LogEnd
@@ -132,7 +132,7 @@ func newHistory(seed uint64, planted bugs) *history {
 		rng: rand.New(rand.NewPCG(seed, 77)), seed: seed, bugs: planted, fs: memfs.New(seed), lanes: map[uint32]*historyLane{},
 		keys: map[laneKey]uint64{}, where: map[string][]byte{},
 	}
-	h.books = books{rows: map[uint64]SegmentInfo{}, tombs: map[uint64]Settled{}, keys: map[laneKey]uint64{}, where: map[string][]byte{}}
+	h.books = books{rows: map[uint64]SegmentInfo{}, tombs: map[uint64]Tombstone{}, keys: map[laneKey]uint64{}, where: map[string][]byte{}}
 	for no := range uint32(4) {
 		h.lanes[no+1] = &historyLane{no: no + 1, settled: map[uint64]bool{}, maybe: map[uint64]bool{}}
 	}
@@ -408,7 +408,7 @@ func (h *history) settle() {
 			h.lanes[lane].settled[seq] = true
 		}
 	}
-	h.books.tombs[no] = Settled{no, row.Generation}
+	h.books.tombs[no] = Tombstone{no, row.Generation}
 	delete(h.books.rows, no)
 	h.books.highest = max(h.books.highest, no)
 	if err := h.log.Recycle(no); err != nil {

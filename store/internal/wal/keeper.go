@@ -79,9 +79,9 @@ func (k *files) indexRotated() {
 	for {
 		k.mu.Lock()
 		if len(k.waiting) == 0 {
-			if k.settled != nil {
-				close(k.settled)
-				k.settled = nil
+			if k.indexed != nil {
+				close(k.indexed)
+				k.indexed = nil
 			}
 			k.mu.Unlock()
 			return

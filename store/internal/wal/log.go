@@ -152,7 +152,7 @@ func (l *Log) Rotate() error {
 	if err := l.joined(l.open); err != nil {
 		return err
 	}
-	return l.files.settle()
+	return l.files.waitIndexed()
 }
 
 // Close commits what waits, writes the active segment's index so that it needs

@@ -146,8 +146,8 @@ type Stranger struct {
 	Err  error  // why it was not taken
 }
 
-// Settled names a segment of which everything is settled, by a ledger row.
-type Settled struct{ No, Generation uint64 }
+// Tombstone names a segment of which everything is settled, by a ledger row.
+type Tombstone struct{ No, Generation uint64 }
 
 // Known is what the ledger knows when the log is opened. The zero value is
 // right for a new spool and for one whose ledger was lost.
@@ -155,8 +155,8 @@ type Known struct {
 	// Segments are the rows of rotated segments, whose keys and positions are in
 	// the ledger. A file that is there with the row's size is not read.
 	Segments []SegmentInfo
-	// Settled are the tombstones: their files become stock and come back no more.
-	Settled []Settled
+	// Tombstones are the tombstones: their files become stock and come back no more.
+	Tombstones []Tombstone
 	// Lanes are what the ledger has of lanes; Next and Bytes are floors.
 	Lanes []Lane
 	// Active is where the log ended when it was closed cleanly (the CleanMark of
@@ -193,7 +193,7 @@ type Recovered struct {
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
 	// Gone are tombstones of which no file is left: their rows may go.
-	Gone []Settled
+	Gone []Tombstone
 	// Damage is what did not prove itself in what was read.
 	Damage []Damage
 	// Strangers are files to be set aside.

@@ -95,7 +95,7 @@ func (r *recovery) run() error {
 		r.k.highest = max(r.k.highest, s.No)
 		r.noteLast(s.LastCommit, s.Chain)
 	}
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		if s.No <= maxSegmentNo { // no file has a name with a higher one
 			r.k.highest = max(r.k.highest, s.No)
 		}
@@ -139,7 +139,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		rows[r.known.Segments[i].No] = &r.known.Segments[i]
 	}
 	settled := map[uint64]uint64{}
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		settled[s.No] = s.Generation
 	}
 	type logFile struct {
@@ -187,7 +187,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 	found := map[uint64]bool{}
 	for _, f := range logs {
 		if generation, ok := settled[f.no]; ok {
-			gone, err := r.settle(f.no, generation, f.info)
+			gone, err := r.applyTombstone(f.no, generation, f.info)
 			if err != nil {
 				return err
 			}
@@ -230,7 +230,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 	}
 	slices.Sort(r.out.Missing)
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		if !found[s.No] {
 			r.out.Gone = append(r.out.Gone, s)
 		}
@@ -305,9 +305,9 @@ func (r *recovery) cut(no uint64, info *vfs.Info) error {
 	return nil
 }
 
-// settle takes a file that a tombstone names out of the log, if it is the one
+// applyTombstone takes a file that a tombstone names out of the log, if it is the one
 // that is meant.
-func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
+func (r *recovery) applyTombstone(no, generation uint64, info vfs.Info) (bool, error) {
 	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
 	if errors.Is(err, vfs.ErrNotRegular) {
 		r.stranger(info.Name, info.Size, err)
