@@ -109,7 +109,7 @@ func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Option
 	}
 	if p.partial {
 		// Nobody has read the leaves of the rest.
-		w := newWalk(f, p.meta)
+		w := newPageVerifier(f, p.meta)
 		whole := *p
 		whole.partial = false
 		whole.rest(w)
@@ -119,7 +119,7 @@ func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Option
 		st.History = 0
 	}
 	fresh, err = build(fs, path, o, &st, p.mirror.spool, func(put func(row) error) error {
-		w := newWalk(f, p.meta)
+		w := newPageVerifier(f, p.meta)
 		for b := bktMeta + 1; b < bucketCount; b++ {
 			if b >= bktKeys && keys != nil || b >= firstRest && b < bktKeys && history != nil {
 				continue

@@ -40,7 +40,7 @@ func (l *Ledger) lookHistory(yield func(Entry, error) bool) error {
 	if p.meta.txid != l.mirror.state.txid {
 		return fmt.Errorf("%w: the file was changed since it was looked at", ErrDamaged)
 	}
-	w := newWalk(f, p.meta)
+	w := newPageVerifier(f, p.meta)
 	if err := w.claim(0, 2); err != nil {
 		return err
 	}

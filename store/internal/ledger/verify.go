@@ -63,7 +63,7 @@ func (p *proof) run(f io.ReaderAt) error {
 	if err := p.metaPage(f); err != nil {
 		return err
 	}
-	w := newWalk(f, p.meta)
+	w := newPageVerifier(f, p.meta)
 	if err := w.claim(0, 2); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (p *proof) metaPage(f io.ReaderAt) error {
 }
 
 // rootTree reads which buckets there are, and tells another format apart.
-func (p *proof) rootTree(w *walk) error {
+func (p *proof) rootTree(w *pageVerifier) error {
 	found := map[string][]byte{}
 	err := w.tree(w.m.root, false, func(key, value []byte, isBucket bool) error {
 		if !isBucket || len(found) == bucketsMost || len(value) > int(w.m.pageSize) {
@@ -166,7 +166,7 @@ func (p *proof) rootTree(w *walk) error {
 
 // otherFormat recognises the ledger of a format before 3, by two rows without
 // a checksum, and of a later one, by its head.
-func otherFormat(w *walk, root []byte) error {
+func otherFormat(w *pageVerifier, root []byte) error {
 	if len(root) < bucketHeader || native.Uint64(root) != 0 {
 		return nil // ours is small, and so was theirs
 	}
@@ -197,7 +197,7 @@ func otherFormat(w *walk, root []byte) error {
 
 // rest looks at what the mirror does not need: history, keys, and whether each
 // page is in use once or free once.
-func (p *proof) rest(w *walk) {
+func (p *proof) rest(w *pageVerifier) {
 	var counts census
 	p.history = p.restBuckets(w, &counts, bktHistory, bktByTime)
 	if p.history == nil && !p.partial && uint64(p.mirror.state.History) != counts[bktHistory].Rows {
@@ -212,7 +212,7 @@ func (p *proof) rest(w *walk) {
 	}
 }
 
-func (p *proof) restBuckets(w *walk, counts *census, pair ...bucket) error {
+func (p *proof) restBuckets(w *pageVerifier, counts *census, pair ...bucket) error {
 	for _, b := range pair {
 		err := w.bucket(p.roots[b], p.partial, func(key, value []byte, isBucket bool) error {
 			if isBucket {

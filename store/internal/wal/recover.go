@@ -202,7 +202,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 			proven, next = max(row.FirstCommit, 1)-1, *row
 			continue
 		}
-		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
+		st := scanStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
 			st.reach, st.least = a.Commit, a.End
 		}
@@ -346,7 +346,7 @@ func (r *recovery) toSpare(no uint64, size int64) error {
 }
 
 // survey reads a segment that has no row, or another size than its row says.
-func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
+func (r *recovery) survey(st scanStart, row *SegmentInfo) (*survey, error) {
 	mode := vfs.ReadWrite
 	if r.look {
 		mode = vfs.ReadOnly
@@ -375,7 +375,7 @@ func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
 	return s, nil
 }
 
-func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, error) {
+func (r *recovery) read(f vfs.File, st scanStart, row *SegmentInfo) (*survey, error) {
 	o := &r.l.opts
 	x, known, err := readIndex(f, o.Spool, st.no, st.size, o.bugs)
 	if err == nil && !known.Keys && !known.Positions {
@@ -399,7 +399,7 @@ func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, er
 		// Of one that was cut off, the frames before the cut are looked for.
 		st.until = min(row.End, st.size)
 	}
-	s, werr := walk(f, o.Spool, h, herr, st)
+	s, werr := scanSegment(f, o.Spool, h, herr, st)
 	if werr != nil {
 		return nil, werr
 	}

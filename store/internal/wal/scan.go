@@ -230,12 +230,12 @@ func (s *scan) look() (bool, error) {
 		r.moved = found.index
 		return err == nil, nil
 	}
-	if r.walk {
+	if r.scanned {
 		return false, nil
 	}
 	old := r.index
 	if err := r.rebuild(s.l.opts, end); err != nil {
-		r.walk = true // and the old index stays
+		r.scanned = true // and the old index stays
 		return false, nil
 	}
 	r.index.merge(old)
