@@ -108,7 +108,7 @@ func (s *Store) look() (*Picture, error) {
 	r.note(found)
 	s.setID(l.Spool())
 	s.disk.set(s.ledgerPath(), found.Size)
-	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.account} {
+	for _, step := range []func() error{r.openLog, r.quarantineOrphanLanes, r.restoreLanes, r.mirror, r.foreignFiles, r.damage, r.missing, r.loadObjects, r.account} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("looking at %s: %w", s.dir, err)
 		}
@@ -132,7 +132,7 @@ func (r *recovery) lookWithout(cause error) error {
 	if err := r.startLog(wal.Known{}); err != nil {
 		return err
 	}
-	if err := r.homeless(); err != nil {
+	if err := r.quarantineOrphanLanes(); err != nil {
 		return err
 	}
 	infos := r.inLog()

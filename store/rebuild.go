@@ -43,7 +43,7 @@ func (r *recovery) rebuild() error {
 	if err := r.startLog(wal.Known{}); err != nil {
 		return err
 	}
-	if err := r.homeless(); err != nil {
+	if err := r.quarantineOrphanLanes(); err != nil {
 		return err
 	}
 	b := &ledger.Books{Spool: s.id, Counters: ledger.Counters{Suspect: 1, Damaged: 1}}

@@ -32,7 +32,7 @@ type recovery struct {
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
-	odd              bool  // the log has what cannot be used
+	mustRotate              bool  // the log has what cannot be used
 	forget           []uint64
 	lost             []*segment
 	fresh            []ledger.ObjectID // settled, to be forgotten
@@ -44,7 +44,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	for _, step := range []func() error{
-		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
+		r.openLog, r.quarantineOrphanLanes, r.restoreLanes, r.mirror, r.foreignFiles, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("opening %s: %w", s.dir, err)
@@ -213,7 +213,7 @@ func (r *recovery) mirror() error {
 	for _, l := range s.lanes.sorted() {
 		slices.SortFunc(l.segs, func(a, b segmentRange) int { return cmp.Compare(a.First, b.First) })
 	}
-	r.strayPositions()
+	r.dropInvalidPositions()
 	s.keys.add(r.log.Keys)
 	r.positions()
 	return nil
@@ -221,10 +221,10 @@ func (r *recovery) mirror() error {
 
 func rangeIn(seg *segment, r span) segmentRange { return segmentRange{seg: seg, span: r} }
 
-// strangers sets aside what is no segment.
-func (r *recovery) strangers() error {
+// foreignFiles sets aside what is no segment.
+func (r *recovery) foreignFiles() error {
 	s := r.s
-	for _, f := range r.log.Strangers {
+	for _, f := range r.log.ForeignFiles {
 		s.log.Error("a file in the log is not a segment of it", "path", s.path(segmentsName, f.Name), "cause", f.Err)
 		r.damaged++
 		if !r.look {
@@ -326,14 +326,14 @@ func (r *recovery) account() error {
 func (r *recovery) begin() error {
 	s := r.s
 	jump := r.doubt && !r.clean
-	if jump || r.active || r.odd {
+	if jump || r.active || r.mustRotate {
 		// No segment has numbers from both sides of a gap, and a damaged one is
 		// not written any further: once it is listed its damage is not met again.
 		if err := s.wal.Rotate(); err != nil {
 			return s.translate(err)
 		}
 	}
-	if r.active || r.odd || len(r.log.Damage) > 0 {
+	if r.active || r.mustRotate || len(r.log.Damage) > 0 {
 		// With the rows, so that the damage is counted once.
 		if err := s.listAll(); err != nil {
 			return err

@@ -270,12 +270,12 @@ func (p *proof) damage() error { return errors.Join(p.history, p.keys, p.pages) 
 // part of every commit.
 const shrinkFrom = 4 << 20
 
-// strayTail is more than bbolt makes a file larger by than it uses: somebody else
+// foreignTail is more than bbolt makes a file larger by than it uses: somebody else
 // did.
-const strayTail = 256 << 20
+const foreignTail = 256 << 20
 
 func (p *proof) worthShrinking() bool {
-	if p.size-int64(p.meta.high)*p.meta.pageSize > strayTail {
+	if p.size-int64(p.meta.high)*p.meta.pageSize > foreignTail {
 		return true // and it may be more than can be mapped
 	}
 	return p.size >= shrinkFrom && int64(p.free)*p.meta.pageSize >= p.size/2

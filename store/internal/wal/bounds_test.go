@@ -91,7 +91,7 @@ func TestEndOfNumbers(t *testing.T) {
 				if got := contents(t, l, 1); len(got) != 1 || got[1<<61] != "x" {
 					t.Errorf("got %v", got)
 				}
-				if len(r.Strangers) > 0 || len(r.Damage) > 0 {
+				if len(r.ForeignFiles) > 0 || len(r.Damage) > 0 {
 					t.Errorf("%+v", r)
 				}
 				closeLog(t, l)

@@ -220,10 +220,10 @@ func TestStrangersAreNotCounted(t *testing.T) {
 	disk.Put("/spool/segments/notes.txt", make([]byte, 3000))
 	disk.Put("/spool/segments/"+fileName(7, extLog), make([]byte, 9000))
 	l, r := open(t, options(disk), Known{})
-	if len(r.Strangers) != 2 {
-		t.Errorf("strangers %+v", r.Strangers)
+	if len(r.ForeignFiles) != 2 {
+		t.Errorf("strangers %+v", r.ForeignFiles)
 	}
-	for _, s := range r.Strangers {
+	for _, s := range r.ForeignFiles {
 		disk.Delete("/spool/segments/" + s.Name)
 	}
 	wantDiskBytes(t, l, disk)

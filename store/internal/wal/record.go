@@ -139,9 +139,9 @@ type Lost struct {
 	Span
 }
 
-// Stranger is an entry of the log's directory that is not a segment of this
+// ForeignFile is an entry of the log's directory that is not a segment of this
 // log, or not one that could be read. It is left as it is; the caller moves it.
-type Stranger struct {
+type ForeignFile struct {
 	Name string // below Options.Dir
 	Err  error  // why it was not taken
 }
@@ -196,8 +196,8 @@ type Recovered struct {
 	Gone []Tombstone
 	// Damage is what did not prove itself in what was read.
 	Damage []Damage
-	// Strangers are files to be set aside.
-	Strangers []Stranger
+	// ForeignFiles are files to be set aside.
+	ForeignFiles []ForeignFile
 	// Doubt says that acknowledged records may be missing that no Damage names:
 	// the end of the log is before where Known says it was.
 	Doubt bool

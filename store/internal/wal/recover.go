@@ -152,16 +152,16 @@ func (r *recovery) files(infos []vfs.Info) error {
 		no, ext, ok := parseName(info.Name)
 		switch {
 		case ok && no > most:
-			r.stranger(info.Name, 0, errors.New("no segment was given such a number"))
+			r.foreign(info.Name, 0, errors.New("no segment was given such a number"))
 			continue
 		case !ok:
 			if !info.Dir {
-				r.stranger(info.Name, 0, errors.New("not a name of the log"))
+				r.foreign(info.Name, 0, errors.New("not a name of the log"))
 			}
 			continue
 		case !info.Regular:
 			r.k.highest = max(r.k.highest, no)
-			r.stranger(info.Name, 0, vfs.ErrNotRegular)
+			r.foreign(info.Name, 0, vfs.ErrNotRegular)
 			continue
 		}
 		r.k.highest = max(r.k.highest, no)
@@ -258,10 +258,10 @@ func (r *recovery) mostNo(infos []vfs.Info) uint64 {
 	return most
 }
 
-// stranger notes what is not of the log, and was counted as if it were.
-func (r *recovery) stranger(name string, counted int64, err error) {
+// foreign notes what is not of the log, and was counted as if it were.
+func (r *recovery) foreign(name string, counted int64, err error) {
 	r.k.disk.Add(-counted)
-	r.out.Strangers = append(r.out.Strangers, Stranger{Name: name, Err: err})
+	r.out.ForeignFiles = append(r.out.ForeignFiles, ForeignFile{Name: name, Err: err})
 }
 
 // spare takes a file that holds nothing any more.
@@ -310,7 +310,7 @@ func (r *recovery) cut(no uint64, info *vfs.Info) error {
 func (r *recovery) applyTombstone(no, generation uint64, info vfs.Info) (bool, error) {
 	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(info.Name, info.Size, err)
+		r.foreign(info.Name, info.Size, err)
 		return true, nil
 	}
 	if err != nil {
@@ -324,7 +324,7 @@ func (r *recovery) applyTombstone(no, generation uint64, info vfs.Info) (bool, e
 		h, err = parseHead(page[:], r.k.spool)
 	}
 	if err != nil {
-		r.stranger(info.Name, info.Size, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
+		r.foreign(info.Name, info.Size, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
 		return true, nil
 	}
 	if h.no != no || h.generation != generation {
@@ -353,7 +353,7 @@ func (r *recovery) survey(st scanStart, row *SegmentInfo) (*survey, error) {
 	}
 	f, err := r.k.fs.Open(r.k.path(st.no, extLog), mode)
 	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(st.name, st.size, err)
+		r.foreign(st.name, st.size, err)
 		return nil, nil
 	}
 	if err != nil {
@@ -362,7 +362,7 @@ func (r *recovery) survey(st scanStart, row *SegmentInfo) (*survey, error) {
 	s, err := r.read(f, st, row)
 	if err != nil {
 		_ = f.Close()
-		r.stranger(st.name, st.size, err)
+		r.foreign(st.name, st.size, err)
 		return nil, nil
 	}
 	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
