@@ -64,7 +64,7 @@ func Look(dir string, opts *Options) (*Picture, error) {
 		segments: map[uint64]*segment{},
 	}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: true}
-	if err := s.trusted(true); err != nil {
+	if err := s.checkPermissions(true); err != nil {
 		return nil, err
 	}
 	if s.lock, err = lookLock(s.fs, dir, &o); err != nil {

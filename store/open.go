@@ -44,7 +44,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 			}
 			return nil
 		}}
-	if err := s.trusted(false); err != nil {
+	if err := s.checkPermissions(false); err != nil {
 		return nil, err
 	}
 	if err := s.claimDir(); err != nil {
