@@ -57,7 +57,7 @@ func (s *Store) giveUpBallast() bool {
 // makeRoom is asked by the ledger when the volume is full: first the files
 // that the log keeps for later go, then the ballast.
 func (s *Store) makeRoom() bool {
-	return s.wal != nil && s.wal.FreeStock() > 0 || s.giveUpBallast()
+	return s.wal != nil && s.wal.FreeUnused() > 0 || s.giveUpBallast()
 }
 
 // writeBallast makes the file, or nothing. Its blocks must be allocated, so

@@ -117,7 +117,7 @@ func (k *maintenance) step() bool {
 	case work.sparse != nil:
 		err = s.compact(work.sparse)
 		k.ballasts = time.Time{}
-	case k.pressed.Swap(false) && s.wal.FreeStock() > 0:
+	case k.pressed.Swap(false) && s.wal.FreeUnused() > 0:
 		s.disk.reclaimed()
 	case time.Since(k.pruned) >= pruneEvery:
 		var more bool

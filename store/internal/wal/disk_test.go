@@ -135,7 +135,7 @@ func TestFreeStockBesideTheKeeper(t *testing.T) {
 	l, _ := open(t, o, Known{})
 	var wg sync.WaitGroup
 	fsys.truncate = func() {
-		wg.Go(func() { l.FreeStock() })
+		wg.Go(func() { l.FreeUnused() })
 		for range 1000 { // so that it could be quicker
 			runtime.Gosched()
 		}

@@ -39,8 +39,8 @@ type prepared struct {
 // written by the log, and is not read.
 const maxFileBytes = MaxSegmentBytes + maxCommitBytes + maxIndexBytes
 
-// leftover is a file that holds nothing any more.
-type leftover struct {
+// unusedFile is a file that holds nothing any more.
+type unusedFile struct {
 	no   uint64
 	ext  string
 	size int64
@@ -53,7 +53,7 @@ type files struct {
 	fs      vfs.FS
 	dir     string
 	spool   [8]byte
-	stock   int
+	maxRecycled   int
 	noSync  bool
 	bugs    bugs
 	tell    func(SegmentInfo)
@@ -82,8 +82,8 @@ type files struct {
 	segs    map[uint64]*segment
 	active  *segment
 	highest uint64 // number that was given out
-	spares  []leftover
-	drops   []leftover
+	recycled  []unusedFile
+	drops   []unusedFile
 	waiting []prepared // rotated ones whose index is to be written
 	indexed chan struct{}
 	wanted  bool // prepare the next one
@@ -186,19 +186,19 @@ func (k *files) prepare() (*prepared, error) {
 	}
 	k.highest++
 	no := k.highest
-	var from leftover
-	if n := len(k.spares); n > 0 {
-		from, k.spares = k.spares[n-1], k.spares[:n-1]
+	var from unusedFile
+	if n := len(k.recycled); n > 0 {
+		from, k.recycled = k.recycled[n-1], k.recycled[:n-1]
 	}
 	k.mu.Unlock()
 	mode := vfs.ReadWrite
 	if from.no == 0 {
-		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
+		from, mode = unusedFile{no: no, ext: extRecycled}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
 	if errors.Is(err, vfs.ErrLinked) {
 		k.shorten(from, from.size)
-		from = leftover{no: no, ext: extSpare}
+		from = unusedFile{no: no, ext: extRecycled}
 		p, err = k.makeFrom(from, vfs.Create, no)
 	}
 	if err == nil {
@@ -214,7 +214,7 @@ func (k *files) prepare() (*prepared, error) {
 	return p, nil
 }
 
-func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, err error) {
+func (k *files) makeFrom(from unusedFile, mode vfs.Mode, no uint64) (_ *prepared, err error) {
 	f, err := k.fs.Open(k.path(from.no, from.ext), mode)
 	if err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (h *history) Key(lane uint32, k KeyHash) (uint64, bool, error) {
 
 func (h *history) options() Options {
 	return Options{
-		FS: h.fs, Dir: "/d", Spool: spool, SegmentBytes: MinSegmentBytes, Stock: 1 + int(h.seed%3), Gate: h, Compress: h.seed%4 == 0,
+		FS: h.fs, Dir: "/d", Spool: spool, SegmentBytes: MinSegmentBytes, RecycledFiles: 1 + int(h.seed%3), Gate: h, Compress: h.seed%4 == 0,
 		Committed: func(c *Commit) {
 			if h.early || h.held != nil {
 				h.held = append(h.held, Commit{Keys: slices.Clone(c.Keys), Positions: slices.Clone(c.Positions)})

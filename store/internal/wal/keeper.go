@@ -208,7 +208,7 @@ func (k *files) dropCompaction(no uint64) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.drops = slices.DeleteFunc(k.drops, func(d leftover) bool {
+	k.drops = slices.DeleteFunc(k.drops, func(d unusedFile) bool {
 		is := d.no == no && d.ext == extNew
 		if is {
 			k.disk.Add(-d.size)
@@ -220,7 +220,7 @@ func (k *files) dropCompaction(no uint64) error {
 
 // shorten cuts a leftover file, removes it when it is short, and says what is
 // left. One that cannot be touched is let go: Open finds it again.
-func (k *files) shorten(d leftover, step int64) (left int64) {
+func (k *files) shorten(d unusedFile, step int64) (left int64) {
 	name := k.path(d.no, d.ext)
 	if d.size > step {
 		f, err := k.fs.Open(name, vfs.ReadWrite)
@@ -242,13 +242,13 @@ func (k *files) shorten(d leftover, step int64) (left int64) {
 	return 0
 }
 
-// freeStock gives all leftovers back at once.
-func (k *files) freeStock() (freed int64) {
+// freeUnused gives all leftovers back at once.
+func (k *files) freeUnused() (freed int64) {
 	k.dropping.Lock()
 	defer k.dropping.Unlock()
 	k.mu.Lock()
-	all := append(append([]leftover(nil), k.spares...), k.drops...)
-	k.spares, k.drops = nil, nil
+	all := append(append([]unusedFile(nil), k.recycled...), k.drops...)
+	k.recycled, k.drops = nil, nil
 	k.mu.Unlock()
 	for _, d := range all {
 		k.shorten(d, d.size)
@@ -269,8 +269,8 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	size := s.info.Size
 	ext := extDrop
-	if len(k.spares) < k.stock && size <= keepBelow {
-		ext = extSpare
+	if len(k.recycled) < k.maxRecycled && size <= keepBelow {
+		ext = extRecycled
 	}
 	k.mu.Unlock()
 	k.cache.drop(no)
@@ -285,10 +285,10 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	k.mu.Lock()
 	delete(k.segs, no)
-	if ext == extSpare {
-		k.spares = append(k.spares, leftover{no, ext, size})
+	if ext == extRecycled {
+		k.recycled = append(k.recycled, unusedFile{no, ext, size})
 	} else {
-		k.drops = append(k.drops, leftover{no, ext, size})
+		k.drops = append(k.drops, unusedFile{no, ext, size})
 	}
 	k.mu.Unlock()
 	k.wakeMaintainer()

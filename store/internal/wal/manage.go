@@ -67,6 +67,6 @@ func (l *Log) Forget(no uint64) {
 // called by the Gate.
 func (l *Log) DiskBytes() int64 { return l.files.disk.Load() }
 
-// FreeStock gives the stock back to the volume at once, for want of space, and
+// FreeUnused gives the stock back to the volume at once, for want of space, and
 // returns how many bytes that freed.
-func (l *Log) FreeStock() int64 { return l.files.freeStock() }
+func (l *Log) FreeUnused() int64 { return l.files.freeUnused() }

@@ -12,7 +12,7 @@ const (
 	DefaultSegmentBytes = 64 << 20
 	MinSegmentBytes     = 64 << 10
 	MaxSegmentBytes     = 1 << 30
-	DefaultStock        = 2
+	DefaultRecycledFiles        = 2
 	DefaultOpenSegments = 4
 )
 
@@ -25,9 +25,9 @@ type Options struct {
 	// SegmentBytes is the size at which the active segment is rotated. One
 	// commit may take it past. Default 64 MiB, from 64 KiB to 1 GiB.
 	SegmentBytes int64
-	// Stock is how many settled files are kept to be written again. Default 2;
+	// RecycledFiles is how many settled files are kept to be written again. Default 2;
 	// negative: none.
-	Stock int
+	RecycledFiles int
 	// OpenSegments is how many rotated segments are kept open for reading,
 	// with their indexes. Default 4.
 	OpenSegments int
@@ -80,10 +80,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.CommitInterval < 0 {
 		return o, fmt.Errorf("%w: Options.CommitInterval %v: must not be negative", ErrInvalid, o.CommitInterval)
 	}
-	if o.Stock == 0 {
-		o.Stock = DefaultStock
+	if o.RecycledFiles == 0 {
+		o.RecycledFiles = DefaultRecycledFiles
 	}
-	o.Stock = max(o.Stock, 0)
+	o.RecycledFiles = max(o.RecycledFiles, 0)
 	if o.OpenSegments <= 0 {
 		o.OpenSegments = DefaultOpenSegments
 	}

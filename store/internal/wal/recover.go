@@ -45,7 +45,7 @@ func newRecovery(opts Options, known Known) (*recovery, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, maxRecycled: opts.RecycledFiles, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: wake.New(), quit: make(chan struct{}),
 	}
@@ -174,10 +174,10 @@ func (r *recovery) files(infos []vfs.Info) error {
 		switch ext {
 		case extLog:
 			logs = append(logs, logFile{no, info})
-		case extSpare:
-			r.spare(leftover{no, ext, info.Size})
+		case extRecycled:
+			r.addUnused(unusedFile{no, ext, info.Size})
 		default:
-			r.k.drops = append(r.k.drops, leftover{no, ext, info.Size})
+			r.k.drops = append(r.k.drops, unusedFile{no, ext, info.Size})
 		}
 	}
 	// From the newest on: what is in a segment says that all before was acknowledged.
@@ -264,10 +264,10 @@ func (r *recovery) foreign(name string, counted int64, err error) {
 	r.out.ForeignFiles = append(r.out.ForeignFiles, ForeignFile{Name: name, Err: err})
 }
 
-// spare takes a file that holds nothing any more.
-func (r *recovery) spare(f leftover) {
-	if len(r.k.spares) < r.k.stock && f.size <= 2*r.l.opts.SegmentBytes && f.ext == extSpare {
-		r.k.spares = append(r.k.spares, f)
+// addUnused takes a file that holds nothing any more.
+func (r *recovery) addUnused(f unusedFile) {
+	if len(r.k.recycled) < r.k.maxRecycled && f.size <= 2*r.l.opts.SegmentBytes && f.ext == extRecycled {
+		r.k.recycled = append(r.k.recycled, f)
 		return
 	}
 	r.k.drops = append(r.k.drops, f)
@@ -330,18 +330,18 @@ func (r *recovery) applyTombstone(no, generation uint64, info vfs.Info) (bool, e
 	if h.no != no || h.generation != generation {
 		return false, nil
 	}
-	return true, r.toSpare(no, info.Size)
+	return true, r.recycle(no, info.Size)
 }
 
-// toSpare renames a segment that holds nothing any more.
-func (r *recovery) toSpare(no uint64, size int64) error {
+// recycle renames a segment that holds nothing any more.
+func (r *recovery) recycle(no uint64, size int64) error {
 	if r.look {
 		return nil
 	}
-	if err := r.k.fs.Rename(r.k.path(no, extLog), r.k.path(no, extSpare)); err != nil {
+	if err := r.k.fs.Rename(r.k.path(no, extLog), r.k.path(no, extRecycled)); err != nil {
 		return err
 	}
-	r.spare(leftover{no, extSpare, size})
+	r.addUnused(unusedFile{no, extRecycled, size})
 	return nil
 }
 
@@ -368,7 +368,7 @@ func (r *recovery) survey(st scanStart, row *SegmentInfo) (*survey, error) {
 	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
 		// Prepared and not written to, or only by a commit that was cut off.
 		_ = f.Close()
-		return nil, r.toSpare(st.no, st.size)
+		return nil, r.recycle(st.no, st.size)
 	}
 	r.noteLast(s.info.LastCommit, s.info.Chain)
 	r.surveys = append(r.surveys, &surveyed{survey: s, file: f, listed: row != nil})
