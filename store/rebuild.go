@@ -91,7 +91,7 @@ func (r *recovery) leap(b *ledger.Books) error {
 	if _, err := rand.Read(p[:]); err != nil {
 		return err
 	}
-	r.doubt = true
+	r.tailMissing = true
 	r.ahead = skipAhead * (1 + uint64(binary.BigEndian.Uint16(p[:])))
 	for _, l := range b.Lanes {
 		b.State.Lanes = max(b.State.Lanes, l.No)

@@ -27,7 +27,7 @@ type recovery struct {
 	look  bool
 	log   *wal.Recovered
 	clean bool   // the last Close finished
-	doubt bool   // records may have been acknowledged that no file tells of
+	tailMissing bool   // records may have been acknowledged that no file tells of
 	ahead uint64 // how far numbers jump then
 
 	damaged, suspect int64 // found now, and not in the counters yet
@@ -133,7 +133,7 @@ func (r *recovery) startLog(known wal.Known) error {
 	if err != nil {
 		return err
 	}
-	r.doubt = r.doubt || r.log.Doubt
+	r.tailMissing = r.tailMissing || r.log.TailMissing
 	// All tombstones are served: their files became stock, or are gone.
 	for _, t := range known.Tombstones {
 		r.forget = append(r.forget, t.No)
@@ -238,7 +238,7 @@ func (r *recovery) foreignFiles() error {
 			seg.lost = true
 			r.lost = append(r.lost, seg)
 		} else if numbered(f.Name, segmentSuffix) {
-			r.doubt = true // it may have held what no other file tells of
+			r.tailMissing = true // it may have held what no other file tells of
 		}
 	}
 	return nil
@@ -301,10 +301,10 @@ func (r *recovery) missing() error {
 		}
 		if n := s.ledger.Unsettled(l.no, span{First: end + 1, Last: l.high}, l.high); end < l.high && n > 0 {
 			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "records", n, "last", l.high)
-			if !r.doubt {
+			if !r.tailMissing {
 				r.damaged++
 			}
-			r.doubt = true
+			r.tailMissing = true
 		}
 	}
 	return nil
@@ -325,7 +325,7 @@ func (r *recovery) account() error {
 // begin makes what was found durable, and notes that the spool is in use.
 func (r *recovery) begin() error {
 	s := r.s
-	jump := r.doubt && !r.clean
+	jump := r.tailMissing && !r.clean
 	if jump || r.active || r.mustRotate {
 		// No segment has numbers from both sides of a gap, and a damaged one is
 		// not written any further: once it is listed its damage is not met again.

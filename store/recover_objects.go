@@ -52,7 +52,7 @@ func (r *recovery) loadObjects() error {
 		return nil
 	}
 	for id := range there {
-		if !known[id] && (r.doubt || r.damaged > 0 || r.suspect > 0) {
+		if !known[id] && (r.tailMissing || r.damaged > 0 || r.suspect > 0) {
 			err = s.quarantine(s.objects.FilePath(id))
 		} else {
 			err = s.objects.Remove(id)

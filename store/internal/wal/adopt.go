@@ -34,7 +34,7 @@ func (r *recovery) adopt() error {
 		}
 		r.out.Refs = append(r.out.Refs, s.refs...)
 		r.out.Damage = append(r.out.Damage, s.damage...)
-		r.out.Doubt = r.out.Doubt || s.doubt
+		r.out.TailMissing = r.out.TailMissing || s.tailUnread
 	}
 	for _, no := range sortedKeys(r.lanes) {
 		ln := *r.lanes[no]
@@ -43,7 +43,7 @@ func (r *recovery) adopt() error {
 	}
 	r.out.RestatedThrough, r.out.Positions = counting(r.out.Positions)
 	a := r.known.Active
-	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.tombstoneOrRow(a.No)
+	r.out.TailMissing = r.out.TailMissing || a.End > headBytes && a.Commit > r.last && !r.tombstoneOrRow(a.No)
 	r.noteLast(a.Commit, 0)
 	return nil
 }

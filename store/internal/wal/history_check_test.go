@@ -124,8 +124,8 @@ func (h *history) reopen(faults bool) {
 
 // recovered compares what the log says with what it has promised.
 func (h *history) recovered(r *Recovered, lost bool) {
-	if len(r.Damage) > 0 || r.Doubt || len(r.ForeignFiles) > 0 || len(r.Missing) > 0 {
-		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.Doubt, r.ForeignFiles, r.Missing)
+	if len(r.Damage) > 0 || r.TailMissing || len(r.ForeignFiles) > 0 || len(r.Missing) > 0 {
+		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.TailMissing, r.ForeignFiles, r.Missing)
 		return
 	}
 	for _, g := range r.Gone {

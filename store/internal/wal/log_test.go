@@ -106,7 +106,7 @@ func TestReopen(t *testing.T) {
 			var known Known
 			for round := range 6 {
 				l, r := open(t, options(fsys), known)
-				if len(r.Damage) > 0 || len(r.ForeignFiles) > 0 || r.Doubt {
+				if len(r.Damage) > 0 || len(r.ForeignFiles) > 0 || r.TailMissing {
 					t.Fatalf("round %d: %+v", round, r)
 				}
 				if err := l.AddLane(Lane{No: 7, Key: "table", Separator: 1}); err != nil {

@@ -198,9 +198,9 @@ type Recovered struct {
 	Damage []Damage
 	// ForeignFiles are files to be set aside.
 	ForeignFiles []ForeignFile
-	// Doubt says that acknowledged records may be missing that no Damage names:
+	// TailMissing says that acknowledged records may be missing that no Damage names:
 	// the end of the log is before where Known says it was.
-	Doubt bool
+	TailMissing bool
 }
 
 // Found is a frame that Scan reads, or what there is in its place. All of it

@@ -365,7 +365,7 @@ func (r *recovery) survey(st scanStart, row *SegmentInfo) (*survey, error) {
 		r.foreign(st.name, st.size, err)
 		return nil, nil
 	}
-	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
+	if s.info.LastCommit == 0 && !s.tailUnread && !s.headless && len(s.damage) == 0 {
 		// Prepared and not written to, or only by a commit that was cut off.
 		_ = f.Close()
 		return nil, r.recycle(st.no, st.size)

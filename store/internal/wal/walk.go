@@ -22,7 +22,7 @@ type survey struct {
 	sealed    bool  // the index on disk leads to all of it
 	headless  bool  // the head is damaged
 	unread    bool  // something could not be read
-	doubt     bool  // and it is behind the end
+	tailUnread     bool  // and it is behind the end
 	tailHole  bool  // the end was damaged
 }
 
@@ -105,7 +105,7 @@ func scanSegment(f vfs.File, spool [8]byte, h head, headErr error, st scanStart)
 	}
 	w.run(st)
 	w.takeMoved()
-	w.s.doubt = w.s.doubt || w.budget <= 0
+	w.s.tailUnread = w.s.tailUnread || w.budget <= 0
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
 	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
@@ -380,7 +380,7 @@ func (w *segmentScanner) loseUnreadable() {
 		}
 		seen[u.off], w.s.unread = true, true
 		if u.off+u.len > w.s.info.End {
-			w.s.doubt = true
+			w.s.tailUnread = true
 		}
 		w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: u.off, Len: u.len, Err: fmt.Errorf("%w: %v", ErrDamaged, u.err)})
 	}
