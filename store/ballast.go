@@ -9,7 +9,7 @@ import (
 // ballast is room on the volume that the spool takes in advance: a file of
 // written zeros. A quota cannot know that others fill the volume. When the
 // books cannot be written for want of space the ballast is given up for them,
-// so that delivery goes on and gives back segments; until the keeper has been
+// so that delivery goes on and gives back segments; until the maintenance has been
 // able to take it again, nothing is appended.
 type ballast struct {
 	// Immutable.

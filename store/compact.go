@@ -64,7 +64,7 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 	s.mu.RUnlock()
 	out := map[uint32][]span{}
 	for no, r := range lanes {
-		// The mark before the batches: what is sealed meanwhile is in either.
+		// The watermark before the batches: what is sealed meanwhile is in either.
 		row, _ := s.ledger.Lane(no)
 		for _, e := range s.ledger.LiveOf(no) {
 			if b := (span{First: e.Batch.First, Last: e.Batch.Last}); b.Overlap(r) > 0 {

@@ -69,7 +69,7 @@ func newSparseSpool(t *testing.T, dir string, quota int64, records int) *sparseS
 	return sp
 }
 
-// settled waits until the keeper has nothing to do, inside of a bubble.
+// settled waits until the maintenance has nothing to do, inside of a bubble.
 func (sp *sparseSpool) settled() {
 	sp.maintenance.signal()
 	synctest.Wait()

@@ -27,7 +27,7 @@ type lane struct {
 	high    uint64         // last record that is acknowledged
 	bytes   int64          // payload bytes up to there
 	segs    []segmentRange // where its records are, in order
-	objects []*liveObject        // its objects that are not settled, in order
+	objects []*liveObject  // its objects that are not settled, in order
 	ages    ages
 	// openBytes is what the records in no batch add to a payload, as far as they
 	// were met: those up to countedTo.
@@ -88,7 +88,7 @@ func (l *lane) rangeAfter(seq uint64) (segmentRange, bool) {
 }
 
 // ages remembers roughly when the records that are in no batch were accepted:
-// a few marks, each the oldest accept time of the records up to it.
+// a few points, each with the oldest accept time of the records up to it.
 type ages []age
 
 type age struct {

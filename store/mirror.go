@@ -27,9 +27,9 @@ type segment struct {
 	info    wal.SegmentInfo
 
 	// Of compaction; see there.
-	remaining   int64     // records that are left in it; 0: not counted yet
-	sparse time.Time // since when it holds little that is live
-	solid  int64     // live records when it turned out not to be worth it
+	remaining int64     // records that are left in it; 0: not counted yet
+	sparse    time.Time // since when it holds little that is live
+	solid     int64     // live records when it turned out not to be worth it
 }
 
 // liveObject is an object that a committed frame refers to. Its file lives as long

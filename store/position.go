@@ -27,7 +27,7 @@ type freshPositions struct {
 
 	last atomic.Uint64 // the last commit of all
 	// restated is the commit up to which a later one says what positions there are.
-	// It is the keeper's.
+	// It is the maintenance's.
 	restated uint64
 }
 

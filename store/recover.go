@@ -19,20 +19,20 @@ import (
 // objects that it refers to, so that no number is given out twice.
 const skipAhead = 1 << 40
 
-// recovery is Open's work between the lock and the keeper. Each step is a row
+// recovery is Open's work between the lock and the maintenance. Each step is a row
 // of the crash matrix in doc.go, and can be repeated. Look takes those of the steps
 // that find out, and none that changes a file.
 type recovery struct {
-	s     *Store
-	look  bool
-	log   *wal.Recovered
-	clean bool   // the last Close finished
+	s           *Store
+	look        bool
+	log         *wal.Recovered
+	clean       bool   // the last Close finished
 	tailMissing bool   // records may have been acknowledged that no file tells of
-	ahead uint64 // how far numbers jump then
+	ahead       uint64 // how far numbers jump then
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
-	mustRotate              bool  // the log has what cannot be used
+	mustRotate       bool  // the log has what cannot be used
 	forget           []uint64
 	lost             []*segment
 	fresh            []ledger.ObjectID // settled, to be forgotten
@@ -134,7 +134,7 @@ func (r *recovery) startLog(known wal.Known) error {
 		return err
 	}
 	r.tailMissing = r.tailMissing || r.log.TailMissing
-	// All tombstones are served: their files became stock, or are gone.
+	// All tombstones are served: their files are recycled, or gone.
 	for _, t := range known.Tombstones {
 		r.forget = append(r.forget, t.No)
 	}

@@ -18,22 +18,22 @@ import (
 
 // Store is an open spool. All of its methods may be called at the same time.
 // The log and the ledger each have goroutines of their own; one more, the
-// keeper, does the upkeep that takes both. Close ends them all.
+// maintenance, does the upkeep that takes both. Close ends them all.
 type Store struct {
 	// Immutable.
-	dir     string
-	id      ingest.SpoolID
-	opts    Options
-	log     *slog.Logger
-	fs      vfs.FS
-	lock    vfs.File
-	lanes   *laneTable
-	disk    *disk
-	wal     *wal.Log
-	ledger  *ledger.Ledger
-	objects *object.Dir
-	ballast *ballast
-	maintenance  *maintenance
+	dir         string
+	id          ingest.SpoolID
+	opts        Options
+	log         *slog.Logger
+	fs          vfs.FS
+	lock        vfs.File
+	lanes       *laneTable
+	disk        *disk
+	wal         *wal.Log
+	ledger      *ledger.Ledger
+	objects     *object.Dir
+	ballast     *ballast
+	maintenance *maintenance
 
 	keys      freshKeys
 	positions freshPositions
@@ -52,9 +52,9 @@ type Store struct {
 	// order of locks.
 	mu        sync.RWMutex
 	segments  map[uint64]*segment
-	listing   []*segment // rotated and not in the ledger yet, in order
-	unsettled int64      // records not settled
-	spent     []*liveObject    // settled objects, whose files are to go
+	listing   []*segment    // rotated and not in the ledger yet, in order
+	unsettled int64         // records not settled
+	spent     []*liveObject // settled objects, whose files are to go
 
 	frames []Frame // for Options.Committed, which is called by one at a time
 

@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	tempSuffix = ".tmp"
+	tempSuffix       = ".tmp"
 	damageFlagSuffix = ".damaged"
 )
 
 // Names lists the names that a ledger at path uses beside its own: a temporary
-// file, which Open and Create remove, and the mark of damage that was met.
+// file, which Open and Create remove, and the flag of damage that was met.
 func Names(path string) []string { return []string{path + tempSuffix, path + damageFlagSuffix} }
 
 // row is a row as it is stored.
@@ -32,7 +32,7 @@ type row struct {
 // Create writes a new file with these books, for a first start and for a
 // rebuild. It is complete and durable before it takes the name, in place of
 // what has it. Of Books.State only what Tx.SetState takes and Positions are
-// used; of a lane, Key and Marks; a batch's Properties and ID are made anew.
+// used; of a lane, Key and Watermarks; a batch's Properties and ID are made anew.
 // Books that break a law of the ledger are an error that matches
 // [ingest.ErrInvalid]; a volume without room gives ErrFull.
 func Create(fs vfs.FS, path string, books *Books, opts *Options) error {
@@ -259,7 +259,7 @@ func (o *Options) bolt() *bolt.Options {
 		NoSync: o.NoSync, NoGrowSync: o.NoSync, OpenFile: os.OpenFile}
 }
 
-// putDamageFlag makes the mark, durably if it can be.
+// putDamageFlag makes the flag, durably if it can be.
 func putDamageFlag(fs vfs.FS, path string, sync bool) error {
 	f, err := fs.Open(path+damageFlagSuffix, vfs.Create)
 	if err != nil {

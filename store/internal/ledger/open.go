@@ -33,7 +33,7 @@ type Findings struct {
 // takes the file's own lock, and expects that the caller has the spool's.
 //
 // A file whose damage is confined to history, keys and the list of free pages
-// is written again without them, and so is one that is mostly free. keep, if it
+// is written again without them, and so is one that is mostly free. backup, if it
 // is not nil, is called before damage is written over, so that the caller can
 // keep a copy; its error ends Open.
 //

@@ -123,7 +123,7 @@ func decodeMarks(body []byte) (m Watermarks, err error) {
 	return m, m.check()
 }
 
-// check finds marks that no lane can have.
+// check finds watermarks that no lane can have.
 func (m *Watermarks) check() error {
 	if m.Sealed < m.Base || m.High < m.Sealed || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
 		return errRowForm

@@ -13,18 +13,18 @@ type bucket int
 // The buckets. Those before firstRest are read whole at Open and mirrored in
 // memory; the rest is read row by row.
 const (
-	bktMeta      bucket = iota // keyHead -> head, keyState -> state, counters, census
-	bktLanes                   // lane -> key text
-	bktWatermarks                   // lane -> Marks
-	bktSegments                // number -> Segment
-	bktTombstones                 // number -> generation: tombstones
-	bktBatches                 // lane, first -> batch
-	bktObjects                 // id -> Object
-	bktPositions               // name -> position
-	bktHistory                 // lane, first -> batch
-	bktByTime                  // settled at, lane, first -> nothing
-	bktKeys                    // hash -> lane, seq, accepted at
-	bktKeyTimes                // accepted at, hash -> nothing
+	bktMeta       bucket = iota // keyHead -> head, keyState -> state, counters, census
+	bktLanes                    // lane -> key text
+	bktWatermarks               // lane -> Watermarks
+	bktSegments                 // number -> Segment
+	bktTombstones               // number -> generation: tombstones
+	bktBatches                  // lane, first -> batch
+	bktObjects                  // id -> Object
+	bktPositions                // name -> position
+	bktHistory                  // lane, first -> batch
+	bktByTime                   // settled at, lane, first -> nothing
+	bktKeys                     // hash -> lane, seq, accepted at
+	bktKeyTimes                 // accepted at, hash -> nothing
 	bucketCount
 	firstRest = bktHistory
 )

@@ -35,7 +35,7 @@ type Writer struct {
 	size     int64 // of the file
 	finished bool  // complete under its final name
 	broken   error // why it never will be
-	retained     bool
+	retained bool
 }
 
 // New begins an object. separator is what a record adds to a payload beside

@@ -37,7 +37,7 @@ const (
 	commitMagic     = "kspC"
 	commitVersion   = 1
 	commitHeaderLen = 60
-	commitPrefixLen   = 24 // what all commits of a segment begin with
+	commitPrefixLen = 24 // what all commits of a segment begin with
 
 	extraLane     = 1
 	extraKeys     = 2

@@ -15,13 +15,13 @@ import (
 // compactCommit is the size at which a compaction begins another commit.
 const compactCommit = 1 << 20
 
-// Compact writes a rotated segment anew with only the frames that keep wants,
+// Compact writes a rotated segment anew with only the frames that are wanted,
 // and returns what is known of the new file, which takes the old one's place
 // and number. The keys of those frames go with them; the others and the positions
 // are left out: they must be in the ledger, or elsewhere in the log. It
 // changes nothing and returns the old one's info when that would not free a
 // quarter of the file. The first and the last record of each frame are what
-// keep may rely on.
+// wanted may rely on.
 //
 // Errors: ErrNoSegment, one that matches ErrDamaged when a frame that is wanted
 // does not prove itself, or the segment has lost its index and more, ErrNoSpace, and failures of the file system; with each
@@ -97,7 +97,7 @@ type wantedFrame struct {
 	len  int
 }
 
-// wantedFrames finds the frames to be kept, in the order of the file, and how many
+// wantedFrames finds the frames to be taken over, in the order of the file, and how many
 // bytes they take.
 func (l *Log) wantedFrames(r *segmentReader, x *index, wanted func(Frame) bool, end int64) (out []wantedFrame, size int64, err error) {
 	for _, li := range x.lanes {

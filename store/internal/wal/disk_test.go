@@ -93,7 +93,7 @@ func TestReadBesideCompact(t *testing.T) {
 	closeLog(t, l)
 }
 
-// TestLeftoverOfACompaction: the keeper gives back what a compaction that was
+// TestLeftoverOfACompaction: the maintainer gives back what a compaction that was
 // cut off has left, and must not take the next one's file for it.
 func TestLeftoverOfACompaction(t *testing.T) {
 	disk := memfs.New(1)
@@ -121,9 +121,9 @@ func TestLeftoverOfACompaction(t *testing.T) {
 	closeLog(t, l)
 }
 
-// TestFreeStockBesideTheKeeper: a file that is shortened step by step is not
+// TestFreeUnusedBesideTheMaintainer: a file that is shortened step by step is not
 // given back twice.
-func TestFreeStockBesideTheKeeper(t *testing.T) {
+func TestFreeUnusedBesideTheMaintainer(t *testing.T) {
 	disk := memfs.New(1)
 	if err := disk.MkdirAll("/spool/segments"); err != nil {
 		t.Fatal(err)

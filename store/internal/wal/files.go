@@ -47,18 +47,18 @@ type unusedFile struct {
 }
 
 // files are the files of the log: which segments there are, what may be
-// written again, what goes. It has a goroutine, the keeper, that does what no
+// written again, what goes. It has a goroutine, the maintainer, that does what no
 // acknowledgement waits for.
 type files struct {
-	fs      vfs.FS
-	dir     string
-	spool   [8]byte
-	maxRecycled   int
-	noSync  bool
-	bugs    bugs
-	tell    func(SegmentInfo)
-	freed   func()
-	commits func() uint64 // how many there were: whether anybody is busy
+	fs          vfs.FS
+	dir         string
+	spool       [8]byte
+	maxRecycled int
+	noSync      bool
+	bugs        bugs
+	tell        func(SegmentInfo)
+	freed       func()
+	commits     func() uint64 // how many there were: whether anybody is busy
 
 	generation func() uint64
 	inline     bool
@@ -76,18 +76,18 @@ type files struct {
 	// It is taken before mu and the cache's.
 	exchange sync.RWMutex
 
-	dropping sync.Mutex // held while a leftover is given back; before mu
+	dropping sync.Mutex // held while an unused file is given back; before mu
 
-	mu      sync.Mutex // guards all below, and all segments
-	segs    map[uint64]*segment
-	active  *segment
-	highest uint64 // number that was given out
-	recycled  []unusedFile
-	drops   []unusedFile
-	waiting []prepared // rotated ones whose index is to be written
-	indexed chan struct{}
-	wanted  bool // prepare the next one
-	cache   readers
+	mu       sync.Mutex // guards all below, and all segments
+	segs     map[uint64]*segment
+	active   *segment
+	highest  uint64 // number that was given out
+	recycled []unusedFile
+	drops    []unusedFile
+	waiting  []prepared // rotated ones whose index is to be written
+	indexed  chan struct{}
+	wanted   bool // prepare the next one
+	cache    readers
 
 	poke wake.Signal
 	quit chan struct{}
@@ -154,7 +154,7 @@ func (s *segment) describe() SegmentInfo {
 // nextSize is the size of the file that is written after the active one.
 func (k *files) nextSize() int64 { return k.nextSz.Load() }
 
-// wantNext has the keeper prepare the next segment, unless there is one.
+// wantNext has the maintainer prepare the next segment, unless there is one.
 func (k *files) wantNext() {
 	if k.nextSz.Load() == 0 {
 		k.mu.Lock()
@@ -176,7 +176,7 @@ func (k *files) takeNext() (*prepared, error) {
 	return k.prepare()
 }
 
-// prepare makes a segment out of a spare file, or a new one. The caller holds making.
+// prepare makes a segment out of a recycled file, or a new one. The caller holds making.
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
 	if k.highest >= maxSegmentNo {
@@ -272,7 +272,7 @@ func (k *files) activate(s *segment) {
 	k.mu.Unlock()
 }
 
-// rotated hands a full segment to the keeper, which writes its index.
+// rotated hands a full segment to the maintainer, which writes its index.
 func (k *files) rotated(s *segment, f vfs.File) {
 	k.mu.Lock()
 	k.waiting = append(k.waiting, prepared{s, f})

@@ -40,7 +40,7 @@ type Log struct {
 	end, size, index int64
 
 	seed    atomic.Uint32 // of the active segment's checksums
-	commits atomic.Uint64 // that are durable; the keeper looks whether it moves
+	commits atomic.Uint64 // that are durable; the maintainer looks whether it moves
 
 	w     writer
 	files files
@@ -156,7 +156,7 @@ func (l *Log) Rotate() error {
 }
 
 // Close commits what waits, writes the active segment's index so that it needs
-// not be read when it is opened, and ends the log's goroutines. The mark is where
+// not be read when it is opened, and ends the log's goroutines. The LogEnd is where
 // the log ends.
 func (l *Log) Close() (LogEnd, error) {
 	if l.look {

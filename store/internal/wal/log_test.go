@@ -279,7 +279,7 @@ func TestKeysAndPositions(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	fsys := memfs.New(1)
 	o := options(fsys)
-	o.inline = true // the keeper must not get the failures
+	o.inline = true // the maintainer must not get the failures
 	l, _ := open(t, o, Known{})
 	if err := l.AddLane(Lane{No: 1, Key: "a"}); err != nil {
 		t.Fatal(err)

@@ -26,11 +26,11 @@ type segmentReader struct {
 	users          int  // guarded by readers.mu
 	gone           bool // not in the list any more: the last user closes it
 
-	load  sync.Mutex // held while the index is read, and guards what is below
-	index *index
-	scanned  bool // the index was made by reading all of the segment
-	holes bool // and not all of it could be read, or proved itself
-	// moved is what was found by its marks in the segment that is written, whose
+	load    sync.Mutex // held while the index is read, and guards what is below
+	index   *index
+	scanned bool // the index was made by reading all of the segment
+	holes   bool // and not all of it could be read, or proved itself
+	// moved is what was found by its pattern in the segment that is written, whose
 	// index has it elsewhere; nil before anybody looked.
 	moved *index
 }

@@ -155,7 +155,7 @@ type Known struct {
 	// Segments are the rows of rotated segments, whose keys and positions are in
 	// the ledger. A file that is there with the row's size is not read.
 	Segments []SegmentInfo
-	// Tombstones are the tombstones: their files become stock and come back no more.
+	// Tombstones name segments whose files are recycled and come back no more.
 	Tombstones []Tombstone
 	// Lanes are what the ledger has of lanes; Next and Bytes are floors.
 	Lanes []Lane
@@ -186,10 +186,10 @@ type Recovered struct {
 	// one, in the order of commits; Refs are those of all segments that were read.
 	// What KeptThrough and commits before it said of positions is in Positions, if
 	// it counts any more; 0: unknown.
-	Keys        []KeyAt
-	Positions   []Position
+	Keys            []KeyAt
+	Positions       []Position
 	RestatedThrough uint64
-	Refs        []RefAt
+	Refs            []RefAt
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
 	// Gone are tombstones of which no file is left: their rows may go.

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// searchBudget bounds what the searches of one walk read, in sizes of the file: a
+// searchBudget bounds what the searches of one scan read, in sizes of the file: a
 // file made to look like commits everywhere must not take for ever.
 const searchBudget = 8
 
@@ -68,7 +68,7 @@ func (w *segmentScanner) searchBad() {
 }
 
 // salvage enters the commits and frames that begin between from and to, are
-// found by their mark and prove themselves.
+// found by their magic bytes and prove themselves.
 func (w *segmentScanner) salvage(from, to int64) {
 	magic := []byte(commitMagic[:3]) // of both
 	for at := from; w.budget > 0; at++ {

@@ -132,7 +132,7 @@ func (s *scan) run() error {
 			s.near = after-p.off < readWindow/4
 			more, err := s.frame(p, end)
 			if errors.Is(err, errReindex) {
-				// Something is not where the index says: look for it by its mark.
+				// Something is not where the index says: look for it by its pattern.
 				if looked, lerr := s.reindex(); lerr != nil || looked {
 					if lerr != nil {
 						return lerr
@@ -203,7 +203,7 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 
 var errReindex = errors.New("the frame is not where the index says")
 
-// reindex makes the segment's index anew from what is found by its marks, once. The
+// reindex makes the segment's index anew from what is found by its pattern, once. The
 // writer goes on with the index of the segment that it has, so what is found in
 // that one is kept beside it.
 func (s *scan) reindex() (bool, error) {

@@ -91,7 +91,7 @@ func (w *window) sum(crc uint32, off, n int64) uint32 {
 	return crc
 }
 
-// find looks for a mark in from..to and gives where it is, -1 when it is nowhere.
+// find looks for a pattern in from..to and gives where it is, -1 when it is nowhere.
 func (w *window) find(pattern func([]byte) int, patternLen int, from, to int64) int64 {
 	for from < to {
 		if s, ok := w.f.(vfs.Sparse); ok { // somebody may have made the file as large as he liked

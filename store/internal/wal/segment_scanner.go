@@ -11,19 +11,19 @@ import (
 
 // survey is what reading a segment from front to back tells.
 type survey struct {
-	info      SegmentInfo
-	name      string
-	compacted bool
-	index     *index
-	extras    extras
-	refs      []RefAt
-	damage    []Damage
-	lastOff   int64 // where the last commit begins
-	sealed    bool  // the index on disk leads to all of it
-	headless  bool  // the head is damaged
-	unread    bool  // something could not be read
-	tailUnread     bool  // and it is behind the end
-	tailHole  bool  // the end was damaged
+	info       SegmentInfo
+	name       string
+	compacted  bool
+	index      *index
+	extras     extras
+	refs       []RefAt
+	damage     []Damage
+	lastOff    int64 // where the last commit begins
+	sealed     bool  // the index on disk leads to all of it
+	headless   bool  // the head is damaged
+	unread     bool  // something could not be read
+	tailUnread bool  // and it is behind the end
+	tailHole   bool  // the end was damaged
 }
 
 // segmentScanner reads one segment.
@@ -53,7 +53,7 @@ type scannedFrame struct {
 	ref *Ref
 }
 
-// scanStart is what is known before a walk.
+// scanStart is what is known before a scan.
 type scanStart struct {
 	no     uint64
 	name   string
@@ -208,7 +208,7 @@ func (w *segmentScanner) begun() bool {
 	if w.find(func(p []byte) int { return bytes.Index(p, prefix) }, len(prefix), headBytes, w.size) >= 0 {
 		return true
 	}
-	const at = headBytes + commitHeaderLen // when the mark itself is damaged
+	const at = headBytes + commitHeaderLen // when the prefix itself is damaged
 	h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
 	if err != nil {
 		return false

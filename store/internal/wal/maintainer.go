@@ -17,7 +17,7 @@ const (
 	dropPauseBusy = 20 * time.Millisecond
 )
 
-// runMaintainer is the keeper's goroutine.
+// runMaintainer is the maintainer's goroutine.
 func (k *files) runMaintainer() {
 	var timer <-chan time.Time
 	var seen uint64
@@ -54,7 +54,7 @@ func (k *files) start() {
 	k.wakeMaintainer()
 }
 
-// stop ends the keeper. What it had to do for rotated segments is done first.
+// stop ends the maintainer. What it had to do for rotated segments is done first.
 func (k *files) stop() {
 	close(k.quit)
 	k.wait.Wait()
@@ -199,7 +199,7 @@ func (k *files) dropOne(step int64) (freed, more bool) {
 }
 
 // dropCompaction removes what a compaction that was cut off has left, so that
-// the keeper does not take the next one's file for it.
+// the maintainer does not take the next one's file for it.
 func (k *files) dropCompaction(no uint64) error {
 	k.dropping.Lock()
 	defer k.dropping.Unlock()
@@ -218,7 +218,7 @@ func (k *files) dropCompaction(no uint64) error {
 	return nil
 }
 
-// shorten cuts a leftover file, removes it when it is short, and says what is
+// shorten cuts an unused file, removes it when it is short, and says what is
 // left. One that cannot be touched is let go: Open finds it again.
 func (k *files) shorten(d unusedFile, step int64) (left int64) {
 	name := k.path(d.no, d.ext)
@@ -242,7 +242,7 @@ func (k *files) shorten(d unusedFile, step int64) (left int64) {
 	return 0
 }
 
-// freeUnused gives all leftovers back at once.
+// freeUnused gives all unused files back at once.
 func (k *files) freeUnused() (freed int64) {
 	k.dropping.Lock()
 	defer k.dropping.Unlock()

@@ -139,11 +139,11 @@ func (k *maintenance) step() bool {
 
 // upkeep is what there is to do.
 type upkeep struct {
-	spent    []*liveObject    // settled objects
-	settled  []*segment // segments in which all is settled
-	unlisted *segment   // the oldest one that the ledger does not know
-	sparse   *segment   // one to be written again
-	idle     bool       // nothing waits, and the active segment is worth giving back
+	spent    []*liveObject // settled objects
+	settled  []*segment    // segments in which all is settled
+	unlisted *segment      // the oldest one that the ledger does not know
+	sparse   *segment      // one to be written again
+	idle     bool          // nothing waits, and the active segment is worth giving back
 }
 
 const (
