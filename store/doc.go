@@ -17,9 +17,9 @@
 //
 // A number is never given to two acknowledged records, not even after the
 // file that had it is gone. Memory, goroutines and open files are bounded by
-// Options and by the number of lanes and live batches, not by the records
-// that wait; so is the time that Open takes, to which the segment that was active
-// adds its own reading after a crash.
+// Options and by the number of lanes, live batches and segment files, not by the
+// records in them; so is the time that Open takes, which reads one segment, the
+// active one, and after a crash those that were not listed yet.
 //
 // # Failure
 //

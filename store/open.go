@@ -14,8 +14,10 @@ import (
 )
 
 // Open opens the spool in dir, and creates it where dir is missing or empty.
-// It reads the disk only, and how long it takes does not depend on how much
-// is waiting. It starts the store's goroutines; Close ends them.
+// It reads the disk only. How long it takes grows with the number of lanes, live
+// batches and segment files, not with the records that wait in them: it reads
+// the active segment, and after a crash those that were not listed yet. It starts
+// the store's goroutines; Close ends them.
 //
 // A spool that was damaged is opened as well: what is damaged is kept in its
 // quarantine, what was there is saved as far as it can be found, and the rest

@@ -51,7 +51,7 @@ func (ld *loader) row(b bucket, key, value []byte) error {
 		if l == nil {
 			return fmt.Errorf("marks of an unknown lane")
 		}
-		l.Watermarks, err = decodeMarks(body)
+		l.Watermarks, err = decodeWatermarks(body)
 		return err
 	case bktSegments:
 		s, err := decodeSegment(key, body)

@@ -30,7 +30,7 @@ func decode(b bucket, key, body []byte) (value any, again []byte, err error) {
 		}
 		return l, encodeLane(l.Key), nil
 	case bktWatermarks:
-		m, err := decodeMarks(body)
+		m, err := decodeWatermarks(body)
 		return m, encodeWatermarks(&m), err
 	case bktSegments:
 		s, err := decodeSegment(key, body)

@@ -23,7 +23,7 @@ func encodeHead(h head) []byte {
 func decodeHead(body []byte) (h head, err error) {
 	d := readRow(body)
 	h.Version = d.u32()
-	if h.Version > FormatVersion {
+	if h.Version != FormatVersion {
 		return h, d.err // what follows may be anything
 	}
 	if len(d.rest) != len(h.Spool) {
@@ -111,7 +111,7 @@ func encodeWatermarks(m *Watermarks) []byte {
 	return p
 }
 
-func decodeMarks(body []byte) (m Watermarks, err error) {
+func decodeWatermarks(body []byte) (m Watermarks, err error) {
 	d := readRow(body)
 	m.Base, m.BaseBytes, m.Sealed, m.High, m.Bytes = d.u64(), d.i64(), d.u64(), d.u64(), d.i64()
 	for range d.count(2) {

@@ -8,6 +8,10 @@ import (
 
 // FormatVersion is the version of the spool's format as a whole. It is kept in
 // the ledger's head row.
+//
+// The rows have fixed lengths. A new field, or a new bucket, needs a new
+// FormatVersion and a reader of the old one; without it an old ledger reads as
+// damaged and is rebuilt, with all that the log has open again.
 const FormatVersion = 3
 
 // Bounds of rows.
@@ -87,10 +91,12 @@ type Entry struct {
 	PossibleDuplicates int64
 	Committed          bool   // the current attempt passed its commit point
 	Progress           []byte // the transport's own; at most MaxProgressBytes
-	NextAttempt        time.Time
-	Failure            *ingest.Failure
-	WireBytes          int64
-	Updated            time.Time
+	// NextAttempt is the time before which the batch is not tried again; of a batch
+	// in state Unknown, until when its outcome is asked for before it is sent again.
+	NextAttempt time.Time
+	Failure     *ingest.Failure
+	WireBytes   int64
+	Updated     time.Time
 }
 
 // Segment is a rotated segment of the log. The map is never changed once the
@@ -162,7 +168,8 @@ type State struct {
 	History   int64  // rows in the history
 }
 
-// Counters are the persisted part of the spool's statistics. What can be
+// Counters are the persisted part of the spool's statistics. A new one needs a new
+// [FormatVersion]. What can be
 // computed from the lanes' watermarks and the live batches is not repeated here:
 // records acknowledged == open + in live batches + Ingested + Skipped +
 // HandedOver + DeadLettered + Dropped, watermarks and rows taken together.

@@ -165,12 +165,14 @@ func (p *proof) rootTree(w *pageVerifier) error {
 }
 
 // otherFormat recognises the ledger of a format before 3, by two rows without
-// a checksum, and of a later one, by its head.
+// a checksum, and of any other, by its head. It comes before all that a format
+// decides: which buckets there are, and what their rows look like.
 func otherFormat(w *pageVerifier, root []byte) error {
-	if len(root) < bucketHeader || native.Uint64(root) != 0 {
-		return nil // ours is small, and so was theirs
+	if len(root) < bucketHeader {
+		return nil
 	}
 	identity, version := false, uint32(0)
+	w = newPageVerifier(w.f, w.m) // of its own: where meta has pages they are claimed once more
 	err := w.bucket(root, false, func(key, value []byte, _ bool) error {
 		switch {
 		case string(key) == string(oldKeyIdentity) && len(value) == 8:
@@ -179,7 +181,7 @@ func otherFormat(w *pageVerifier, root []byte) error {
 			version = binary.BigEndian.Uint32(value)
 		case string(key) == string(keyHead):
 			if body, err := openRow(bktMeta, key, value); err == nil {
-				if h, err := decodeHead(body); err == nil && h.Version > FormatVersion {
+				if h, err := decodeHead(body); err == nil && h.Version != FormatVersion {
 					return &VersionError{Version: h.Version, Known: FormatVersion}
 				}
 			}
