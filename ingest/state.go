@@ -47,11 +47,11 @@ var stateNames = [...]string{
 // transitions is every legal move of a batch.
 var transitions = map[State][]State{
 	Open:    {Sealed},
-	Sealed:  {Sending, Split, DeadLettered, Dropped},
+	Sealed:  {Sending, DeadLettered, Dropped},
 	Sending: {Sealed, Unknown, Accepted, Succeeded, Skipped, HandedOver, Split, DeadLettered},
 	// An unknown attempt is never split or dead-lettered: its rows may be there.
 	Unknown:  {Sealed, Accepted, Succeeded, Skipped, HandedOver},
-	Accepted: {Sealed, Succeeded, Skipped, HandedOver, Split, DeadLettered},
+	Accepted: {Sealed, Succeeded, Skipped, Split, DeadLettered},
 }
 
 // States lists every state in the order of a batch's life.

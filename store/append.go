@@ -67,7 +67,7 @@ func (s *Store) AppendWith(ctx context.Context, recs []Record, positions []Posit
 		defer drop()
 		carried = list
 	}
-	b := s.appendCall(len(recs))
+	b := s.newAppendCall(len(recs))
 	defer s.scratch.Put(b)
 	if large {
 		return s.appendLarge(ctx, b, recs, carried)
@@ -113,8 +113,8 @@ func (s *Store) AppendOne(ctx context.Context, lane uint32, data []byte, key str
 	return Appended(a), nil
 }
 
-// appendCall gives an empty one with room for n records.
-func (s *Store) appendCall(n int) *appendCall {
+// newAppendCall gives an empty one with room for n records.
+func (s *Store) newAppendCall(n int) *appendCall {
 	b, ok := s.scratch.Get().(*appendCall)
 	if !ok {
 		b = &appendCall{}

@@ -122,7 +122,7 @@ func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positi
 		defer drop()
 		carried = list
 	}
-	b := s.appendCall(len(objects))
+	b := s.newAppendCall(len(objects))
 	defer s.scratch.Put(b)
 	for _, o := range objects {
 		if err := o.w.Finish(); err != nil {
