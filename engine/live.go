@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"container/heap"
+	"context"
 	"log/slog"
 	"time"
 
@@ -22,6 +23,7 @@ type live struct {
 	retryMin, retryMax      time.Duration
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
+	properties              func(lane uint32) ingest.Properties
 	log                     *slog.Logger
 	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
 	// nothing waiting any more.
@@ -36,7 +38,8 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
-	unsaid       []func()      // lines for the log, which unlock writes
+	paused       map[TableName]bool
+	unsaid       []func() // lines for the log, which unlock writes
 }
 
 // place is where the engine has a batch.
@@ -83,6 +86,8 @@ type queueKey struct {
 // what is wrong with one blob says nothing of the next.
 type laneQueue struct {
 	key         queueKey
+	table       TableName
+	paused      bool // by an operator
 	destination *destination
 	turn        int // its place among the lanes of the destination
 	waiting     batchHeap
@@ -96,6 +101,7 @@ type laneQueue struct {
 	notBefore time.Time
 	pause     int // its place among the pauses; -1 for none
 	held      bool
+	told      time.Time // when a line told that it is held; zero while none did
 	failure   *ingest.Failure
 }
 
@@ -106,6 +112,7 @@ type destination struct {
 	breaker  breaker
 	sending  int
 	failure  *ingest.Failure // what it last failed with; nil when well
+	troubled time.Time       // when a line told of that; zero while none did
 	lanes    []*laneQueue
 	turns    turns
 	last     int       // the lane that had the last turn
@@ -114,8 +121,8 @@ type destination struct {
 	inquiry  inquiry
 }
 
-func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
+func newLive(o *Options, p pace, route func(*store.Entry) string, properties func(lane uint32) ingest.Properties) *live {
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
 		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
@@ -145,10 +152,26 @@ func (l *live) retry(e store.Entry) {
 	l.toSend.Raise()
 }
 
-// warnLocked has a line logged when the lock is let go: the handler of the log is
+// sayLocked has a line logged when the lock is let go: the handler of the log is
 // the caller's, and may wait for a disk or for whoever reads a pipe.
-func (l *live) warnLocked(text string, args ...any) {
-	l.unsaid = append(l.unsaid, func() { l.log.Warn(text, args...) })
+func (l *live) sayLocked(level slog.Level, text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() { l.log.Log(context.Background(), level, text, args...) })
+}
+
+// sayOfLocked names the table of a lane, which is looked up under another lock.
+func (l *live) sayOfLocked(level slog.Level, lane uint32, text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() {
+		p := l.properties(lane)
+		l.log.Log(context.Background(), level, text, append([]any{"database", p.Database, "table", p.Table, "lane", lane}, args...)...)
+	})
+}
+
+// named are the attributes of a line about a destination.
+func (d *destination) named(args ...any) []any {
+	if d.to == "" {
+		return args
+	}
+	return append([]any{"destination", d.to}, args...)
 }
 
 // unlock lets go of the lock and logs what was to be said.
@@ -195,7 +218,7 @@ func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
 	} else {
 		l.leaveLocked(b)
 	}
-	b.lane = l.laneLocked(queueKey{e.Batch.Lane, to})
+	b.lane = l.laneLocked(e, to)
 	return b
 }
 
@@ -210,8 +233,10 @@ func (l *live) leaveLocked(b *liveBatch) {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
-		q.sending--
 		q.destination.sending--
+		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
+			l.emptied.Raise() // a drain may seal the lane
+		}
 	case awaiting:
 		q.awaiting--
 		delete(q.destination.awaiting, b.id)
@@ -226,11 +251,14 @@ func (l *live) dropLocked(b *liveBatch) {
 	delete(l.batches, b.id)
 }
 
-func (l *live) laneLocked(key queueKey) *laneQueue {
+// laneLocked is the queue of a batch for a destination.
+func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
+	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
 		d := l.destinationLocked(key.to)
-		q = &laneQueue{key: key, destination: d, turn: d.turns.add(), pause: -1}
+		table := TableName{e.Batch.Properties.Database, e.Batch.Properties.Table}
+		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, turn: d.turns.add(), pause: -1}
 		d.lanes = append(d.lanes, q)
 		l.lanes[key] = q
 	}
@@ -247,12 +275,24 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits reports whether the lane has sealed batches that have not left.
+// waits reports whether the lane has sealed batches of which no attempt has begun.
 func (l *live) waits(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 })
+}
+
+// unsent reports whether the lane has sealed batches that no destination has
+// taken yet.
+func (l *live) unsent(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 || q.sending > 0 })
+}
+
+// anyQueue reports whether is holds for one of the lane's queues. It is called
+// under the lock.
+func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for to := range l.destinations {
-		if q := l.lanes[queueKey{lane, to}]; q != nil && len(q.waiting) > 0 {
+		if q := l.lanes[queueKey{lane, to}]; q != nil && is(q) {
 			return true
 		}
 	}
@@ -263,7 +303,7 @@ func (l *live) waits(lane uint32) bool {
 func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
 	load := int32(never)
-	ready := len(q.waiting) > 0 && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
+	ready := len(q.waiting) > 0 && !q.paused && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
 	if ready && !paused {
 		load = int32(q.sending + q.awaiting)

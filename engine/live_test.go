@@ -57,7 +57,7 @@ func TestTurnsAreThoseOfAWalk(t *testing.T) {
 func testLive(senders, unconfirmed int) *live {
 	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler)}).withDefaults()
 	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
-		func(e *store.Entry) string { return e.Batch.Properties.Folder })
+		func(e *store.Entry) string { return e.Batch.Properties.Folder }, func(uint32) ingest.Properties { return ingest.Properties{} })
 }
 
 func sealedEntry(lane uint32, first uint64) store.Entry {
@@ -76,9 +76,10 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 		next := uint64(1)
 		for range rapid.IntRange(1, 150).Draw(t, "steps") {
 			now := time.Now().Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hours")) * time.Hour)
-			switch step := rapid.IntRange(0, 11).Draw(t, "step"); {
+			switch step := rapid.IntRange(0, 13).Draw(t, "step"); {
 			case step < 3:
 				e := sealedEntry(uint32(rapid.IntRange(1, 4).Draw(t, "lane")), next)
+				e.Batch.Properties.Table = fmt.Sprint(e.Batch.Lane % 2)
 				e.Batch.Properties.Folder = rapid.SampledFrom([]string{"", "", "other"}).Draw(t, "to")
 				rows[e.Batch.ID] = e
 				next++
@@ -91,6 +92,9 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 					}
 					stuck(t, l, now)
 					continue
+				}
+				if one.lane.paused {
+					t.Fatal("an attempt at a batch of a paused table")
 				}
 				for _, other := range one.lane.waiting {
 					if other.order < one.batch.order {
@@ -130,6 +134,14 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 					delete(answers, one)
 					l.finished(one, now.Add(-time.Second), r)
 				}
+			case step == 12:
+				var list []store.Pause
+				if table := rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "paused"); table != "" {
+					list = append(list, store.Pause{Table: table})
+				}
+				l.setPaused(list)
+			case step == 13:
+				l.retryNow(TableName{Table: rapid.SampledFrom([]string{"0", "1"}).Draw(t, "retried")}, now)
 			case step >= 10 && len(awaited) > 0:
 				i := rapid.IntRange(0, len(awaited)-1).Draw(t, "heard of")
 				e := rows[awaited[i]]
@@ -152,6 +164,7 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 			counted(t, l)
 		}
 		// In the end all goes.
+		l.setPaused(nil)
 		for range 10_000 {
 			now := time.Now().Add(time.Hour)
 			for _, d := range l.destinations {
@@ -193,7 +206,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 		}
 		for _, q := range d.lanes {
 			probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
-			if len(q.waiting) > 0 && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending {
+			if len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending {
 				t.Fatalf("lane %+v was passed over", q.key)
 			}
 		}

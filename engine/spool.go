@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/store"
 	"kustospool/transport"
 )
@@ -23,8 +24,10 @@ import (
 //	dispatcher  one, and one goroutine for each attempt under way
 //	refuser     one, and one goroutine for each dead letter that is being written
 //	            of what was refused before it could be sent
+//	server      one, and one or two for each client of the socket
 //	tracker     one, and one goroutine for each question under way, one a
 //	            destination; asks for outcomes and resolves unknown attempts
+//	events      one, where there is an observer; hands events over to it
 //
 // Close ends and joins them all; one more does that, and ends as soon as the
 // last call of the transport has returned. The store has goroutines of its own
@@ -44,7 +47,12 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
+	events   *events
+	letters  letters
 	dropping chan struct{} // held by the one caller that drops batches for room
+	pausing  chan struct{} // held by the one caller that changes what is paused
+	checks   checks
+	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
 	repeated       atomic.Int64 // requests whose key was stored before
@@ -80,47 +88,37 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
-	s.lanes.init()
-	s.changes.init()
-	s.refusals.init()
+	s := newSpool(o, plug)
 	grace := s.unknownGrace()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
-	s.sealer = newSealer(&s.lanes)
 	news := newNews()
-
-	compression := store.NoCompression
-	if o.CompressOnDisk {
-		compression = store.S2
-	}
-	st, err := store.Open(dir, &store.Options{
-		SegmentBytes:     o.SegmentBytes,
-		CommitInterval:   o.CommitInterval,
-		Compression:      compression,
-		MaxBytes:         o.MaxDiskBytes,
-		HistoryRetention: o.StatusRetention,
-		TrustDirectory:   o.TrustDirectory,
-		LockTimeout:      o.LockTimeout,
-		Committed:        news.committed,
-		Settled:          s.rates.settled,
-		Logger:           o.Logger,
-	})
+	opened := time.Now()
+	s.events = newEvents(o.Observer, o.Logger)
+	st, err := store.Open(dir, s.storeOptions(news.committed))
 	if err != nil {
 		return nil, ownError(err)
 	}
 	s.store = st
-	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
+	found := statsOf(st.Snapshot())
+	found.Spool, found.Disk.Quota, found.Disk.Free = st.ID(), o.MaxDiskBytes, -1
+	found.DeadLetters = deadLetterStats(&found, st.WaitingDeadLetters())
+	s.events.begin(&found)
+	s.live.setPaused(st.Paused())
+	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
-	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
+	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
+	s.attempts.ledgerTrouble = ledgerTrouble
 	q := s.sealer
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
-	q.log, q.retryMin, q.retryMax = o.Logger, o.RetryMin, o.RetryMax
+	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
-	tracker := &tracker{questions: s.live, books: s.batches, asker: plug, log: o.Logger, wake: s.live.toAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
+
+	s.endRetries()
 
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -128,7 +126,64 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { dispatcher.run(ctx) })
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
+	s.server = s.answer()
+	s.events.start(opened)
+	s.opened(dir, &found)
 	return s, nil
+}
+
+// newSpool makes a spool without its store, and starts nothing.
+func newSpool(o Options, plug *plug) *Spool {
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s.lanes.init()
+	s.changes.init()
+	s.refusals.init()
+	s.letters.init()
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of, s.lanes.propertiesOf)
+	s.sealer = newSealer(&s.lanes)
+	return s
+}
+
+// storeOptions are those of the store; committed may be nil.
+func (s *Spool) storeOptions(committed func([]store.Frame)) *store.Options {
+	o := &s.opts
+	compression := store.NoCompression
+	if o.CompressOnDisk {
+		compression = store.S2
+	}
+	return &store.Options{
+		SegmentBytes:     o.SegmentBytes,
+		CommitInterval:   o.CommitInterval,
+		Compression:      compression,
+		MaxBytes:         o.MaxDiskBytes,
+		HistoryRetention: o.StatusRetention,
+		TrustDirectory:   o.TrustDirectory,
+		LockTimeout:      o.LockTimeout,
+		Timed:            s.events.timed,
+		Committed: func(frames []store.Frame) {
+			s.events.committed(frames) // first: what follows from it comes behind it
+			if committed != nil {
+				committed(frames)
+			}
+		},
+		Settled: func(e store.Entry) {
+			s.rates.settled(e)
+			s.events.settled(e)
+		},
+		Logger: o.Logger,
+	}
+}
+
+// opened tells what Open found: a spool in order has one line.
+func (s *Spool) opened(dir string, found *Stats) {
+	args := []any{"dir", dir, "spool", found.Spool}
+	if found.Waiting.Records > 0 {
+		args = append(args, "waiting", found.Waiting.Records, "batches", found.Batches.Live(), "oldest", found.Waiting.Oldest)
+	}
+	if n := found.DeadLetters.Waiting; n > 0 {
+		args = append(args, "dead_letters", n)
+	}
+	s.log.Info("opened the spool", args...)
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
@@ -147,17 +202,22 @@ func (s *Spool) ID() ingest.SpoolID { return s.store.ID() }
 // Flush seals every record acknowledged so far into batches, whatever their
 // size and age, and returns when that is durable. It does not wait for the
 // batches to be delivered.
-func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx) }
+func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx, false) }
 
 // Drain seals what is open and waits until no record is spooled: each is
 // ingested, handed over, dead-lettered or dropped. Records that others ingest
 // meanwhile are drained too. When ctx ends first the error is a
 // [*NotDrainedError]; nothing is lost by that.
+//
+// What is open in a table is sealed once no batch of the table is left to send:
+// where nothing can be sent it stays open, and later records join it.
 func (s *Spool) Drain(ctx context.Context) error {
-	for flush := true; ; {
+	s.sealer.drains.Add(1)
+	defer s.sealer.drains.Add(-1)
+	for first, flush := true, true; ; first = false {
 		changed := s.changes.any()
 		if flush {
-			if err := s.Flush(ctx); err != nil {
+			if err := s.sealer.flush(ctx, first); err != nil {
 				if ctx.Err() != nil {
 					return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 				}
@@ -184,9 +244,8 @@ func (s *Spool) Drain(ctx context.Context) error {
 	}
 }
 
-// recover gives every batch of the ledger back to whoever moves it next, and
-// the sealer what is in no batch yet.
-func (s *Spool) recover() error {
+// recoverLanes makes the lanes of the store known.
+func (s *Spool) recoverLanes() error {
 	for _, id := range s.store.Lanes() {
 		p, _ := s.store.LaneProperties(id)
 		o, err := s.tableOptions(&p)
@@ -194,6 +253,15 @@ func (s *Spool) recover() error {
 			return err
 		}
 		s.addLane(id, o)
+	}
+	return nil
+}
+
+// recover gives every batch of the ledger back to whoever moves it next, and
+// the sealer what is in no batch yet.
+func (s *Spool) recover() error {
+	if err := s.recoverLanes(); err != nil {
+		return err
 	}
 	for frame, err := range s.store.Unsealed() {
 		if err != nil {

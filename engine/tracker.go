@@ -27,6 +27,7 @@ const recordTogether = 64
 type tracker struct {
 	questions questions
 	books     outcomeBooks
+	events    *events
 	asker     asker
 	log       *slog.Logger
 	wake      <-chan struct{}
@@ -36,7 +37,7 @@ type tracker struct {
 type questions interface {
 	due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
 	inquired(to string, err error)
-	answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool)
+	answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) heard)
 	reported(e store.Entry, r result)
 	postpone(id ingest.BatchID)
 }
@@ -109,12 +110,15 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	if err == nil || ctx.Err() == nil { // else it was cut off
 		t.questions.inquired(to, err)
 	}
-	answered := make(map[ingest.BatchID]bool)
+	answered := make(map[ingest.BatchID]heard)
 	for _, v := range verdicts {
-		answered[v.Batch] = true
+		answered[v.Batch] = anAnswer
+		if v.State == ingest.Unknown {
+			answered[v.Batch] = aRefusal
+		}
 	}
 	each(verdicts, func(v transport.Verdict) {
-		if v.State == 0 {
+		if v.State == 0 || v.State == ingest.Unknown {
 			return
 		}
 		if err := t.record(context.WithoutCancel(ctx), v); err != nil {
@@ -122,7 +126,12 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 		}
 	})
 	// What of them could be asked about does not wait for the rest.
-	t.questions.answered(to, ids, func(id ingest.BatchID) bool { return err == nil || answered[id] })
+	t.questions.answered(to, ids, func(id ingest.BatchID) heard {
+		if how := answered[id]; how != nothing || err != nil {
+			return how
+		}
+		return anAnswer
+	})
 }
 
 // record records a verdict.
@@ -135,6 +144,7 @@ func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
 	if err != nil || !c.do.Has(lifecycle.Forget) {
 		return err
 	}
+	t.events.decided(&c.entry, ev.Failure)
 	t.questions.reported(c.entry, result{again: c.queue, err: v.Failure, settled: c.settled()})
 	return nil
 }
@@ -178,5 +188,6 @@ func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
 		t.questions.postpone(id)
 		return
 	}
+	t.events.decided(&c.entry, nil)
 	t.questions.reported(c.entry, result{again: c.queue})
 }

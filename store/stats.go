@@ -33,7 +33,7 @@ type Stats struct {
 	BatchesDeadLettered int64
 	BatchesDropped      int64
 
-	RawBytes           int64 // payload of batches that were ingested, skipped or handed over
+	RawBytes           int64 // Entry.DataBytes of batches that were ingested, skipped or handed over
 	WireBytes          int64 // what they took on the wire
 	PossibleDuplicates int64 // rows that repeats may have doubled
 
@@ -141,6 +141,9 @@ func (s *Store) WaitingDeadLetters() int64 {
 		}
 		if _, live := s.Entry(id); live {
 			s.dead.at = time.Time{} // it becomes one without a change of the directory
+			continue
+		}
+		if s.Retried(id) {
 			continue
 		}
 		s.dead.n++

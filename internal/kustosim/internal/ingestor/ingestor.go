@@ -27,6 +27,9 @@ type Config struct {
 	Notify  func() // called after every effect
 	Log     *slog.Logger
 
+	// MayIngest: the principal of a message may ingest into a table.
+	MayIngest func(principal, db, table string) bool
+
 	Batch             catalog.Batching // of tables without a policy
 	AutoCreate        bool             // unknown tables
 	AnyDatabase       bool             // and unknown databases
@@ -222,6 +225,19 @@ func (g *Ingestor) seal(b *batch, reason string) {
 	g.Stats.Add(func(s *stats.Stats) { s.Batches[reason]++ })
 }
 
+// permits checks who sent a message.
+func (g *Ingestor) permits(m *Message) *parse.Error {
+	principal, ok := g.Tokens.Holder(m.property("authorizationContext"), time.Now())
+	switch {
+	case !ok:
+		return parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
+	case principal != "" && !g.MayIngest(principal, m.DatabaseName, m.TableName):
+		// https://learn.microsoft.com/azure/data-explorer/error-codes
+		return parse.Permanentf("Forbidden", "the principal may not ingest into the table")
+	}
+	return nil
+}
+
 // admit validates one message and puts it into a batch.
 func (g *Ingestor) admit(ctx context.Context, a arrival) {
 	g.Stats.Add(func(s *stats.Stats) { s.MessagesTaken++ })
@@ -236,8 +252,8 @@ func (g *Ingestor) admit(ctx context.Context, a arrival) {
 		return
 	}
 	in := &ingestion{Message: m, operation: uuid.NewString()}
-	if bad == nil && !m.Submitted && !g.Tokens.Valid(m.property("authorizationContext"), time.Now()) {
-		bad = parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
+	if bad == nil && !m.Submitted { // what was submitted over REST was looked at there
+		bad = g.permits(m)
 	}
 	if bad == nil {
 		in, bad = understand(m)
@@ -333,102 +349,4 @@ func (g *Ingestor) aggregate(in *ingestion) {
 	case b.bytes >= policy.Bytes:
 		g.seal(b, "Size")
 	}
-}
-
-// process ingests a sealed batch, blob by blob, and reports each.
-func (g *Ingestor) process(ctx context.Context, b *batch) {
-	operation := uuid.NewString()
-	seen := make(map[string]bool, len(b.items))
-	for _, in := range b.items {
-		if ctx.Err() != nil {
-			return
-		}
-		in.operation = operation
-		if seen[in.source()] {
-			g.fail(ctx, in, parse.Permanentf("BlobAlreadyReceived_BlobAlreadyFoundInBatch", "the blob is in this batch already"))
-			continue
-		}
-		seen[in.source()] = true
-		g.ingest(ctx, in)
-	}
-}
-
-func (g *Ingestor) ingest(ctx context.Context, in *ingestion) {
-	if in.Tracked != nil {
-		in.Tracked.Begin()
-	}
-	struck := g.strike(in, fault.FailTransient, fault.FailExhausted, fault.FailPermanent, fault.LeavePending, fault.Hold)
-	if struck != nil {
-		switch struck.Kind {
-		case fault.LeavePending:
-			return
-		case fault.Hold:
-			g.mu.Lock()
-			g.mu.held = append(g.mu.held, in)
-			g.mu.Unlock()
-			return
-		}
-		if !struck.AfterCommit {
-			g.failOrRetry(ctx, in, faultFailure(struck), struck.Report)
-			return
-		}
-	}
-	hit, bad := g.commit(ctx, in)
-	switch {
-	case bad != nil:
-		g.failOrRetry(ctx, in, bad, false)
-	case struck != nil:
-		g.failOrRetry(ctx, in, faultFailure(struck), struck.Report)
-	case hit != "":
-		g.skip(ctx, in, hit)
-	default:
-		if !in.RetainBlobOnSuccess {
-			if err := g.storage.Remove(ctx, in.blob); err != nil {
-				g.Log.Debug("an ingested blob could not be deleted", "source", in.source())
-			}
-		}
-		g.succeed(ctx, in)
-	}
-}
-
-// commit loads a blob and adds its rows as one extent. hit is the tag that
-// stopped it, if one did, looked for before the download. Ingestions have turns,
-// so nothing can come between that look and the commit.
-func (g *Ingestor) commit(ctx context.Context, in *ingestion) (hit string, bad *parse.Error) {
-	g.turn.Lock()
-	defer g.turn.Unlock()
-	p, bad := g.schema(in)
-	if bad != nil {
-		return "", bad
-	}
-	if hit, skipped := g.Catalog.Tagged(in.DatabaseName, in.TableName, in.notExists); skipped {
-		return hit, nil
-	}
-	t, bad := p.target(in)
-	if bad != nil {
-		return "", bad
-	}
-	rows, bad := g.load(ctx, in, t)
-	if bad != nil {
-		return "", bad
-	}
-	_, bad = g.add(in, rows, p.change(in, t))
-	return "", bad
-}
-
-// failOrRetry ends an ingestion as failed, or comes back to it if the failure
-// is transient.
-func (g *Ingestor) failOrRetry(ctx context.Context, in *ingestion, bad *parse.Error, report bool) {
-	if bad.Status != parse.Transient {
-		g.fail(ctx, in, bad)
-		return
-	}
-	g.Stats.Add(func(s *stats.Stats) { s.Retried++ })
-	if report {
-		g.report(ctx, in, failed(bad), true)
-		in.reported = true
-	}
-	g.mu.Lock()
-	g.mu.later = append(g.mu.later, delayed{in, time.Now().Add(g.RetryEvery)})
-	g.mu.Unlock()
 }
