@@ -69,7 +69,8 @@ type scanStart struct {
 	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
-	// least is where the log ended at least. 0: unknown.
+	// least is where the log ended at least, before a compaction if there was one.
+	// 0: unknown.
 	least int64
 	// generation is the one that the segment should have. 0: unknown.
 	generation uint64
@@ -170,7 +171,7 @@ func (w *segmentScanner) run(st scanStart) {
 				switch {
 				case until > 0:
 					end = until
-				case behind, off < st.least, st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
+				case behind, off < st.least && !s.compacted, st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
 					end = w.size
 				default:
 					return
