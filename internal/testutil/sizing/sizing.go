@@ -10,6 +10,7 @@ package sizing
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"time"
 
@@ -67,6 +68,11 @@ type Device struct {
 // Devices are the examples.
 var Devices = []Device{{"sensor", 0.1, 200, 1}, {"machine", 10, 500, 1}, {"gateway", 2000, 500, 64}}
 
+// String says what the device is.
+func (d Device) String() string {
+	return fmt.Sprintf("%s: %g a second of %d bytes", d.Name, d.Rate, d.Record)
+}
+
 // Payload is bytes of records in a time.
 func (d Device) Payload(t time.Duration) float64 { return d.Rate * float64(d.Record) * t.Seconds() }
 
@@ -98,16 +104,22 @@ func (d Device) Batches(t, age time.Duration) float64 {
 	return t.Seconds() / d.BatchEvery(age).Seconds()
 }
 
+// Waiting are the batches of an outage. While one waits that has not left, the next
+// is not sealed by its age, so they are large whatever MaxAge is.
+func (d Device) Waiting(outage time.Duration) float64 {
+	return 1 + math.Ceil(d.Payload(outage)/float64(batching.DefaultMaxBytes))
+}
+
 // Quota is the least MaxDiskBytes for an outage: the log, two segments that are not
 // full, and the books with their reserve. Segments are an eighth of a small quota.
-func (d Device) Quota(outage, age time.Duration) float64 {
-	need := d.Log(outage) + max(Reserve, BatchBooks*d.Batches(outage, age)+Reserve/2)
+func (d Device) Quota(outage time.Duration) float64 {
+	need := d.Log(outage) + max(Reserve, BatchBooks*d.Waiting(outage)+Reserve/2)
 	return max(32<<20, min(need+2*Segment, need/(1-2.0/8)))
 }
 
 // Memory is the most that is in use after an outage.
-func (d Device) Memory(outage, age time.Duration) float64 {
-	return BaseMemory + Senders*UploadMemory + BatchMemory*d.Batches(outage, age)
+func (d Device) Memory(outage time.Duration) float64 {
+	return BaseMemory + Senders*UploadMemory + BatchMemory*d.Waiting(outage)
 }
 
 // Written is what reaches the device in a day: each commit its bytes and, because it

@@ -8,18 +8,26 @@ import (
 
 // Tables are those of the page by the name of their mark.
 func Tables() map[string]string {
-	return map[string]string{"device": deviceTable(), "fleet": fleetTable(), "age": ageTable()}
+	return map[string]string{"device": deviceTable(), "wear": wearTable(), "fleet": fleetTable(), "age": ageTable()}
 }
 
 const outage = 7 * day
 
 func deviceTable() string {
 	var b strings.Builder
-	b.WriteString("| program | `MaxAge` | payload a day | a batch | batches a day | `MaxDiskBytes` for 7 days offline | memory after them | written to the device a day | with `CommitInterval` 1 s |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| program | payload a day | `MaxDiskBytes` for 7 days offline | batches that wait then | memory then |\n|---|---|---|---|---|\n")
+	for _, d := range Devices {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d, size(d.Payload(day)), size(d.Quota(outage)), count(d.Waiting(outage)), size(d.Memory(outage)))
+	}
+	return b.String()
+}
+
+func wearTable() string {
+	var b strings.Builder
+	b.WriteString("| program | `MaxAge` | a batch | batches a day | written to the device a day | with `CommitInterval` 1 s |\n|---|---|---|---|---|---|\n")
 	for _, d := range Devices {
 		for _, age := range []time.Duration{time.Minute, 15 * time.Minute} {
-			fmt.Fprintf(&b, "| %s: %g a second of %d bytes | %s | %s | %s | %s | %s | %s | %s | %s |\n", d.Name, d.Rate, d.Record, span(age), size(d.Payload(day)), size(d.Payload(d.BatchEvery(age))),
-				count(d.Batches(day, age)), size(d.Quota(outage, age)), size(d.Memory(outage, age)), size(d.Written(age, 0)), size(d.Written(age, time.Second)))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", d.Name, span(age), size(d.Payload(d.BatchEvery(age))), count(d.Batches(day, age)), size(d.Written(age, 0)), size(d.Written(age, time.Second)))
 		}
 	}
 	return b.String()
