@@ -28,6 +28,8 @@ type Trouble struct {
 	Code      string `json:"code,omitempty"`
 	Said      string `json:"said,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
+	// NotBefore is until when the service asked to wait; zero where it did not ask.
+	NotBefore time.Time `json:"not_before,omitzero"`
 	// Files are below the spool's directory; there may be more.
 	Files []string `json:"files,omitempty"`
 	Next  string   `json:"next"` // what to do; docs/operations.md has the same words
@@ -224,6 +226,6 @@ func (f *finder) atRest() {
 // say takes the words of a failure.
 func (t *Trouble) say(f *ingest.Failure) {
 	if f != nil {
-		t.Class, t.Code, t.Said, t.RequestID = f.Class, f.Code, f.Message, f.RequestID
+		t.Class, t.Code, t.Said, t.RequestID, t.NotBefore = f.Class, f.Code, f.Message, f.RequestID, f.NotBefore
 	}
 }

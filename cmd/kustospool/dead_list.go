@@ -17,6 +17,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/visible"
+	"kustospool/operate"
 )
 
 // batchStatus is a batch, in the form of --json.
@@ -44,7 +45,7 @@ func batchOf(b *engine.BatchStatus) batchStatus {
 // letterStatus is a dead letter, in the form of --json. Records and raw_bytes
 // are the batch's; payload_records and payload_bytes are what can be sent again.
 type letterStatus struct {
-	batchStatus
+	operate.Batch
 	Format         ingest.Format `json:"format"`
 	Mapping        string        `json:"mapping,omitempty"` // name, or the mapping itself
 	Payload        string        `json:"payload"`           // file below the spool
@@ -59,7 +60,8 @@ type letterStatus struct {
 
 func letterOf(d *engine.DeadLetter) letterStatus {
 	p := &d.Batch.Properties
-	out := letterStatus{batchStatus: batchOf(&d.BatchStatus), Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
+	out := letterStatus{Batch: operate.Batch{ID: d.Batch.ID.String(), Database: p.Database, Table: p.Table, State: d.State.String(), Records: d.Batch.Records(),
+		RawBytes: d.DataBytes, Attempts: d.Attempts, SealedAt: d.Batch.SealedAt, Updated: d.Updated, NextAttempt: d.NextAttempt, Failure: d.Failure}, Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
 		PayloadRecords: d.Records(), PayloadBytes: d.Bytes, Damaged: d.Damaged, InDoubt: d.InDoubt()}
 	if p.Mapping != "" {
 		out.Mapping = p.Mapping

@@ -122,7 +122,7 @@ func writeTrouble(w io.Writer, t *operate.Trouble) error {
 		fmt.Fprintln(t2)
 	}
 	if t.Said != "" {
-		f := ingest.Failure{Class: t.Class, Code: t.Code, Message: t.Said, RequestID: t.RequestID}
+		f := ingest.Failure{Class: t.Class, Code: t.Code, Message: t.Said, RequestID: t.RequestID, NotBefore: t.NotBefore}
 		fmt.Fprintf(t2, "  said\t%s\n", visible.String(f.String()))
 	}
 	for _, file := range t.Files {
