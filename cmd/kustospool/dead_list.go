@@ -20,6 +20,28 @@ import (
 	"kustospool/operate"
 )
 
+// batchStatus is a batch, in the form of --json.
+type batchStatus struct {
+	ID          ingest.BatchID  `json:"id"`
+	Database    string          `json:"database"`
+	Table       string          `json:"table"`
+	State       ingest.State    `json:"state"`
+	Records     int64           `json:"records"`
+	RawBytes    int64           `json:"raw_bytes"`
+	Attempts    int             `json:"attempts"`
+	SealedAt    time.Time       `json:"sealed_at"`
+	Updated     time.Time       `json:"updated,omitzero"`
+	NextAttempt time.Time       `json:"next_attempt,omitzero"`
+	Failure     *ingest.Failure `json:"failure,omitempty"`
+}
+
+func batchOf(b *engine.BatchStatus) batchStatus {
+	p := &b.Batch.Properties
+	return batchStatus{ID: b.Batch.ID, Database: p.Database, Table: p.Table, State: b.State, Records: b.Batch.Records(),
+		RawBytes: b.DataBytes, Attempts: b.Attempts, SealedAt: b.Batch.SealedAt, Updated: b.Updated,
+		NextAttempt: b.NextAttempt, Failure: b.Failure}
+}
+
 // letterStatus is a dead letter, in the form of --json. Records and raw_bytes
 // are the batch's; payload_records and payload_bytes are what can be sent again.
 type letterStatus struct {
