@@ -59,11 +59,11 @@
 // # What happens inside
 //
 // The store writes records of many callers in one commit. The sealer cuts the
-// lanes into batches by size and age. The sender attempts batches, lanes in
+// lanes into batches by size and age. The dispatcher attempts batches, lanes in
 // turn, behind a breaker that lets a single attempt probe a destination in
 // trouble. The tracker asks for the outcome of what was accepted, and resolves
-// attempts whose outcome is unknown. Every step is in the batch ledger before
-// the next is taken, so any of them may be the last of this process. Behind a
+// attempts whose outcome is unknown. Every intent is in the batch ledger before
+// its effect, so any step may be the last of this process. Behind a
 // router ([transport.Router]; package transport/route has one) all of this is by
 // destination: one that is in trouble delays none of the others. Within a lane
 // batches are first attempted in the order of acceptance. The order in which

@@ -22,7 +22,8 @@ const (
 	// mostConfig bounds what is read of that file.
 	mostConfig = 1 << 20
 	// lineOnly is the annotation of a flag that is given on the command line only,
-	// because one of its name means something else to other commands.
+	// because one of its name means something else to other commands, or because
+	// what is left in an environment must not have it done.
 	lineOnly = "line-only"
 )
 

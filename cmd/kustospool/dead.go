@@ -68,7 +68,8 @@ the old ones as a whole.
 
 A spool that a process has open is asked through its socket, and does what it is told;
 repaired records may then have 4 MiB at most. What is retried waits in the spool until it
-is delivered, by the program whose spool it is or by kustospool drain.
+is delivered, by the program whose spool it is or by kustospool drain. --apply and what else
+says what is to be done is taken from the command line alone.
 
 Examples:
   kustospool dead list --spool /var/spool/fleet
@@ -98,6 +99,9 @@ command is wrong or the spool cannot be had.`,
 			fs.BoolVar(&s.doubles, "accept-doubles", false, "retry: also what may be in the table already")
 			fs.BoolVar(&s.apply, "apply", false, "retry, drop: do it")
 			fs.Var(&s.maxDisk, "max-disk", "retry, of a spool at rest: bound on all of its files; default 8GiB")
+			for _, name := range []string{"all", "out", "from", "to-database", "to-table", "to-mapping", "no-mapping", "accept-doubles", "apply"} {
+				fs.Lookup(name).Annotations = map[string][]string{lineOnly: {}} // an environment must not apply a plan
+			}
 			s.register(fs)
 			return s
 		},
