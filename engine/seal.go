@@ -162,6 +162,9 @@ func (q *sealer) run(ctx context.Context) {
 		case request := <-q.flushes:
 			f, forced = &request, true
 		}
+		// Asked before the news are taken: what was acknowledged before the drain
+		// began is then among them, and is not sealed in two.
+		draining := q.drains.Load() > 0 || f != nil && f.gently
 		for _, frame := range q.news.take() {
 			q.takeIn(frame)
 		}
@@ -170,7 +173,7 @@ func (q *sealer) run(ctx context.Context) {
 		}
 		// One moment for both: a deadline between two would be missed by both.
 		now := time.Now()
-		err := q.seal(ctx, now, f)
+		err := q.seal(ctx, now, draining, f != nil && !f.gently)
 		if f != nil {
 			f.done <- err
 		}
@@ -193,14 +196,19 @@ func (q *sealer) run(ctx context.Context) {
 }
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
-// the new batches on. What the ledger does not take stays ready. f may be nil.
-func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
+// the new batches on. What the ledger does not take stays ready. All that is open is
+// due in a flush, and in a drain where nothing unsent is before it.
+func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) error {
 	q.ready = append(q.ready, q.open.Due(now, q.queue.waits)...)
 	switch {
-	case f != nil && !f.gently:
+	case all:
 		q.ready = append(q.ready, q.open.Flush(nil)...)
-	case f != nil || q.drains.Load() > 0:
-		q.ready = append(q.ready, q.open.Flush(q.queue.unsent)...)
+	case draining:
+		about := make(map[uint32]bool, len(q.ready))
+		for _, span := range q.ready {
+			about[span.Lane] = true
+		}
+		q.ready = append(q.ready, q.open.Flush(func(lane uint32) bool { return about[lane] || q.queue.unsent(lane) })...)
 	}
 	if len(q.ready) == 0 {
 		return nil
