@@ -209,6 +209,10 @@ func TestEventsConserve(t *testing.T) {
 			t.Errorf("there was no %s: the test shows less than it says", kind)
 		}
 	}
+	if testing.Short() {
+		t.Log("the controls are not run: each is as long as the test; the full run has them")
+		return
+	}
 	for _, lost := range []string{"RecordsAcked", "BatchSettled", "AttemptEnded"} {
 		n := 0
 		broken := &books{lose: func(ev engine.Event) bool {
