@@ -158,7 +158,7 @@ func (h *history) appendObjects() error {
 		return nil
 	}
 	positions := h.positions()
-	got, err := h.s.AppendObjectsWith(ctx, objects, positions)
+	got, err := h.s.AppendObjects(ctx, objects, positions)
 	if err == nil {
 		h.note("append of %d objects: %v", len(objects), got)
 		want, i := h.w.add(recs, positions), 0
