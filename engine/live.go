@@ -19,9 +19,11 @@ import (
 type live struct {
 	// Immutable.
 	senders, maxUnconfirmed int
+	freshShare              int // percent
 	retryMin, retryMax      time.Duration
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
+	order                   func(*ingest.Properties) (Class, Order)
 	log                     *slog.Logger
 	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
 	// nothing waiting any more.
@@ -36,7 +38,14 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
-	unsaid       []func()      // lines for the log, which unlock writes
+	began        [classes]began
+	unsaid       []func() // lines for the log, which unlock writes
+}
+
+// began counts the attempts of a class.
+type began struct {
+	attempts int64
+	bytes    [2]int64 // of their batches, by side
 }
 
 // place is where the engine has a batch.
@@ -57,6 +66,9 @@ type liveBatch struct {
 	lane     *laneQueue
 	order    uint64 // in its lane
 	index    int    // among those that wait in its lane
+	newIndex int    // and among its newest, of a lane with FreshFirst
+	side     side   // from which it was taken, while it is being sent
+	bytes    int64
 	sealedAt time.Time
 	doubtful bool   // an earlier attempt may have brought it in
 	turns    uint64 // that it had
@@ -80,12 +92,16 @@ type queueKey struct {
 
 // laneQueue holds what one lane has sealed and not yet sent to one destination,
 // oldest first. In a lane of references to blobs what failed goes to the end:
-// what is wrong with one blob says nothing of the next.
+// what is wrong with one blob says nothing of the next. A lane with FreshFirst is
+// sent from both ends.
 type laneQueue struct {
 	key         queueKey
 	destination *destination
-	turn        int // its place among the lanes of the destination
+	class       Class
+	freshFirst  bool
+	places      [2]int // in the rings of its class, by side; of fresh with FreshFirst only
 	waiting     batchHeap
+	newest      newestHeap // the same, with FreshFirst; empty without
 	sending     int
 	awaiting    int
 	probe       *liveBatch // the batch taken last
@@ -105,17 +121,19 @@ type destination struct {
 	to       string
 	breaker  breaker
 	sending  int
+	alarms   int             // of sending, those of ClassAlarm
+	rest     int             // of sending, those that are neither alarms nor fresh
 	failure  *ingest.Failure // what it last failed with; nil when well
-	lanes    []*laneQueue
-	turns    turns
-	last     int       // the lane that had the last turn
+	ranks    [classes]rank
 	pauses   pauseHeap // lanes whose time has not come
 	awaiting map[ingest.BatchID]*liveBatch
 	inquiry  inquiry
+	// freshFirst is set when a lane of it is of FreshFirst.
+	freshFirst bool
 }
 
 func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, order: o.orderOf, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
 		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
@@ -175,13 +193,13 @@ func (l *live) takeRefused(n int) []store.Entry {
 
 func (l *live) queueLocked(e *store.Entry, to string, now time.Time) {
 	b := l.batchLocked(e, to)
-	b.order, b.sealedAt, b.doubtful = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0
+	b.order, b.sealedAt, b.doubtful, b.bytes = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0, e.Batch.RawBytes
 	if e.Batch.Properties.ByReference { // sealed in order, so that new ones are at their place there, too
 		b.order = l.queued
 		l.queued++
 	}
 	b.place = waiting
-	heap.Push(&b.lane.waiting, b)
+	b.lane.push(b)
 	l.refreshLocked(b.lane, now)
 }
 
@@ -195,7 +213,7 @@ func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
 	} else {
 		l.leaveLocked(b)
 	}
-	b.lane = l.laneLocked(queueKey{e.Batch.Lane, to})
+	b.lane = l.laneLocked(e, to)
 	return b
 }
 
@@ -204,14 +222,18 @@ func (l *live) leaveLocked(b *liveBatch) {
 	q := b.lane
 	switch b.place {
 	case waiting:
-		heap.Remove(&q.waiting, b.index)
-		if len(q.waiting) == 0 {
-			q.waiting = nil
+		if q.remove(b); len(q.waiting) == 0 || q.freshFirst {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
 		q.sending--
 		q.destination.sending--
+		switch {
+		case q.class == ClassAlarm:
+			q.destination.alarms--
+		case b.side == rest:
+			q.destination.rest--
+		}
 	case awaiting:
 		q.awaiting--
 		delete(q.destination.awaiting, b.id)
@@ -226,12 +248,19 @@ func (l *live) dropLocked(b *liveBatch) {
 	delete(l.batches, b.id)
 }
 
-func (l *live) laneLocked(key queueKey) *laneQueue {
+func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
+	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
-		d := l.destinationLocked(key.to)
-		q = &laneQueue{key: key, destination: d, turn: d.turns.add(), pause: -1}
-		d.lanes = append(d.lanes, q)
+		d := l.destinationLocked(to)
+		class, order := l.order(&e.Batch.Properties)
+		q = &laneQueue{key: key, destination: d, class: class, freshFirst: order == FreshFirst, pause: -1}
+		sides := &d.ranks[class-1].sides
+		q.places[rest] = sides[rest].add(q)
+		if q.freshFirst {
+			q.places[fresh] = sides[fresh].add(q)
+			d.freshFirst = true
+		}
 		l.lanes[key] = q
 	}
 	return q
@@ -247,28 +276,47 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits reports whether the lane has sealed batches that have not left.
-func (l *live) waits(lane uint32) bool {
+// waits is for how long at most the lane has sealed batches that keep it from
+// being sealed by age; 0 where it has none. In the order of acceptance it is as
+// long as one waits; a lane with FreshFirst goes on once the newest that waits is
+// not fresh any more.
+func (l *live) waits(lane uint32, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var long time.Duration
 	for to := range l.destinations {
-		if q := l.lanes[queueKey{lane, to}]; q != nil && len(q.waiting) > 0 {
-			return true
+		q := l.lanes[queueKey{lane, to}]
+		switch {
+		case q == nil || len(q.waiting) == 0:
+		case q.freshFirst:
+			long = max(long, q.freshFor(now))
+		default:
+			return forever
 		}
 	}
-	return false
+	return long
 }
 
-// refreshLocked brings the lane's turn up to date, after any change of it.
+// refreshLocked brings the lane's turns up to date, after any change of it.
 func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
-	load := int32(never)
 	ready := len(q.waiting) > 0 && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
+	load := [2]int32{never, never}
 	if ready && !paused {
-		load = int32(q.sending + q.awaiting)
+		isFresh := q.freshFirst && q.newest[0].isFresh(now)
+		if isFresh {
+			load[fresh] = int32(q.sending + q.awaiting)
+		}
+		if !isFresh || !q.waiting[0].isFresh(now) { // a part of a split batch is younger than those behind it
+			load[rest] = int32(q.sending + q.awaiting)
+		}
 	}
-	d.turns.set(q.turn, load)
+	sides := &d.ranks[q.class-1].sides
+	sides[rest].turns.set(q.places[rest], load[rest])
+	if q.freshFirst {
+		sides[fresh].turns.set(q.places[fresh], load[fresh])
+	}
 	switch {
 	case paused && q.pause < 0:
 		heap.Push(&d.pauses, q)
@@ -277,67 +325,6 @@ func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	case q.pause >= 0:
 		heap.Remove(&d.pauses, q.pause)
 	}
-}
-
-// room is how many more batches may await their outcome.
-func (l *live) room(d *destination) int { return l.maxUnconfirmed - len(d.awaiting) }
-
-// open reports whether an attempt may begin now; pause is how long it is at
-// most until that may change by itself. What is under way may end up awaiting
-// its outcome, so there must be room for that too.
-func (l *live) open(d *destination, now time.Time) (ok bool, pause time.Duration) {
-	n, pause := d.breaker.allowed(now)
-	if n == 0 {
-		return false, pause
-	}
-	return d.sending < min(n, l.room(d)), time.Hour
-}
-
-// pick takes the next batch that may be attempted now. When there is none,
-// wait is how long it can be until there is, if nothing else happens. Its time
-// grows with the destinations, and with the logarithm of lanes and batches.
-func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	wait = time.Hour
-	for range l.inTurn {
-		l.turn = (l.turn + 1) % len(l.inTurn)
-		d := l.inTurn[l.turn]
-		for len(d.pauses) > 0 && !d.pauses[0].notBefore.After(now) {
-			l.refreshLocked(d.pauses[0], now)
-		}
-		open, pause := l.open(d, now)
-		wait = min(wait, pause)
-		if !open {
-			continue
-		}
-		// A lane may await as many outcomes as it leaves free for the others:
-		// one table of which nothing is heard must not stop them.
-		i, ok := d.turns.next(d.last, int32(l.room(d)-d.sending))
-		if !ok {
-			if len(d.pauses) > 0 {
-				wait = min(wait, d.pauses[0].notBefore.Sub(now))
-			}
-			continue
-		}
-		d.last = i
-		return l.takeLocked(d.lanes[i], now), 0, true
-	}
-	return turn{}, wait, false
-}
-
-// takeLocked begins an attempt at the lane's first batch.
-func (l *live) takeLocked(q *laneQueue, now time.Time) turn {
-	b := q.waiting[0]
-	l.leaveLocked(b)
-	b.place = sending
-	b.turns++
-	q.sending++
-	q.destination.sending++
-	q.probe = b
-	l.attempts++
-	l.refreshLocked(q, now)
-	return turn{b.id, q, b, b.turns}
 }
 
 // takeOldest removes the oldest waiting batch of all lanes, so that no attempt

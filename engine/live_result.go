@@ -61,7 +61,7 @@ func (l *live) reported(e store.Entry, r result) {
 	to, here := l.routes(r.again), l.route(&e)
 	l.mu.Lock()
 	defer l.unlock()
-	l.resultLocked(e.Batch.ID, l.laneLocked(queueKey{e.Batch.Lane, here}), to, time.Now(), r)
+	l.resultLocked(e.Batch.ID, l.laneLocked(&e, here), to, time.Now(), r)
 }
 
 func (l *live) routes(entries []store.Entry) []string {

@@ -19,6 +19,7 @@ func (s *Spool) Stats() Stats {
 	st.Transport = s.transport.figures()
 	s.rates.fill(&st)
 	s.live.fill(&st)
+	s.fillOrder(&st)
 	return st
 }
 
