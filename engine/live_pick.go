@@ -16,12 +16,30 @@ func (l *live) open(d *destination, c Class, n int) bool {
 	return d.sending < room && d.sending-min(d.alarms, 1) < n
 }
 
-// restMost is how many of n attempts at once may be of what is not fresh, at a
-// destination with a table of FreshFirst: its share, rounded up, because a batch
-// that is on the wire keeps its place there for as long as it takes; but not
-// all, so that what is fresh begins at once.
-func (l *live) restMost(n int) int {
-	return max(1, min((n*(100-l.freshShare)+99)/100, n-1))
+// admits reports whether a batch that is neither fresh nor an alarm may begin
+// where the breaker allows n at once, at a destination with a table of FreshFirst.
+// Its share of the n is its own, and where that is no whole number one more while
+// it has had less than its share, or nothing is fresh. But it never has all: what
+// is on the wire keeps its place there for as long as it takes, and what is fresh
+// is to begin at once.
+func (l *live) admits(d *destination, r *rank, n int) bool {
+	share := n * (100 - l.freshShare)
+	own := max(1, share/100)
+	most := max(1, min((share+99)/100, n-1))
+	return d.rest < min(own, most) || d.rest < most && (r.credit < 0 || !d.hasFresh())
+}
+
+// hasFresh reports whether something fresh, and no alarm, waits or is sent.
+func (d *destination) hasFresh() bool {
+	if d.sending > d.alarms+d.rest {
+		return true
+	}
+	for i := range d.ranks {
+		if Class(i+1) != ClassAlarm && !d.ranks[i].sides[fresh].idle() {
+			return true
+		}
+	}
+	return false
 }
 
 // pick takes the next batch that may be attempted now. When there is none,
@@ -74,7 +92,7 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 		}
 		r := &d.ranks[i]
 		offers[i][fresh] = l.freshLocked(&r.sides[fresh], below, now)
-		if c == ClassAlarm || !d.freshFirst || d.rest < l.restMost(n) {
+		if c == ClassAlarm || !d.freshFirst || l.admits(d, r, n) {
 			offers[i][rest] = r.sides[rest].next(below) // behind freshLocked, which may add to it
 		}
 		if chosen < 0 && offers[i].any() {
@@ -112,7 +130,11 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 	if o[fresh] != nil && (o[rest] == nil || r.credit >= 0) {
 		s = fresh
 	}
-	if o[fresh] != nil && o[rest] != nil {
+	contested := o[fresh] != nil && o[rest] != nil
+	if c := Class(chosen + 1); c != ClassAlarm && d.freshFirst {
+		contested = s == fresh && (d.rest > 0 || !r.sides[rest].idle()) || s == rest && d.hasFresh()
+	}
+	if contested {
 		r.charge(s, o[s].end(s).bytes, int64(l.freshShare))
 	}
 	r.sides[s].last = o[s].places[s]

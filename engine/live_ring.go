@@ -42,8 +42,9 @@ func (r *ring) idle() bool { return r.turns.lanes == 0 || r.turns.least[1] == ne
 type rank struct {
 	sides [2]ring
 	// credit is what fresh batches have coming, in bytes times percent: while it
-	// is not negative, and both sides could go, it is a fresh one's turn.
+	// is not negative it is a fresh one's turn.
 	credit int64
+	last   [2]int64  // what the last batch of each side was charged
 	since  time.Time // since when others went that have no more right to; zero for never
 	passed int       // how many of others have gone since its own last one
 }
@@ -56,13 +57,19 @@ func (r *rank) due(now time.Time) bool {
 	return !r.since.IsZero() && now.Sub(r.since) >= starvedAfter && r.passed >= courtesy-1
 }
 
-// charge counts a batch that went while both sides could have.
+// charge counts a batch that goes while the other side has something, too. The
+// credit is bounded by what one batch is charged: what a side did not want of its
+// share is not kept for it.
 func (r *rank) charge(s side, bytes, share int64) {
-	if s == fresh {
-		r.credit -= max(bytes, 1) * (100 - share)
+	if bytes = max(bytes, 1); s == fresh {
+		r.last[fresh] = bytes * (100 - share)
+		r.credit -= r.last[fresh]
 	} else {
-		r.credit += max(bytes, 1) * share
+		r.last[rest] = bytes * share
+		r.credit += r.last[rest]
 	}
+	most := max(r.last[fresh], r.last[rest])
+	r.credit = min(max(r.credit, -most), most)
 }
 
 // isFresh reports whether a batch goes before the backlog. One that was sealed

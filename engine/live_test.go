@@ -207,7 +207,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 		}
 		probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
 		mayGo := len(q.waiting) > 0 && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending
-		if mayGo && q.class != ClassAlarm && d.freshFirst && d.rest >= l.restMost(n) {
+		if mayGo && q.class != ClassAlarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
 			ring := &d.ranks[q.class-1].sides[fresh].turns // as it was when the clock was last looked at, which jumps here
 			mayGo = q.freshFirst && q.newest[0].isFresh(now) && ring.least[ring.leafs+q.places[fresh]] != never
 		}

@@ -77,7 +77,7 @@ type Options struct {
 	// destination while others of the same class wait there, in percent of the
 	// bytes before compression; what is not fresh has the rest, whatever its table.
 	// At a destination with such a table what is not fresh, and no alarm, holds no
-	// more of the Senders than its share, rounded up, and leaves one of them free.
+	// more of the Senders than its share, rounded up (2 of 4), and leaves one free.
 	// Default 70, from 1 to 99.
 	FreshShare int
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same

@@ -211,3 +211,41 @@ func TestBlobsKeepTheirOrder(t *testing.T) {
 		t.Error("a lane of blobs is sent fresh first")
 	}
 }
+
+// With all senders at work the shares hold as well, though a batch of the backlog
+// stays on the wire for longer than one that is fresh.
+func TestSharesHoldSideBySide(t *testing.T) {
+	l := testLive(4, 1000)
+	now := time.Now()
+	next := entries(l, 1, "fresh", 1, 2000, 10_000, now.Add(-time.Hour))
+	entries(l, 1, "fresh", next, 20_000, 1000, now)
+	var begun []turn // under way; each has as much of the link
+	left := map[ingest.BatchID]int64{}
+	var sent [2]int64
+	for sent[0]+sent[1] < 10_000_000 {
+		for {
+			one, _, ok := l.pick(now)
+			if !ok {
+				break
+			}
+			begun, left[one.id] = append(begun, one), one.batch.bytes
+		}
+		if len(begun) != 4 {
+			t.Fatalf("%d attempts under way, want 4", len(begun))
+		}
+		still := begun[:0]
+		for _, one := range begun {
+			left[one.id] -= 100
+			sent[one.batch.side] += 100
+			if left[one.id] > 0 {
+				still = append(still, one)
+			} else {
+				l.finished(one, now, result{settled: true})
+			}
+		}
+		begun = still
+	}
+	if got := float64(sent[fresh]) / float64(sent[fresh]+sent[rest]); got < 0.68 || got > 0.72 {
+		t.Errorf("%.3f of the bytes were fresh, want 0.70", got)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/pflag"
+
+	"kustospool/engine"
 )
 
 func drainCommand() *command {
@@ -44,7 +46,7 @@ func drain(ctx context.Context, c *console, s *deliverySettings, args []string) 
 		return 0, err
 	}
 	c.quiet = s.quiet
-	opts, err := s.options(c.err)
+	opts, err := s.options(c.err, engine.TableName{})
 	if err != nil {
 		return 0, err
 	}
