@@ -20,6 +20,7 @@ type live struct {
 	// Immutable.
 	senders, maxUnconfirmed int
 	freshShare              int // percent
+	freshFor                time.Duration
 	retryMin, retryMax      time.Duration
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
@@ -98,8 +99,8 @@ type laneQueue struct {
 	key         queueKey
 	destination *destination
 	class       Class
-	freshFirst  bool
-	places      [2]int // in the rings of its class, by side; of fresh with FreshFirst only
+	freshFor    time.Duration // of a batch of it; 0 without FreshFirst
+	places      [2]int        // in the rings of its class, by side; of fresh with FreshFirst only
 	waiting     batchHeap
 	newest      newestHeap // the same, with FreshFirst; empty without
 	sending     int
@@ -133,7 +134,7 @@ type destination struct {
 }
 
 func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, order: o.orderOf, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
 		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
@@ -222,7 +223,7 @@ func (l *live) leaveLocked(b *liveBatch) {
 	q := b.lane
 	switch b.place {
 	case waiting:
-		if q.remove(b); len(q.waiting) == 0 || q.freshFirst {
+		if q.remove(b); len(q.waiting) == 0 || q.freshFor > 0 {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
@@ -254,10 +255,11 @@ func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
 	if q == nil {
 		d := l.destinationLocked(to)
 		class, order := l.order(&e.Batch.Properties)
-		q = &laneQueue{key: key, destination: d, class: class, freshFirst: order == FreshFirst, pause: -1}
+		q = &laneQueue{key: key, destination: d, class: class, pause: -1}
 		sides := &d.ranks[class-1].sides
 		q.places[rest] = sides[rest].add(q)
-		if q.freshFirst {
+		if order == FreshFirst {
+			q.freshFor = l.freshFor
 			q.places[fresh] = sides[fresh].add(q)
 			d.freshFirst = true
 		}
@@ -288,8 +290,8 @@ func (l *live) waits(lane uint32, now time.Time) time.Duration {
 		q := l.lanes[queueKey{lane, to}]
 		switch {
 		case q == nil || len(q.waiting) == 0:
-		case q.freshFirst:
-			long = max(long, q.freshFor(now))
+		case q.freshFor > 0:
+			long = max(long, q.freshLeft(now))
 		default:
 			return forever
 		}
@@ -304,7 +306,7 @@ func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	paused := ready && q.notBefore.After(now)
 	load := [2]int32{never, never}
 	if ready && !paused {
-		isFresh := q.freshFirst && q.newest[0].isFresh(now)
+		isFresh := q.freshFor > 0 && q.newest[0].isFresh(now)
 		if isFresh {
 			load[fresh] = int32(q.sending + q.awaiting)
 		}
@@ -314,7 +316,7 @@ func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	}
 	sides := &d.ranks[q.class-1].sides
 	sides[rest].turns.set(q.places[rest], load[rest])
-	if q.freshFirst {
+	if q.freshFor > 0 {
 		sides[fresh].turns.set(q.places[fresh], load[fresh])
 	}
 	switch {

@@ -49,7 +49,7 @@ func (h *newestHeap) Pop() any {
 // push has a batch wait in its lane.
 func (q *laneQueue) push(b *liveBatch) {
 	heap.Push(&q.waiting, b)
-	if q.freshFirst {
+	if q.freshFor > 0 {
 		heap.Push(&q.newest, b)
 	}
 }
@@ -57,7 +57,7 @@ func (q *laneQueue) push(b *liveBatch) {
 // remove takes a batch that waits from its lane.
 func (q *laneQueue) remove(b *liveBatch) {
 	heap.Remove(&q.waiting, b.index)
-	if q.freshFirst {
+	if q.freshFor > 0 {
 		heap.Remove(&q.newest, b.newIndex)
 	}
 	if len(q.waiting) == 0 {

@@ -6,14 +6,14 @@ import "time"
 func (l *live) room(d *destination) int { return l.maxUnconfirmed - len(d.awaiting) }
 
 // open reports whether an attempt of a class may begin where the breaker allows
-// n at once. What is under way may end up awaiting its outcome, so there must be
-// room for that too. One alarm is beside the n.
+// n at once. Alarms have n of their own. What is under way may end up awaiting its
+// outcome, so there must be room for that too.
 func (l *live) open(d *destination, c Class, n int) bool {
-	room := l.room(d)
+	busy := d.sending - d.alarms
 	if c == ClassAlarm {
-		return d.sending < min(n+1, room)
+		busy = d.alarms
 	}
-	return d.sending < room && d.sending-min(d.alarms, 1) < n
+	return busy < n && d.sending < l.room(d)
 }
 
 // admits reports whether a batch that is neither fresh nor an alarm may begin

@@ -75,17 +75,17 @@ func (r *rank) charge(s side, bytes, share int64) {
 // isFresh reports whether a batch goes before the backlog. One that was sealed
 // long after now, because the clock was ahead, does not.
 func (b *liveBatch) isFresh(now time.Time) bool {
-	return b.lane.freshFirst && now.Sub(b.sealedAt).Abs() < freshFor
+	return b.lane.freshFor > 0 && now.Sub(b.sealedAt).Abs() < b.lane.freshFor
+}
+
+// freshLeft is how long the newest waiting batch of a lane is still fresh; 0 where
+// there is none that is.
+func (q *laneQueue) freshLeft(now time.Time) time.Duration {
+	if len(q.newest) == 0 || !q.newest[0].isFresh(now) {
+		return 0
+	}
+	return q.freshFor - now.Sub(q.newest[0].sealedAt)
 }
 
 // forever is longer than anything waits.
 const forever = time.Duration(math.MaxInt64)
-
-// freshFor is how long the newest waiting batch of a lane is fresh; 0 where
-// there is none that is.
-func (q *laneQueue) freshFor(now time.Time) time.Duration {
-	if len(q.newest) == 0 || !q.newest[0].isFresh(now) {
-		return 0
-	}
-	return freshFor - now.Sub(q.newest[0].sealedAt)
-}

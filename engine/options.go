@@ -71,7 +71,7 @@ type Options struct {
 
 	// Senders is how many attempts run at the same time, all lanes together; with
 	// a router, for each destination. Each holds the transport's upload buffers.
-	// One of ClassAlarm may run beside them. Default 4, at most 256.
+	// As many of ClassAlarm may run beside them. Default 4, at most 256.
 	Senders int
 	// FreshShare is what the fresh batches of tables with FreshFirst have of their
 	// destination while others of the same class wait there, in percent of the
@@ -80,6 +80,10 @@ type Options struct {
 	// more of the Senders than its share, rounded up (2 of 4), and leaves one free.
 	// Default 70, from 1 to 99.
 	FreshShare int
+	// FreshFor is how long a batch is fresh, from its sealing, and how often one is
+	// sealed of a table with FreshFirst that cannot be delivered. Default 10
+	// minutes, at least a second.
+	FreshFor time.Duration
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
 	// time, with a router for each destination; sending pauses at the bound, and
 	// for one table alone at half of it. Default 1000.
@@ -165,6 +169,7 @@ func (o *Options) withDefaults() Options {
 	c.Class = cmp.Or(c.Class, ClassNormal)
 	c.Order = cmp.Or(c.Order, OldestFirst)
 	c.FreshShare = cmp.Or(c.FreshShare, DefaultFreshShare)
+	c.FreshFor = cmp.Or(c.FreshFor, DefaultFreshFor)
 	c.Full = cmp.Or(c.Full, BlockCaller)
 	c.MaxDiskBytes = cmp.Or(c.MaxDiskBytes, 8<<30)
 	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(max(c.MaxDiskBytes/8, 64<<10), 64<<20))
@@ -223,6 +228,9 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 	}
 	if o.FreshShare < 1 || o.FreshShare > 99 {
 		bad("FreshShare", o.FreshShare, "must be from 1 to 99 percent")
+	}
+	if o.FreshFor < time.Second {
+		bad("FreshFor", o.FreshFor, "must be at least a second")
 	}
 	if o.MaxUnconfirmed < 1 {
 		bad("MaxUnconfirmed", o.MaxUnconfirmed, "must be at least 1")

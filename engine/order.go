@@ -11,9 +11,10 @@ import (
 //
 // A batch of a higher class begins before any of a lower one. A class that has
 // been passed over for ten minutes gets every tenth batch, so that nothing waits
-// for ever. What is on the wire is not broken off: a batch of ClassAlarm has one
-// attempt beside those of Options.Senders, so it never waits for a large batch of
-// another class, only for earlier alarms.
+// for ever. What is on the wire is not broken off: alarms have as many senders
+// again as Options.Senders, so that they never wait for a large batch of another
+// class, only for earlier alarms. Give such a table a short Batch.MaxAge, too: an
+// alarm waits for it before it is sent.
 type Class uint8
 
 // The classes, the first one first.
@@ -52,8 +53,8 @@ func ParseClass(s string) (Class, error) {
 // Order says which of a table's batches is sent first.
 //
 // With OldestFirst the table sees its records by and large as they were accepted.
-// With FreshFirst it sees two streams, side by side. A batch is fresh for ten
-// minutes from its sealing; fresh ones go newest first. What is older is the
+// With FreshFirst it sees two streams, side by side. A batch is fresh for
+// Options.FreshFor from its sealing; fresh ones go newest first. What is older is the
 // backlog, oldest first, and ends where the fresh ones began: after an outage the
 // present arrives at once, and the outage fills up from its beginning. Where both
 // wait they share the destination by Options.FreshShare, counted in bytes before
@@ -84,8 +85,8 @@ const (
 	// DefaultFreshShare is what fresh batches have of a destination where older
 	// ones wait, too, in percent.
 	DefaultFreshShare = 70
-	// freshFor is how long a batch is fresh, from its sealing.
-	freshFor = 10 * time.Minute
+	// DefaultFreshFor is how long a batch is fresh, from its sealing.
+	DefaultFreshFor = 10 * time.Minute
 	// starvedAfter is how long a class is passed over before it gets every
 	// courtesy-th batch.
 	starvedAfter = 10 * time.Minute

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"kustospool/engine"
 )
@@ -27,7 +28,7 @@ func TestOrderFlags(t *testing.T) {
 		{classes: []string{"urgent"}, refused: "must be alarm, normal or bulk"},
 		{classes: []string{"Alarms=alarm"}, refused: "DATABASE.TABLE"},
 	} {
-		s := orderSettings{classes: c.classes, freshFirst: true, freshShare: 60}
+		s := orderSettings{classes: c.classes, freshFirst: true, freshShare: 60, freshFor: time.Minute}
 		var opts engine.Options
 		err := s.apply(&opts, c.own)
 		if c.refused != "" {
@@ -44,11 +45,11 @@ func TestOrderFlags(t *testing.T) {
 			t.Errorf("%q: class %v, tables %v, order %v, share %d, %v", c.classes, opts.Class, got, opts.Order, opts.FreshShare, err)
 		}
 	}
-	one := orderSettings{freshFirst: true, freshShare: 70}
+	one := orderSettings{freshFirst: true, freshShare: 70, freshFor: time.Minute}
 	if err := one.apply(&engine.Options{Senders: 1}, own); err == nil {
 		t.Error("fresh first with one sender is taken")
 	}
-	if err := (&orderSettings{freshShare: 100}).apply(new(engine.Options), own); err == nil {
+	if err := (&orderSettings{freshShare: 100, freshFor: time.Minute}).apply(new(engine.Options), own); err == nil {
 		t.Error("a share of 100 is taken")
 	}
 }
