@@ -109,14 +109,16 @@ func (a *Aggregator) NextAfter(now time.Time) (time.Time, bool) {
 // Lanes is the number of lanes with an open span.
 func (a *Aggregator) Lanes() int { return len(a.lanes) }
 
-// FlushAll seals every open span, oldest first.
-func (a *Aggregator) FlushAll() []Span {
+// Flush seals every open span, whatever its size and age, oldest first, and
+// passes over the lanes that are waiting, as Due does. A nil waiting means no
+// lane. The cost grows with the number of open spans.
+func (a *Aggregator) Flush(waiting func(lane uint32) bool) []Span {
 	sealed := make([]Span, 0, len(a.lanes))
-	for _, o := range a.ages {
-		sealed = append(sealed, o.span)
+	for _, o := range slices.Clone(a.ages) {
+		if waiting == nil || !waiting(o.span.Lane) {
+			sealed = append(sealed, a.take(o))
+		}
 	}
-	clear(a.lanes)
-	a.ages = nil
 	slices.SortFunc(sealed, byAge)
 	return sealed
 }

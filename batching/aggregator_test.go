@@ -146,7 +146,7 @@ func TestPolicyIsAskedWhenASpanOpens(t *testing.T) {
 	if got := a.Add(frame(1, 2, 2, 1, 0)); got != nil {
 		t.Errorf("sealed %+v under the new policy", got)
 	}
-	a.FlushAll()
+	a.Flush(nil)
 	if got := a.Add(frame(1, 3, 4, 1, 0)); len(got) != 1 {
 		t.Errorf("sealed %+v, want one span under the new policy", got)
 	}
@@ -154,22 +154,22 @@ func TestPolicyIsAskedWhenASpanOpens(t *testing.T) {
 
 func TestFlush(t *testing.T) {
 	a := batching.NewAggregator(nil, nil)
-	if got := a.FlushAll(); len(got) != 0 {
+	if got := a.Flush(nil); len(got) != 0 {
 		t.Errorf("nothing was open, and %+v was flushed", got)
 	}
 	a.Add(frame(2, 1, 1, 1, 1))
 	a.Add(frame(3, 1, 1, 1, 1))
 	a.Add(frame(1, 2, 2, 1, 3))
 	want := []batching.Span{frame(2, 1, 1, 1, 1), frame(3, 1, 1, 1, 1), frame(1, 2, 2, 1, 3)}
-	if got := a.FlushAll(); !reflect.DeepEqual(got, want) {
+	if got := a.Flush(nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("flushed %+v, want %+v", got, want)
 	}
 	if a.Lanes() != 0 {
-		t.Errorf("%d lanes are open after FlushAll", a.Lanes())
+		t.Errorf("%d lanes are open after Flush", a.Lanes())
 	}
 	a.Add(frame(1, 3, 3, 1, 4))
 	if a.Lanes() != 1 {
-		t.Error("the aggregator is of no use after FlushAll")
+		t.Error("the aggregator is of no use after Flush")
 	}
 }
 

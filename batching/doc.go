@@ -20,12 +20,12 @@
 //   - by a gap, because a batch is one contiguous range;
 //   - at once, in a lane whose every frame is a batch of its own (a whole
 //     Parquet file, say);
-//   - by the caller ([Aggregator.FlushAll]).
+//   - by the caller ([Aggregator.Flush]).
 //
 // A frame is never split, so a span is over a limit only when its one frame
-// is. A lane whose sealed batches cannot leave is not sealed by age: an
-// outage then makes a few large batches and not many small ones, each of
-// which the service would have to ingest by itself.
+// is. A lane whose sealed batches cannot leave is not sealed by age, nor need it
+// be by the caller: an outage then makes a few large batches and not many small
+// ones, each of which the service would have to ingest by itself.
 //
 // # What is promised
 //

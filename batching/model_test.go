@@ -98,11 +98,28 @@ func TestModel(t *testing.T) {
 			},
 			"wait": func(t *rapid.T) { id := lane.Draw(t, "lane"); waits[id] = !waits[id] },
 			"flush all": func(t *rapid.T) {
-				settle(a.FlushAll())
+				settle(a.Flush(nil))
 				for id, q := range l.waiting {
 					if len(q) > 0 {
-						t.Fatalf("lane %d keeps %+v after FlushAll", id, q)
+						t.Fatalf("lane %d keeps %+v after Flush", id, q)
 					}
+				}
+			},
+			"flush what does not wait": func(t *rapid.T) {
+				open := a.Lanes()
+				for id := uint32(1); id <= 5; id++ {
+					if _, ok := a.Open(id); ok && !waits[id] {
+						open--
+					}
+				}
+				settle(a.Flush(waiting))
+				for id := uint32(1); id <= 5; id++ {
+					if _, ok := a.Open(id); ok && !waits[id] {
+						t.Fatalf("lane %d is open after Flush", id)
+					}
+				}
+				if a.Lanes() != open {
+					t.Fatalf("%d lanes are open, want the %d that wait", a.Lanes(), open)
 				}
 			},
 			"": func(t *rapid.T) {
@@ -155,13 +172,13 @@ func FuzzAggregator(f *testing.F) {
 				now = now.Add(time.Duration(x) * 100 * time.Millisecond)
 				out = a.Due(now, func(id uint32) bool { return y&(1<<id) != 0 })
 			case 3:
-				out = a.FlushAll()
+				out = a.Flush(func(id uint32) bool { return y&(1<<id) != 0 })
 			}
 			for _, s := range out {
 				l.settle(t, s)
 			}
 		}
-		for _, s := range a.FlushAll() {
+		for _, s := range a.Flush(nil) {
 			l.settle(t, s)
 		}
 		for lane, q := range l.waiting {

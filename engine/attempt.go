@@ -123,7 +123,7 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 
 // acknowledged is the event of an answer without an error.
 func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
-	ev := lifecycle.Event{Wire: ack.WireBytes, Tracked: a.transport.tracks()}
+	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.tracks()}
 	switch ack.State {
 	case ingest.Accepted:
 		ev.Kind = lifecycle.AnsweredAccepted
@@ -154,6 +154,9 @@ func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *
 	switch {
 	case terr.Class == transport.Unknown:
 		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
+		if terr.Untraceable { // there is nothing to wait for but the usual pause
+			ev.At = now.Add(retryDelay(e.Attempts, a.retryMin, a.retryMax))
+		}
 	case terr.Class == transport.Malformed:
 		ev.Kind = lifecycle.AnsweredMalformed
 	case terr.Class == transport.Permanent:

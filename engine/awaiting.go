@@ -26,11 +26,31 @@ type pace struct {
 
 // awaited is when to ask about a batch that is accepted, or may be.
 type awaited struct {
-	since    time.Time // of the acceptance, or of this process
-	next     time.Time // when to ask
-	deadline time.Time // when to send it again if nothing is heard
-	asked    bool      // and answered, though not with an outcome
+	since    time.Time     // of the acceptance, or of this process
+	next     time.Time     // when to ask
+	deadline time.Time     // when to send it again if nothing is heard
+	asked    bool          // and answered, though not with an outcome
+	refused  time.Time     // the same while nobody may ask about it; zero: somebody may
+	grace    time.Duration // from the first refusal to that
 }
+
+// over is when the batch is sent again if nothing is heard: one that nobody may
+// ask about is as one of unknown outcome.
+func (w *awaited) over() time.Time {
+	if !w.refused.IsZero() && w.refused.Before(w.deadline) {
+		return w.refused
+	}
+	return w.deadline
+}
+
+// heard is what a question about a batch came to.
+type heard uint8
+
+const (
+	nothing  heard = iota // it could not be put
+	anAnswer              // be it that nothing is known yet
+	aRefusal              // nobody may ask about it
+)
 
 // inquiry is how the questions to one destination go. They are put one at a
 // time, each destination's beside the others', so that one that does not
@@ -45,8 +65,8 @@ type inquiry struct {
 // await has the outcome of an accepted or unknown batch asked for.
 func (l *live) await(e store.Entry) {
 	to, now := l.route(&e), time.Now()
-	w := awaited{since: now, next: now.Add(l.pace.every), deadline: now.Add(l.pace.verdict)}
-	switch grace := now.Add(l.pace.grace(e.Attempts)); {
+	w := awaited{since: now, next: now.Add(l.pace.every), deadline: now.Add(l.pace.verdict), grace: l.pace.grace(e.Attempts)}
+	switch grace := now.Add(w.grace); {
 	case e.State == ingest.Unknown && e.NextAttempt.Before(grace):
 		w.deadline = e.NextAttempt
 	case e.State == ingest.Unknown: // the clock was ahead when this was written
@@ -88,21 +108,21 @@ func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []in
 		}
 		var ready []*liveBatch
 		for _, b := range d.awaiting {
-			late := !b.deadline.After(now)
+			late := !b.over().After(now)
 			switch {
 			case late && (b.asked || !l.pace.tracks):
 				overdue = append(overdue, b.id)
 			case !l.pace.tracks:
-				wait = min(wait, b.deadline.Sub(now))
+				wait = min(wait, b.over().Sub(now))
 			case now.Before(d.inquiry.until):
 				wait = min(wait, d.inquiry.until.Sub(now)) // it is the asking that fails; new batches do not hurry it
 				if b.asked {
-					wait = min(wait, b.deadline.Sub(now))
+					wait = min(wait, b.over().Sub(now))
 				}
 			case late || !b.next.After(now):
 				ready = append(ready, b) // never sent again without one answer
 			default:
-				wait = min(wait, b.deadline.Sub(now), b.next.Sub(now))
+				wait = min(wait, b.over().Sub(now), b.next.Sub(now))
 			}
 		}
 		slices.SortFunc(ready, func(a, b *liveBatch) int {
@@ -136,14 +156,25 @@ func (l *live) inquired(to string, err error) {
 	q.failure = transport.Classify(err, false).Failure(now).Following(q.failure)
 }
 
-// answered ends a question. known says of which batches it was answered.
-func (l *live) answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool) {
+// answered ends a question. how says what it came to for each batch.
+func (l *live) answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) heard) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.destinationLocked(to).inquiry.underWay = false
+	now := time.Now()
 	for _, id := range ids {
-		if b := l.batches[id]; b != nil && b.place == awaiting && known(id) {
+		b := l.batches[id]
+		if b == nil || b.place != awaiting {
+			continue
+		}
+		switch how(id) {
+		case anAnswer:
+			b.asked, b.refused = true, time.Time{}
+		case aRefusal:
 			b.asked = true
+			if b.refused.IsZero() {
+				b.refused = now.Add(b.grace)
+			}
 		}
 	}
 	l.toAsk.Raise()
@@ -155,6 +186,6 @@ func (l *live) postpone(id ingest.BatchID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b := l.batches[id]; b != nil {
-		b.deadline = time.Now().Add(l.retryMax)
+		b.deadline, b.refused = time.Now().Add(l.retryMax), time.Time{}
 	}
 }

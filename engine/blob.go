@@ -19,7 +19,9 @@ import (
 // The order is a record like others: one receipt, a batch of its own, tagged,
 // tracked, and dead-lettered when the blob is not to be had or the service
 // cannot read it; its payload is then the blob's address. In Stats it counts
-// as one record, with the bytes of the address.
+// as one record; while it waits with the bytes of the address, and in RawBytes
+// with the size of the blob, where b.RawSize tells it, or the storage to a
+// transport that asks: queued ingestion does, direct ingestion does not.
 //
 // b.URI must hold no secret ([ingest.Blob] says what is one): it is written to
 // disk. The transport asks for secrets when it sends, by its BlobSecret. An

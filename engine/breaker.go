@@ -53,6 +53,13 @@ func (b *breaker) pause(until time.Time) {
 	}
 }
 
+// tryNow ends a pause. Of what failed one failure is left, so that one attempt probes
+// and the pauses begin again with the shortest.
+func (b *breaker) tryNow() {
+	b.until = time.Time{}
+	b.failures = min(b.failures, 1)
+}
+
 // answered counts an attempt that the destination answered for itself,
 // whatever it said of the batch.
 func (b *breaker) answered() {

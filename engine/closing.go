@@ -76,6 +76,8 @@ func (s *Spool) close(ctx context.Context) error {
 // goroutine of its own, which ends when the last call of the transport returns.
 func (s *Spool) finish() {
 	s.running.Wait()
+	s.checks.end()
+	silence(s.server, s.log)
 	transportErr := s.transport.close()
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
 	s.changes.close()

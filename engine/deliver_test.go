@@ -205,6 +205,7 @@ func TestBatchesAreCutBySizeAndAge(t *testing.T) {
 		for i := range 10 {
 			put(t, s, telemetry, fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, strings.Repeat("x", 1000)))
 		}
+		time.Sleep(10 * time.Millisecond) // the sealer looks at commits once a millisecond
 		synctest.Wait()
 		if n := len(fake.Rows(transporttest.TableOf(telemetry))); n < 4 || n > 9 {
 			t.Fatalf("%d rows sent by size, want the full batches and not the open one", n)

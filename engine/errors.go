@@ -74,6 +74,9 @@ func (e *NotDrainedError) Unwrap() error { return e.Err }
 type LockedError struct {
 	Dir   string
 	Owner string // what the holder wrote of itself: pid, command, since when; may be empty
+	// Socket is the path of the Unix socket where it says that it can be asked;
+	// empty where it did not. See package operate.
+	Socket string
 }
 
 // Error names the directory and its holder.

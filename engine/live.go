@@ -40,6 +40,7 @@ type live struct {
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
 	began        [classes]began
+	paused       map[TableName]bool
 	unsaid       []func() // lines for the log, which unlock writes
 }
 
@@ -97,6 +98,8 @@ type queueKey struct {
 // sent from both ends.
 type laneQueue struct {
 	key         queueKey
+	table       TableName
+	paused      bool // by an operator
 	destination *destination
 	class       Class
 	freshFor    time.Duration // of a batch of it; 0 without FreshFirst
@@ -227,13 +230,15 @@ func (l *live) leaveLocked(b *liveBatch) {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
-		q.sending--
 		q.destination.sending--
 		switch {
 		case q.class == ClassAlarm:
 			q.destination.alarms--
 		case b.side == rest:
 			q.destination.rest--
+		}
+		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
+			l.emptied.Raise() // a drain may seal the lane
 		}
 	case awaiting:
 		q.awaiting--
@@ -249,13 +254,15 @@ func (l *live) dropLocked(b *liveBatch) {
 	delete(l.batches, b.id)
 }
 
+// laneLocked is the queue of a batch for a destination.
 func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
 	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
 		d := l.destinationLocked(to)
 		class, order := l.order(&e.Batch.Properties)
-		q = &laneQueue{key: key, destination: d, class: class, pause: -1}
+		table := TableName{e.Batch.Properties.Database, e.Batch.Properties.Table}
+		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, class: class, pause: -1}
 		sides := &d.ranks[class-1].sides
 		q.places[rest] = sides[rest].add(q)
 		if order == FreshFirst {
@@ -278,31 +285,47 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits is for how long at most the lane has sealed batches that keep it from
-// being sealed by age; 0 where it has none. In the order of acceptance it is as
-// long as one waits; a lane with FreshFirst goes on once the newest that waits is
-// not fresh any more.
-func (l *live) waits(lane uint32, now time.Time) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var long time.Duration
-	for to := range l.destinations {
-		q := l.lanes[queueKey{lane, to}]
+// waits is for how long at most the lane has sealed batches of which no attempt
+// has begun, and that keep it from being sealed by age; 0 where it has none. In
+// the order of acceptance it is as long as one waits; a lane with FreshFirst goes
+// on once the newest that waits is not fresh any more.
+func (l *live) waits(lane uint32, now time.Time) (long time.Duration) {
+	l.anyQueue(lane, func(q *laneQueue) bool {
 		switch {
-		case q == nil || len(q.waiting) == 0:
+		case len(q.waiting) == 0:
 		case q.freshFor > 0:
 			long = max(long, q.freshLeft(now))
 		default:
-			return forever
+			long = forever
+		}
+		return false
+	})
+	return long
+}
+
+// unsent reports whether the lane has sealed batches that no destination has
+// taken yet.
+func (l *live) unsent(lane uint32) bool {
+	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 || q.sending > 0 })
+}
+
+// anyQueue reports whether is holds for one of the lane's queues. It is called
+// under the lock.
+func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for to := range l.destinations {
+		if q := l.lanes[queueKey{lane, to}]; q != nil && is(q) {
+			return true
 		}
 	}
-	return long
+	return false
 }
 
 // refreshLocked brings the lane's turns up to date, after any change of it.
 func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
-	ready := len(q.waiting) > 0 && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
+	ready := len(q.waiting) > 0 && !q.paused && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
 	load := [2]int32{never, never}
 	if ready && !paused {

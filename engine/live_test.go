@@ -82,7 +82,7 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 		next := uint64(1)
 		for range rapid.IntRange(1, 150).Draw(t, "steps") {
 			now := time.Now().Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hours")) * time.Hour)
-			switch step := rapid.IntRange(0, 11).Draw(t, "step"); {
+			switch step := rapid.IntRange(0, 13).Draw(t, "step"); {
 			case step < 3:
 				e := sealedEntry(uint32(rapid.IntRange(1, 6).Draw(t, "lane")), next)
 				e.Batch.Properties.Table = modelTables[e.Batch.Lane-1]
@@ -100,6 +100,9 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 					}
 					stuck(t, l, now)
 					continue
+				}
+				if one.lane.paused {
+					t.Fatal("an attempt at a batch of a paused table")
 				}
 				for _, other := range one.lane.waiting {
 					if older := other.order < one.batch.order; older != (one.batch.side == fresh) {
@@ -142,6 +145,14 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 					delete(answers, one)
 					l.finished(one, now.Add(-time.Second), r)
 				}
+			case step == 12:
+				var list []store.Pause
+				if table := rapid.SampledFrom([]string{"", "alarm", "fresh"}).Draw(t, "paused"); table != "" {
+					list = append(list, store.Pause{Table: table})
+				}
+				l.setPaused(list)
+			case step == 13:
+				l.retryNow(TableName{Table: rapid.SampledFrom([]string{"", "fresh"}).Draw(t, "retried")}, now)
 			case step >= 10 && len(awaited) > 0:
 				i := rapid.IntRange(0, len(awaited)-1).Draw(t, "heard of")
 				e := rows[awaited[i]]
@@ -164,6 +175,7 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 			counted(t, l)
 		}
 		// In the end all goes.
+		l.setPaused(nil)
 		for range 10_000 {
 			now := time.Now().Add(time.Hour)
 			for _, d := range l.destinations {
@@ -206,7 +218,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 			continue
 		}
 		probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
-		mayGo := len(q.waiting) > 0 && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending
+		mayGo := len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending
 		if mayGo && q.class != ClassAlarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
 			ring := &d.ranks[q.class-1].sides[fresh].turns // as it was when the clock was last looked at, which jumps here
 			mayGo = q.freshFor > 0 && q.newest[0].isFresh(now) && ring.least[ring.leafs+q.places[fresh]] != never

@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
+	"io"
 	"iter"
 
+	"kustospool/ingest"
 	"kustospool/store"
 )
 
@@ -40,6 +43,7 @@ func (v *View) Stats() Stats {
 	st := statsOf(v.picture.Snapshot())
 	st.Spool, st.Disk.Free = v.picture.ID(), freeBytes(v.picture)
 	st.DeadLetters = deadLetterStats(&st, v.picture.WaitingDeadLetters())
+	st.showPaused(v.picture.Paused())
 	return st
 }
 
@@ -54,8 +58,19 @@ func (v *View) Batches() []BatchStatus {
 }
 
 // DeadLetters is as of [Spool.DeadLetters].
-func (v *View) DeadLetters() iter.Seq2[BatchStatus, error] {
-	return batchStatuses(v.picture.DeadLetters())
+func (v *View) DeadLetters() iter.Seq2[DeadLetter, error] {
+	return deadLetters(v.picture.DeadLetters())
+}
+
+// OpenDeadLetter is as of [Spool.OpenDeadLetter].
+func (v *View) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
+	return v.picture.OpenDeadLetter(id)
+}
+
+// PlanRetry is as of [Spool.PlanRetry]. It knows no Options.UncheckedJSON, and
+// checks all of them.
+func (v *View) PlanRetry(ctx context.Context, id ingest.BatchID, how *Retry) (RetryPlan, error) {
+	return planRetry(ctx, v.picture, id, how, (*ingest.Properties).Rule)
 }
 
 // Close lets go of the spool.

@@ -39,6 +39,7 @@ func soon() *engine.Options {
 		Batch:    batching.Policy{MaxAge: 10 * time.Millisecond},
 		RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
 		UnknownGrace: 20 * time.Millisecond,
+		NoSocket:     true, // many tests have a clock of their own
 		SegmentBytes: 1 << 20, MaxDiskBytes: 64 << 20,
 	}
 }

@@ -83,9 +83,10 @@ func history(t *testing.T, rt *rapid.T) {
 		}
 		return transporttest.Step{}
 	})
+	handled := int64(0) // dead letters
 	steps := rapid.IntRange(5, 40).Draw(rt, "steps")
 	for range steps {
-		switch rapid.IntRange(0, 10).Draw(rt, "step") {
+		switch rapid.IntRange(0, 12).Draw(rt, "step") {
 		case 0, 1, 2, 3:
 			p := telemetry
 			p.Table = rapid.SampledFrom([]string{"A", "B", "C"}).Draw(rt, "table")
@@ -93,7 +94,7 @@ func history(t *testing.T, rt *rapid.T) {
 			for range rapid.IntRange(1, 20).Draw(rt, "records") {
 				n++
 				rec := fmt.Sprintf(`{"n":%d}`, n)
-				if rapid.IntRange(0, 60).Draw(rt, "poison") == 0 {
+				if rapid.IntRange(0, 20).Draw(rt, "poison") == 0 {
 					rec = fmt.Sprintf(`{"n":%d,"poison":1}`, n)
 					poisoned = append(poisoned, rec)
 				} else {
@@ -138,6 +139,23 @@ func history(t *testing.T, rt *rapid.T) {
 				panic(fmt.Sprintf("position %s removed: %v", name, err))
 			}
 			delete(positions, name)
+		case 11: // repaired
+			if d, ok := firstDeadLetter(s); ok {
+				mended := fmt.Sprintf(`{"n":%d,"mended":1}`, n+1)
+				if _, err := s.RetryDeadLetter(t.Context(), d.Batch.ID, &engine.Retry{Records: strings.NewReader(mended), AcceptDoubles: d.InDoubt()}); err != nil {
+					panic(err)
+				}
+				n++
+				acked = append(acked, mended)
+				handled++
+			}
+		case 12:
+			if d, ok := firstDeadLetter(s); ok {
+				if err := s.RemoveDeadLetter(d.Batch.ID); err != nil {
+					panic(err)
+				}
+				handled++
+			}
 		}
 		have := map[string]string{}
 		for _, pos := range s.Positions() {
@@ -163,8 +181,8 @@ func history(t *testing.T, rt *rapid.T) {
 	if !slices.Equal(got, acked) {
 		panic(fmt.Sprintf("%d rows arrived, %d acknowledged", len(got), len(acked)))
 	}
-	if st := s.Stats(); st.Settled.DeadLettered != int64(len(poisoned)) {
-		panic(fmt.Sprintf("%d dead letters, %d poisoned", st.Settled.DeadLettered, len(poisoned)))
+	if st := s.Stats(); st.Settled.DeadLettered != int64(len(poisoned)) || st.DeadLetters.Handled != handled {
+		panic(fmt.Sprintf("%+v, %+v; %d poisoned, %d handled", st.Settled, st.DeadLetters, len(poisoned), handled))
 	}
 	for _, r := range receipts {
 		if st, err := s.Status(t.Context(), r.ID); err != nil || !st.State.Final() {
@@ -174,4 +192,15 @@ func history(t *testing.T, rt *rapid.T) {
 	if v := fake.Violations(); len(v) > 0 {
 		panic(fmt.Sprint("contract: ", v))
 	}
+}
+
+// firstDeadLetter is one that waits.
+func firstDeadLetter(s *engine.Spool) (engine.DeadLetter, bool) {
+	for d, err := range s.DeadLetters() {
+		if err != nil {
+			panic(err)
+		}
+		return d, true
+	}
+	return engine.DeadLetter{}, false
 }

@@ -95,6 +95,8 @@ type Options struct {
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
 	// the service before the batch is sent again. Default 2 minutes.
+	// Of what nobody can be asked about (transport.Error.Untraceable) it is not
+	// waited for.
 	UnknownGrace time.Duration
 	// VerdictTimeout is how long the service may take to report the outcome of
 	// an accepted batch before it is sent again. Default 72 hours: the service
@@ -103,6 +105,13 @@ type Options struct {
 	// RetryMin and RetryMax bound the pause between attempts. Defaults 1 s and
 	// 60 s. There is no bound on the number of attempts.
 	RetryMin, RetryMax time.Duration
+
+	// NoSocket keeps the spool from answering the operator's commands on a Unix
+	// socket in its directory (package operate). A program that sets it must be
+	// stopped before its spool can be looked at. Tests in a testing/synctest bubble
+	// set it: a goroutine that waits for a connection keeps their clock from moving on.
+	// Default false.
+	NoSocket bool
 
 	// CloseTimeout is how long Close waits for calls of the transport that do not
 	// return when they are cut off; see [NotClosedError]. Default 30 s.

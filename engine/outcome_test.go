@@ -312,6 +312,87 @@ func TestATableThatCannotBeAskedAbout(t *testing.T) {
 	}
 }
 
+// refusing says of every batch that nobody may ask about it, as long as no more
+// than so many attempts were made. silent: it only fails.
+type refusing struct {
+	*transporttest.TrackingFake
+	attempts int
+	silent   bool
+	until    time.Time // zero: for ever
+}
+
+func (r *refusing) Track(ctx context.Context, pending []transport.Pending) (verdicts []transport.Verdict, err error) {
+	if len(r.Sends()) > r.attempts || !r.until.IsZero() && time.Now().After(r.until) {
+		return r.TrackingFake.Track(ctx, pending)
+	}
+	for _, p := range pending {
+		if !r.silent {
+			verdicts = append(verdicts, transport.Verdict{Batch: p.Batch.ID, State: ingest.Unknown})
+		}
+	}
+	return verdicts, transporttest.Fail(transport.Unauthorized)
+}
+
+// A batch that is accepted, or may be, and about which nobody may ask is sent
+// again after the grace and not after the time for a verdict: under its tag, or
+// counted. Control: where the question only fails it waits, and so it does where
+// the right comes in time.
+func TestWhatNobodyMayAskAboutIsSentAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		guarantee ingest.Guarantee
+		step      transporttest.Step
+		silent    bool
+		granted   time.Duration
+		after     time.Duration
+		state     ingest.State
+		sends     int
+		rows      int
+		possible  int64
+	}{
+		"accepted, too early":        {guarantee: ingest.ExactlyOnce, after: 9 * time.Minute, state: ingest.Accepted, sends: 1, rows: 1},
+		"accepted":                   {guarantee: ingest.ExactlyOnce, after: 13 * time.Minute, state: ingest.Skipped, sends: 2, rows: 1},
+		"accepted, at least once":    {guarantee: ingest.AtLeastOnce, after: 13 * time.Minute, state: ingest.Succeeded, sends: 2, rows: 2, possible: 1},
+		"lost request":               {guarantee: ingest.ExactlyOnce, step: transporttest.Step{LoseRequest: true}, after: 13 * time.Minute, state: ingest.Succeeded, sends: 2, rows: 1},
+		"lost reply, at least once":  {guarantee: ingest.AtLeastOnce, step: transporttest.Step{LoseReply: true}, after: 13 * time.Minute, state: ingest.Succeeded, sends: 2, rows: 2, possible: 1},
+		"control: the asking fails":  {guarantee: ingest.AtLeastOnce, silent: true, after: 24 * time.Hour, state: ingest.Accepted, sends: 1, rows: 1},
+		"control: granted in time":   {guarantee: ingest.AtLeastOnce, granted: 8 * time.Minute, after: time.Hour, state: ingest.Succeeded, sends: 1, rows: 1},
+		"control: granted, no word ": {guarantee: ingest.AtLeastOnce, step: transporttest.Step{Verdicts: make(chan struct{})}, granted: 8 * time.Minute, after: time.Hour, state: ingest.Accepted, sends: 1, rows: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := transporttest.NewFake()
+				if tt.step.Verdicts != nil {
+					tt.step.Verdicts = make(chan struct{}) // of this bubble
+				}
+				fake.Script(tt.step)
+				tr := &refusing{TrackingFake: fake.Tracking(), attempts: 1, silent: tt.silent}
+				if tt.granted > 0 {
+					tr.until = time.Now().Add(tt.granted)
+				}
+				o := soon()
+				o.Guarantee = tt.guarantee
+				o.UnknownGrace = 10 * time.Minute
+				o.RetryMin, o.RetryMax = time.Second, time.Minute
+				s := open(t, t.TempDir(), tr, o)
+				r := put(t, s, telemetry, row(1))[0]
+				time.Sleep(tt.after)
+				synctest.Wait()
+				state(t, s, r, tt.state)
+				if n := len(fake.Sends()); n != tt.sends {
+					t.Errorf("%d attempts, want %d", n, tt.sends)
+				}
+				if n := len(fake.AllRows()); n != tt.rows {
+					t.Errorf("%d rows, want %d", n, tt.rows)
+				}
+				if n := s.Stats().Duplicates.Possible; n != tt.possible {
+					t.Errorf("%d possible duplicates, want %d", n, tt.possible)
+				}
+				kept(t, fake)
+			})
+		})
+	}
+}
+
 func TestAVerdictThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := transporttest.NewFake()

@@ -41,6 +41,9 @@ type plug struct {
 // as the spool is open.
 const maxDestinations = 1000
 
+// maxBlobBytes is more than any storage holds in one blob: a larger size is wrong.
+const maxBlobBytes = 1 << 50
+
 // newPlug asks what the transport can do. The error says that it could not say.
 func newPlug(t transport.Transport, log *slog.Logger) (*plug, error) {
 	p := &plug{t: t, log: log, every: time.Hour, atMost: 1, known: make(map[string]bool)}
@@ -112,6 +115,9 @@ func (p *plug) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, 
 	// No format is that much larger on the wire than it is: the figure is wrong.
 	if most := 16*d.Batch.RawBytes + 1<<20; ack.WireBytes < 0 || ack.WireBytes > most {
 		ack.WireBytes = 0
+	}
+	if !d.Batch.Properties.ByReference || ack.BlobBytes < 0 || ack.BlobBytes > maxBlobBytes {
+		ack.BlobBytes = 0
 	}
 	return ack, sent
 }
@@ -204,7 +210,7 @@ func (p *plug) track(ctx context.Context, pending []transport.Pending) ([]transp
 				}
 				v.Failure = transport.Classify(failure, false)
 				v.Failure.Err = nil
-			case v.State == 0 || v.State == ingest.Accepted || v.State.Ingested():
+			case v.State == 0 || v.State == ingest.Unknown || v.State == ingest.Accepted || v.State.Ingested():
 				if v.Failure != nil {
 					v.Failure = transport.Classify(v.Failure, false)
 					v.Failure.Err = nil

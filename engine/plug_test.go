@@ -350,7 +350,7 @@ func TestLoggerMisbehaves(t *testing.T) {
 func TestRetryAfterIsBounded(t *testing.T) {
 	for _, class := range []transport.Class{transport.Throttled, transport.Held} {
 		for wish, shown := range map[time.Duration]string{
-			90 * time.Second: "asks for a pause of 1m30s", 1 << 62: "1h0m0s is the most", -time.Hour: ""} {
+			90 * time.Second: "asks to wait until ", 1 << 62: "1h0m0s is the most", -time.Hour: ""} {
 			t.Run(fmt.Sprint(class, wish), func(t *testing.T) {
 				fake := transporttest.NewFake()
 				e := transporttest.Fail(class)
@@ -374,8 +374,11 @@ func TestRetryAfterIsBounded(t *testing.T) {
 					}
 					runtime.Gosched()
 				}
-				if !contains(st.Failure.Message, shown) {
-					t.Errorf("the status says %q, want %q", st.Failure.Message, shown)
+				if !contains(st.Failure.String(), shown) {
+					t.Errorf("the status says %q, want %q", st.Failure, shown)
+				}
+				if until := st.Failure.NotBefore; !until.Equal(st.Failure.At.Add(min(wish, time.Hour))) {
+					t.Errorf("asked to wait until %v at %v", until, st.Failure.At)
 				}
 				for _, l := range s.Stats().Lanes {
 					if most := started.Add(time.Hour + time.Minute); l.Next.After(most) {

@@ -59,6 +59,12 @@ func TestBreaker(t *testing.T) {
 		t.Fatalf("the probe's failure is not counted: %d", b.failures)
 	}
 	b.pause(probe.Add(10 * time.Second))
+	// An operator does not wait for it: one attempt, and the first pause again.
+	b.tryNow()
+	expect(probe.Add(time.Second), 1, 0)
+	if b.failures != 1 {
+		t.Fatalf("%d failures are left", b.failures)
+	}
 	// The next probe succeeds: slow start, not the whole backlog at once.
 	at := probe.Add(20 * time.Second)
 	expect(at, 1, 0)

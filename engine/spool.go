@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/store"
 	"kustospool/transport"
 )
@@ -23,6 +24,7 @@ import (
 //	dispatcher  one, and one goroutine for each attempt under way
 //	refuser     one, and one goroutine for each dead letter that is being written
 //	            of what was refused before it could be sent
+//	server      one, and one or two for each client of the socket
 //	tracker     one, and one goroutine for each question under way, one a
 //	            destination; asks for outcomes and resolves unknown attempts
 //
@@ -44,7 +46,11 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
+	letters  letters
 	dropping chan struct{} // held by the one caller that drops batches for room
+	pausing  chan struct{} // held by the one caller that changes what is paused
+	checks   checks
+	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
 	repeated       atomic.Int64 // requests whose key was stored before
@@ -80,35 +86,15 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	if err := o.validate(plug.capabilitiesBy); err != nil {
 		return nil, err
 	}
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
-	s.lanes.init()
-	s.changes.init()
-	s.refusals.init()
+	s := newSpool(o, plug)
 	grace := s.unknownGrace()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: grace}, plug.of)
-	s.sealer = newSealer(&s.lanes)
 	news := newNews()
-
-	compression := store.NoCompression
-	if o.CompressOnDisk {
-		compression = store.S2
-	}
-	st, err := store.Open(dir, &store.Options{
-		SegmentBytes:     o.SegmentBytes,
-		CommitInterval:   o.CommitInterval,
-		Compression:      compression,
-		MaxBytes:         o.MaxDiskBytes,
-		HistoryRetention: o.StatusRetention,
-		TrustDirectory:   o.TrustDirectory,
-		LockTimeout:      o.LockTimeout,
-		Committed:        news.committed,
-		Settled:          s.rates.settled,
-		Logger:           o.Logger,
-	})
+	st, err := store.Open(dir, s.storeOptions(news.committed))
 	if err != nil {
 		return nil, ownError(err)
 	}
 	s.store = st
+	s.live.setPaused(st.Paused())
 	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
 	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
@@ -122,13 +108,49 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
 
+	s.endRetries()
+
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(func() { s.sealer.run(ctx) })
 	s.running.Go(func() { dispatcher.run(ctx) })
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
+	s.server = s.answer()
 	return s, nil
+}
+
+// newSpool makes a spool without its store, and starts nothing.
+func newSpool(o Options, plug *plug) *Spool {
+	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s.lanes.init()
+	s.changes.init()
+	s.refusals.init()
+	s.letters.init()
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of)
+	s.sealer = newSealer(&s.lanes)
+	return s
+}
+
+// storeOptions are those of the store; committed may be nil.
+func (s *Spool) storeOptions(committed func([]store.Frame)) *store.Options {
+	o := &s.opts
+	compression := store.NoCompression
+	if o.CompressOnDisk {
+		compression = store.S2
+	}
+	return &store.Options{
+		SegmentBytes:     o.SegmentBytes,
+		CommitInterval:   o.CommitInterval,
+		Compression:      compression,
+		MaxBytes:         o.MaxDiskBytes,
+		HistoryRetention: o.StatusRetention,
+		TrustDirectory:   o.TrustDirectory,
+		LockTimeout:      o.LockTimeout,
+		Committed:        committed,
+		Settled:          s.rates.settled,
+		Logger:           o.Logger,
+	}
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can
@@ -147,17 +169,22 @@ func (s *Spool) ID() ingest.SpoolID { return s.store.ID() }
 // Flush seals every record acknowledged so far into batches, whatever their
 // size and age, and returns when that is durable. It does not wait for the
 // batches to be delivered.
-func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx) }
+func (s *Spool) Flush(ctx context.Context) error { return s.sealer.flush(ctx, false) }
 
 // Drain seals what is open and waits until no record is spooled: each is
 // ingested, handed over, dead-lettered or dropped. Records that others ingest
 // meanwhile are drained too. When ctx ends first the error is a
 // [*NotDrainedError]; nothing is lost by that.
+//
+// What is open in a table is sealed once no batch of the table is left to send:
+// where nothing can be sent it stays open, and later records join it.
 func (s *Spool) Drain(ctx context.Context) error {
-	for flush := true; ; {
+	s.sealer.drains.Add(1)
+	defer s.sealer.drains.Add(-1)
+	for first, flush := true, true; ; first = false {
 		changed := s.changes.any()
 		if flush {
-			if err := s.Flush(ctx); err != nil {
+			if err := s.sealer.flush(ctx, first); err != nil {
 				if ctx.Err() != nil {
 					return &NotDrainedError{Records: s.spooled(), Err: context.Cause(ctx)}
 				}
@@ -184,9 +211,8 @@ func (s *Spool) Drain(ctx context.Context) error {
 	}
 }
 
-// recover gives every batch of the ledger back to whoever moves it next, and
-// the sealer what is in no batch yet.
-func (s *Spool) recover() error {
+// recoverLanes makes the lanes of the store known.
+func (s *Spool) recoverLanes() error {
 	for _, id := range s.store.Lanes() {
 		p, _ := s.store.LaneProperties(id)
 		o, err := s.tableOptions(&p)
@@ -194,6 +220,15 @@ func (s *Spool) recover() error {
 			return err
 		}
 		s.addLane(id, o)
+	}
+	return nil
+}
+
+// recover gives every batch of the ledger back to whoever moves it next, and
+// the sealer what is in no batch yet.
+func (s *Spool) recover() error {
+	if err := s.recoverLanes(); err != nil {
+		return err
 	}
 	for frame, err := range s.store.Unsealed() {
 		if err != nil {

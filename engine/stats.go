@@ -32,8 +32,9 @@ type Stats struct {
 	Rate Rate
 	// Attempts is how many attempts at batches this process has begun.
 	Attempts int64
-	// RawBytes is the payload of the batches that were delivered, WireBytes what
-	// it took on the wire.
+	// RawBytes is the data of the batches that were delivered, before compression,
+	// WireBytes what it took on the wire. Of a blob by reference it is the blob's
+	// size, where the transport learned it, and not that of its address.
 	RawBytes, WireBytes int64
 
 	// Unhealthy is what a destination last failed with; nil while all are well.
@@ -47,6 +48,9 @@ type Stats struct {
 	// WaitingForRoom is how many calls of Ingest, or of its relatives, found the
 	// spool full and wait for room (Options.Full) now.
 	WaitingForRoom int
+
+	// Paused are the tables that are paused ([Spool.Pause]), by name.
+	Paused []Pause
 
 	// Lanes are all lanes of the spool, in the order in which they were first used.
 	Lanes []LaneStats
@@ -95,6 +99,8 @@ type LaneStats struct {
 	// Failure is what was last said against its batches, and since when; nil
 	// where nothing was said, or nothing since the last one was settled.
 	Failure *ingest.Failure
+	// Paused is set while the table is paused: no attempt begins.
+	Paused *Pause
 	// Next is when a batch may be attempted next; zero where that is now.
 	Next time.Time
 }
@@ -175,8 +181,8 @@ type Duplicates struct {
 // DeadLetterStats are the dead letters. Each is a batch.
 type DeadLetterStats struct {
 	Total   int64 // ever made
-	Waiting int64 // are in the spool's directory
-	Handled int64 // were removed from there
+	Waiting int64 // are in the spool's directory, and wait for somebody to deal with them
+	Handled int64 // were retried, or removed
 }
 
 // DiskStats is what the spool takes of the disk.

@@ -17,6 +17,7 @@ func (s *Spool) Stats() Stats {
 	st.Duplicates.AvoidedByKey = s.repeated.Load()
 	st.WaitingForRoom = int(s.waitingForRoom.Load())
 	st.Transport = s.transport.figures()
+	st.showPaused(s.store.Paused())
 	s.rates.fill(&st)
 	s.live.fill(&st)
 	s.fillOrder(&st)

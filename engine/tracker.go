@@ -36,7 +36,7 @@ type tracker struct {
 type questions interface {
 	due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
 	inquired(to string, err error)
-	answered(to string, ids []ingest.BatchID, known func(ingest.BatchID) bool)
+	answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) heard)
 	reported(e store.Entry, r result)
 	postpone(id ingest.BatchID)
 }
@@ -109,12 +109,15 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	if err == nil || ctx.Err() == nil { // else it was cut off
 		t.questions.inquired(to, err)
 	}
-	answered := make(map[ingest.BatchID]bool)
+	answered := make(map[ingest.BatchID]heard)
 	for _, v := range verdicts {
-		answered[v.Batch] = true
+		answered[v.Batch] = anAnswer
+		if v.State == ingest.Unknown {
+			answered[v.Batch] = aRefusal
+		}
 	}
 	each(verdicts, func(v transport.Verdict) {
-		if v.State == 0 {
+		if v.State == 0 || v.State == ingest.Unknown {
 			return
 		}
 		if err := t.record(context.WithoutCancel(ctx), v); err != nil {
@@ -122,7 +125,12 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 		}
 	})
 	// What of them could be asked about does not wait for the rest.
-	t.questions.answered(to, ids, func(id ingest.BatchID) bool { return err == nil || answered[id] })
+	t.questions.answered(to, ids, func(id ingest.BatchID) heard {
+		if how := answered[id]; how != nothing || err != nil {
+			return how
+		}
+		return anAnswer
+	})
 }
 
 // record records a verdict.

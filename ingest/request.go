@@ -197,6 +197,9 @@ type Failure struct {
 	// First is when the same trouble was met first: the same class and code, and
 	// nothing else since. Zero where it was met once.
 	First time.Time `json:"first,omitzero"`
+	// NotBefore is until when the service asked to wait (Retry-After), an hour at
+	// most from At; zero where it did not ask.
+	NotBefore time.Time `json:"not_before,omitzero"`
 }
 
 // Since is First, or At where the trouble was met once.
@@ -216,15 +219,19 @@ func (f *Failure) Following(earlier *Failure) *Failure {
 	return f
 }
 
-// String is class, code, message and request in one line.
+// String is class, code, message, request and the service's wish to wait in one
+// line.
 func (f *Failure) String() string {
 	s := f.Class + ": "
-	if f.Code != "" {
+	if f.Code != "" && !strings.EqualFold(f.Code, f.Class) { // "unauthorized: Unauthorized" says nothing more
 		s += f.Code + ": "
 	}
 	s += f.Message
 	if f.RequestID != "" {
 		s += " (request " + f.RequestID + ")"
+	}
+	if !f.NotBefore.IsZero() {
+		s += "; the service asks to wait until " + f.NotBefore.UTC().Format(time.RFC3339)
 	}
 	return s
 }

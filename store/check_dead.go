@@ -13,7 +13,7 @@ import (
 	"kustospool/internal/vfs"
 )
 
-// CheckedDead is a dead letter, or a file of one, as [Picture.CheckDead] found it.
+// CheckedDead is a dead letter, or a file of one, as [Check.DeadLetters] found it.
 type CheckedDead struct {
 	File    string // below the spool's directory
 	Entry   Entry  // what its document says; zero where that cannot be read
@@ -22,13 +22,13 @@ type CheckedDead struct {
 	Err     error  // what is wrong
 }
 
-// CheckDead reads every dead letter: that its document says what a document must,
+// DeadLetters reads every dead letter: that its document says what a document must,
 // and that its payload is there with the size that the document gives and can be
 // read. A payload has no checksum. A payload without a document is told as well; what a live batch has left in
-// the directory is not, since Open takes it away. It changes nothing.
-func (p *Picture) CheckDead() iter.Seq2[CheckedDead, error] {
+// the directory, or a dead letter that was dealt with, is not, since Open takes it away. It changes nothing.
+func (c *Check) DeadLetters() iter.Seq2[CheckedDead, error] {
 	return func(yield func(CheckedDead, error) bool) {
-		s := p.s
+		s := c.s
 		infos, err := s.fs.List(s.path(deadName))
 		if err != nil && !vfs.Missing(err) {
 			yield(CheckedDead{}, err)
@@ -37,7 +37,7 @@ func (p *Picture) CheckDead() iter.Seq2[CheckedDead, error] {
 		slices.SortFunc(infos, func(a, b vfs.Info) int { return strings.Compare(a.Name, b.Name) })
 		documents := map[ingest.BatchID]bool{}
 		for _, info := range infos {
-			if id, ok := deadID(info.Name); ok {
+			if id, ok := deadID(strings.TrimSuffix(info.Name, handledSuffix)); ok {
 				documents[id] = true
 			}
 		}
@@ -49,16 +49,19 @@ func (p *Picture) CheckDead() iter.Seq2[CheckedDead, error] {
 					continue
 				}
 			}
-			if _, live := s.Entry(id); live {
+			if _, live := s.Entry(id); live || s.Retried(id) {
 				continue
 			}
-			c := CheckedDead{File: deadName + "/" + info.Name}
+			letter := CheckedDead{File: deadName + "/" + info.Name}
 			if document {
-				s.checkDead(id, &c)
+				s.checkDead(id, &letter)
 			} else {
-				c.Err = errors.New("the payload has no document")
+				letter.Err = errors.New("the payload has no document")
 			}
-			if !yield(c, nil) {
+			if letter.Err != nil && s.cameOrWent(id, info.Name, document) {
+				continue
+			}
+			if !yield(letter, nil) {
 				return
 			}
 		}
@@ -84,4 +87,14 @@ func (s *Store) checkDead(id ingest.BatchID, c *CheckedDead) {
 	} else if c.Bytes != doc.Bytes {
 		c.Err = fmt.Errorf("payload %s: it has %d bytes, and its document says %d", doc.Payload, c.Bytes, doc.Bytes)
 	}
+}
+
+// cameOrWent reports whether a file of a dead letter is another matter by now than it was
+// when the directory was listed: the letter was removed, or got its document, meanwhile.
+func (s *Store) cameOrWent(id ingest.BatchID, name string, document bool) bool {
+	if _, err := s.fs.Stat(s.deadPath(name)); vfs.Missing(err) {
+		return true
+	}
+	_, err := s.fs.Stat(s.deadPath(id.String() + ".json"))
+	return !document && err == nil
 }

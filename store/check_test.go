@@ -29,7 +29,7 @@ func checkAt(t *testing.T, dir string) checked {
 		t.Fatal(err)
 	}
 	out := checked{seen: map[at]bool{}, badFiles: map[string]int64{}}
-	for c, err := range p.Check() {
+	for c, err := range p.Check().Records() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,5 +215,55 @@ func TestWaiting(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d records of a file", n)
+	}
+}
+
+// TestCheck_OfOneMoment: what is settled and given back after a check began, before and
+// while it reads, is told as gone; what came after it began is not told; and what is read
+// before it goes is not told again.
+func TestCheck_OfOneMoment(t *testing.T) {
+	opts := store.Manual(&store.Options{SegmentBytes: store.MinSegmentBytes, MaxBytes: 64 << 20})
+	s := openStore(t, t.TempDir(), opts)
+	lane := laneOf(t, s, jsonTable("T"))
+	record := []byte(`"` + strings.Repeat("x", 1000) + `"`)
+	appendSome := func() {
+		t.Helper()
+		for range 150 {
+			if _, err := s.AppendOne(ctx, lane, record, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	settleAll := func() {
+		t.Helper()
+		for _, e := range sealAll(t, s) {
+			settle(t, s, e.Batch.ID)
+		}
+		store.Upkeep(s)
+	}
+	for name, during := range map[string]bool{"before the first read": false, "while it reads": true} {
+		appendSome()
+		c := s.Check()
+		wait := c.Stats.Open + c.Stats.Sealed
+		appendSome()
+		if !during {
+			settleAll()
+		}
+		var read, gone, waiting int64
+		for part, err := range c.Records() {
+			if err != nil || part.Err != nil {
+				t.Fatal(name, err, part.Err)
+			}
+			if during && read+gone == 0 {
+				settleAll()
+			}
+			read += part.Records()
+			waiting += part.Waiting
+			gone += part.Gone
+		}
+		if waiting+gone != wait || gone == 0 || during == (read == 0) {
+			t.Errorf("%s: %d records waited; %d were read, %d of them waiting, and %d gone", name, wait, read, waiting, gone)
+		}
+		settleAll()
 	}
 }

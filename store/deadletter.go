@@ -253,11 +253,11 @@ func (s *Store) removeDead(id ingest.BatchID, payload string) error {
 
 // DeadLetters walks the dead letters in the order of their names. A document
 // that cannot be read is an error of its own and does not end the walk.
-func (s *Store) DeadLetters() iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
+func (s *Store) DeadLetters() iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
 		infos, err := s.fs.List(s.path(deadName))
 		if err != nil && !vfs.Missing(err) {
-			yield(Entry{}, err)
+			yield(DeadLetter{}, err)
 			return
 		}
 		slices.SortFunc(infos, func(a, b vfs.Info) int { return strings.Compare(a.Name, b.Name) })
@@ -269,15 +269,18 @@ func (s *Store) DeadLetters() iter.Seq2[Entry, error] {
 			if _, live := s.Entry(id); live {
 				continue // its dead letter is just being written
 			}
+			if s.Retried(id) {
+				continue // its files are about to go
+			}
 			doc, err := s.readDead(id)
 			if vfs.Missing(err) {
 				continue
 			}
-			var e Entry
+			var d DeadLetter
 			if err == nil {
-				e = doc.entry()
+				d = doc.letter()
 			}
-			if !yield(e, err) {
+			if !yield(d, err) {
 				return
 			}
 		}
@@ -325,6 +328,18 @@ func (s *Store) openDead(name string) (vfs.File, error) {
 	return f, nil
 }
 
+// DeadLetter is a dead letter: its batch's row, and its payload.
+type DeadLetter struct {
+	Entry
+	Payload string // the payload's file, below the spool's directory
+	Bytes   int64  // its size
+	Damaged int64  // records of the batch that could not be read and are not in it
+}
+
+func (doc *deadDocument) letter() DeadLetter {
+	return DeadLetter{Entry: doc.entry(), Payload: deadName + "/" + doc.Payload, Bytes: doc.Bytes, Damaged: count(doc.Damaged)}
+}
+
 func (doc *deadDocument) entry() Entry {
 	guarantee, _ := ingest.ParseGuarantee(doc.Guarantee)
 	confirm, _ := ingest.ParseConfirm(doc.Confirm)
@@ -339,6 +354,9 @@ func (doc *deadDocument) entry() Entry {
 // stood in the batch. ErrNotFound when there is no such dead letter.
 func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 	doc, err := s.readDead(id)
+	if err == nil && s.Retried(id) {
+		return nil, fmt.Errorf("%w: dead letter %s", ErrNotFound, id)
+	}
 	if err == nil {
 		var f vfs.File
 		if f, err = s.openDead(doc.Payload); err == nil {
@@ -354,20 +372,4 @@ func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 type deadReader struct {
 	io.Reader
 	io.Closer
-}
-
-// RemoveDeadLetter deletes a dead letter, once it was sent again or is not
-// wanted any more. The counters keep it. ErrNotFound when there is none.
-func (s *Store) RemoveDeadLetter(id ingest.BatchID) error {
-	doc, err := s.readDead(id)
-	if vfs.Missing(err) {
-		return fmt.Errorf("%w: dead letter %s", ErrNotFound, id)
-	}
-	if err != nil {
-		return err
-	}
-	if _, live := s.Entry(id); live {
-		return fmt.Errorf("%w: batch %s is still live", ErrConflict, id)
-	}
-	return s.removeDead(id, doc.Payload)
 }

@@ -113,6 +113,8 @@
 //	segment written again, not exchanged      segments/*.new                         wal removes it
 //	exchanged, the ledger has the old row     a row of another generation            mirror puts it in line, Store.list
 //	dead letter written, batch still live     files in dead/ of a live batch         undoneDeadLetters removes them
+//	retried, its files still there            a mark among the positions             Store.EndRetry, which the engine calls
+//	dealt with, not all of its files gone     dead/*.json.handled                    handledDeadLetters removes them
 //	while a ledger is rebuilt                 a log without a ledger                 rebuild, again
 //
 // and of damage:

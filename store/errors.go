@@ -50,6 +50,9 @@ type TransitionError = ledger.TransitionError
 type LockedError struct {
 	Dir   string
 	Owner string // what the holder wrote of itself: pid and command; may be empty
+	// Socket is where the holder said that it can be asked (package operate); empty
+	// where it did not.
+	Socket string
 }
 
 // Error names the directory and its holder.

@@ -142,7 +142,7 @@ func ownName(sub, name string) bool {
 	case deadName:
 		stem, rest, _ := strings.Cut(name, ".")
 		_, err := ingest.ParseBatchID(stem)
-		return err == nil && (rest == "json" || strings.HasPrefix(rest, "data"))
+		return err == nil && (rest == "json" || rest == "json"+handledSuffix || strings.HasPrefix(rest, "data"))
 	case quarantined:
 		return quarantineNames.MatchString(name)
 	}

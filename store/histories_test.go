@@ -322,7 +322,12 @@ func (h *history) rot() {
 		return
 	}
 	index := data[at:]
-	i, bit := h.rng.IntN(min(len(index), int(binary.BigEndian.Uint32(index[60:])))), h.rng.IntN(8)
+	// Its head may be all that a torn write left of it.
+	n := min(int64(len(index)), int64(binary.BigEndian.Uint32(index[60:])))
+	if n == 0 {
+		return
+	}
+	i, bit := h.rng.Int64N(n), h.rng.IntN(8)
 	index[i] ^= 1 << bit
 	h.rig.fs.Put(name, data)
 	h.note("bit %d of byte %d of the index of %s rots", bit, i, name)

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"path/filepath"
 
@@ -108,7 +109,7 @@ func (s *Store) look() (*Picture, error) {
 	r.note(found)
 	s.setID(l.Spool())
 	s.disk.set(s.ledgerPath(), found.Size)
-	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.account} {
+	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.loadPaused, r.account} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("looking at %s: %w", s.dir, err)
 		}
@@ -200,7 +201,17 @@ func (p *Picture) Unsealed() iter.Seq2[Frame, error] { return p.s.Unsealed() }
 func (p *Picture) Live() []Entry { return p.s.Live() }
 
 // DeadLetters is as of [Store.DeadLetters].
-func (p *Picture) DeadLetters() iter.Seq2[Entry, error] { return p.s.DeadLetters() }
+func (p *Picture) DeadLetters() iter.Seq2[DeadLetter, error] { return p.s.DeadLetters() }
+
+// FindDeadLetter is as of [Store.FindDeadLetter].
+func (p *Picture) FindDeadLetter(id ingest.BatchID) (DeadLetter, error) {
+	return p.s.FindDeadLetter(id)
+}
+
+// OpenDeadLetter is as of [Store.OpenDeadLetter].
+func (p *Picture) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
+	return p.s.OpenDeadLetter(id)
+}
 
 // Close lets go of the spool's lock and files.
 func (p *Picture) Close() error { return p.s.endLook() }

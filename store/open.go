@@ -65,7 +65,8 @@ func Open(dir string, opts *Options) (*Store, error) {
 // ourNames are the names a spool's directory has of its own accord.
 // lost+found is where a spool has a volume to itself.
 var ourNames = func() map[string]bool {
-	names := map[string]bool{lockName: true, ballastName: true, ballastName + tempSuffix: true, ledgerName: true, "lost+found": true}
+	names := map[string]bool{lockName: true, socketName: true, ballastName: true, ballastName + tempSuffix: true, ledgerName: true,
+		pausedName: true, pausedName + tempSuffix: true, "lost+found": true}
 	for _, sub := range subdirectories {
 		names[sub] = true
 	}
@@ -142,22 +143,46 @@ const lockPoll = 20 * time.Millisecond
 func lockDir(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) {
 	f, err := waitLock(fsys, dir, timeout)
 	if err == nil {
-		writeOwner(f, "")
+		writeOwner(f, "", "")
 	}
 	return f, err
 }
 
-// writeOwner writes who has the lock, and why still. It is only informative, so
-// its failure is not one of the lock.
-func writeOwner(f vfs.File, why string) {
+// writeOwner writes who has the lock, and why still, and where it can be asked.
+// It is only informative, so its failure is not one of the lock.
+func writeOwner(f vfs.File, why, socket string) {
 	if f.Truncate(0) != nil {
 		return
 	}
 	text := fmt.Sprintf("pid %d (%s) since %s", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
 	if why != "" {
-		text += ": " + why
+		text += ": " + strings.ReplaceAll(why, "\n", " ")
+		text = strings.ToValidUTF8(text[:min(len(text), maxOwner)], "")
 	}
-	_, _ = f.WriteAt([]byte(text+"\n"), 0)
+	text += "\n"
+	if socket != "" {
+		text += socketPrefix + socket + "\n"
+	}
+	_, _ = f.WriteAt([]byte(text), 0)
+}
+
+// socketPrefix begins the second line of the lock file.
+const socketPrefix = "socket "
+
+// lockedBy is what the holder of a lock wrote into its file.
+func lockedBy(dir string, file []byte) *LockedError {
+	first, rest, _ := strings.Cut(string(file), "\n")
+	e := &LockedError{Dir: dir, Owner: strings.TrimSpace(strings.ToValidUTF8(first[:min(len(first), maxOwner)], "?"))}
+	line, _, _ := strings.Cut(rest, "\n")
+	socket, ok := strings.CutPrefix(line, socketPrefix)
+	switch {
+	case !ok:
+	case socket == socketName:
+		e.Socket = filepath.Join(dir, socketName)
+	case filepath.IsAbs(socket):
+		e.Socket = filepath.Clean(socket)
+	}
+	return e
 }
 
 // waitLock takes the lock, or gives up after timeout with a [LockedError] that
@@ -173,7 +198,7 @@ func waitLock(fsys vfs.FS, dir string, timeout time.Duration) (vfs.File, error) 
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		case !time.Now().Before(deadline):
 			owner, _ := vfs.ReadFile(fsys, path, 4096)
-			return nil, &LockedError{Dir: dir, Owner: strings.TrimSpace(strings.ToValidUTF8(string(owner[:min(len(owner), maxOwner)]), "?"))}
+			return nil, lockedBy(dir, owner)
 		}
 	}
 }

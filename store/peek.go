@@ -9,7 +9,7 @@ import (
 	"kustospool/store/internal/object"
 )
 
-// Waiting is a record that is not settled, as [Picture.Waiting] shows it.
+// Waiting is a record that is not settled, as [Store.Waiting] shows it.
 type Waiting struct {
 	Seq  uint64
 	Last uint64 // of the records that Err is about; Seq itself otherwise
@@ -23,10 +23,12 @@ type Waiting struct {
 
 // Waiting walks the records of a lane that are not settled, in order, from one
 // number on. Damage is told in its place, and the walk goes on behind it. The
-// error is that of the file system, and ends the walk.
-func (p *Picture) Waiting(lane uint32, from uint64) iter.Seq2[Waiting, error] {
+// error is that of the file system, and ends the walk. What is settled meanwhile is
+// left out or not; a caller that stops in the walk keeps a file of the log from
+// being given back, and nothing else.
+func (s *Store) Waiting(lane uint32, from uint64) iter.Seq2[Waiting, error] {
 	return func(yield func(Waiting, error) bool) {
-		s := p.s
+		tell := func(w Waiting) bool { return w.Err != nil && s.settledBy(lane, &w) || yield(w, nil) }
 		l := s.lanes.get(lane)
 		if l == nil {
 			yield(Waiting{}, ErrNotFound)
@@ -40,7 +42,7 @@ func (p *Picture) Waiting(lane uint32, from uint64) iter.Seq2[Waiting, error] {
 			more := true
 			var failed error
 			err := s.eachFrame(l, r.First, r.Last, func(f *found) bool {
-				more, failed = s.peekFrame(l, f, r, func(w Waiting) bool { return yield(w, nil) })
+				more, failed = s.peekFrame(l, f, r, tell)
 				return more
 			})
 			if err = errors.Join(err, failed); err != nil {
@@ -52,6 +54,23 @@ func (p *Picture) Waiting(lane uint32, from uint64) iter.Seq2[Waiting, error] {
 			}
 		}
 	}
+}
+
+// settledBy narrows what cannot be read to what still waits, and reports whether
+// nothing of it does: its files may be gone because it is settled.
+func (s *Store) settledBy(lane uint32, w *Waiting) bool {
+	l := s.lanes.get(lane)
+	still := parts(s.waiting(l), span{First: w.Seq, Last: w.Last})
+	if len(still) == 0 {
+		return true
+	}
+	w.Seq, w.Last = still[0].First, still[len(still)-1].Last
+	return false
+}
+
+// Waiting is as of [Store.Waiting].
+func (p *Picture) Waiting(lane uint32, from uint64) iter.Seq2[Waiting, error] {
+	return p.s.Waiting(lane, from)
 }
 
 // peekFrame tells of the records of a frame that are in r.
@@ -130,12 +149,18 @@ func (p *Picture) Find(lane uint32, seq uint64) (Entry, error) {
 // cannot does.
 func (p *Picture) History() iter.Seq2[Entry, error] { return p.s.ledger.LookHistory() }
 
+// Settled is History, in its order.
+func (p *Picture) Settled() iter.Seq2[Entry, error] { return p.History() }
+
 // LaneMarks says where a lane stands: records up to sealed are in a batch or were,
 // and those behind it, up to end, are in none. Both are 0 for a lane without records.
-func (p *Picture) LaneMarks(lane uint32) (sealed, end uint64) {
-	if row, ok := p.s.ledger.Lane(lane); ok {
+func (s *Store) LaneMarks(lane uint32) (sealed, end uint64) {
+	if row, ok := s.ledger.Lane(lane); ok {
 		sealed = row.Marks.Mark
 	}
-	end, _ = p.s.end(lane)
+	end, _ = s.end(lane)
 	return sealed, max(sealed, end)
 }
+
+// LaneMarks is as of [Store.LaneMarks].
+func (p *Picture) LaneMarks(lane uint32) (sealed, end uint64) { return p.s.LaneMarks(lane) }

@@ -89,10 +89,13 @@ func (s *Store) Position(name string) (Position, bool) {
 	return Position{Name: pos.Name, Value: slices.Clone(pos.Value)}, pos.Value != nil
 }
 
-// Positions lists all positions by name.
+// Positions lists the positions of sources by name.
 func (s *Store) Positions() []Position {
 	var out []Position
 	for _, pos := range s.allPositions() {
+		if strings.HasPrefix(pos.Name, deadMark) {
+			continue
+		}
 		out = append(out, Position{Name: pos.Name, Value: slices.Clone(pos.Value)})
 	}
 	return out
@@ -209,7 +212,7 @@ func (s *Store) carry(positions []Position) (list []wal.Position, drop func(), e
 		list = append(list, wal.Position{Name: strings.Clone(pos.Name), Value: pos.Value})
 	}
 	known := map[string]bool{}
-	for _, pos := range s.Positions() {
+	for _, pos := range s.allPositions() {
 		known[pos.Name] = true
 	}
 	p := &s.positions

@@ -44,7 +44,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	for _, step := range []func() error{
-		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.account, r.begin,
+		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.handledDeadLetters, r.loadPaused, r.account, r.begin,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("opening %s: %w", s.dir, err)

@@ -14,8 +14,10 @@ const FormatVersion uint32 = ledger.FormatVersion
 // Names inside the directory.
 const (
 	lockName      = "lock"
+	socketName    = "socket" // where the process that has the spool answers; package operate
 	ballastName   = "ballast"
 	ledgerName    = "manifest.db"
+	pausedName    = "paused.json"
 	segmentsName  = "segments"
 	objectsName   = "objects"
 	deadName      = "dead"

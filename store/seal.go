@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
@@ -132,3 +133,6 @@ func (s *Store) Find(lane uint32, seq uint64) (Entry, error) {
 // neither a moment nor a lock. A row that cannot be read is an error of its
 // own and does not end the walk.
 func (s *Store) History(yield func(Entry, error) bool) { s.ledger.History()(yield) }
+
+// Settled is History as an iterator, in the order of settlement.
+func (s *Store) Settled() iter.Seq2[Entry, error] { return s.ledger.History() }

@@ -142,6 +142,9 @@ func (s *Store) WaitingDeadLetters() int64 {
 			s.dead.at = time.Time{} // it becomes one without a change of the directory
 			continue
 		}
+		if s.Retried(id) {
+			continue
+		}
 		s.dead.n++
 	}
 	// A change within the same tick of the file system's clock would not show.

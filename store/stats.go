@@ -32,7 +32,7 @@ type Stats struct {
 	BatchesDeadLettered int64
 	BatchesDropped      int64
 
-	RawBytes           int64 // payload of batches that were ingested, skipped or handed over
+	RawBytes           int64 // Entry.DataBytes of batches that were ingested, skipped or handed over
 	WireBytes          int64 // what they took on the wire
 	PossibleDuplicates int64 // rows that repeats may have doubled
 

@@ -38,10 +38,12 @@ type Store struct {
 	keys      freshKeys
 	positions freshPositions
 	undead    undead
+	paused    pauses
 	dead      deadCount
 	scratch   sync.Pool // *batch
 
 	adding  sync.Mutex // held while a lane is made known to the log
+	holder  holder
 	failure atomic.Pointer[error]
 	failed  chan struct{} // closed when failure is set
 	// complained is when complain logged last, in nanoseconds.
@@ -106,7 +108,32 @@ func (s *Store) complain(what string, cause error) {
 
 // SayWhy leaves a word for who finds the spool locked: it is in the Owner of
 // their [LockedError], as far as there is room.
-func (s *Store) SayWhy(why string) { writeOwner(s.lock, why) }
+func (s *Store) SayWhy(why string) {
+	s.holder.say(s.lock, func(h *holder) { h.why = why })
+}
+
+// SaySocket leaves for them where this process can be asked about the spool: the
+// name "socket" for one of that name in the spool's directory, or an absolute path. It is in
+// the Socket of their [LockedError]. An empty one takes it back.
+func (s *Store) SaySocket(name string) {
+	s.holder.say(s.lock, func(h *holder) { h.socket = name })
+}
+
+// holder is what the lock's file says of its holder.
+type holder struct {
+	mu          sync.Mutex // guards the words, and orders the writes of the file
+	why, socket string
+}
+
+func (h *holder) say(lock vfs.File, what func(*holder)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	what(h)
+	writeOwner(lock, h.why, h.socket)
+}
+
+// Dir is the spool's directory, as an absolute path.
+func (s *Store) Dir() string { return s.dir }
 
 // Close stops taking records, waits for the commits under way, ends the
 // store's goroutines and closes its files. What is stored stays. A second
@@ -118,6 +145,7 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	s.disk.end()
+	s.paused.close()
 	s.keeper.stop()
 	mark, err := s.wal.Close()
 	errs := []error{err}

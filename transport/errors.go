@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"kustospool/ingest"
@@ -60,6 +61,11 @@ type Error struct {
 	RetryAfter time.Duration // the destination's wish, 0 for none; MaxRetryAfter at most is obeyed
 	RequestID  string        // the request's id at the service, for support; may be empty
 	Err        error         // the cause, for errors.Is; may be nil
+	// Untraceable says of an Unknown that nobody can be asked about the attempt,
+	// as of a stream, although the transport may have a Tracker for others: the
+	// batch is sent again after the usual pause instead of a grace in which it
+	// would be looked for. Of other classes it means nothing.
+	Untraceable bool
 }
 
 // Error is op, class, code and message in one line.
@@ -68,7 +74,7 @@ func (e *Error) Error() string {
 		return "a nil *transport.Error was returned as an error"
 	}
 	s := e.Op + ": " + e.Class.String()
-	if e.Code != "" {
+	if e.Code != "" && !strings.EqualFold(e.Code, e.Class.String()) { // "unauthorized: Unauthorized" says nothing more
 		s += ": " + e.Code
 	}
 	switch {
@@ -103,13 +109,15 @@ func (e *Error) Failure(at time.Time) *ingest.Failure {
 	if msg == "" && e.Err != nil {
 		msg = e.Err.Error()
 	}
-	switch {
-	case e.RetryAfter >= MaxRetryAfter:
-		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
-	case e.RetryAfter > 0:
-		msg += fmt.Sprintf(" (asks for a pause of %v)", e.RetryAfter)
+	f := &ingest.Failure{Class: e.Class.String(), Code: e.Code, RequestID: e.RequestID, At: at}
+	if e.RetryAfter > 0 {
+		f.NotBefore = at.Add(min(e.RetryAfter, MaxRetryAfter))
 	}
-	return &ingest.Failure{Class: e.Class.String(), Code: e.Code, Message: e.Op + ": " + msg, RequestID: e.RequestID, At: at}
+	if e.RetryAfter >= MaxRetryAfter {
+		msg += fmt.Sprintf(" (asks for a pause of %v or more; %v is the most that is obeyed)", MaxRetryAfter, MaxRetryAfter)
+	}
+	f.Message = e.Op + ": " + msg
+	return f
 }
 
 // Bounds of what an *Error tells, in bytes.

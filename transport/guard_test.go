@@ -95,7 +95,7 @@ func TestClassify(t *testing.T) {
 		{"no class", &Error{Op: "o", Message: "m"}, false, Transient, 0, "o: m"},
 		{"no class behind the commit", &Error{Op: "o", Message: "m"}, true, Unknown, 0, "o: m"},
 		{"class 200", &Error{Op: "o", Class: 200, Message: "m"}, true, Unknown, 0, "o: m"},
-		{"a wish", &Error{Op: "o", Class: Throttled, Message: "m", RetryAfter: 90 * time.Second}, false, Throttled, 90 * time.Second, "o: m (asks for a pause of 1m30s)"},
+		{"a wish", &Error{Op: "o", Class: Throttled, Message: "m", RetryAfter: 90 * time.Second}, false, Throttled, 90 * time.Second, "o: m"},
 		{"an hour's wish", &Error{Op: "o", Class: Throttled, Message: "m", RetryAfter: time.Hour}, false, Throttled, time.Hour, "is the most that is obeyed"},
 		{"a wish of a year", &Error{Op: "o", Class: Throttled, Message: "m", RetryAfter: 365 * 24 * time.Hour}, false, Throttled, time.Hour, "1h0m0s is the most that is obeyed"},
 		{"a wish of the past", &Error{Op: "o", Class: Throttled, Message: "m", RetryAfter: -1 << 62}, false, Throttled, 0, "o: m"},

@@ -98,6 +98,10 @@ type Ack struct {
 	// WireBytes is what the payload took on the wire, for statistics; 0 where
 	// it was not sent again.
 	WireBytes int64
+	// BlobBytes is, of a batch by reference, the size of the blob's data before
+	// compression where the transport learned it, for statistics; 0 where it did
+	// not, and of other batches, whose payload has it.
+	BlobBytes int64
 }
 
 // Tracker is the optional power to learn outcomes after Send returned. The
@@ -126,9 +130,12 @@ type Verdict struct {
 	Batch ingest.BatchID
 	// State is Succeeded, Skipped, Accepted (it has the batch; no outcome yet:
 	// this resolves an Unknown), 0 (it was asked, and says nothing; of use
-	// beside an error only), or DeadLettered when it failed; Failure then
-	// says how, and its Class what the engine does: Malformed splits,
-	// Permanent dead-letters, all others send the batch again in time.
+	// beside an error only), Unknown (nobody may ask it about this batch with the
+	// credential in use: unless that changes, the engine waits for its grace and
+	// sends the batch again, as one of unknown outcome), or DeadLettered when it
+	// failed; Failure then says how, and its Class what the engine does:
+	// Malformed splits, Permanent dead-letters, all others send the batch again
+	// in time.
 	State   ingest.State
 	Failure *Error
 }

@@ -42,6 +42,43 @@ func TestSend_Blobs(t *testing.T) {
 	}
 }
 
+// The size of a blob is the blob's and not its address's, in the report and in the
+// history; a file of the same bytes is the control. A command of direct mode needs
+// no size, and nobody is asked for it.
+func TestSend_SizeOfABlob(t *testing.T) {
+	data := strings.Repeat("{\"n\":1}\n", 10_000)
+	for _, mode := range []string{"queued", "direct"} {
+		for _, what := range []string{"blob", "control"} {
+			sim := simulator(t, &kustosim.Options{AutoCreate: true})
+			arg := write(t, "f.json", data)
+			want := int64(len(data))
+			if what == "blob" {
+				if mode == "direct" {
+					want = 0
+				}
+				uri, err := sim.PutBlob(t.Context(), "a.json", []byte(data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				sas, err := sim.BlobSAS(uri)
+				if err != nil {
+					t.Fatal(err)
+				}
+				arg = uri + "?" + sas
+			}
+			spool := filepath.Join(t.TempDir(), "spool")
+			r := kustospool(t, "", "send", "--to", sim.Endpoint(), "--spool", spool, "--database", "D", "--table", "T", "--json", "--mode", mode, arg)
+			if got := decode[report](t, r.out); r.code != exitOK || got.RawBytes != want {
+				t.Errorf("%s by %s: %d bytes, want %d; %s", what, mode, got.RawBytes, want, r.stderr)
+			}
+			h := kustospool(t, "", "history", "--spool", spool, "--json")
+			if got := decode[settledBatch](t, h.out); got.RawBytes != want {
+				t.Errorf("%s by %s: the history says %d bytes", what, mode, got.RawBytes)
+			}
+		}
+	}
+}
+
 // A SAS of the command line is gone with its process: the blob waits, the
 // command says so, and a drain with the variable brings it in.
 func TestSend_BlobThenDrain(t *testing.T) {

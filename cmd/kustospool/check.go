@@ -3,17 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"kustospool/cmd/kustospool/internal/progress"
+	"kustospool/engine"
 	"kustospool/internal/visible"
-	"kustospool/store"
+	"kustospool/operate"
 )
 
 func checkCommand() *command {
@@ -28,7 +29,9 @@ be read; those of them that wait would not be delivered, and the others are sett
 that nothing is lost with them. It changes no file: what it finds is dealt with by the
 next send or drain, or by the program that opens the spool.
 
-A spool that another process has open is not checked.
+A spool that a process has open is checked by that process, through its socket: what was
+committed when the check began, at no more than 64 MiB a second, without a lock that
+an acknowledgement waits for. What is delivered and gone before it was read is told as such.
 
 Examples:
   kustospool check --spool /var/spool/fleet
@@ -53,103 +56,38 @@ type checkSettings struct {
 	quiet bool
 }
 
-// tally counts records: Read == Good + Bad.
-type tally struct {
-	Read       int64  `json:"read"`
-	Good       int64  `json:"good"`
-	Bad        int64  `json:"bad"`
-	Waiting    int64  `json:"waiting"`     // of Read: not settled
-	BadWaiting int64  `json:"bad_waiting"` // of both
-	Bytes      int64  `json:"bytes"`       // that were read
-	Error      string `json:"error,omitempty"`
-}
-
-func (t *tally) add(records, waiting, bytes int64, err error) {
-	t.Read += records
-	t.Waiting += waiting
-	t.Bytes += bytes
-	if err == nil {
-		t.Good += records
-		return
-	}
-	t.Bad += records
-	t.BadWaiting += waiting
-	if t.Error == "" {
-		t.Error = err.Error()
-	}
-}
-
 // checkReport is what check prints, in the form of --json.
 type checkReport struct {
 	Spool string `json:"spool"`
 	ID    string `json:"id"`
 	Sound bool   `json:"sound"`
-	tally
-	Files   []fileTally  `json:"files"`
-	Tables  []tableTally `json:"tables"`
-	Dead    deadTally    `json:"dead_letters"`
-	Books   []string     `json:"books"`           // what does not add up, or cannot be read
-	Found   []string     `json:"found,omitempty"` // told by the opening of the files
-	Seconds float64      `json:"seconds"`
-}
-
-type fileTally struct {
-	File string `json:"file"` // empty for records that no file claims
-	tally
-}
-
-type tableTally struct {
-	Database string `json:"database"`
-	Table    string `json:"table"`
-	tally
-}
-
-// deadTally counts dead letters, and Records the records of the good ones.
-type deadTally struct {
-	Read    int64       `json:"read"`
-	Good    int64       `json:"good"`
-	Bad     int64       `json:"bad"`
-	Records int64       `json:"records"`
-	Bytes   int64       `json:"bytes"`
-	Errors  []deadError `json:"errors,omitempty"`
-}
-
-type deadError struct {
-	File  string `json:"file"`
-	Error string `json:"error"`
+	InUse bool   `json:"in_use"`
+	engine.Tally
+	Gone    int64               `json:"gone,omitempty"` // settled and given back while it was read
+	Files   []engine.FileTally  `json:"files"`
+	Tables  []engine.TableTally `json:"tables"`
+	Dead    engine.LetterTally  `json:"dead_letters"`
+	Books   []string            `json:"books"`           // what does not add up, or cannot be read
+	Found   []string            `json:"found,omitempty"` // told by the opening of the files
+	Seconds float64             `json:"seconds"`
 }
 
 func check(ctx context.Context, c *console, s *checkSettings, args []string) (code int, err error) {
 	if len(args) > 0 {
 		return 0, usagef("check %q: check takes no files; the spool is named with --spool", args[0])
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}
 	c.quiet = s.quiet
-	begun := time.Now()
-	found := new(findings)
-	p, err := s.look(dir, found)
+	r, err := checkAtRest(ctx, c, s, dir)
+	if locked, ok := errors.AsType[*engine.LockedError](err); ok {
+		r, err = checkInUse(ctx, c, s, dir, locked)
+	}
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if cerr := p.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	r := &checkReport{Spool: dir, ID: p.ID().String(), Files: []fileTally{}, Tables: []tableTally{}, Books: []string{}}
-	if err := r.records(ctx, c, p); err != nil {
-		return 0, err
-	}
-	if err := r.dead(ctx, p); err != nil {
-		return 0, err
-	}
-	r.books(p)
-	r.Found = found.end()
-	r.Sound = r.Bad == 0 && r.Dead.Bad == 0 && len(r.Books) == 0 && len(r.Found) == 0
-	r.Seconds = time.Since(begun).Seconds()
 	if s.json {
 		err = json.NewEncoder(c.out).Encode(r)
 	} else {
@@ -161,84 +99,94 @@ func check(ctx context.Context, c *console, s *checkSettings, args []string) (co
 	return code, err
 }
 
-// records reads the log and the objects.
-func (r *checkReport) records(ctx context.Context, c *console, p *store.Picture) error {
+// checkAtRest checks a spool that no process has open.
+func checkAtRest(ctx context.Context, c *console, s *checkSettings, dir string) (r *checkReport, err error) {
+	found := new(findings)
+	v, err := s.view(dir, found)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	show := showCheck(c)
+	defer show.end()
+	checked, err := v.Check(ctx, &engine.CheckOptions{Progress: show.progress})
+	if err != nil {
+		return nil, err
+	}
+	return newCheckReport(dir, v.Stats().Spool.String(), checked, found.end()), nil
+}
+
+// checkEvery is how often the process that checks its spool is asked how far it is.
+const checkEvery = 250 * time.Millisecond
+
+// checkInUse has the process check the spool that has it open.
+func checkInUse(ctx context.Context, c *console, s *checkSettings, dir string, locked *engine.LockedError) (*checkReport, error) {
+	client, err := s.owner(ctx, locked)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	st, err := client.Status(ctx, operate.StatusQuery{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	now, err := client.StartCheck(ctx)
+	if err != nil {
+		return nil, err
+	}
+	show := showCheck(c)
+	defer show.end()
+	for !now.Done {
+		show.progress(engine.CheckProgress{Bytes: now.Bytes, Total: now.Total, Records: now.Records, Bad: now.Bad})
+		select {
+		case <-time.After(checkEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if now, err = client.Check(ctx, operate.CheckQuery{ID: now.ID}); err != nil {
+			return nil, err
+		}
+	}
+	if now.Error != "" {
+		return nil, errors.New(now.Error)
+	}
+	var checked engine.CheckReport
+	if err := json.Unmarshal(now.Report, &checked); err != nil {
+		return nil, fmt.Errorf("the report of %w cannot be read: %w", locked, err)
+	}
+	r := newCheckReport(dir, st.ID, &checked, nil)
+	r.InUse = true
+	return r, nil
+}
+
+func newCheckReport(dir, id string, checked *engine.CheckReport, found []string) *checkReport {
+	return &checkReport{Spool: dir, ID: id, Sound: checked.Sound() && len(found) == 0, Tally: checked.Records, Gone: checked.Gone, Files: checked.Files,
+		Tables: checked.Tables, Dead: checked.Dead, Books: checked.Books, Found: found, Seconds: checked.Took.Seconds()}
+}
+
+// checkShow is the line of progress of a check.
+type checkShow struct {
+	c     *console
+	phase *progress.Phase // nil until there is something to show
+}
+
+func showCheck(c *console) *checkShow { return &checkShow{c: c} }
+
+func (s *checkShow) progress(p engine.CheckProgress) {
 	const unit = 1 << 20
-	phase := c.begin("checked", "MiB", p.Stats().DiskBytes/unit)
-	defer phase.End()
-	files := map[string]*fileTally{}
-	tables := map[[2]string]*tableTally{}
-	for part, err := range p.Check() {
-		if err = firstError(err, ctx.Err()); err != nil {
-			return err
-		}
-		props, _ := p.LaneProperties(part.Lane)
-		table := [2]string{props.Database, props.Table}
-		if files[part.File] == nil {
-			files[part.File] = &fileTally{File: part.File}
-		}
-		if tables[table] == nil {
-			tables[table] = &tableTally{Database: props.Database, Table: props.Table}
-		}
-		for _, t := range []*tally{&r.tally, &files[part.File].tally, &tables[table].tally} {
-			t.add(part.Records(), part.Waiting, part.Bytes, part.Err)
-		}
-		note := ""
-		if r.Bad > 0 {
-			note = fmt.Sprintf("%d records are bad", r.Bad)
-		}
-		phase.Show(time.Now(), r.Bytes/unit, note)
+	if s.phase == nil {
+		s.phase = s.c.begin("checked", "MiB", p.Total/unit)
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		r.Files = append(r.Files, *files[name])
+	note := ""
+	if p.Bad > 0 {
+		note = fmt.Sprintf("%d records are bad", p.Bad)
 	}
-	for _, name := range slices.SortedFunc(maps.Keys(tables), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
-		r.Tables = append(r.Tables, *tables[name])
-	}
-	r.Error = ""
-	return nil
+	s.phase.Show(time.Now(), p.Bytes/unit, note)
 }
 
-func (r *checkReport) dead(ctx context.Context, p *store.Picture) error {
-	for d, err := range p.CheckDead() {
-		if err = firstError(err, ctx.Err()); err != nil {
-			return err
-		}
-		r.Dead.Read++
-		r.Dead.Bytes += d.Bytes
-		if d.Err == nil {
-			r.Dead.Good++
-			r.Dead.Records += d.Records
-			continue
-		}
-		r.Dead.Bad++
-		r.Dead.Errors = append(r.Dead.Errors, deadError{d.File, d.Err.Error()})
-	}
-	return nil
-}
-
-// mostBooks bounds what is told of the books.
-const mostBooks = 100
-
-// books compares the counters with each other and with what was read.
-func (r *checkReport) books(p *store.Picture) {
-	n := p.Stats()
-	if sum := n.Open + n.Sealed + n.Ingested + n.Skipped + n.HandedOver + n.DeadLettered + n.Dropped; sum != n.Acked {
-		r.Books = append(r.Books, fmt.Sprintf("%d records were acknowledged, and the books account for %d", n.Acked, sum))
-	}
-	if waiting := n.Open + n.Sealed; waiting != r.Waiting {
-		r.Books = append(r.Books, fmt.Sprintf("%d records wait by the books, and %d were met", waiting, r.Waiting))
-	}
-	for e, err := range p.History() {
-		switch {
-		case err != nil:
-			r.Books = append(r.Books, fmt.Sprintf("history: %v", err))
-		case !e.State.Final():
-			r.Books = append(r.Books, fmt.Sprintf("history: batch %s is %s, which is not final", e.Batch.ID, e.State))
-		}
-		if len(r.Books) >= mostBooks {
-			break
-		}
+func (s *checkShow) end() {
+	if s.phase != nil {
+		s.phase.End()
 	}
 }
 
@@ -251,6 +199,9 @@ func (r *checkReport) writeText(w io.Writer) error {
 	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\nfound\t%s\n", visible.String(r.Spool), r.ID, verdict)
 	fmt.Fprintf(t, "records read\t%d (%d wait)\ngood\t%d\nbad\t%d (%d wait)\n", r.Read, r.Waiting, r.Good, r.Bad, r.BadWaiting)
 	fmt.Fprintf(t, "dead letters read\t%d\ngood\t%d (%d records)\nbad\t%d\n", r.Dead.Read, r.Dead.Good, r.Dead.Records, r.Dead.Bad)
+	if r.Gone > 0 {
+		fmt.Fprintf(t, "delivered meanwhile\t%d, and not read\n", r.Gone)
+	}
 	bytes := r.Bytes + r.Dead.Bytes
 	fmt.Fprintf(t, "read\t%s in %.3f s\n", shortBytes(bytes), r.Seconds)
 	if r.Seconds > 0 {

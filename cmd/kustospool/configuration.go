@@ -21,6 +21,9 @@ const (
 	configFlag     = "config"
 	// mostConfig bounds what is read of that file.
 	mostConfig = 1 << 20
+	// lineOnly is the annotation of a flag that is given on the command line only,
+	// because one of its name means something else to other commands.
+	lineOnly = "line-only"
 )
 
 const configurationHelp = `Every flag can be given in three ways. What is on the command line counts first, then
@@ -35,6 +38,7 @@ is a switch may stand alone, a flag that may be repeated has a line for each val
 and # begins a comment. It may have flags of any command: each takes its own. A name
 that is no flag of any command is an error. An empty variable counts as none. A flag
 that is repeated is taken whole from one of the three: values do not add up across them.
+--table of sim, which is not the --table of the others, is for the command line only.
 `
 
 // outside is a flag that is set by its name from outside of the command line.
@@ -59,7 +63,7 @@ func fromOutside(fs *pflag.FlagSet) error {
 	rest := flag.NewFlagSet("", flag.ContinueOnError)
 	rest.SetOutput(io.Discard)
 	fs.VisitAll(func(f *pflag.Flag) {
-		if !f.Changed && f.Name != configFlag {
+		if !f.Changed && f.Name != configFlag && f.Annotations[lineOnly] == nil {
 			rest.Var(outside{fs, f.Name}, f.Name, f.Usage)
 		}
 	})

@@ -60,7 +60,7 @@ func TestEveryFlagFromOutside(t *testing.T) {
 	for _, cmd := range commands() {
 		probe, _ := flagSet(cmd)
 		probe.VisitAll(func(f *pflag.Flag) {
-			if f.Name == configFlag {
+			if f.Name == configFlag || f.Annotations[lineOnly] != nil {
 				return
 			}
 			value, ok := values[f.Value.Type()]
@@ -84,6 +84,36 @@ func TestEveryFlagFromOutside(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFlagsOfOneNameMeanTheSame: a flag that has the name of another command's and
+// takes something else is not set from outside, where both would have its value.
+func TestFlagsOfOneNameMeanTheSame(t *testing.T) {
+	t.Setenv("KUSTOSPOOL_TABLE", "Readings")
+	t.Setenv("KUSTOSPOOL_CONFIG", configFile(t, "table Readings\n"))
+	types := map[string]string{}
+	for _, cmd := range commands() {
+		fs, _ := flagSet(cmd)
+		if err := fromOutside(fs); err != nil {
+			t.Fatalf("%s: %v", cmd.name, err)
+		}
+		fs.VisitAll(func(f *pflag.Flag) {
+			outside := f.Annotations[lineOnly] == nil
+			if f.Name == "table" && f.Changed != outside {
+				t.Errorf("--table of %s: set from outside is %v", cmd.name, f.Changed)
+			}
+			if was := types[f.Name]; was != "" && was != f.Value.Type() && outside {
+				t.Errorf("--%s of %s takes a %s, and that of another command a %s", f.Name, cmd.name, f.Value.Type(), was)
+			}
+			if outside {
+				types[f.Name] = f.Value.Type()
+			}
+		})
+	}
+	fs, _ := flagSet(simCommand())
+	if err := fs.Parse([]string{"--table", "D.T"}); err != nil || !fs.Changed("table") {
+		t.Errorf("--table of sim on the command line: %v", err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"kustospool/transport/admin"
 )
 
-// creation is what send makes at the service before it stores anything.
+// creation is what send and drain make at the service before they store or deliver anything.
 type creation struct {
 	columns []admin.Column // none: no table
 	mapping *admin.Mapping // nil: no mapping
@@ -78,7 +78,7 @@ func (c creation) run(ctx context.Context, console *console, d *destination, s *
 	where := p.Database + "." + p.Table
 	if c.columns != nil {
 		if err := client.CreateTable(ctx, p.Database, admin.Table{Name: p.Table, Columns: c.columns}); err != nil {
-			return fmt.Errorf("table %s cannot be created, and nothing was stored: %w", where, err)
+			return fmt.Errorf("table %s cannot be created, and nothing was stored or sent: %w", where, err)
 		}
 		console.tell("Table %s is there, with %d columns or more.", where, len(c.columns))
 	}

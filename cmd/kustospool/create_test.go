@@ -91,3 +91,36 @@ func TestSend_CreateRefused(t *testing.T) {
 		}
 	}
 }
+
+// What waits for a table that is missing is delivered by the drain that creates it.
+func TestDrain_CreateTable(t *testing.T) {
+	sim := simulator(t, &kustosim.Options{Databases: []string{"D"}})
+	spool := filepath.Join(t.TempDir(), "s")
+	store := func(table string) {
+		t.Helper()
+		if got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", table, "--spool", spool, "--no-wait", "-"); got.code != exitOK {
+			t.Fatalf("%+v", got)
+		}
+	}
+	drain := func(code int, says string, args ...string) {
+		t.Helper()
+		got := kustospool(t, "", append([]string{"drain", "--to", sim.Endpoint(), "--spool", spool}, args...)...)
+		if got.code != code || !strings.Contains(got.stderr, says) {
+			t.Errorf("%q: %+v, want code %d with %q", args, got, code, says)
+		}
+	}
+	store("T")
+	drain(exitPending, "BadRequest_TableNotExist")
+	drain(exitUsage, "varchar", "--create-table", "a:varchar")
+	drain(exitUsage, "must be one of the spool's: D.T", "--create-table", "a:int", "--table", "U")
+	drain(exitUsage, "a directory has no tables", "--create-table", "a:int", "--to", "dir:"+t.TempDir())
+	drain(exitOK, "Table D.T is there", "--create-table", "a:int")
+	drain(exitUsage, "no records wait", "--create-table", "a:int")
+	store("T")
+	store("U")
+	drain(exitUsage, "name one with --table: D.T, D.U", "--create-table", "a:int")
+	drain(exitOK, "Table D.U is there", "--create-table", "a:int", "--table", "D.U")
+	if sim.Count("D", "T") != 2 || sim.Count("D", "U") != 1 {
+		t.Errorf("%d rows in T and %d in U", sim.Count("D", "T"), sim.Count("D", "U"))
+	}
+}

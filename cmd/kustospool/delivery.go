@@ -22,13 +22,14 @@ func (x *session) deliver(ctx context.Context) (ending, error) {
 }
 
 // allHeld reports whether only an operator can make anything move: every lane
-// is held by an attempt since begun, because the cause of an older one may have
-// been mended, and nothing is under way. In a full spool what is open in a
-// lane that is held stays open.
+// is paused, or held by an attempt since begun, because the cause of an older one may have
+// been mended, and nothing is under way. What is open in a lane that is held stays
+// open behind its batches, and in a full spool without any.
 func allHeld(stats *engine.Stats, begun time.Time, full bool) bool {
 	lanes := stats.Backlogged()
 	for _, l := range lanes {
-		if !l.Held || l.Waiting.Open > 0 && !full || l.Batches.UnderWay() > 0 || l.Failure == nil || l.Failure.At.Before(begun) {
+		waits := l.Paused != nil || l.Held && l.Failure != nil && !l.Failure.At.Before(begun)
+		if !waits || l.Waiting.Open > 0 && l.Batches.Live() == 0 && !full || l.Batches.UnderWay() > 0 {
 			return false
 		}
 	}
@@ -40,7 +41,7 @@ func allHeld(stats *engine.Stats, begun time.Time, full bool) bool {
 func obstacle(stats *engine.Stats) string {
 	first, more := "", 0
 	for _, l := range stats.Backlogged() {
-		if l.Failure == nil {
+		if l.Failure == nil && l.Paused == nil {
 			continue
 		}
 		if first != "" {
@@ -51,7 +52,7 @@ func obstacle(stats *engine.Stats) string {
 		if l.Held {
 			waits = " waits"
 		}
-		first = fmt.Sprintf("%s.%s%s: %s", l.Properties.Database, l.Properties.Table, waits, l.Failure)
+		first = fmt.Sprintf("%s.%s%s: %s", l.Properties.Database, l.Properties.Table, waits, whyWaiting(&l))
 	}
 	switch {
 	case first == "" && stats.Unhealthy != nil:
@@ -60,6 +61,18 @@ func obstacle(stats *engine.Stats) string {
 		return fmt.Sprintf("%s (and %d more tables)", first, more)
 	}
 	return first
+}
+
+// whyWaiting is why a lane that has something waiting does not move.
+func whyWaiting(l *engine.LaneStats) string {
+	if p := l.Paused; p != nil {
+		text := "paused since " + p.Since.Format(time.RFC3339)
+		if p.Reason != "" {
+			text += " (" + p.Reason + ")"
+		}
+		return text
+	}
+	return l.Failure.String()
 }
 
 // explain says why a run ended before everything was stored and delivered, and
@@ -80,7 +93,7 @@ func (x *session) explain(o outcome, stats *engine.Stats) {
 	}
 	shown := 0
 	for _, l := range stats.Backlogged() {
-		if l.Failure == nil {
+		if l.Failure == nil && l.Paused == nil {
 			continue
 		}
 		if shown == 10 {
@@ -88,7 +101,7 @@ func (x *session) explain(o outcome, stats *engine.Stats) {
 			break
 		}
 		shown++
-		c.note("  %s.%s: %s", l.Properties.Database, l.Properties.Table, progress.Clean(l.Failure.String()))
+		c.note("  %s.%s: %s", l.Properties.Database, l.Properties.Table, progress.Clean(whyWaiting(&l)))
 	}
 	if shown == 0 && stats.Unhealthy != nil {
 		c.note("  %s", progress.Clean(stats.Unhealthy.String()))

@@ -140,10 +140,11 @@ func (d *destination) spoolDir(c *console, named string) (string, error) {
 		d.temporary = tmp
 		return tmp, nil
 	}
-	path, err := d.target.defaultSpool()
+	path, older, err := d.target.defaultSpool()
 	if err != nil {
 		return "", err
 	}
+	d.target.tellOlder(c, older)
 	c.tell("Spool: %s", path)
 	return path, nil
 }

@@ -6,8 +6,10 @@
 //	kustospool status      show what a spool holds, without a network
 //	kustospool peek        show the records of a table that wait in a spool
 //	kustospool history     show the batches of a spool that are settled, and how
-//	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool check       read all of a spool and tell what is damaged
+//	kustospool pause       stop the delivery of a table, and keep its records
+//	kustospool resume      deliver a table again that was paused
+//	kustospool retry       try a table now, without waiting for the pause after a failure
 //	kustospool sim         run a simulated service to try things out on
 //	kustospool completion  print a shell's script that completes commands and flags
 //	kustospool version     print the version of the program and of its spools

@@ -40,6 +40,7 @@ type deliverySettings struct {
 	timeout    time.Duration
 	lock       time.Duration
 	trust      bool
+	retarget   bool // the spool's records may be another target's
 	json       bool
 	quiet      bool
 	verbose    bool

@@ -102,7 +102,8 @@ type settledBatch struct {
 
 // statusOf is an entry of the store as the engine tells of it.
 func statusOf(e *store.Entry) *engine.BatchStatus {
-	return &engine.BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
+	return &engine.BatchStatus{Batch: e.Batch, State: e.State, Attempts: e.Attempts, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure,
+		DataBytes: e.DataBytes()}
 }
 
 func settledOf(id ingest.SpoolID, e store.Entry) settledBatch {
@@ -119,7 +120,7 @@ func history(ctx context.Context, c *console, s *historySettings, args []string)
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}

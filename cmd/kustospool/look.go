@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/store"
 )
 
@@ -31,8 +32,9 @@ func (s *lookSettings) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&s.lock, "lock-timeout", time.Second, "how long to wait for a spool that another process has open")
 }
 
-// dir is the spool's directory. It is there.
-func (s *lookSettings) dir() (string, error) {
+// dir is the spool's directory. It is there. Other spools that the target may
+// have are told of.
+func (s *lookSettings) dir(c *console) (string, error) {
 	dir := s.spool
 	switch {
 	case dir == "" && s.to == "":
@@ -44,9 +46,11 @@ func (s *lookSettings) dir() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if dir, err = t.defaultSpool(); err != nil {
+		var older []string
+		if dir, older, err = t.defaultSpool(); err != nil {
 			return "", err
 		}
+		t.tellOlder(c, older)
 	}
 	return dir, mustBeSpool(dir)
 }
@@ -60,6 +64,12 @@ func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error)
 		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
 	}
 	return p, err
+}
+
+// view opens the spool for reading. found hears of damage. One in use is an
+// [engine.LockedError].
+func (s *lookSettings) view(dir string, found *findings) (*engine.View, error) {
+	return engine.Look(dir, &engine.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
 }
 
 // tableLanes are the lanes of a table that is named as TABLE or DB.TABLE.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -207,8 +208,8 @@ func checkOf(t *testing.T, s sample, code int) *checkReport {
 	if err := json.Unmarshal([]byte(got.out), r); err != nil || got.code != code || r.Sound != (code == exitOK) {
 		t.Fatalf("code %d, %v: %s%s", got.code, err, got.out, got.stderr)
 	}
-	var files, tables tally
-	sum := func(into *tally, t tally) {
+	var files, tables engine.Tally
+	sum := func(into *engine.Tally, t engine.Tally) {
 		into.Read += t.Read
 		into.Good += t.Good
 		into.Bad += t.Bad
@@ -217,13 +218,13 @@ func checkOf(t *testing.T, s sample, code int) *checkReport {
 		into.Bytes += t.Bytes
 	}
 	for _, f := range r.Files {
-		sum(&files, f.tally)
+		sum(&files, f.Tally)
 	}
 	for _, f := range r.Tables {
-		sum(&tables, f.tally)
+		sum(&tables, f.Tally)
 	}
-	if files != r.tally || tables != r.tally || r.Read != r.Good+r.Bad || r.Dead.Read != r.Dead.Good+r.Dead.Bad {
-		t.Errorf("it does not add up: %+v, by file %+v, by table %+v", r.tally, files, tables)
+	if files != r.Tally || tables != r.Tally || r.Read != r.Good+r.Bad || r.Dead.Read != r.Dead.Good+r.Dead.Bad {
+		t.Errorf("it does not add up: %+v, by file %+v, by table %+v", r.Tally, files, tables)
 	}
 	return r
 }

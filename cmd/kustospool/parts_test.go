@@ -49,23 +49,25 @@ func TestParseTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	for in, want := range map[string]target{
-		"sim:":                            {kind: toSimulator, text: "sim:"},
-		"dir:x":                           {kind: toDirectory, text: "dir:" + abs, dir: abs},
-		"https://C.Kusto.Windows.net/":    {kind: toCluster, text: "https://c.kusto.windows.net", endpoint: "https://c.kusto.windows.net"},
-		"http://127.0.0.1:8080":           {kind: toCluster, text: "http://127.0.0.1:8080", endpoint: "http://127.0.0.1:8080", loopback: true},
-		"http://[::1]:8080":               {kind: toCluster, text: "http://[::1]:8080", endpoint: "http://[::1]:8080", loopback: true},
-		"http://localhost":                {kind: toCluster, text: "http://localhost", endpoint: "http://localhost", loopback: true},
-		"https://trd-1.z0.kusto.fabric.x": {kind: toCluster, text: "https://trd-1.z0.kusto.fabric.x", endpoint: "https://trd-1.z0.kusto.fabric.x"},
+		"sim:":                            {kind: toSimulator, name: "sim:", text: "sim:"},
+		"dir:x":                           {kind: toDirectory, name: "dir:" + abs, text: "dir:" + abs, dir: abs},
+		"https://C.Kusto.Windows.net/":    {kind: toCluster, name: "https://c.kusto.windows.net", text: "https://c.kusto.windows.net", endpoint: "https://c.kusto.windows.net"},
+		"http://127.0.0.1:8080":           {kind: toCluster, name: "http://127.0.0.1:8080", text: "http://127.0.0.1:8080", endpoint: "http://127.0.0.1:8080", loopback: true},
+		"http://[::1]:8080":               {kind: toCluster, name: "http://[::1]:8080", text: "http://[::1]:8080", endpoint: "http://[::1]:8080", loopback: true},
+		"http://localhost":                {kind: toCluster, name: "http://localhost", text: "http://localhost", endpoint: "http://localhost", loopback: true},
+		"https://trd-1.z0.kusto.fabric.x": {kind: toCluster, name: "https://trd-1.z0.kusto.fabric.x", text: "https://trd-1.z0.kusto.fabric.x", endpoint: "https://trd-1.z0.kusto.fabric.x"},
 	} {
-		if got, err := parseTarget(in); err != nil || got != want {
+		got, err := parseTarget(in)
+		got.given = ""
+		if err != nil || got != want {
 			t.Errorf("%q: %+v, %v", in, got, err)
 		}
 	}
 	one, _ := parseTarget("https://a.kusto.windows.net")
 	two, _ := parseTarget("https://b.kusto.windows.net")
-	first, err1 := one.defaultSpool()
-	again, _ := one.defaultSpool()
-	second, err2 := two.defaultSpool()
+	first, _, err1 := one.defaultSpool()
+	again, _, _ := one.defaultSpool()
+	second, _, err2 := two.defaultSpool()
 	if err1 == nil && err2 == nil && (first != again || first == second) {
 		t.Errorf("default spools %q, %q, %q", first, again, second)
 	}
@@ -95,6 +97,7 @@ func TestAllHeld(t *testing.T) {
 		return engine.LaneStats{Waiting: engine.Backlog{Records: n}, Batches: engine.Batches{Sealed: n}}
 	}
 	open := engine.LaneStats{Waiting: engine.Backlog{Records: 1, Open: 1}}
+	behind := engine.LaneStats{Waiting: engine.Backlog{Records: 2, Open: 1}, Batches: engine.Batches{Sealed: 1}}
 	heldBack := func(l engine.LaneStats, at time.Time) engine.LaneStats {
 		l.Held, l.Failure = true, said(at)
 		return l
@@ -113,6 +116,7 @@ func TestAllHeld(t *testing.T) {
 		{"one moves", []engine.LaneStats{held, queued(1)}, false, false},
 		{"one under way", []engine.LaneStats{heldBack(underWay, now)}, false, false},
 		{"one has open records", []engine.LaneStats{heldBack(open, now)}, false, false},
+		{"one has open records behind its batches", []engine.LaneStats{heldBack(behind, now)}, false, true},
 		{"one has open records, in a full spool", []engine.LaneStats{heldBack(open, now)}, true, true},
 		{"another has open records, in a full spool", []engine.LaneStats{held, open}, true, false},
 		{"not tried in this run", []engine.LaneStats{heldBack(queued(1), begun.Add(-time.Hour))}, false, false},
@@ -230,7 +234,7 @@ func TestInFlags(t *testing.T) {
 
 func TestCredential(t *testing.T) {
 	cluster := target{kind: toCluster, text: "https://c.kusto.windows.net"}
-	local := target{kind: toCluster, text: "http://127.0.0.1:1", loopback: true}
+	local := target{kind: toCluster, name: "http://127.0.0.1:1", text: "http://127.0.0.1:1", loopback: true}
 	for _, name := range []string{"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"} {
 		t.Setenv(name, "")
 	}

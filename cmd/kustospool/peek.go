@@ -91,7 +91,7 @@ func peek(ctx context.Context, c *console, s *peekSettings, args []string) (code
 	if err != nil {
 		return 0, usagef("--grep %q: must be a regular expression: %v", s.grep, err)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}

@@ -222,7 +222,7 @@ func TestSend_ResumesAfterAFullSpool(t *testing.T) {
 	if err := sim.CreateTable("D", "T", kustosim.Column{Name: "n", Type: "long"}); err != nil {
 		t.Fatal(err)
 	}
-	got = kustospool(t, "", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T", "--spool", x.spool, "--max-disk", smallSpool, "--json", file)
+	got = kustospool(t, "", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T", "--spool", x.spool, "--max-disk", smallSpool, "--json", "--retarget", file)
 	if r = decode[report](t, got.out); got.code != exitOK || r.Acked != tooMany-first || r.Inputs[0].EarlierBytes == 0 {
 		t.Fatalf("%+v", got)
 	}

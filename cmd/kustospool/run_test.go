@@ -114,13 +114,13 @@ func TestSend_BadInput(t *testing.T) {
 		want string
 	}{
 		{"no target", []string{good}, "--to is missing"},
-		{"typo in scheme", []string{"--to", "htps://c.kusto.windows.net", good}, `"htps://c.kusto.windows.net": must be a cluster's URL`},
-		{"one slash", []string{"--to", "https:/c.kusto.windows.net", good}, "has no host"},
-		{"no scheme", []string{"--to", "c.kusto.windows.net", good}, "must be a cluster's URL"},
+		{"typo in scheme", []string{"--to", "htps://c.kusto.windows.net", good}, `"htps://c.kusto.windows.net": must begin with https://`},
+		{"one slash", []string{"--to", "https:/c.kusto.windows.net", good}, "must name a host"},
+		{"no scheme", []string{"--to", "c.kusto.windows.net", good}, "must begin with https://"},
 		{"typo in domain", []string{"--to", "https://c.kusto.windws.net", good}, "windws"},
 		{"http to elsewhere", []string{"--to", "http://c.kusto.windows.net", good}, "http is for this machine"},
-		{"password in URL", []string{"--to", "https://u:hunter2@c.kusto.windows.net", good}, "no user name or password"},
-		{"query in URL", []string{"--to", "https://c.kusto.windows.net?database=D", good}, "has no query"},
+		{"password in URL", []string{"--to", "https://u:hunter2@c.kusto.windows.net", good}, "user name or password"},
+		{"query in URL", []string{"--to", "https://c.kusto.windows.net?database=D", good}, "must have no query"},
 		{"unknown source of outcomes", []string{"--to", "sim:", "--outcomes", "queue", good}, `--outcomes "queue": must be table, peek or take`},
 		{"unknown protocol", []string{"--to", "sim:", "--protocol", "v3", good}, `--protocol "v3": must be auto, queue or rest`},
 		{"sim with address", []string{"--to", "sim:8080", good}, "sim: takes nothing"},

@@ -117,6 +117,7 @@ With 4 and 5 the report says how many records of which input are stored.`,
 			fs.StringVar(&s.onBadRecord, "on-bad-record", "", "what to do with what is no record: stop, skip or dead-letter; default dead-letter for a pipe, and for files stop, with nothing stored")
 			fs.BoolVar(&s.uncheckedJSON, "unchecked-json", false, "do not check that json records are JSON objects; the service passes over what is none without a word")
 			fs.BoolVar(&s.again, "again", false, "send files from their beginning, whatever earlier runs have stored of them")
+			fs.BoolVar(&s.retarget, "retarget", false, "deliver what the spool holds for another target to this one as well")
 			fs.BoolVar(&s.noWait, "no-wait", false, "end when everything is durable")
 			fs.StringArrayVar(&s.blobs, "blob", nil, "URL of a blob that the service is to fetch, as an argument; may be repeated")
 			s.register(fs)
@@ -142,6 +143,9 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	c.quiet = s.quiet
 	t, err := parseTarget(s.to)
 	if err != nil {
+		return 0, err
+	}
+	if err := t.checkDatabase(s.database); err != nil {
 		return 0, err
 	}
 	if err := checkRows(t, s.rowsOut, s.json); err != nil {

@@ -51,9 +51,14 @@ func (x *session) open(ctx context.Context, opts *engine.Options) error {
 	asked := time.Now()
 	for told := false; ; told = true {
 		x.begun = time.Now()
-		var err error
-		if x.spool, err = engine.Open(x.dir, x.dest.transport, &o); err == nil {
-			return nil
+		err := x.checkTarget()
+		if err == nil {
+			if x.spool, err = engine.Open(x.dir, x.dest.transport, &o); err == nil {
+				if err = x.keepTarget(); err != nil {
+					return refusedError{errors.Join(err, x.spool.Close())}
+				}
+				return nil
+			}
 		}
 		var locked *engine.LockedError
 		left := x.s.lock - time.Since(asked)

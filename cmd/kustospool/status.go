@@ -101,7 +101,7 @@ type laneBacklog struct {
 	Open     int64           `json:"open"`
 	Batches  int64           `json:"batches"`
 	Records  int64           `json:"records"`           // in those batches
-	RawBytes int64           `json:"raw_bytes"`         // of all that waits
+	RawBytes int64           `json:"raw_bytes"`         // of all that waits; 0 of blobs, whose size shows when they are sent
 	Oldest   time.Time       `json:"oldest,omitzero"`   // when the oldest record that waits was accepted
 	Failure  *ingest.Failure `json:"failure,omitempty"` // the newest
 }
@@ -127,7 +127,7 @@ func status(c *console, s *statusSettings, args []string) (int, error) {
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
 	}
-	dir, err := s.dir()
+	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}
@@ -190,6 +190,9 @@ func collect(v *engine.View, dir string, limit int) (*spoolStatus, error) {
 		}}
 	for _, l := range n.Backlogged() {
 		p := &l.Properties
+		if p.ByReference {
+			l.Waiting.Bytes = 0 // that of the addresses
+		}
 		out.Lanes = append(out.Lanes, laneBacklog{Database: p.Database, Table: p.Table, Format: p.Format, Blobs: p.ByReference,
 			Open: l.Waiting.Open, Batches: l.Batches.Live(), Records: l.Waiting.Records - l.Waiting.Open, RawBytes: l.Waiting.Bytes,
 			Oldest: l.Waiting.Oldest, Failure: l.Failure})
@@ -210,7 +213,7 @@ func collect(v *engine.View, dir string, limit int) (*spoolStatus, error) {
 			out.Cut["dead_letters"]++
 			continue
 		}
-		out.Dead = append(out.Dead, batchOf(&b))
+		out.Dead = append(out.Dead, batchOf(&b.BatchStatus))
 	}
 	return out, nil
 }
@@ -218,7 +221,7 @@ func collect(v *engine.View, dir string, limit int) (*spoolStatus, error) {
 func batchOf(b *engine.BatchStatus) batchStatus {
 	p := &b.Batch.Properties
 	return batchStatus{ID: b.Batch.ID, Database: p.Database, Table: p.Table, State: b.State, Records: b.Batch.Records(),
-		RawBytes: b.Batch.RawBytes, Attempts: b.Attempts, SealedAt: b.Batch.SealedAt, Updated: b.Updated,
+		RawBytes: b.DataBytes, Attempts: b.Attempts, SealedAt: b.Batch.SealedAt, Updated: b.Updated,
 		NextAttempt: b.NextAttempt, Failure: b.Failure}
 }
 
@@ -254,8 +257,12 @@ func (s *spoolStatus) writeText(w io.Writer) error {
 		if l.Blobs {
 			format += ", blobs by reference"
 		}
+		size := shortBytes(l.RawBytes)
+		if l.Blobs {
+			size = "of a size that shows when they are sent"
+		}
 		fmt.Fprintf(t, "\ntable\t%s.%s (%s)\nwaiting\t%d records in no batch, %d in %d batches (%s)\n",
-			visible.String(l.Database), visible.String(l.Table), visible.String(format), l.Open, l.Records, l.Batches, shortBytes(l.RawBytes))
+			visible.String(l.Database), visible.String(l.Table), visible.String(format), l.Open, l.Records, l.Batches, size)
 		if !l.Oldest.IsZero() {
 			fmt.Fprintf(t, "oldest\taccepted %s\n", l.Oldest.Format(time.RFC3339))
 		}

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"kustospool/ingest"
+	"kustospool/transport/address"
 )
 
 // targetKind is what --to names.
@@ -23,8 +22,11 @@ const (
 // target is a parsed --to.
 type target struct {
 	kind     targetKind
+	name     string // the same for all spellings of one target
 	text     string // as it can be given again
 	endpoint string // of toCluster
+	database string // that the address of a cluster names; empty for none
+	given    string // of toCluster, as older versions wrote it
 	dir      string // of toDirectory
 	loopback bool   // of toCluster
 }
@@ -36,16 +38,13 @@ func parseTarget(s string) (target, error) {
 	if s == "" {
 		return target{}, usagef("--to is missing: it %s", targetForms)
 	}
-	scheme, rest, found := strings.Cut(s, ":")
-	if !found {
-		return target{}, usagef("--to %q: %s", s, targetForms)
-	}
+	scheme, rest, _ := strings.Cut(s, ":")
 	switch strings.ToLower(scheme) {
 	case "sim":
 		if rest != "" {
 			return target{}, usagef("--to %q: sim: takes nothing behind the colon; for a simulator that runs elsewhere give its http address", s)
 		}
-		return target{kind: toSimulator, text: "sim:"}, nil
+		return target{kind: toSimulator, name: "sim:", text: "sim:"}, nil
 	case "dir":
 		if rest == "" {
 			return target{}, usagef("--to %q: names no directory", s)
@@ -54,42 +53,33 @@ func parseTarget(s string) (target, error) {
 		if err != nil {
 			return target{}, usagef("--to %q: %w", s, err)
 		}
-		return target{kind: toDirectory, text: "dir:" + abs, dir: abs}, nil
-	case "https", "http":
-		return parseCluster(s)
+		return target{kind: toDirectory, name: "dir:" + abs, text: "dir:" + abs, dir: abs}, nil
 	}
-	return target{}, usagef("--to %q: %s", s, targetForms)
+	return parseCluster(s)
 }
 
 func parseCluster(s string) (target, error) {
-	u, err := url.Parse(s)
+	a, err := address.Parse(s)
+	bad, ok := errors.AsType[*ingest.FieldError](err)
 	switch {
+	case ok && bad.Value != "":
+		return target{}, usagef("--to %s: %s; or give dir:PATH, or sim:", bad.Value, bad.Rule)
+	case ok:
+		return target{}, usagef("--to: %s; or give dir:PATH, or sim:", bad.Rule)
 	case err != nil:
-		// The parser's own text repeats the URL, user info and all.
-		return target{}, usagef("--to: is not a URL; it %s", targetForms)
-	case u.User != nil:
-		return target{}, usagef("--to: a cluster's URL holds no user name or password; see --auth")
-	case u.RawQuery != "" || u.Fragment != "":
-		return target{}, usagef("--to: a cluster's URL has no query; the database is given with --database")
-	case u.Host == "" || u.Hostname() == "":
-		return target{}, usagef("--to %q: has no host; two slashes follow the scheme, https://HOST", s)
+		return target{}, usagef("--to: %w", err)
 	}
-	loopback := ingest.IsLoopback(u.Hostname())
-	if u.Scheme == "http" && !loopback {
-		return target{}, usagef("--to %q: http is for this machine's own addresses only; a cluster is reached over https", s)
+	t := target{kind: toCluster, name: a.Name, text: a.Engine, endpoint: a.Engine, database: a.Database, loopback: a.Loopback}
+	if u, err := url.Parse(s); err == nil {
+		t.given = strings.ToLower(u.Scheme + "://" + u.Host)
 	}
-	u.Host = strings.ToLower(u.Host)
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	return target{kind: toCluster, text: u.String(), endpoint: u.String(), loopback: loopback}, nil
+	return t, nil
 }
 
-// defaultSpool is the spool directory of a target for which none was named:
-// the same one for each run, another one for each target.
-func (t target) defaultSpool() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", usagef("--spool is missing, and there is no user cache directory to default to: %w", err)
+// checkDatabase refuses an address that names another database than --database.
+func (t target) checkDatabase(database string) error {
+	if t.database != "" && t.database != database {
+		return usagef("--to names the database %q, and --database %q: the address needs none", t.database, database)
 	}
-	sum := sha256.Sum256([]byte(t.text))
-	return filepath.Join(base, "kustospool", hex.EncodeToString(sum[:8])), nil
+	return nil
 }

@@ -23,6 +23,8 @@ type (
 	Stats = stats.Stats
 	// Role is what a principal may do.
 	Role = endpoint.Role
+	// TableRole is a role that is granted for one table.
+	TableRole = endpoint.TableRole
 	// ExternalStorage names the services of a storage account.
 	ExternalStorage = storage.ExternalStorage
 	// Host is a role of the simulator that a fault can strike.

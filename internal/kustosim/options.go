@@ -88,9 +88,11 @@ type Options struct {
 
 	// Token, when set, is the bearer token that the Kusto endpoint demands; its
 	// holder is an Admin. Principals are further bearer tokens and the role of
-	// each, or several roles joined by |. Without both, everybody is an Admin.
+	// each, or several roles joined by |, on every database. TableRoles are roles on
+	// one table. Without Token and Principals everybody is an Admin.
 	Token      string
 	Principals map[string]Role
+	TableRoles []TableRole
 
 	// SASLifetime and TokenLifetime limit what `.get ingestion resources` and
 	// `.get kusto identity token` hand out. Default 24 h each.
@@ -235,6 +237,11 @@ func (o *Options) validate() error {
 	for token, role := range o.Principals {
 		if token == "" || !role.Valid() {
 			errs = append(errs, errors.New("kustosim: Principals must map tokens to Viewer, Ingestor, User, Monitor or Admin, or to some of them"))
+		}
+	}
+	for _, t := range o.TableRoles {
+		if t.Principal == "" || t.Table == "" || t.Role&(Ingestor|Admin) == 0 || t.Role&^(Ingestor|Admin) != 0 {
+			errs = append(errs, errors.New("kustosim: TableRoles must name a token, a table, and the role Ingestor or Admin"))
 		}
 	}
 	for _, f := range []struct {

@@ -30,6 +30,7 @@ func TestRoles(t *testing.T) {
 		return "POST", "/v1/rest/mgmt", fmt.Sprintf(`{"db":"db","csl":%q}`, csl)
 	}
 	type call struct{ method, path, body string }
+	const both = Role(-1) // an Ingestor who is a User as well
 	of := func(method, path, body string) call { return call{method, path, body} }
 	for _, tc := range []struct {
 		call call
@@ -41,8 +42,8 @@ func TestRoles(t *testing.T) {
 		{of(mgmt(".get   kusto identity token")), Ingestor, "Ingestor"},
 		{of(mgmt(".ingest inline into table tbl <| 1")), Ingestor, "Ingestor"},
 		{of("GET", "/v1/rest/ingestion/configuration", ""), Ingestor, "Ingestor"},
-		{of("POST", "/v1/rest/ingestion/queued/db/tbl", `{}`), Ingestor, "Ingestor"},
-		{of("GET", "/v1/rest/ingestion/queued/db/tbl/x", ""), User, "User"},
+		{of("POST", "/v1/rest/ingestion/queued/db/tbl", `{}`), both, "Ingestor and User"},
+		{of("GET", "/v1/rest/ingestion/queued/db/tbl/x", ""), both, "Ingestor and User"},
 		{of("POST", "/v1/rest/ingest/db/tbl?streamFormat=csv", "1"), Ingestor, "Ingestor"},
 		{of(mgmt(".show queued ingestion operations 'x'")), Ingestor, "Ingestor"},
 		{of(mgmt(".show table tbl extents")), Viewer | User | Monitor, "Viewer or User or Monitor"},
@@ -60,6 +61,9 @@ func TestRoles(t *testing.T) {
 		for token, role := range map[string]Role{"": 0, "stranger": 0, "view": Viewer, "ingest": Ingestor, "use": User, "monitor": Monitor, "both": Ingestor | User, "admin": Admin, "root": Admin} {
 			status, reply := rest(t, s, tc.call.method, tc.call.path, token, tc.call.body)
 			may := role&(tc.need|Admin) != 0
+			if tc.need == both {
+				may = role == Ingestor|User || role == Admin
+			}
 			switch {
 			case role == 0 && status != http.StatusUnauthorized,
 				role != 0 && !may && (status != http.StatusForbidden || !strings.Contains(fmt.Sprint(reply), "the role "+tc.says+" and has "+role.String())),
@@ -108,10 +112,15 @@ func TestCommandsOfOthersAreNotSeen(t *testing.T) {
 	}
 }
 
-// An Ingestor may not ask the REST API for an operation, and may ask by command.
+// The REST API takes a User of the database as well, to submit and to ask; by
+// command an Ingestor may ask.
 func TestQueuedOperationsTakeAnIngestor(t *testing.T) {
 	s := startWithRoles(t)
-	status, reply := rest(t, s, "POST", "/v1/rest/ingestion/queued/db/tbl", "ingest", `{"blobs":[{"url":"http://localhost:1/a/b/c"}],"properties":{"format":"csv","enableTracking":true}}`)
+	const body = `{"blobs":[{"url":"http://localhost:1/a/b/c"}],"properties":{"format":"csv","enableTracking":true}}`
+	if status, _ := rest(t, s, "POST", "/v1/rest/ingestion/queued/db/tbl", "ingest", body); status != http.StatusForbidden {
+		t.Error(status)
+	}
+	status, reply := rest(t, s, "POST", "/v1/rest/ingestion/queued/db/tbl", "both", body)
 	id, _ := reply["ingestionOperationId"].(string)
 	if status != http.StatusOK || id == "" {
 		t.Fatal(status, reply)
@@ -130,7 +139,121 @@ func TestQueuedOperationsTakeAnIngestor(t *testing.T) {
 	if rows := rowsAs(t, s, "ingest", fmt.Sprintf(".show queued ingestion operations ('nothing', '%s')", id)); len(rows) != 1 {
 		t.Error(rows)
 	}
-	if status, _ := rest(t, s, "GET", "/v1/rest/ingestion/queued/db/tbl/"+id, "ingest", ""); status != http.StatusForbidden {
-		t.Error(status)
+	for token, want := range map[string]int{"ingest": http.StatusForbidden, "use": http.StatusForbidden, "both": http.StatusOK} {
+		if status, _ := rest(t, s, "GET", "/v1/rest/ingestion/queued/db/tbl/"+id, token, ""); status != want {
+			t.Error(token, status)
+		}
 	}
+	// The right is looked at before the operation.
+	for token, want := range map[string]int{"ingest": http.StatusForbidden, "both": http.StatusNotFound} {
+		if status, _ := rest(t, s, "GET", "/v1/rest/ingestion/queued/db/tbl/nothing", token, ""); status != want {
+			t.Error(token, status)
+		}
+	}
+}
+
+func onTable(principal, table string, role Role) TableRole {
+	return TableRole{Principal: principal, Database: "db", Table: table, Role: role}
+}
+
+// A role of a table is one of that table, and a User is the Admin of the tables
+// that it made: it ingests into them, makes their mappings and drops them.
+func TestRolesOfTables(t *testing.T) {
+	s, err := Start(&Options{Databases: []string{"db"}, Token: "root",
+		Principals: map[string]Role{"box": User, "use": User, "ingest": Ingestor, "more": Ingestor},
+		TableRoles: []TableRole{onTable("box", "tbl", Ingestor), onTable("more", "tbl", Admin), onTable("bare", "tbl", Ingestor)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, table := range []string{"tbl", "other"} {
+		if err := s.CreateTable("db", table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(token, csl string) int {
+		status, _ := rest(t, s, "POST", "/v1/rest/mgmt", token, fmt.Sprintf(`{"db":"db","csl":%q}`, csl))
+		return status
+	}
+	if got := run("use", ".create table mine (a:string)"); got != http.StatusOK {
+		t.Fatal(got)
+	}
+	for _, tc := range []struct {
+		token, csl string
+		may        bool
+	}{
+		{"box", ".get ingestion resources", true},
+		{"bare", ".get ingestion resources", true}, // of some table
+		{"use", ".get ingestion resources", true},  // of its own
+		{"box", ".ingest inline into table tbl <| 1", true},
+		{"box", ".ingest inline into table other <| 1", false},
+		{"box", ".create table tbl ingestion json mapping 'm' '[]'", true},
+		{"box", ".create table other ingestion json mapping 'm' '[]'", false},
+		{"box", ".alter table tbl policy streamingingestion enable", false},
+		{"bare", ".show table tbl extents", false},
+		{"more", ".alter table tbl policy streamingingestion enable", true},
+		{"more", ".alter table other policy streamingingestion enable", false},
+		{"more", ".show table tbl extents", true},
+		{"more", ".show table other extents", false},
+		{"use", ".ingest inline into table mine <| 1", true},
+		{"use", ".create table mine ingestion json mapping 'm' '[]'", true},
+		{"use", ".create-merge table tbl (b:string)", true}, // exists: it is not the User's
+		{"use", ".ingest inline into table tbl <| 1", false},
+		{"use", ".drop table tbl", false},
+		{"use", ".drop table mine", true},
+		{"nobody", ".get ingestion resources", false},
+	} {
+		if got := run(tc.token, tc.csl); (got != http.StatusForbidden && got != http.StatusUnauthorized) != tc.may {
+			t.Errorf("%s as %s: %d", tc.csl, tc.token, got)
+		}
+	}
+	for _, tc := range []struct {
+		token, table string
+		may          bool
+	}{{"box", "tbl", true}, {"box", "other", false}, {"bare", "tbl", true}, {"ingest", "other", true}, {"use", "tbl", false}} {
+		status, _ := rest(t, s, "POST", "/v1/rest/ingest/db/"+tc.table+"?streamFormat=csv", tc.token, "1")
+		if (status != http.StatusForbidden) != tc.may {
+			t.Errorf("stream into %s as %s: %d", tc.table, tc.token, status)
+		}
+	}
+}
+
+// as adds the token of a principal to what goes to the Kusto endpoint.
+type as struct {
+	principal string
+	next      http.RoundTripper
+}
+
+func (a as) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(r.URL.Path, "/v1/rest/") {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+a.principal)
+	}
+	return a.next.RoundTrip(r)
+}
+
+// A message is ingested with the rights of whose identity token it carries.
+func TestMessagesHaveTheRightsOfTheirToken(t *testing.T) {
+	sim, err := Start(&Options{Databases: []string{"db"}, Principals: map[string]Role{"box": Ingestor, "use": User}, TableRoles: []TableRole{onTable("use", "other", Ingestor)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"t1", "other"} {
+		if err := sim.CreateTable("db", table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &client{t: t, sim: sim, http: &http.Client{Transport: as{"use", http.DefaultTransport}}}
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.discover()
+	c.expect(c.send("a.json", "{\"n\":1}\n", field("DatabaseName", "db"), field("TableName", "other")), "Succeeded", "")
+	c.expect(c.send("b.json", "{\"n\":1}\n", field("DatabaseName", "db")), "Failed", "Forbidden")
+	c.http.Transport = as{"box", http.DefaultTransport}
+	c.discover()
+	c.expect(c.send("c.json", "{\"n\":1}\n", field("DatabaseName", "db")), "Succeeded", "")
 }

@@ -30,6 +30,7 @@ type Sim struct {
 	catalog  *catalog.Catalog
 	issuer   *storage.Issuer
 	tokens   *ingestor.Tokens
+	grants   *endpoint.Grants
 	stats    *stats.Book
 	faults   *fault.Set
 	storage  anyStorage
@@ -79,7 +80,8 @@ func Start(o *Options) (*Sim, error) {
 		return nil, fmt.Errorf("kustosim: Listen: %w", err)
 	}
 	s := &Sim{opts: opts, catalog: catalog.New(opts.Databases), issuer: storage.NewIssuer(opts.SASLifetime), tokens: ingestor.NewTokens(opts.TokenLifetime),
-		stats: stats.NewBook(), done: make(chan struct{})}
+		grants: endpoint.NewGrants(opts.Token, opts.Principals, opts.TableRoles),
+		stats:  stats.NewBook(), done: make(chan struct{})}
 	s.catalog.Aging = catalog.Aging{Merge: opts.MergeExtents, Tags: opts.TagRetention, Extents: opts.ExtentRetention}
 	s.faults = fault.NewSet(fault.Settings{MaxBody: opts.MaxBlobBytes, Done: s.done, Count: s.countRequest, Notify: s.change.notify})
 	s.ingestor = ingestor.New(s.ingestorConfig())
@@ -261,7 +263,7 @@ func (s *Sim) ExpireTokens() { s.tokens.Expire() }
 
 // IssueToken returns a fresh identity token, as `.get kusto identity token`
 // does.
-func (s *Sim) IssueToken() string { return s.tokens.Issue(time.Now()) }
+func (s *Sim) IssueToken() string { return s.tokens.Issue("", time.Now()) }
 
 // Stats returns a copy of the counters.
 func (s *Sim) Stats() Stats { return s.stats.Snapshot() }

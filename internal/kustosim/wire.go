@@ -28,6 +28,7 @@ func (s *Sim) ingestorConfig() ingestor.Config {
 	o := &s.opts
 	return ingestor.Config{
 		Catalog: s.catalog, Tokens: s.tokens, Stats: s.stats, Notify: s.change.notify, Log: o.Logger,
+		MayIngest:         s.grants.MayIngest,
 		Batch:             catalog.Batching{Time: o.BatchTime, Items: o.BatchItems, Bytes: o.BatchBytes},
 		AutoCreate:        o.AutoCreate,
 		AnyDatabase:       s.anyDatabase(),
@@ -58,8 +59,7 @@ func (s *Sim) endpointConfig() endpoint.Config {
 	return endpoint.Config{
 		Catalog: s.catalog, Manager: s.manager, Ingestor: s.ingestor, Resources: s.storage, Faults: s.faults, Stats: s.stats, Notify: s.change.notify,
 		Control:            control.New(levers, s.catalog, s.stats),
-		Token:              o.Token,
-		Principals:         o.Principals,
+		Grants:             s.grants,
 		Metadata:           o.Metadata,
 		PreferredIngestion: o.PreferredIngestion,
 	}

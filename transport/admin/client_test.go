@@ -76,7 +76,7 @@ func (t token) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 }
 
 func TestRefusals(t *testing.T) {
-	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User, "both": kustosim.Ingestor | kustosim.User}})
+	sim := simspool.Start(t, &kustosim.Options{Databases: []string{"D"}, Principals: map[string]kustosim.Role{"ingestor": kustosim.Ingestor, "user": kustosim.User, "guest": kustosim.User, "both": kustosim.Ingestor | kustosim.User}})
 	ctx := t.Context()
 	table := Table{Name: "T", Columns: []Column{{"a", "string"}}}
 	for _, c := range []struct {
@@ -87,8 +87,10 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"an ingestor creates a table", client(t, sim, token("ingestor")).CreateTable(ctx, "D", table), transport.Held, "User of the database"},
 		{"a user creates a table", client(t, sim, token("user")).CreateTable(ctx, "D", table), 0, ""},
-		{"a user sets a policy", client(t, sim, token("user")).SetStreaming(ctx, "D", "T", true), transport.Held, "Admin of the table"},
-		{"a user who is no ingestor creates a mapping", client(t, sim, token("user")).CreateMapping(ctx, "D", "T", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "Ingestor of the table"},
+		{"a user sets a policy", client(t, sim, token("guest")).SetStreaming(ctx, "D", "T", true), transport.Held, "Admin of the table"},
+		{"a user sets a policy of its table", client(t, sim, token("user")).SetStreaming(ctx, "D", "T", true), 0, ""},
+		{"a user creates a mapping of its table", client(t, sim, token("user")).CreateMapping(ctx, "D", "T", Mapping{"own", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), 0, ""},
+		{"a user who is no ingestor creates a mapping", client(t, sim, token("guest")).CreateMapping(ctx, "D", "T", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), transport.Held, "Ingestor of the table"},
 		{"a user who is an ingestor", client(t, sim, token("both")).CreateMapping(ctx, "D", "T", Mapping{"m", ingest.MappingCSV, `[{"column":"a","Properties":{"Ordinal":0}}]`}), 0, ""},
 		{"nobody", client(t, sim, token("wrong")).CreateTable(ctx, "D", table), transport.Unauthorized, "token"},
 		{"no such database", client(t, sim, token("user")).CreateTable(ctx, "E", table), transport.Held, "'E' could not be found"},

@@ -10,12 +10,12 @@ import (
 )
 
 // refer is the command that ingests a blob by reference; it may hold a secret.
-func (c *Client) refer(ctx context.Context, d *transport.Delivery) (string, error) {
+func (c *Client) refer(ctx context.Context, d *transport.Delivery) (command string, size int64, err error) {
 	source, err := c.blobs.Resolve(ctx, d.Payload)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return ingestInto(d.Batch, c.opts.Async, source.URL), nil
+	return ingestInto(d.Batch, c.opts.Async, source.URL), source.RawSize, nil
 }
 
 // ofReference gives the error of a command the class that it has where the

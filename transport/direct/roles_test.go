@@ -13,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
+	"kustospool/transport/internal/kusto"
 	"kustospool/transport/transporttest"
 )
 
@@ -157,7 +158,7 @@ func TestForbidden(t *testing.T) {
 		want bool
 	}{{nil, false}, {denied, true}, {busy, false}, {ask(401), false}, {fmt.Errorf("x: %w", denied), true},
 		{errors.Join(denied, denied), true}, {errors.Join(denied, busy), false}, {errors.Join(busy, denied), false}} {
-		if got := forbidden(tt.err); got != tt.want {
+		if got := kusto.Forbidden(tt.err); got != tt.want {
 			t.Errorf("%v: %v", tt.err, got)
 		}
 	}

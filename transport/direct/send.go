@@ -56,10 +56,10 @@ func (c *Client) send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		}
 	}
 	var command string
-	var wire int64
+	var wire, blob int64
 	var err error
 	if d.Batch.Properties.ByReference {
-		command, err = c.refer(ctx, d)
+		command, blob, err = c.refer(ctx, d)
 	} else if c.opts.Inline {
 		command, err = c.inline(d)
 		wire = d.Payload.Size()
@@ -87,7 +87,7 @@ func (c *Client) send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	} else {
 		s.release(seen(err))
 	}
-	ack.WireBytes = wire
+	ack.WireBytes, ack.BlobBytes = wire, blob
 	return ack, err
 }
 
@@ -172,7 +172,7 @@ func (c *Client) read(ctx context.Context, b *ingest.Batch, t *kusto.Table, id s
 	}
 	if b.IngestBy() != "" {
 		there, err := c.tagged(ctx, b)
-		if forbidden(err) {
+		if kusto.Forbidden(err) {
 			there, err = again, nil
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package direct
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -89,8 +90,20 @@ func CanStream(b *ingest.Batch, size int64) *transport.Error {
 	return &transport.Error{Op: "stream", Class: transport.Held, Code: kusto.CodeStreamingOff, Message: why}
 }
 
+// untraceable marks a stream whose outcome is unknown: the service keeps no
+// record of a stream that could be asked for.
+func untraceable(err error) error {
+	e, ok := errors.AsType[*transport.Error](err)
+	if !ok || e.Class != transport.Unknown {
+		return err
+	}
+	marked := *e
+	marked.Untraceable = true
+	return &marked
+}
+
 // Send makes one attempt: one stream, after Journal.Commit. The Ack is
-// Succeeded.
+// Succeeded. An error of the class Unknown is Untraceable.
 func (c *StreamingClient) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	secrets := c.service.Secrets()
 	defer secrets.Repanic()
@@ -128,7 +141,7 @@ func (c *StreamingClient) send(ctx context.Context, d *transport.Delivery) (tran
 	if err := c.service.Stream(sctx, kusto.StreamCall{Database: d.Batch.Properties.Database, Table: d.Batch.Properties.Table,
 		Format: streamFormats[d.Batch.Properties.Format], Mapping: d.Batch.Properties.MappingReference,
 		Body: bytes.NewReader(body.Bytes()), Gzip: gzip, RequestID: id}); err != nil {
-		return transport.Ack{}, err
+		return transport.Ack{}, untraceable(err)
 	}
 	return transport.Ack{State: ingest.Succeeded, WireBytes: wire}, nil
 }

@@ -3,7 +3,6 @@ package direct
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
@@ -28,7 +27,8 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // still, and is left out. The error is a *[transport.Error], the first of
 // those met; the verdicts beside it hold. A database or table about which the
 // cluster refuses to answer costs the others nothing. A look that the
-// credential's role forbids is no error, and finds nothing: see forbidden.
+// credential's role forbids is no error, and finds nothing: an Ingestor of the database may
+// not look at a table's extents.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	secrets := c.service.Secrets()
 	defer secrets.Repanic()
@@ -47,7 +47,7 @@ func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]tran
 	var first error
 	for db, list := range byDatabase {
 		log, logErr := c.log(ctx, db, list)
-		if logErr != nil && !forbidden(logErr) && first == nil {
+		if logErr != nil && !kusto.Forbidden(logErr) && first == nil {
 			first = logErr
 		}
 		for _, p := range list {
@@ -95,18 +95,7 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 // is known to be an operation: that may go on for long.
 func askedEnough(p transport.Pending, err error) bool {
 	_, begun := decodeProgress(p.Progress).operation()
-	return err == nil || p.Batch.IngestBy() != "" || forbidden(err) && !begun
-}
-
-// forbidden reports whether err, or all that it joins, is a refusal for want of a
-// role. An Ingestor of the database may not look at a table's extents, and waiting
-// does not change that.
-func forbidden(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		all := joined.Unwrap()
-		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !forbidden(err) })
-	}
-	return kusto.StatusOf(err) == http.StatusForbidden
+	return err == nil || p.Batch.IngestBy() != "" || kusto.Forbidden(err) && !begun
 }
 
 // States that more than one place looks for.
@@ -153,7 +142,7 @@ func (c *Client) ask(ctx context.Context, db, command string) (*kusto.Table, err
 	rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 	defer cancel()
 	tables, err := c.service.Mgmt(rctx, kusto.Call{Op: opResolve, Engine: true, Database: db, Command: command, Role: kusto.RoleLook})
-	if forbidden(err) {
+	if kusto.Forbidden(err) {
 		c.forbidden.Add(1)
 	}
 	if err != nil {
@@ -200,7 +189,7 @@ func (c *Client) judge(ctx context.Context, p transport.Pending, log map[string]
 	}
 	if p.Batch.IngestBy() != "" && last.state != statePartial {
 		there, err := c.tagged(ctx, p.Batch)
-		if err != nil && !forbidden(err) {
+		if err != nil && !kusto.Forbidden(err) {
 			return v, err
 		}
 		if there {

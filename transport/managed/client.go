@@ -32,8 +32,9 @@ type ClientOptions struct {
 	// QueueFor is how long a table that takes no streams is queued without
 	// asking again. Default 15 minutes; at least a second.
 	QueueFor time.Duration
-	// ThrottleFor is the same after a refusal for want of capacity. Default 10
-	// seconds; at least a second. A longer Retry-After counts.
+	// ThrottleFor is the same after a refusal for want of capacity, and after a
+	// stream that could not be begun. Default 10 seconds; at least a second. A
+	// longer Retry-After counts.
 	ThrottleFor time.Duration
 }
 
@@ -126,12 +127,13 @@ func (c *Client) Figures() []transport.Figure {
 
 var _ transport.Gauged = (*Client)(nil)
 
-// Send makes one attempt: a stream, the queue, or a stream that is refused and
-// then the queue.
+// Send makes one attempt: a stream, the queue, or a stream that did not get
+// through and then the queue. A stream of unknown outcome is the end of its
+// attempt, so that the engine counts the rows that the next one may double; that
+// one comes after the engine's usual pause, and goes by the queue.
 func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
-	streamed := direct.Streamed(d.Progress)
-	if !c.streams(d, streamed) {
-		if streamed {
+	if !c.streams(d) {
+		if direct.Streamed(d.Progress) {
 			c.count(func(s *counts) { s.PossibleDuplicates += d.Batch.Records() })
 		}
 		return c.enqueue(ctx, d)
@@ -144,16 +146,18 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 		c.count(func(s *counts) { s.Streamed++ })
 		return ack, nil
 	}
-	if !c.fallsBack(d, err) {
+	if ctx.Err() != nil || !c.fallsBack(d, err) {
 		return ack, err
 	}
-	if streamed {
-		c.count(func(s *counts) { s.PossibleDuplicates += d.Batch.Records() })
-	}
-	attempt.Progress = nil
 	ack, err = c.enqueue(ctx, &attempt)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.count(func(s *counts) { s.FellBack++ })
+	case j.notes == 0:
+		// The queue began nothing, and the stream was certainly not taken: what it
+		// left in the journal must not look like one that may have been. Where this
+		// cannot be written the next attempt counts too much, which is safe.
+		_ = j.Journal.Note(context.WithoutCancel(ctx), nil)
 	}
 	return ack, err
 }
@@ -174,9 +178,10 @@ func (c *Client) count(add func(*counts)) {
 }
 
 // streams decides whether the attempt begins with a stream. A batch of which
-// the queue has a part stays there.
-func (c *Client) streams(d *transport.Delivery, streamed bool) bool {
-	if len(d.Progress) > 0 && !streamed || d.Attempt > streamAttempts || direct.CanStream(d.Batch, d.Payload.Size()) != nil {
+// the queue has a part stays there, and one with a stream that may have been
+// taken goes there.
+func (c *Client) streams(d *transport.Delivery) bool {
+	if len(d.Progress) > 0 || d.Attempt > streamAttempts || direct.CanStream(d.Batch, d.Payload.Size()) != nil {
 		return false
 	}
 	t := tableOf(d)
@@ -203,7 +208,8 @@ func (c *Client) fallsBack(d *transport.Delivery, err error) bool {
 	}
 	var pause time.Duration
 	switch {
-	case e.Class == transport.Throttled:
+	case e.Class == transport.Throttled, e.Class == transport.Transient:
+		// The queue is another service, of another host and capacity.
 		pause = max(c.throttleFor, e.RetryAfter)
 	case e.Class == transport.Held && e.Code == kusto.CodeStreamingOff:
 		pause = c.queueFor
@@ -253,7 +259,14 @@ func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]tran
 // committed from then on; what follows needs to be durable only.
 type journal struct {
 	transport.Journal
-	committed bool // owned by the goroutine that runs the attempt
+	// Owned by the goroutine that runs the attempt.
+	committed bool
+	notes     int // behind the stream's Commit: the queue's
+}
+
+func (j *journal) Note(ctx context.Context, progress []byte) error {
+	j.notes++
+	return j.Journal.Note(ctx, progress)
 }
 
 func (j *journal) Commit(ctx context.Context, progress []byte) error {

@@ -29,12 +29,15 @@ const (
 	// Auto is what the service's configuration prefers. A service that cannot
 	// be asked, or does not have the REST API, is served by queue; and so it is
 	// for five minutes after a request over REST that failed, because queues
-	// work while data management is down.
+	// work while data management is down. A table goes by queue where the
+	// credential may not ask for outcomes over REST, which Auto finds out first,
+	// or was refused there; it is asked again after five minutes.
 	Auto Protocol = iota
 	// Queue is a message on an Azure queue (the protocol's version 1).
 	Queue
 	// REST is a request to the data management endpoint (version 2, which
-	// Microsoft calls a preview). It has no idempotency key either.
+	// Microsoft calls a preview). It has no idempotency key either. A batch whose
+	// outcome is wanted and could not be asked for is Held, and not sent.
 	REST
 )
 
@@ -183,6 +186,8 @@ type Client struct {
 
 	// restAgain is when Auto asks over REST again, in Unix nanoseconds.
 	restAgain atomic.Int64
+	rights    rights
+	forbidden atomic.Int64 // operations that the role did not allow to look at
 }
 
 var (
@@ -243,8 +248,16 @@ func (c *Client) Capabilities() transport.Capabilities {
 
 // Figures are of uploads that broke off, once there were any: uploads_resumed,
 // uploads_begun_again (what storage had of them was gone, or the bytes had
-// changed), and upload_bytes_kept, which were not sent again.
-func (c *Client) Figures() []transport.Figure { return c.uploads.Figures() }
+// changed), and upload_bytes_kept, which were not sent again; and
+// lookups_forbidden, questions for outcomes over REST that the credential's role
+// did not allow, once there were any.
+func (c *Client) Figures() []transport.Figure {
+	figures := c.uploads.Figures()
+	if n := c.forbidden.Load(); n > 0 {
+		figures = append(figures, transport.Figure{Name: "lookups_forbidden", Value: n})
+	}
+	return figures
+}
 
 // Close closes idle connections. The client has no goroutine to stop.
 func (c *Client) Close() error {

@@ -53,8 +53,10 @@
 // whose reply was lost has no id and stays unknown: the tag decides about its
 // repeat. Which of the two ways is taken is [ClientOptions].Protocol; a batch
 // may have attempts of both kinds, and the outcome is judged from all of them.
-// To ask for an operation takes the role User of the database, which sending
-// does not.
+// To ask for an operation takes the role User of the database beside that of an
+// Ingestor. Auto finds out whether it may ask before it chooses REST, and REST
+// before it sends. Where the role is taken away later, the verdict is Unknown:
+// the engine waits for its grace and sends the batch again, under its tag.
 //
 // Batches without tags, of one table and equal properties, that are on their way
 // over REST at the same time go in one request, up to 20 of them, as the API

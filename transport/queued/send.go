@@ -27,6 +27,9 @@ func (c *Client) Send(ctx context.Context, d *transport.Delivery) (transport.Ack
 	if err != nil {
 		a.noteUploaded(ctx)
 	}
+	if a.source != nil {
+		ack.BlobBytes = a.source.RawSize
+	}
 	return ack, secrets.Seal(err)
 }
 
@@ -188,6 +191,8 @@ func (a *attempt) prepare(ctx context.Context) error {
 // the configuration, failed.
 const restPause = 5 * time.Minute
 
+func (c *Client) pauseREST() { c.restAgain.Store(c.now().Add(restPause).UnixNano()) }
+
 // choose decides how the service is asked, and returns the containers that it
 // lends for that.
 func (a *attempt) choose(ctx context.Context) ([]kusto.Resource, error) {
@@ -197,18 +202,23 @@ func (a *attempt) choose(ctx context.Context) ([]kusto.Resource, error) {
 	conf, err := a.ingestion.Configuration(ctx)
 	switch {
 	case a.opts.Protocol == Auto && err != nil:
-		a.restAgain.Store(a.now().Add(restPause).UnixNano())
+		a.pauseREST()
 		return nil, nil
 	case err != nil:
 		return nil, err
 	case a.opts.Protocol == Auto:
-		if a.rest = conf.PreferREST; a.rest {
+		if a.rest = conf.PreferREST && a.autoByREST(ctx); a.rest {
 			return conf.Containers, nil
 		}
 		return nil, nil
 	}
 	if conf.Absent {
 		return nil, &transport.Error{Op: opSubmit, Class: transport.Transient, Code: "404", Message: "the service has no REST API for queued ingestion; use Protocol Auto or Queue"}
+	}
+	if a.d.Batch.Confirm != ingest.ConfirmAccepted {
+		if err := a.mayTrack(ctx); err != nil {
+			return nil, notTracked(err)
+		}
 	}
 	a.rest = true
 	return conf.Containers, nil

@@ -151,7 +151,9 @@ func (a *attempt) earlier(ctx context.Context) (bool, error) {
 	if a.resources != nil && a.d.Batch.Confirm != ingest.ConfirmAccepted && !(a.reports != nil && a.progress.Reports) {
 		tables = a.resources.StatusTables
 	}
-	rows, err := a.found(ctx, tables, nil, a.d.Batch, a.progress)
+	// What nobody may ask for is as good as lost: the tag decides, or the engine has
+	// counted it.
+	rows, _, err := a.found(ctx, tables, nil, a.d.Batch, a.progress)
 	if err != nil {
 		return false, err
 	}
@@ -161,9 +163,9 @@ func (a *attempt) earlier(ctx context.Context) (bool, error) {
 
 // found is what is to be learned of a batch: what the report queues said, the
 // rows of the first status table that has any, and the operations of its
-// requests over REST as rows.
-func (c *Client) found(ctx context.Context, tables []kusto.Resource, reported []*report, b *ingest.Batch, p progress) ([]row, error) {
-	var out []row
+// requests over REST as rows. refused is the refusal to tell of the latest attempt,
+// where the credential's role is not enough.
+func (c *Client) found(ctx context.Context, tables []kusto.Resource, reported []*report, b *ingest.Batch, p progress) (out []row, refused, err error) {
 	if len(reported) > 0 {
 		out = c.reports.rows(reported, p.latest(), p.posted())
 	}
@@ -171,7 +173,7 @@ func (c *Client) found(ctx context.Context, tables []kusto.Resource, reported []
 		for _, table := range tables {
 			rows, err := c.rows(ctx, table, b.ID)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if len(rows) > 0 {
 				out = append(out, rows...)
@@ -186,14 +188,22 @@ func (c *Client) found(ctx context.Context, tables []kusto.Resource, reported []
 		rctx, cancel := context.WithTimeout(ctx, c.opts.RequestTimeout)
 		r, err := c.ingestion.Operation(rctx, b.Properties.Database, b.Properties.Table, s.Operation, b.ID.String())
 		cancel()
+		if kusto.Forbidden(err) {
+			c.forbidden.Add(1)
+			c.rights.note(tableOf(b), false, c.now())
+			if s.Attempt == p.latest() {
+				refused = err
+			}
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if r.Status != "" {
 			out = append(out, row{Key: rowKey(s.Attempt), Status: r.Status, Code: r.Code, FailureStatus: r.FailureStatus, Details: r.Details, Operation: s.Operation})
 		}
 	}
-	return out, nil
+	return out, refused, nil
 }
 
 // insertRow puts the attempt's row in, before its message, so that the service

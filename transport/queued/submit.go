@@ -74,8 +74,11 @@ func (a *attempt) submitFailed(ctx context.Context, err error) {
 	if kusto.StatusOf(err) == http.StatusNotFound {
 		a.ingestion.InvalidateConfiguration() // perhaps the API is gone
 	}
+	if kusto.Forbidden(err) {
+		a.rights.note(tableOf(a.d.Batch), false, a.now())
+	}
 	if e := asError(err); ctx.Err() == nil && e != nil && (e.Class == transport.Transient || e.Class == transport.Unknown) {
-		a.restAgain.Store(a.now().Add(restPause).UnixNano())
+		a.pauseREST()
 	}
 }
 

@@ -33,7 +33,8 @@ func (c *Client) Cadence() (time.Duration, int) { return c.opts.TrackInterval, t
 // message. The error is a *[transport.Error], the first of those met; the
 // verdicts beside it hold. After 8 errors the batches not yet asked about are
 // left for the next call; a database whose operations the service refuses to
-// show costs the others nothing.
+// show costs the others nothing, and of its batches that went over REST the
+// verdict is Unknown: nobody may ask about them.
 func (c *Client) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	secrets := c.service.Secrets()
 	defer secrets.Repanic()
@@ -69,14 +70,17 @@ func (c *Client) track(ctx context.Context, pending []transport.Pending) ([]tran
 				v, err = c.verdict(ctx, tables, reported[p.Batch.ID], p)
 				return err
 			})
+			mu.Lock()
+			defer mu.Unlock()
 			if err != nil {
+				if v.State == ingest.Unknown {
+					verdicts = append(verdicts, v)
+				}
 				if !kusto.Refused(err) {
 					failures.Add(1)
 				}
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
 			switch {
 			case v.State != 0:
 				verdicts = append(verdicts, v)
@@ -149,19 +153,23 @@ func (c *Client) reportQueue(q kusto.Resource) (*azqueue.QueueClient, error) {
 	return azqueue.NewQueueClientWithNoCredential(q.URL(), &azqueue.ClientOptions{ClientOptions: c.uploads.Storage(1, c.opts.RequestTimeout)})
 }
 
-// verdict asks about one batch; its State is 0 where nothing can be said.
+// verdict asks about one batch; its State is 0 where nothing can be said, and
+// Unknown, beside the refusal, where nobody may ask.
 func (c *Client) verdict(ctx context.Context, tables []kusto.Resource, reported []*report, p transport.Pending) (transport.Verdict, error) {
 	v := transport.Verdict{Batch: p.Batch.ID}
 	pr := decodeProgress(p.Progress)
 	if c.reports != nil && pr.Reports {
 		tables = nil
 	}
-	rows, err := c.found(ctx, tables, reported, p.Batch, pr)
+	rows, refused, err := c.found(ctx, tables, reported, p.Batch, pr)
 	if err != nil {
 		return v, err
 	}
 	o, r := judge(rows, pr.latest())
-	v.State = o.State
+	if v.State = o.State; o.State == 0 && refused != nil {
+		v.State = ingest.Unknown
+		return v, refused
+	}
 	if o.State == ingest.DeadLettered {
 		if r.Code == kusto.InvalidToken {
 			c.ingestion.InvalidateToken()

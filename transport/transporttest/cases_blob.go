@@ -61,7 +61,9 @@ func testBlob(t *testing.T, r *run) {
 		first := r.refer(t, props, ingest.Blob{URI: r.PutBlob(t, f.Extension(), plain.data), RawSize: int64(len(plain.data))}, plain)
 		second := r.refer(t, props, ingest.Blob{URI: r.PutBlob(t, f.Extension()+".gz", z.Bytes())}, zipped)
 		a := r.deliver(t, first, delivery{})
-		r.deliver(t, second, delivery{})
+		if b := r.deliver(t, second, delivery{}); b.ack.BlobBytes < 0 || a.ack.BlobBytes != int64(len(plain.data)) {
+			t.Errorf("the sizes of the blobs are %d and %d, want %d and one that may be unknown", a.ack.BlobBytes, b.ack.BlobBytes, len(plain.data))
+		}
 		r.wantOnly(t, props, plain, zipped)
 		r.deliver(t, first, delivery{number: 2, progress: a.journal.Last()})
 		r.atLeastOne(t, first)

@@ -27,9 +27,12 @@ const (
 	IfPartly                 // a part of it can be read
 	IfNeverAsked             // nobody will ask for the outcome, or can
 	IfSentBefore             // this is not the first attempt
+	IfAgain                  // its records are in the log again
+	IfInDoubt                // they may be at the destination, and who retries them does not know
 )
 
-var conditionNames = [...]string{"", "committed", "not committed", "no records", "many records", "partly", "never asked", "sent before"}
+var conditionNames = [...]string{"", "committed", "not committed", "no records", "many records", "partly", "never asked", "sent before", "records in the log again",
+	"in doubt"}
 
 // String is the condition in words; nothing for Always.
 func (c Condition) String() string { return conditionNames[c] }
@@ -50,6 +53,10 @@ func (c Condition) holds(e *store.Entry, ev *Event) bool {
 		return !ev.Tracked || e.Batch.Confirm == ingest.ConfirmAccepted
 	case IfSentBefore:
 		return e.Attempts > 1
+	case IfAgain:
+		return ev.Again
+	case IfInDoubt:
+		return e.Unresolved > 0 && !ev.AcceptDoubles
 	}
 	return true
 }
@@ -63,7 +70,7 @@ const (
 	ClearCommitted       // no commit in this attempt yet
 	SetCommitted
 	Progress  // the event's
-	Wire      // the event's, if it has any
+	Wire      // the event's sizes, if it has any
 	Why       // the event's failure, as the successor of the one before
 	Time      // the event's
 	ClearTime // at once
@@ -91,6 +98,8 @@ const (
 	Refuse                      // find out why its bytes are no records
 	Repeat                      // deliver the event again
 	Later                       // save the row with what the next event makes of it: nothing can have happened yet
+	Append                      // its records to the log once more, and with them that they are there
+	TakeAway                    // the files of the dead letter
 	Save                        // the row has changed: make it durable first; no rule names it
 )
 
@@ -140,6 +149,9 @@ func (r *Rule) apply(e store.Entry, ev *Event) store.Entry {
 	if has(Wire) && ev.Wire > 0 {
 		e.WireBytes = ev.Wire
 	}
+	if has(Wire) && ev.Blob > 0 {
+		e.BlobBytes = ev.Blob
+	}
 	if has(Why) && ev.Failure != nil {
 		why := *ev.Failure
 		e.Failure = why.Following(e.Failure)
@@ -166,7 +178,8 @@ var (
 	writeNames = []string{"one attempt more", "no commit yet", "committed", "progress", "bytes on the wire", "why", "a time", "no time",
 		"one attempt in doubt more", "its rows in doubt"}
 	effectNames = []string{"queue it", "send it", "ask for its outcome", "ask no more", "halve it", "cut the damage out", "set it aside",
-		"tell who waits", "find why it is refused", "decide again", "save it with the next event", "save"}
+		"tell who waits", "find why it is refused", "decide again", "save it with the next event",
+		"append its records again", "take its files away", "save"}
 )
 
 // String names all that is written.

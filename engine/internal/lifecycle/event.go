@@ -57,6 +57,11 @@ const (
 	NoRoom
 	// BadRecord: the batch holds what is no record, to be kept aside.
 	BadRecord
+
+	// Retried: somebody wants the records of a dead letter to be sent after all.
+	Retried
+	// GivenUp: somebody does not want them any more.
+	GivenUp
 )
 
 var kindNames = [...]string{
@@ -67,12 +72,13 @@ var kindNames = [...]string{
 	ReportedAccepted: "report: accepted", ReportedSucceeded: "report: succeeded", ReportedSkipped: "report: skipped",
 	ReportedMalformed: "report: malformed", ReportedPermanent: "report: permanent error", ReportedNotNow: "report: failed for now",
 	ReportedNothing: "report: nothing new", Unheard: "nothing heard", Found: "found at start", NoRoom: "no room", BadRecord: "bad record",
+	Retried: "retried", GivenUp: "given up",
 }
 
 // Kinds lists every kind.
 func Kinds() []Kind {
 	out := make([]Kind, 0, len(kindNames)-1)
-	for k := Filled; k <= BadRecord; k++ {
+	for k := Filled; k <= GivenUp; k++ {
 		out = append(out, k)
 	}
 	return out
@@ -80,7 +86,7 @@ func Kinds() []Kind {
 
 // String is the kind in words.
 func (k Kind) String() string {
-	if k < Filled || k > BadRecord {
+	if k < Filled || k > GivenUp {
 		return fmt.Sprintf("event(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -94,9 +100,16 @@ type Event struct {
 	At       time.Time       // when to try again, or until when to look for an attempt
 	Progress []byte          // the transport's
 	Wire     int64           // bytes on the wire; 0 keeps what the row says
+	Blob     int64           // size of a blob by reference; 0 keeps what the row says
 	// Cuts divide a damaged batch: the first records of all parts but the first.
 	// None where all of it is damaged.
 	Cuts []uint64
 	// Tracked: the destination can be asked for outcomes.
 	Tracked bool
+	// Again: the records of the dead letter are in the log again. It became
+	// durable with them.
+	Again bool
+	// AcceptDoubles: whoever retries a dead letter knows that its records may be
+	// at the destination.
+	AcceptDoubles bool
 }

@@ -66,6 +66,11 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 		"good records die with their bad neighbour":                 edit(t, accepted, ReportedMalformed, IfMany, instead(Rule{To: dead, Write: Why, Then: Forget | SetAside | Tell})),
 		"one record is split":                                       edit(t, sending, AnsweredMalformed, Always, instead(Rule{To: split, Write: Why, Then: Halve | Queue})),
 		"who waits is not told":                                     edit(t, accepted, ReportedSucceeded, Always, without(Tell)),
+		"a dead letter that was retried is retried again":           edit(t, dead, Retried, IfAgain, instead(Rule{Then: Append | TakeAway})),
+		"a dead letter goes, and its records with it":               edit(t, dead, Retried, Always, without(Append)),
+		"a dead letter in doubt is retried without a word":          edit(t, dead, Retried, IfInDoubt, instead(Rule{Write: DoubtAll, Then: Append | TakeAway})),
+		"a retry of rows in doubt is not counted":                   edit(t, dead, Retried, Always, unwritten(DoubtAll)),
+		"what was retried before a crash is left there":             edit(t, dead, Found, IfAgain, without(TakeAway)),
 		"a dead letter is not written":                              edit(t, sending, AnsweredPermanent, Always, without(SetAside)),
 	}
 	if len(mistakes) < 10 {
@@ -89,11 +94,16 @@ func TestEveryMoveIsLegal(t *testing.T) {
 			if r.To != 0 && !from.CanBecome(r.To) {
 				t.Errorf("%s cannot become %s, on %v", from, r.To, r.On)
 			}
+			if from.Final() && r.To != 0 {
+				t.Errorf("%s is final, and becomes %s on %v", from, r.To, r.On)
+			}
 		}
 	}
 	for _, state := range ingest.States() {
 		for _, kind := range Kinds() {
-			if _, _, err := Decide(store.Entry{State: state}, Event{Kind: kind}); state.Final() && !errors.Is(err, ErrNoRule) {
+			// Only a dead letter can still be dealt with.
+			handled := state == ingest.DeadLettered && (kind == Retried || kind == GivenUp)
+			if _, _, err := Decide(store.Entry{State: state}, Event{Kind: kind}); state.Final() && !handled && !errors.Is(err, ErrNoRule) {
 				t.Errorf("%s of a batch that is %s: %v", kind, state, err)
 			}
 		}

@@ -24,7 +24,7 @@ func (f *family) all() []*batch {
 
 func (f *family) final() bool {
 	for _, b := range f.all() {
-		if b.live() {
+		if b.live() || b.letter == appended {
 			return false
 		}
 	}
@@ -39,9 +39,17 @@ func (f family) forget(w *world) family {
 		if b.live() {
 			continue
 		}
-		b.report, b.attempts, b.unresolved, b.mark = 0, 0, 0, false
+		b.report, b.mark = 0, false
 		if b.content != good || w.guarantee == ingest.ExactlyOnce && b.copies > 0 {
 			b.wire, b.todo = 0, 0
+		}
+		if b.wire|b.todo == 0 {
+			b.attempts = 0
+		}
+		if b.letter == waiting {
+			b.unresolved = min(b.unresolved, 1)
+		} else {
+			b.unresolved = 0
 		}
 	}
 	return f
@@ -53,11 +61,11 @@ func (f *family) twice() (rows int, counted int) {
 	for i, b := range f.all() {
 		counted += int(b.doubled)
 		if i > 0 {
-			part[i-1] = int(b.copies)
+			part[i-1] = int(b.copies + b.again)
 		}
 	}
 	for i := range int(f.whole.records) {
-		rows += max(0, int(f.whole.copies)+part[i%2]-1)
+		rows += max(0, int(f.whole.copies+f.whole.again)+part[i%2]-1)
 	}
 	return rows, counted
 }

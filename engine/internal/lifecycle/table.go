@@ -75,4 +75,10 @@ var Life = Table{
 	{in{sending}, on{Found}, IfCommitted, unknown, Time, Await},
 	{in{sending}, on{Found}, Always, sealed, ClearTime, Queue}, // nothing can have been ingested
 	{in{unknown, accepted}, on{Found}, Always, 0, 0, Await},
+
+	// A dead letter is dealt with. It stays what it is; its records become part of another batch, or nobody wants them.
+	{in{dead}, on{Retried, GivenUp, Found}, IfAgain, 0, 0, TakeAway},
+	{in{dead}, on{Retried}, IfInDoubt, 0, 0, 0},
+	{in{dead}, on{Retried}, Always, 0, DoubtAll, Append | TakeAway},
+	{in{dead}, on{GivenUp}, Always, 0, 0, TakeAway},
 }

@@ -92,10 +92,25 @@ type batch struct {
 	records uint8
 	content content
 	rotten  bool // a part of it cannot be read any more; of a single record, it
+	// Of a dead letter: where it is, and how often its records were appended to
+	// the log again. Each time makes another batch, which is ingested in the end.
+	letter letter
+	again  uint8
+
 	// adverse is how many attempts the destination, the network and crashes may
 	// spoil. The one after them finds all well.
 	adverse uint8
 }
+
+// letter is where a dead letter is.
+type letter uint8
+
+const (
+	noLetter letter = iota // the batch is none
+	waiting                // its files wait for somebody
+	appended               // they are there, and its records are in the log again
+	gone                   // there are none any more
+)
 
 // mistake is what the search looks for.
 type mistake struct{ what string }
@@ -199,6 +214,8 @@ func (w *world) happens(b batch, kind Kind, cut bool) (to batch, parts []batch) 
 		to.awaited = true
 	}
 	switch {
+	case to.state == ingest.DeadLettered:
+		to.letter = waiting
 	case to.state == ingest.Split:
 		parts = w.split(&b, do)
 	case do.Has(Queue):
@@ -289,6 +306,9 @@ func (w *world) moves(b batch) (out []move) {
 		add(well, kind.String(), to, parts...)
 	}
 	w.destination(b, add)
+	if b.letter == waiting || b.letter == appended {
+		w.handles(b, add)
+	}
 	if !b.live() {
 		return out
 	}
@@ -314,6 +334,48 @@ func (w *world) moves(b batch) (out []move) {
 	}
 	w.tracks(b, engine)
 	return out
+}
+
+// handles is what somebody does about a dead letter, and what is made up for when
+// the process that did it has ended between two steps.
+func (w *world) handles(b batch, add func(bool, string, batch, ...batch)) {
+	events := []Event{{Kind: Retried}, {Kind: Retried, AcceptDoubles: true}, {Kind: GivenUp}}
+	if b.letter == appended { // at the next start at the latest
+		events = append(events, Event{Kind: Found})
+	}
+	for _, ev := range events {
+		ev.Again = b.letter == appended
+		d := w.decide(&b, b.row(w.terms), ev)
+		if w.found != nil {
+			return
+		}
+		to := b
+		if d.row.State != ingest.DeadLettered {
+			w.wrong(&b, "a final state is left")
+			return
+		}
+		if d.do.Has(Save) && to.doubled != uint8(d.row.PossibleDuplicates) {
+			to.doubled = uint8(d.row.PossibleDuplicates)
+			add(false, "the rows in doubt are counted", to)
+		}
+		if d.do.Has(Append) {
+			if b.unresolved > 0 && !ev.AcceptDoubles {
+				w.wrong(&b, "what may be in the table is sent again, and nobody has agreed to that")
+			}
+			if to.again++; to.again > 2 {
+				continue // found wrong long before
+			}
+			to.letter = appended
+			add(false, "the records are in the log again", to)
+		}
+		if d.do.Has(TakeAway) {
+			to.letter = gone
+			if to.again == 0 && ev.Kind != GivenUp {
+				w.wrong(&b, "a dead letter is gone, and its records are nowhere")
+			}
+		}
+		add(ev.Kind == Found, ev.Kind.String(), to)
+	}
 }
 
 func withoutQueue(b batch) batch {

@@ -38,8 +38,9 @@ var layers = []layer{
 	{path: "transport/route", may: []string{"transport", "ingest"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "ingest", "ingest/record", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
+	{path: "operate", may: []string{"ingest", "internal/visible", "golang.org/x/sys/"}},
 	{path: "engine/internal/lifecycle", may: []string{"ingest", "store"}},
-	{path: "engine", may: []string{"engine/internal/", "ingest", "internal/visible", "ingest/record", "ingest/content", "batching", "store", "transport", "internal/wake", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
+	{path: "engine", may: []string{"engine/internal/", "ingest", "internal/visible", "ingest/record", "ingest/content", "batching", "store", "transport", "operate", "internal/wake", "internal/crashpoint", "github.com/cenkalti/backoff/v4", "golang.org/x/sync/"}},
 	{path: "store/internal/wal", may: []string{"internal/vfs", "internal/wake", "internal/crashpoint", "github.com/klauspost/compress/s2"}},
 	{path: "store/internal/ledger", may: []string{"ingest", "internal/vfs", "internal/wake", "internal/crashpoint", "go.etcd.io/bbolt", "go.etcd.io/bbolt/"}},
 	{path: "store/internal/object", may: []string{"internal/vfs", "internal/crashpoint"}},
@@ -71,7 +72,7 @@ var layers = []layer{
 
 // withoutAzure are the packages that must not reach an Azure type even through
 // what they import.
-var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "engine"}
+var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "operate", "engine"}
 
 // pkg is what the go command says of a package.
 type pkg struct {

@@ -156,8 +156,8 @@ func checkMove(e, old *Entry) error {
 	if e.PossibleDuplicates < old.PossibleDuplicates {
 		return &ingest.FieldError{Field: "possible duplicates", Value: fmt.Sprint(e.PossibleDuplicates), Rule: "must not shrink"}
 	}
-	if e.WireBytes < 0 || e.Attempts < 0 || e.Unresolved < 0 || int64(e.Attempts) >= 1<<31 || int64(e.Unresolved) >= 1<<31 {
-		return &ingest.FieldError{Field: "attempts, unresolved, wire bytes", Value: fmt.Sprint(e.Attempts, e.Unresolved, e.WireBytes), Rule: "must not be negative, nor beyond 2^31 attempts"}
+	if e.WireBytes < 0 || e.BlobBytes < 0 || e.BlobBytes > maxBytes || e.Attempts < 0 || e.Unresolved < 0 || int64(e.Attempts) >= 1<<31 || int64(e.Unresolved) >= 1<<31 {
+		return &ingest.FieldError{Field: "attempts, unresolved, wire bytes, blob bytes", Value: fmt.Sprint(e.Attempts, e.Unresolved, e.WireBytes, e.BlobBytes), Rule: "must not be negative, nor beyond 2^31 attempts"}
 	}
 	if y := e.NextAttempt.UTC().Year(); y < 0 || y > 9999 {
 		return &ingest.FieldError{Field: "next attempt", Value: fmt.Sprintf("in the year %d", y), Rule: "must be a time before the year 10000"}
@@ -250,7 +250,7 @@ func (c *Counters) settle(e *Entry) {
 		c.BatchesDropped++
 	}
 	if e.State.Ingested() || e.State == ingest.HandedOver {
-		c.RawBytes += e.Batch.RawBytes
+		c.RawBytes += e.DataBytes()
 		c.WireBytes += e.WireBytes
 	}
 }

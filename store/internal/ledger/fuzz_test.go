@@ -72,7 +72,7 @@ func rowSeeds() (rows []row) {
 	st.census[bktKeys].Rows, st.census[bktKeys].Sum = 4, 1<<40
 	at := time.Unix(1, 2).UTC()
 	e := &Entry{Batch: ingest.Batch{Lane: 1, First: 2, Last: 3, RawBytes: 4, Guarantee: ingest.ExactlyOnce, Confirm: ingest.ConfirmAccepted, SealedAt: at, Oldest: at}, State: ingest.Sending,
-		Attempts: 5, Unresolved: 6, PossibleDuplicates: 7, Committed: true, Progress: []byte("p"), NextAttempt: at, Failure: &ingest.Failure{Message: "no"}, WireBytes: 8, Updated: at}
+		Attempts: 5, Unresolved: 6, PossibleDuplicates: 7, Committed: true, Progress: []byte("p"), NextAttempt: at, Failure: &ingest.Failure{Message: "no"}, WireBytes: 8, BlobBytes: 9, Updated: at}
 	return []row{
 		{bktMeta, keyHead, encodeHead(head{testSpool, FormatVersion})}, {bktMeta, keyState, encodeState(st)}, {bktLanes, u32(1), encodeLane(props(1).Key())},
 		{bktMarks, u32(1), encodeMarks(&Marks{1, 2, 3, 4, 5, []Span{{6, 7}, {9, 10}}})}, {bktBatches, rowKey(1, 2), encodeBatch(e)},

@@ -118,6 +118,9 @@ func (v *View) Batches(yield func(lane uint32, live []*Entry) bool) {
 	}
 }
 
+// Lane gives a lane, nil where there is none, and its live batches, by first record.
+func (v *View) Lane(no uint32) (*Lane, []*Entry) { return v.m.lanes[no], v.m.live[no] }
+
 // Lanes gives every lane, in no order.
 func (v *View) Lanes(yield func(*Lane) bool) {
 	for _, l := range v.m.lanes {

@@ -13,7 +13,8 @@ const (
 	batchCommitted = 1 << iota
 	batchFailed
 	batchOldest
-	batchFlags = batchCommitted | batchFailed | batchOldest
+	batchBlob
+	batchFlags = batchCommitted | batchFailed | batchOldest | batchBlob
 )
 
 // encodeBatch is the body of a batch's row. What the key, the lane and the
@@ -29,6 +30,9 @@ func encodeBatch(e *Entry) []byte {
 	if !e.Batch.Oldest.IsZero() {
 		flags |= batchOldest
 	}
+	if e.BlobBytes > 0 {
+		flags |= batchBlob
+	}
 	p := append(make([]byte, 0, 96), rowVersion, flags, byte(e.Batch.Guarantee), byte(e.Batch.Confirm), byte(e.State))
 	p = appendNumbers(p, e.Batch.Last, uint64(e.Batch.RawBytes), uint64(e.Attempts), uint64(e.Unresolved), uint64(e.PossibleDuplicates), uint64(e.WireBytes))
 	for _, t := range []time.Time{e.Batch.SealedAt, e.NextAttempt, e.Updated} {
@@ -36,6 +40,9 @@ func encodeBatch(e *Entry) []byte {
 	}
 	if flags&batchOldest != 0 {
 		p = appendTime(p, e.Batch.Oldest)
+	}
+	if flags&batchBlob != 0 {
+		p = appendNumbers(p, uint64(e.BlobBytes))
 	}
 	p = appendBytes(p, e.Progress)
 	if e.Failure != nil {
@@ -65,6 +72,11 @@ func decodeBatch(key, body []byte) (*Entry, error) {
 	b.SealedAt, e.NextAttempt, e.Updated = d.time(), d.time(), d.time()
 	if flags&batchOldest != 0 {
 		if b.Oldest = d.time(); b.Oldest.IsZero() {
+			d.fail()
+		}
+	}
+	if flags&batchBlob != 0 {
+		if e.BlobBytes = int64(d.number(maxBytes)); e.BlobBytes == 0 {
 			d.fail()
 		}
 	}

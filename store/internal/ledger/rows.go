@@ -90,7 +90,19 @@ type Entry struct {
 	NextAttempt        time.Time
 	Failure            *ingest.Failure
 	WireBytes          int64
-	Updated            time.Time
+	// BlobBytes is, of a batch by reference, the size of the blob's data before
+	// compression as the transport learned it; 0 for none.
+	BlobBytes int64
+	Updated   time.Time
+}
+
+// DataBytes is the size of the batch's data before compression: that of the
+// payload, or of a blob by reference the blob's, 0 where it is not known.
+func (e *Entry) DataBytes() int64 {
+	if e.Batch.Properties.ByReference {
+		return e.BlobBytes
+	}
+	return e.Batch.RawBytes
 }
 
 // Segment is a rotated segment of the log. The map is never changed once the

@@ -1,8 +1,6 @@
 package kusto
 
 import (
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,67 +40,32 @@ var (
 	trustedHosts = []string{"kusto.aria.microsoft.com", "eu.kusto.aria.microsoft.com"}
 )
 
-// ParseCluster reads the URL of either endpoint of a cluster and derives the
-// other: the data management host is the engine host with "ingest-" before its
-// first label. Hosts that are IP addresses, localhost, or have a port serve
-// both under one name.
+// ParseCluster reads the address of a cluster in any of its spellings
+// ([ParseAddress]) and derives both endpoints: the data management host is the
+// engine host with "ingest-" before its first label, and with "private-" before
+// that where the address is a private one. Hosts that are IP addresses,
+// localhost, or have a port that is not the scheme's own serve both under one
+// name.
 //
 // The URL must be https; http is accepted for a loopback host only. The host
 // must be in a known Kusto domain, be in allow, or be loopback. An entry of
 // allow is a host name, or a domain with a leading dot. Every violation is an
 // [ingest.FieldError] of the field "endpoint".
 func ParseCluster(raw string, allow []string) (Cluster, error) {
-	bad := func(rule string) (Cluster, error) {
-		return Cluster{}, &ingest.FieldError{Field: "endpoint", Value: shown(raw), Rule: rule}
+	a, err := ParseAddress(raw)
+	if err != nil {
+		return Cluster{}, err
 	}
-	u, err := url.Parse(strings.TrimSpace(raw))
+	if !a.Loopback && !trusted(a.host, allow) {
+		return Cluster{}, &ingest.FieldError{Field: "endpoint", Value: shown(raw),
+			Rule: "is not in a known Kusto domain (" + rightSpelling + "); add the host to AllowHosts if a token may be sent there"}
+	}
+	c := Cluster{DM: a.Engine, Engine: a.Engine, Loopback: a.Loopback}
 	switch {
-	case err != nil:
-		return bad("must be a URL such as https://cluster.region.kusto.windows.net")
-	case u.User != nil:
-		return bad("must not hold a user name or password; pass a credential instead")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return bad("must begin with https://")
-	case u.Opaque != "" || u.Hostname() == "":
-		return bad("must name a host after https://")
-	case u.Path != "" && u.Path != "/":
-		return bad("must have no path; the database is a property of the request")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return bad("must have no query and no fragment")
-	}
-	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-	if port := u.Port(); port != "" {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return bad("must have a port from 1 to 65535, or none")
-		}
-	} else if strings.HasSuffix(u.Host, ":") {
-		return bad("must have a port after its colon, or no colon")
-	}
-	loopback := ingest.IsLoopback(host)
-	if u.Scheme == "http" && !loopback {
-		return bad("must be https; plain http is for this machine only")
-	}
-	if !loopback && !trusted(host, allow) {
-		return bad("is not in a known Kusto domain; add the host to AllowHosts if a token may be sent there")
-	}
-
-	at := func(host string) string {
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		if p := u.Port(); p != "" {
-			host += ":" + p
-		}
-		return u.Scheme + "://" + host
-	}
-	c := Cluster{DM: at(host), Engine: at(host), Loopback: loopback}
-	if _, err := netip.ParseAddr(host); err == nil || loopback || u.Port() != "" {
-		return c, nil
-	}
-	if engine, ok := strings.CutPrefix(host, dmPrefix); ok {
-		c.Engine = at(engine)
-	} else {
-		c.DM = at(dmPrefix + host)
+	case a.private:
+		c.DM = a.at(privatePrefix + dmPrefix)
+	case a.named:
+		c.DM = a.at(dmPrefix)
 	}
 	return c, nil
 }
@@ -126,12 +89,17 @@ func trusted(host string, allow []string) bool {
 			}
 			continue
 		}
-		// A listed engine host stands for its data management host as well.
-		if a != "" && strings.TrimPrefix(host, dmPrefix) == strings.TrimPrefix(a, dmPrefix) {
+		// A listed host stands for the cluster's other ones as well.
+		if a != "" && bare(host) == bare(a) {
 			return true
 		}
 	}
 	return false
+}
+
+// bare is a host without the prefixes of a cluster's services.
+func bare(host string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(host, privatePrefix), dmPrefix)
 }
 
 // HostIn reports whether a host is in one of the domains, which begin with a

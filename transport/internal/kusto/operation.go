@@ -113,6 +113,27 @@ func (in *Ingestion) Operation(ctx context.Context, db, table, id, sourceID stri
 	return parseOperation(reply, sourceID)
 }
 
+// noOperation is an id that no operation has.
+const noOperation = "00000000-0000-0000-0000-000000000000"
+
+// MayTrack asks whether the credential may ask for operations of a table, by asking
+// for one that is none. nil means yes: who may not is refused with a 403 before
+// anything is looked for, as far as anybody outside the service knows. Other
+// errors leave it open.
+func (in *Ingestion) MayTrack(ctx context.Context, db, table string) error {
+	address, err := tableURL(opOperation, in.service.cluster.DM+submitPath, db, table)
+	if err != nil {
+		return err
+	}
+	_, err = in.service.exchange(ctx, exchange{
+		op: opOperation, method: http.MethodGet, url: address + "/" + noOperation, requestID: NewRequestID(), role: RoleTrack,
+	})
+	if s := StatusOf(err); s == http.StatusNotFound || s == http.StatusBadRequest {
+		return nil // there is no such operation, or no such table
+	}
+	return err
+}
+
 // parseOperation reads an operation's state, with its names in any case. The
 // blob is found by its source id; where the details leave that out, the counts
 // of an operation of one blob say as much.

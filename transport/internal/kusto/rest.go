@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -92,6 +93,16 @@ func StatusOf(err error) int {
 		return re.Status
 	}
 	return 0
+}
+
+// Forbidden reports whether err, or all that it joins, is an endpoint's refusal for
+// want of a role, which waiting does not change.
+func Forbidden(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all := joined.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !Forbidden(err) })
+	}
+	return StatusOf(err) == http.StatusForbidden
 }
 
 // Refused reports whether an endpoint answered a question with a refusal that

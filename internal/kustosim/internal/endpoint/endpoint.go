@@ -98,10 +98,9 @@ type Config struct {
 	Notify    func()       // called after every effect
 	Control   http.Handler // of the paths under /sim/
 
-	Token              string          // of an Admin; empty: nobody is asked for one, unless there are principals
-	Principals         map[string]Role // by token
-	Metadata           string          // of /v1/rest/auth/metadata; empty: 404
-	PreferredIngestion string          // Queue, Rest, or - without the REST API
+	Grants             *Grants
+	Metadata           string // of /v1/rest/auth/metadata; empty: 404
+	PreferredIngestion string // Queue, Rest, or - without the REST API
 }
 
 // Manager runs management commands.
@@ -132,7 +131,26 @@ func (s *Endpoint) manage(r *http.Request, c *command) (*reply.Table, *reply.Err
 	if q, ok := queuedOperations(c.CSL); ok {
 		return s.operations.table(q), nil
 	}
-	return s.Manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), Principal: bearer(r), SeesAll: s.role(r).seesAll(), DB: c.DB, Text: c.CSL})
+	owner, table := s.creates(r, c)
+	t, err := s.Manager.Run(r.Context(), mgmt.Command{ClientID: r.Header.Get("x-ms-client-request-id"), Principal: bearer(r), SeesAll: s.Grants.Of(bearer(r), "", "").seesAll(), DB: c.DB, Text: c.CSL})
+	if err == nil && owner != "" {
+		s.Grants.Grant(TableRole{owner, c.DB, table, Admin})
+	}
+	return t, err
+}
+
+// creates tells who becomes the Admin of the table that a command creates; nobody
+// where it creates none.
+// https://learn.microsoft.com/kusto/access-control/role-based-access-control
+func (s *Endpoint) creates(r *http.Request, c *command) (owner, table string) {
+	if roleOf(c.CSL) != User || !strings.HasPrefix(c.CSL, ".create") {
+		return "", ""
+	}
+	table = tableOf(c.CSL)
+	if _, exists := s.Catalog.Columns(c.DB, table); exists {
+		return "", ""
+	}
+	return bearer(r), table
 }
 
 // Handler serves the DM and the engine endpoint.
@@ -161,7 +179,7 @@ func (s *Endpoint) Handler() http.Handler {
 			r.Body, r.ContentLength = http.NoBody, 0
 		}
 		if strings.HasPrefix(r.URL.Path, "/sim/") {
-			if err := s.authorize(w, r, Admin); err != nil {
+			if err := s.authorize(w, r, need{roles: []Role{Admin}}); err != nil {
 				port.Drain(r)
 				err.Write(w, r)
 				return
@@ -204,7 +222,7 @@ func (s *Endpoint) serveCommand(run func(*http.Request, *command) (*reply.Table,
 		reply.Stamp(w, r)
 		c, err := readCommand(r)
 		if err == nil {
-			err = s.authorize(w, r, rolesFor(r, c))
+			err = s.authorize(w, r, needOf(r, c))
 		}
 		if err != nil {
 			err.Write(w, r)

@@ -10,8 +10,7 @@ import (
 )
 
 // Role is what a principal may do: one role, or several joined by |. Only Admin
-// includes the others. The service grants roles by database or table; here they
-// hold for everything.
+// includes the others. [Grants] say whose they are, and where.
 type Role int
 
 // The roles, after
@@ -23,9 +22,8 @@ const (
 	// mappings, and asks for queued operations. It does not query, nor look at a
 	// table's extents.
 	Ingestor
-	// User reads as a Viewer does and creates tables. The service makes it the
-	// admin of the tables that it created, the simulator does not: to ingest it
-	// needs to be an Ingestor as well.
+	// User reads as a Viewer does and creates tables, of which it becomes the Admin.
+	// To ingest into others it needs to be an Ingestor as well.
 	User
 	// Monitor runs .show commands and does not query.
 	Monitor
@@ -76,22 +74,62 @@ func ParseRole(text string) (r Role, ok bool) {
 // anybody is what a request needs for which any role is enough.
 const anybody = allRoles
 
-// rolesFor are the roles of which a request needs one, by its command, else by
-// its path. An Admin always has it.
-func rolesFor(r *http.Request, c *command) Role {
-	switch {
-	case c == nil && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/rest/ingestion/queued/"):
-		// https://learn.microsoft.com/kusto/management/data-ingestion/queued-ingest-status-http
-		return User
-	case c == nil:
-		return Ingestor
-	case strings.HasSuffix(r.URL.Path, "/rest/query"):
-		return Viewer | User
+// need is what a request takes: a role of each of the sets, on the table if it
+// names one. An Admin always has it.
+type need struct {
+	roles     []Role
+	db, table string
+	anywhere  bool // on some table, where the request names none
+}
+
+// String is the roles in words.
+func (n need) String() string {
+	var words []string
+	for _, r := range n.roles {
+		words = append(words, r.names(" or "))
 	}
-	words := strings.Join(strings.Fields(strings.ToLower(c.CSL)), " ") + " "
+	return strings.Join(words, " and ")
+}
+
+// needOf is what a request takes, by its command, else by its path.
+func needOf(r *http.Request, c *command) need {
+	if c == nil {
+		n := need{roles: []Role{Ingestor}, db: r.PathValue("db"), table: r.PathValue("table")}
+		switch {
+		case n.table == "":
+			// Its page wants an Ingestor of a table, and it names none.
+			// https://learn.microsoft.com/kusto/management/data-ingestion/queued-ingest-configuration-http
+			n.anywhere = true
+		case strings.HasPrefix(r.URL.Path, "/v1/rest/ingestion/queued/"):
+			// https://learn.microsoft.com/kusto/management/data-ingestion/queued-ingest-use-http
+			// https://learn.microsoft.com/kusto/management/data-ingestion/queued-ingest-status-http
+			// Both want an Ingestor of the table and a User of the database.
+			n.roles = []Role{Ingestor, User}
+		}
+		return n
+	}
+	if strings.HasSuffix(r.URL.Path, "/rest/query") {
+		return need{roles: []Role{Viewer | User}}
+	}
+	n := need{db: c.DB, table: tableOf(c.CSL)}
+	role := roleOf(c.CSL)
+	n.roles = []Role{role}
+	n.anywhere = n.table == "" && role == Ingestor
+	return n
+}
+
+// roleOf is the role that a management command takes, or several of which one is
+// enough; 0 where only an Admin may.
+func roleOf(csl string) Role {
+	words := strings.Join(strings.Fields(strings.ToLower(csl)), " ") + " "
 	has := func(prefix string) bool { return strings.HasPrefix(words, prefix+" ") }
 	switch {
-	case has(".get"), has(".show ingestion resources"), has(".ingest"):
+	case has(".get"), has(".show ingestion resources"):
+		// No page tells; clients that ingest begin with these, and take no more.
+		return Ingestor
+	case has(".ingest"):
+		// https://learn.microsoft.com/kusto/management/data-ingestion/ingest-inline and
+		// https://learn.microsoft.com/kusto/management/data-ingestion/ingest-from-storage
 		return Ingestor
 	case has(".show queued ingestion operations"):
 		// https://learn.microsoft.com/kusto/management/data-ingestion/show-queued-ingestion-operations
@@ -106,13 +144,34 @@ func rolesFor(r *http.Request, c *command) Role {
 		// https://learn.microsoft.com/kusto/management/show-extents, of a database's
 		// extents; the page names no other role for those of a table.
 		return Viewer | User | Monitor
-	case createsMapping(c.CSL):
+	case createsMapping(csl):
 		// https://learn.microsoft.com/kusto/management/create-ingestion-mapping-command
 		return Ingestor
 	case has(".create"), has(".create-merge"), has(".create-or-alter"):
 		return User
 	}
-	return Admin
+	return 0
+}
+
+// tableOf is the table that a management command names, empty for none.
+func tableOf(csl string) string {
+	tokens, _, _, err := lex.Head(csl)
+	if err != nil {
+		return ""
+	}
+	m := &lex.Reader{Tokens: tokens}
+	switch {
+	case m.Words(".ingest"):
+		for !m.Done() && !m.Words("into") {
+			m.Next()
+		}
+		m.Words("table")
+	case m.Words(".create", "table"), m.Words(".create-merge", "table"), m.Words(".create-or-alter", "table"),
+		m.Words(".alter", "table"), m.Words(".drop", "table"), m.Words(".show", "table"):
+	default:
+		return ""
+	}
+	return m.Next().Text
 }
 
 // createsMapping is whether a command is
@@ -134,36 +193,36 @@ func createsMapping(text string) bool {
 // their role, which is that of .show commands.
 func (r Role) seesAll() bool { return r&(Admin|Monitor) != 0 }
 
-// role is that of who holds a bearer token, 0 for nobody; everybody is an Admin
-// where the service asks for no token.
-func (s *Endpoint) role(r *http.Request) Role {
-	if s.Token == "" && len(s.Principals) == 0 {
-		return Admin
-	}
-	token := bearer(r)
-	if token != "" && token == s.Token {
-		return Admin
-	}
-	return s.Principals[token]
-}
-
 // bearer is the token that stands for the principal of a request.
 func bearer(r *http.Request) string {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return token
 }
 
-// authorize checks the bearer token of a request and the role of who holds it.
-func (s *Endpoint) authorize(w http.ResponseWriter, r *http.Request, need Role) *reply.Error {
-	role := s.role(r)
-	switch {
-	case role == 0:
+// authorize checks the bearer token of a request and the roles of who holds it.
+func (s *Endpoint) authorize(w http.ResponseWriter, r *http.Request, n need) *reply.Error {
+	principal := bearer(r)
+	anywhere, role := s.Grants.Anywhere(principal), s.Grants.Of(principal, n.db, n.table)
+	if anywhere == 0 {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return reply.ErrorOf(http.StatusUnauthorized)
-	case role&(need|Admin) == 0:
-		e := reply.ErrorOf(http.StatusForbidden)
-		e.Message = "Principal is not authorized to perform the operation; it needs the role " + need.names(" or ") + " and has " + role.String() + "."
-		return e
+	}
+	if n.anywhere {
+		role = anywhere
+	}
+	for _, one := range n.roles {
+		if role&(one|Admin) == 0 {
+			e := reply.ErrorOf(http.StatusForbidden)
+			needed, has := n.String(), role.String()
+			if needed == "" {
+				needed = Admin.String()
+			}
+			if has == "" {
+				has = "none"
+			}
+			e.Message = "Principal is not authorized to perform the operation; it needs the role " + needed + " and has " + has + "."
+			return e
+		}
 	}
 	return nil
 }
@@ -177,7 +236,7 @@ func (s *Endpoint) permitted(next http.HandlerFunc) http.HandlerFunc {
 			reply.ErrorOf(http.StatusNotFound).Write(w, r)
 			return
 		}
-		if err := s.authorize(w, r, rolesFor(r, nil)); err != nil {
+		if err := s.authorize(w, r, needOf(r, nil)); err != nil {
 			port.Drain(r)
 			err.Write(w, r)
 			return

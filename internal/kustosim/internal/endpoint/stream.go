@@ -22,7 +22,7 @@ const maxStreamBytes = 4 << 20
 // serveStream is POST /v1/rest/ingest/{db}/{table} (protocol reference section 9).
 func (s *Endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	reply.Stamp(w, r)
-	if err := s.authorize(w, r, Ingestor); err != nil {
+	if err := s.authorize(w, r, needOf(r, nil)); err != nil {
 		port.Drain(r)
 		err.Write(w, r)
 		return

@@ -27,6 +27,9 @@ type Config struct {
 	Notify  func() // called after every effect
 	Log     *slog.Logger
 
+	// MayIngest: the principal of a message may ingest into a table.
+	MayIngest func(principal, db, table string) bool
+
 	Batch             catalog.Batching // of tables without a policy
 	AutoCreate        bool             // unknown tables
 	AnyDatabase       bool             // and unknown databases
@@ -222,6 +225,19 @@ func (g *Ingestor) seal(b *batch, reason string) {
 	g.Stats.Add(func(s *stats.Stats) { s.Batches[reason]++ })
 }
 
+// permits checks who sent a message.
+func (g *Ingestor) permits(m *Message) *parse.Error {
+	principal, ok := g.Tokens.Holder(m.property("authorizationContext"), time.Now())
+	switch {
+	case !ok:
+		return parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
+	case principal != "" && !g.MayIngest(principal, m.DatabaseName, m.TableName):
+		// https://learn.microsoft.com/azure/data-explorer/error-codes
+		return parse.Permanentf("Forbidden", "the principal may not ingest into the table")
+	}
+	return nil
+}
+
 // admit validates one message and puts it into a batch.
 func (g *Ingestor) admit(ctx context.Context, a arrival) {
 	g.Stats.Add(func(s *stats.Stats) { s.MessagesTaken++ })
@@ -236,8 +252,8 @@ func (g *Ingestor) admit(ctx context.Context, a arrival) {
 		return
 	}
 	in := &ingestion{Message: m, operation: uuid.NewString()}
-	if bad == nil && !m.Submitted && !g.Tokens.Valid(m.property("authorizationContext"), time.Now()) {
-		bad = parse.Permanentf("BadRequest_InvalidKustoIdentityToken", "the authorizationContext is not a valid identity token")
+	if bad == nil && !m.Submitted { // what was submitted over REST was looked at there
+		bad = g.permits(m)
 	}
 	if bad == nil {
 		in, bad = understand(m)

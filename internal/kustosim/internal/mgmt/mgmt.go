@@ -96,7 +96,7 @@ func (s *Manager) Run(ctx context.Context, c Command) (*reply.Table, *reply.Erro
 		return s.resourceRows()
 	case m.Words(".get", "kusto", "identity", "token"):
 		s.Stats.Add(func(st *stats.Stats) { st.TokensIssued++ })
-		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.Tokens.Issue(time.Now())}}}, nil
+		return &reply.Table{Columns: reply.Columns("AuthorizationContext", "string"), Rows: [][]any{{s.Tokens.Issue(c.Principal, time.Now())}}}, nil
 	case m.Words(".show", "version"):
 		return &reply.Table{
 			Columns: reply.Columns("BuildVersion", "string", "BuildTime", "datetime", "ServiceType", "string", "ProductVersion", "string"),

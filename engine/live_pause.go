@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"time"
+
+	"kustospool/store"
+)
+
+// setPaused has the batches of these tables, and of no others, wait.
+func (l *live) setPaused(list []store.Pause) {
+	paused := make(map[TableName]bool, len(list))
+	for i := range list {
+		paused[tableOf(&list[i])] = true
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = paused
+	for _, q := range l.lanes {
+		if is := paused[q.table]; is != q.paused {
+			q.paused = is
+			l.refreshLocked(q, now)
+		}
+	}
+	l.toSend.Raise()
+}
+
+// retryNow ends the pauses after failures of a table and of the destinations that its
+// batches wait for. What failed counts as one failure, so that one batch probes.
+func (l *live) retryNow(table TableName, now time.Time) (waiting int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range l.lanes {
+		if q.table != table || len(q.waiting) == 0 {
+			continue
+		}
+		waiting += len(q.waiting)
+		q.failures, q.notBefore, q.held = min(q.failures, 1), time.Time{}, false
+		q.destination.breaker.tryNow()
+		l.refreshLocked(q, now)
+	}
+	l.toSend.Raise()
+	return waiting
+}

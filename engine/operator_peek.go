@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"regexp"
+	"slices"
+
+	"kustospool/ingest"
+	"kustospool/operate"
+	"kustospool/store"
+)
+
+// Peek tells of records that wait, as many as one answer has. What settles
+// meanwhile is in it or not.
+func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek, error) {
+	most, err := limit("limit", q.Limit, operate.MaxPeek, operate.MaxPeek)
+	if err != nil {
+		return nil, err
+	}
+	match, err := regexp.Compile(q.Grep)
+	if err != nil {
+		return nil, &ingest.FieldError{Field: "grep", Value: q.Grep, Rule: "must be a regular expression: " + err.Error()}
+	}
+	if q.Table == "" {
+		return nil, &ingest.FieldError{Field: "table", Rule: "must name a table"}
+	}
+	lanes, err := o.tables(q.Table)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(lanes)
+	out := &operate.Peek{Records: []operate.WaitingRecord{}}
+	size, looked, n := 0, 0, 0
+	for _, lane := range lanes {
+		from := q.From
+		switch {
+		case lane < q.Lane:
+			continue
+		case q.Lane != 0 && lane > q.Lane:
+			from = 0
+		}
+		p, _ := o.books.LaneProperties(lane)
+		fates := &fates{live: o.books.LiveOf(lane)}
+		for w, err := range o.books.Waiting(lane, from) {
+			if err == nil {
+				err = ended(ctx, n)
+			}
+			if err != nil {
+				return nil, err
+			}
+			n++
+			if len(out.Records) == most || len(out.Records) > 0 && size+len(w.Data) > operate.MaxPeekBytes || looked > operate.MaxPeekLook {
+				out.Next = &operate.Place{Lane: lane, Seq: w.Seq}
+				return out, nil
+			}
+			looked += len(w.Data)
+			if q.Grep != "" && (w.Err != nil || !match.Match(w.Data)) {
+				continue
+			}
+			size += len(w.Data)
+			r := operate.WaitingRecord{Database: p.Database, Table: p.Table, Format: string(p.Format), Reference: p.ByReference,
+				Lane: lane, Seq: w.Seq, ID: o.id(lane, w.Seq), At: w.At, State: ingest.Open.String(), Data: slices.Clone(w.Data), Cut: w.Cut}
+			if w.Err != nil {
+				r.Error, r.Last = w.Err.Error(), w.Last
+			}
+			if e := fates.of(w.Seq); e != nil {
+				shown := o.shown(*e)
+				r.State, r.Batch = shown.State.String(), shown.Batch.ID.String()
+			}
+			out.Records = append(out.Records, r)
+		}
+	}
+	return out, nil
+}
+
+// fates finds the live batches of the records of a lane, which are asked for in
+// their order.
+type fates struct {
+	live []store.Entry // by first record
+}
+
+func (f *fates) of(seq uint64) *store.Entry {
+	for len(f.live) > 0 && f.live[0].Batch.Last < seq {
+		f.live = f.live[1:]
+	}
+	if len(f.live) > 0 && f.live[0].Batch.First <= seq {
+		return &f.live[0]
+	}
+	return nil
+}

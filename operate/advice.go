@@ -1,0 +1,121 @@
+package operate
+
+import (
+	"strings"
+
+	"kustospool/ingest"
+)
+
+// Kind names a trouble.
+type Kind string
+
+// The kinds of troubles.
+const (
+	ServiceDown       Kind = "service-down"
+	Throttled         Kind = "throttled"
+	PermissionRefused Kind = "permission-refused"
+	MissingTable      Kind = "missing-table"
+	MissingMapping    Kind = "missing-mapping"
+	BlobRefused       Kind = "blob-refused"
+	TableHeld         Kind = "table-held"
+	OutcomeUnknown    Kind = "outcome-unknown"
+	MalformedRecords  Kind = "malformed-records"
+	Full              Kind = "full"
+	VolumeFull        Kind = "volume-full"
+	Damaged           Kind = "damaged"
+	NotRunning        Kind = "not-running"
+)
+
+// advice is what there is to say about a kind of trouble, whatever spool has it.
+type advice struct {
+	kind  Kind
+	level Level
+	what  string // in a few words
+	next  string // what to do
+}
+
+// advices are all kinds, in the order of the page on operations, which has
+// the same words under "Next steps".
+var advices = []advice{
+	{ServiceDown, Warning, "the service cannot be reached, or is in trouble",
+		"Nothing has to be done in the spool: it tries again by itself, at least once a minute, and keeps every record meanwhile. See that the service runs and that this machine reaches it."},
+	{Throttled, Note, "the service asks for less",
+		"Nothing has to be done: delivery slows down as it is asked to. Where it lasts, give the cluster more capacity, or send larger batches."},
+	{PermissionRefused, Warning, "the service refuses the permission",
+		"Grant the identity of this program the role that the service's words name (Database Ingestor, or Table Ingestor on the table), or mend its credential. It is tried again by itself."},
+	{MissingTable, Warning, "the table or its database is missing",
+		"Create the table, in the service or with `kustospool send --create-table`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
+	{MissingMapping, Warning, "the mapping is missing, or does not fit",
+		"Create or mend the mapping in the service under the same name. It is tried again by itself, and other tables go on meanwhile."},
+	{BlobRefused, Warning, "a blob that was given by reference cannot be read",
+		"Give the service access to the blob: a SAS that is valid for days, or Storage Blob Data Reader for its identity. It is tried again by itself, and other blobs go on meanwhile."},
+	{TableHeld, Warning, "the table cannot take the records now",
+		"Mend in the service, or in the program's configuration, what the words say of this table. It is tried again by itself, and other tables go on meanwhile."},
+	{OutcomeUnknown, Note, "it is not known whether batches have arrived",
+		"Nothing has to be done: the service is asked, and after a grace the batches are sent again under the same tag. Where it lasts, see that the identity of this program may ask for outcomes."},
+	{MalformedRecords, Warning, "records were refused for good",
+		"Read in `kustospool status` why, mend the records in a copy of their `.data` file, and send the copy with `kustospool send`. Then remove the dead letter."},
+	{Full, Critical, "the spool is full",
+		"Let delivery go on: look after the other troubles first. To have room at once, remove dead letters and quarantined files that were dealt with, or open the spool with a larger bound (`--max-disk`, Options.MaxDiskBytes)."},
+	{VolumeFull, Critical, "the volume is full",
+		"Make room on the volume of the spool. Nothing that was acknowledged is lost, and delivery goes on and makes room itself where it can."},
+	{Damaged, Critical, "the disk has damaged the spool",
+		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. Remove the files in `quarantine` once they were looked at."},
+	{NotRunning, Warning, "no process has the spool open, so nothing is delivered",
+		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
+}
+
+func adviceOf(kind Kind) advice {
+	for _, a := range advices {
+		if a.kind == kind {
+			return a
+		}
+	}
+	return advice{kind: kind, level: Warning}
+}
+
+// byCode says of failures that hold a table back what they are about, by the
+// service's code in lower case (package transport/internal/kusto has them all).
+var byCode = map[string]Kind{
+	"badrequest_tablenotexist":               MissingTable,
+	"badrequest_databasenotexist":            MissingTable,
+	"badrequest_entitynotfound":              MissingTable,
+	"badrequest_mappingreferencewasnotfound": MissingMapping,
+	"badrequest_tableaccessdenied":           PermissionRefused,
+	"badrequest_databaseaccessdenied":        PermissionRefused,
+	"badrequest_invalidauthentication":       PermissionRefused,
+	"forbidden":                              PermissionRefused,
+	"403":                                    PermissionRefused,
+	"blobsecret":                             BlobRefused,
+	"download_forbidden":                     BlobRefused,
+	"download_accessconditionnotsatisfied":   BlobRefused,
+	"badrequest_invalidmanagedidentity":      BlobRefused,
+}
+
+// kindOf is the trouble that a failure of a batch that waits is a sign of; empty
+// for none, as where a batch is being split.
+func kindOf(f *ingest.Failure, held bool) Kind {
+	switch f.Class {
+	case "transient":
+		return ServiceDown
+	case "throttled":
+		return Throttled
+	case "unauthorized":
+		return PermissionRefused
+	case "unknown":
+		return OutcomeUnknown
+	case "held":
+		held = true
+	}
+	if !held {
+		return ""
+	}
+	code := strings.ToLower(f.Code)
+	if kind := byCode[code]; kind != "" {
+		return kind
+	}
+	if strings.Contains(code, "mapping") {
+		return MissingMapping
+	}
+	return TableHeld
+}

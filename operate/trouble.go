@@ -1,0 +1,210 @@
+package operate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// Trouble is something that does not go well, since when, why, and what to do.
+type Trouble struct {
+	Kind  Kind  `json:"kind"`
+	Level Level `json:"level"`
+	// Table is DB.TABLE; empty where it is of the spool, or of more tables than one.
+	Table  string `json:"table,omitempty"`
+	Tables int    `json:"tables,omitempty"` // how many it is of
+	// Records is how many wait for its end, or are affected by it.
+	Records int64     `json:"records,omitempty"`
+	Since   time.Time `json:"since,omitzero"` // when it was met first
+	Last    time.Time `json:"last,omitzero"`  // when it was met last
+	What    string    `json:"what"`           // in a sentence
+	// Code, Said and RequestID are the service's, of the last time. They are as it
+	// sent them: who shows them on a terminal makes control characters visible.
+	Class     string `json:"class,omitempty"`
+	Code      string `json:"code,omitempty"`
+	Said      string `json:"said,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+	// Files are below the spool's directory; there may be more.
+	Files []string `json:"files,omitempty"`
+	Next  string   `json:"next"` // what to do; see NextSteps
+}
+
+// Level says who should look after a trouble.
+type Level string
+
+// The levels.
+const (
+	Note     Level = "note"     // it ends by itself
+	Warning  Level = "warning"  // it should be seen, or somebody has to do something; nothing is lost meanwhile
+	Critical Level = "critical" // records are refused, or cannot be read
+)
+
+// maxTroubles bounds the troubles of single tables.
+const maxTroubles = 50
+
+// Diagnose finds the troubles of a status: the worst first, and of the same level the
+// oldest. It looks at nothing else, and at no clock.
+func Diagnose(s *Status) []Trouble {
+	f := &finder{s: s, byKey: map[string]*Trouble{}}
+	f.room()
+	f.damage()
+	f.dead()
+	f.lanes()
+	f.atRest()
+	slices.SortStableFunc(f.found, func(a, b *Trouble) int {
+		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), a.Since.Compare(b.Since))
+	})
+	out := make([]Trouble, 0, len(f.found))
+	for _, t := range f.found[:min(len(f.found), maxTroubles)] {
+		t.Next = adviceOf(t.Kind).next
+		t.Level = adviceOf(t.Kind).level
+		out = append(out, *t)
+	}
+	return out
+}
+
+var rank = map[Level]int{Note: 1, Warning: 2, Critical: 3}
+
+// finder collects the troubles of a status.
+type finder struct {
+	s     *Status
+	found []*Trouble
+	byKey map[string]*Trouble
+}
+
+func (f *finder) add(t Trouble) {
+	t.Level = adviceOf(t.Kind).level
+	f.found = append(f.found, &t)
+}
+
+// fullPercent of the quota is taken for full: a segment that cannot be begun
+// needs its room at once.
+const fullPercent = 95
+
+// leastFree is the room on a volume, in bytes, below which it is about to be full.
+const leastFree = 32 << 20
+
+func (f *finder) room() {
+	c := &f.s.Counters
+	if c.WaitingForRoom > 0 || c.QuotaBytes > 0 && c.DiskBytes >= c.QuotaBytes/100*fullPercent {
+		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, Since: c.Oldest,
+			What: fmt.Sprintf("the spool takes %d of the %d bytes that it may take; %d callers wait for room", c.DiskBytes, c.QuotaBytes, c.WaitingForRoom)})
+	}
+	if c.FreeBytes >= 0 && c.FreeBytes < leastFree {
+		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %d bytes left", c.FreeBytes)})
+	}
+}
+
+func (f *finder) damage() {
+	c := &f.s.Counters
+	if c.QuarantinedFiles == 0 && len(f.s.Found) == 0 {
+		return
+	}
+	t := Trouble{Kind: Damaged}
+	var what []string
+	if n := c.QuarantinedFiles; n > 0 {
+		what = append(what, fmt.Sprintf("%d files with damaged data, of %d bytes, were set aside in quarantine", n, c.QuarantinedBytes))
+		for i, file := range f.s.Quarantine {
+			if i < 5 {
+				t.Files = append(t.Files, file.Name)
+			}
+			if t.Since.IsZero() || file.At.Before(t.Since) {
+				t.Since = file.At
+			}
+			if file.At.After(t.Last) {
+				t.Last = file.At
+			}
+		}
+	}
+	if n := len(f.s.Found); n > 0 {
+		what = append(what, fmt.Sprintf("%d signs of damage were found that are not dealt with yet, the first: %s", n, f.s.Found[0]))
+	}
+	t.What = strings.Join(what, "; ")
+	f.add(t)
+}
+
+func (f *finder) dead() {
+	if f.s.Counters.DeadWaiting == 0 {
+		return
+	}
+	t := Trouble{Kind: MalformedRecords, What: fmt.Sprintf("%d dead letters wait to be dealt with", f.s.Counters.DeadWaiting)}
+	for i := range f.s.Dead {
+		d := &f.s.Dead[i]
+		t.Records += d.Records
+		if t.Since.IsZero() || d.Updated.Before(t.Since) {
+			t.Since = d.Updated
+		}
+		if d.Updated.After(t.Last) {
+			t.Last = d.Updated
+			t.say(d.Failure)
+		}
+	}
+	if f.s.Cut["dead_letters"] > 0 {
+		t.Records = 0 // not all of them are known
+	}
+	f.add(t)
+}
+
+// lanes finds what the tables wait for. A trouble of the destination is one for
+// all of its tables, and any other one for each.
+func (f *finder) lanes() {
+	for i := range f.s.Lanes {
+		l := &f.s.Lanes[i]
+		if l.Failure == nil {
+			continue
+		}
+		kind := kindOf(l.Failure, l.Held)
+		ofDestination := kind == ServiceDown || kind == Throttled || kind == PermissionRefused && l.Failure.Class == "unauthorized"
+		if kind == "" || ofDestination && f.s.InUse && f.s.Unhealthy == nil {
+			continue // it is well again, and these have their turn to come
+		}
+		table, key := l.Database+"."+l.Table, string(kind)
+		if !ofDestination {
+			key += "\n" + table
+		}
+		t := f.byKey[key]
+		if t == nil {
+			t = &Trouble{Kind: kind, Level: adviceOf(kind).level, Table: table, Tables: 1}
+			f.byKey[key] = t
+			f.found = append(f.found, t)
+		} else if t.Table != table {
+			t.Table = ""
+			t.Tables++
+		}
+		t.Records += l.Open + l.Records
+		if since := l.Failure.Since(); t.Since.IsZero() || since.Before(t.Since) {
+			t.Since = since
+		}
+		if l.Failure.At.After(t.Last) {
+			t.Last = l.Failure.At
+			t.say(l.Failure)
+		}
+		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(kind).what, t.Records)
+	}
+	// A destination can be unwell before anything of a table has failed.
+	if u := f.s.Unhealthy; u != nil {
+		if kind := kindOf(u, false); kind != "" && f.byKey[string(kind)] == nil {
+			t := Trouble{Kind: kind, Since: u.Since(), Last: u.At, What: adviceOf(kind).what}
+			t.say(u)
+			f.add(t)
+		}
+	}
+}
+
+func (f *finder) atRest() {
+	if n := f.s.Counters.Open + f.s.Counters.Sealed; n > 0 && !f.s.InUse {
+		f.add(Trouble{Kind: NotRunning, Records: n, Since: f.s.Counters.Oldest,
+			What: fmt.Sprintf("%s; %d records wait", adviceOf(NotRunning).what, n)})
+	}
+}
+
+// say takes the words of a failure.
+func (t *Trouble) say(f *ingest.Failure) {
+	if f != nil {
+		t.Class, t.Code, t.Said, t.RequestID = f.Class, f.Code, f.Message, f.RequestID
+	}
+}

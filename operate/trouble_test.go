@@ -1,0 +1,103 @@
+package operate
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/ingest"
+)
+
+// TestNextSteps: the page on operations has the words of the program.
+func TestNextSteps(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "\n## Next steps\n")
+	if !ok {
+		t.Fatal("the page has no next steps")
+	}
+	section, _, _ := strings.Cut(rest, "\n## ")
+	var got, want []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| `") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	for _, a := range advices {
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s | %s |", a.kind, a.level, a.what, a.next))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the page differs; its table should be\n%s", strings.Join(want, "\n"))
+	}
+}
+
+// TestDiagnose: each trouble by the figures that are its signs, and none without.
+func TestDiagnose(t *testing.T) {
+	at := time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
+	failure := func(class, code string) *ingest.Failure {
+		return &ingest.Failure{Class: class, Code: code, Message: "words", RequestID: "r-1", At: at, First: at.Add(-time.Hour)}
+	}
+	lane := func(table string, f *ingest.Failure) Lane {
+		return Lane{Database: "D", Table: table, Open: 1, Records: 2, Failure: f}
+	}
+	for _, tc := range []struct {
+		name   string
+		status Status
+		want   []string // kind, level, table, number of tables, records
+	}{
+		{"well", Status{InUse: true, Lanes: []Lane{lane("A", nil)}, Counters: Counters{Open: 3, FreeBytes: -1}}, nil},
+		{"at rest and empty", Status{Counters: Counters{FreeBytes: -1}}, nil},
+		{"at rest", Status{Counters: Counters{Open: 1, Sealed: 2, FreeBytes: -1}}, []string{"not-running warning  0 3"}},
+		{"down", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{lane("A", failure("transient", "503")), lane("B", failure("transient", "")), lane("B", nil)}, Counters: Counters{FreeBytes: -1}},
+			[]string{"service-down warning  2 6"}},
+		{"well again", Status{InUse: true, Lanes: []Lane{lane("A", failure("transient", "503"))}, Counters: Counters{FreeBytes: -1}}, nil},
+		{"down before a batch", Status{InUse: true, Unhealthy: failure("transient", ""), Counters: Counters{FreeBytes: -1}}, []string{"service-down warning  0 0"}},
+		{"throttled", Status{InUse: true, Unhealthy: failure("throttled", ""), Lanes: []Lane{lane("A", failure("throttled", ""))}, Counters: Counters{FreeBytes: -1}}, []string{"throttled note D.A 1 3"}},
+		{"refused", Status{InUse: true, Unhealthy: failure("unauthorized", ""), Lanes: []Lane{lane("A", failure("unauthorized", ""))}, Counters: Counters{FreeBytes: -1}}, []string{"permission-refused warning D.A 1 3"}},
+		{"tables", Status{InUse: true, Lanes: []Lane{lane("A", failure("held", "BadRequest_TableNotExist")), lane("A", failure("held", "BadRequest_TableNotExist")),
+			lane("B", failure("held", "BadRequest_TableAccessDenied")), lane("C", failure("held", "BadRequest_NoJsonMapping")), lane("E", failure("held", "BlobSecret")),
+			lane("F", failure("held", "Schema_PermanentUpdateFailure")), lane("G", failure("unknown", "")), lane("H", failure("malformed", "Stream_NoSuch"))}, Counters: Counters{FreeBytes: -1}},
+			[]string{"missing-table warning D.A 1 6", "permission-refused warning D.B 1 3", "missing-mapping warning D.C 1 3", "blob-refused warning D.E 1 3", "table-held warning D.F 1 3", "outcome-unknown note D.G 1 3"}},
+		{"full", Status{InUse: true, Counters: Counters{DiskBytes: 96, QuotaBytes: 100, Open: 1, FreeBytes: 1 << 40}}, []string{"full critical  0 1"}},
+		{"not full", Status{InUse: true, Counters: Counters{DiskBytes: 9400, QuotaBytes: 10000, FreeBytes: 1 << 40}}, nil},
+		{"waited for room", Status{InUse: true, Counters: Counters{WaitingForRoom: 1, FreeBytes: 1}}, []string{"full critical  0 0", "volume-full critical  0 0"}},
+		{"dead", Status{Dead: []Batch{{Records: 5, Updated: at, Failure: failure("malformed", "X")}}, Counters: Counters{DeadWaiting: 1, FreeBytes: -1}}, []string{"malformed-records warning  0 5"}},
+		{"damaged", Status{Quarantine: []File{{Name: "quarantine/x", At: at}}, Counters: Counters{QuarantinedFiles: 1, FreeBytes: -1}}, []string{"damaged critical  0 0"}},
+		{"found", Status{Found: []string{"a segment"}, Counters: Counters{FreeBytes: -1}}, []string{"damaged critical  0 0"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			for _, d := range Diagnose(&tc.status) {
+				got = append(got, fmt.Sprintf("%s %s %s %d %d", d.Kind, d.Level, d.Table, d.Tables, d.Records))
+				if d.What == "" || d.Next == "" {
+					t.Errorf("%+v", d)
+				}
+				if d.Said != "" && (d.Said != "words" || d.RequestID != "r-1" || !d.Last.Equal(at)) {
+					t.Errorf("%+v", d)
+				}
+				if d.Class != "" && d.Kind != MalformedRecords && !d.Since.Equal(at.Add(-time.Hour)) {
+					t.Errorf("since %v", d.Since)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// The troubles of many tables stay within a bound.
+func TestDiagnoseIsBounded(t *testing.T) {
+	var s Status
+	for i := range 10_000 {
+		s.Lanes = append(s.Lanes, Lane{Table: fmt.Sprint("T", i), Failure: &ingest.Failure{Class: "held"}})
+	}
+	if got := len(Diagnose(&s)); got != maxTroubles {
+		t.Errorf("%d troubles", got)
+	}
+}
