@@ -37,6 +37,7 @@ type deliverySettings struct {
 	maxDisk    byteSize
 	senders    int
 	order      orderSettings
+	budget     budgetSettings
 	timeout    time.Duration
 	lock       time.Duration
 	trust      bool
@@ -64,6 +65,7 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.Var(&s.maxDisk, "max-disk", "bound on all files of the spool; default 8GiB")
 	fs.IntVar(&s.senders, "senders", 0, "uploads at the same time; default 4")
 	s.order.register(fs)
+	s.budget.register(fs)
 	fs.DurationVar(&s.timeout, "timeout", 0, "how long to wait for the target, for delivery and for room in a full spool together; 0 means without limit")
 	fs.DurationVar(&s.lock, "lock-timeout", 10*time.Second, "how long to wait for a spool that another process has open")
 	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
