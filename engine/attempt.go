@@ -16,6 +16,7 @@ import (
 // attempts makes the attempts that the dispatcher begins.
 type attempts struct {
 	batches   *batches
+	events    *events
 	transport *plug
 	payloads  payloads
 	refuser   interface {
@@ -23,6 +24,7 @@ type attempts struct {
 	}
 	tell               func(lane uint32)
 	log                *slog.Logger
+	ledgerTrouble      *trouble
 	timeout            time.Duration
 	retryMin, retryMax time.Duration
 	grace              func(attempts int) time.Duration
@@ -55,9 +57,7 @@ func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane ui
 		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
 			return r // the store said so itself; the next Open goes on
 		}
-		if failures == 1 {
-			a.log.Error("cannot write the batch ledger; delivery waits", "batch", id, "err", err)
-		}
+		a.ledgerTrouble.begin("batch", id, "err", err)
 		select {
 		case <-time.After(retryDelay(failures, a.retryMin, a.retryMax)):
 		case <-ctx.Done():
@@ -69,6 +69,7 @@ func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane ui
 			return result{settled: true}
 		}
 		if r.again, err = a.found(ctx, &e); err == nil {
+			a.ledgerTrouble.end()
 			return r
 		}
 	}
@@ -93,6 +94,8 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	if c.do.Has(lifecycle.Refuse) {
 		return result{settled: true}, a.refuser.refuse(durable, c.entry)
 	}
+	row, began := c.entry, time.Now()
+	a.events.begins(&row)
 	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
 	ack, sendErr := a.transport.Send(sendCtx, &transport.Delivery{
@@ -113,8 +116,11 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 		ev = a.failed(ctx, &c.entry, sendErr, terr)
 	}
 	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
+		a.events.ended(began, &row, &ev, nil)
 		return result{}, err
 	}
+	a.events.ended(began, &row, &ev, &c.entry)
+	a.log.Debug("attempt ended", about(&row, append(because(ev.Failure), "outcome", outcomeOf(&ev), "state", c.entry.State, "took", time.Since(began))...)...)
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
 		terr = nil // neither the destination's fault nor the lane's
 	}

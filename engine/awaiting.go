@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -142,13 +143,17 @@ func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []in
 func (l *live) inquired(to string, err error) {
 	l.mu.Lock()
 	defer l.unlock()
-	q := &l.destinationLocked(to).inquiry
+	d := l.destinationLocked(to)
+	q := &d.inquiry
 	if err == nil {
+		if q.failure != nil {
+			l.sayLocked(slog.LevelInfo, "the destination tells outcomes again", d.named("after", time.Since(q.failure.Since()).Round(time.Millisecond))...)
+		}
 		q.failures, q.failure = 0, nil
 		return
 	}
 	if q.failure == nil {
-		l.warnLocked("cannot ask for outcomes; batches stay spooled meanwhile", "err", err)
+		l.sayLocked(slog.LevelWarn, "cannot ask for outcomes; batches stay spooled meanwhile", d.named(becauseOf(err)...)...)
 	}
 	now := time.Now()
 	q.failures++

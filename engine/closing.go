@@ -80,6 +80,8 @@ func (s *Spool) finish() {
 	silence(s.server, s.log)
 	transportErr := s.transport.close()
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
+	s.events.end()
 	s.changes.close()
+	s.log.Info("closed the spool", "spool", s.store.ID())
 	close(s.closed)
 }

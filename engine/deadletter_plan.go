@@ -60,10 +60,10 @@ var ErrInDoubt = errors.New("engine: the records of the dead letter may be at th
 
 // RetryPlan is what a retry would do.
 type RetryPlan struct {
-	DeadLetter DeadLetter
-	To         ingest.Properties // of the new batch
-	Records    int64             // that would be stored again
-	Bytes      int64             // their payload
+	Letter  DeadLetter
+	To      ingest.Properties // of the new batch
+	Records int64             // that would be stored again
+	Bytes   int64             // their payload
 	// Refused says why nothing would be done: [ErrInDoubt], or an error that matches
 	// [ingest.ErrInvalid] and names the record. Nil where the retry can be made.
 	Refused error
@@ -90,15 +90,15 @@ func planRetry(ctx context.Context, box letterBox, id ingest.BatchID, how *Retry
 	if err != nil {
 		return RetryPlan{}, err
 	}
-	plan := RetryPlan{DeadLetter: deadLetter(&found)}
+	plan := RetryPlan{Letter: deadLetter(&found)}
 	if _, do, err := decideRetry(&found, how); err != nil || do == 0 {
-		plan.Refused = errors.Join(err, inDoubt(&plan.DeadLetter))
+		plan.Refused = errors.Join(err, inDoubt(&plan.Letter))
 		return plan, nil
 	}
-	if plan.To, plan.Refused = how.to(&plan.DeadLetter); plan.Refused != nil {
+	if plan.To, plan.Refused = how.to(&plan.Letter); plan.Refused != nil {
 		return plan, nil
 	}
-	in, end, err := records(box, &plan.DeadLetter, how)
+	in, end, err := records(box, &plan.Letter, how)
 	if err != nil {
 		return plan, err
 	}

@@ -88,7 +88,7 @@ func (s *Spool) RetryDeadLetter(ctx context.Context, id ingest.BatchID, how *Ret
 		return Retried{}, err
 	}
 	crashpoint.Reach("retry.stored")
-	s.log.Info("retried a dead letter", "batch", id, "table", to.Table, "records", rcpt.Records)
+	s.log.Info("retried a dead letter", "database", to.Database, "table", to.Table, "batch", id, "records", rcpt.Records)
 	if err := s.endRetry(context.WithoutCancel(ctx), id, lifecycle.Retried); err != nil {
 		s.log.Warn("the files of a dead letter that was retried are still there; the next Open takes them away", "batch", id, "err", err)
 	}
@@ -126,7 +126,9 @@ func (s *Spool) endRetry(ctx context.Context, id ingest.BatchID, why lifecycle.K
 	row := store.Entry{Batch: ingest.Batch{ID: id}, State: ingest.DeadLettered}
 	_, do, err := lifecycle.Decide(row, lifecycle.Event{Kind: why, Again: true})
 	if err == nil && do.Has(lifecycle.TakeAway) {
-		err = s.store.EndRetry(ctx, id)
+		if err = s.store.EndRetry(ctx, id); err == nil {
+			s.events.handled(id, "retried")
+		}
 	}
 	return err
 }
@@ -164,7 +166,8 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 	if err := s.store.RemoveDeadLetter(id); err != nil {
 		return err
 	}
-	s.log.Info("removed a dead letter", "batch", id, "table", found.Batch.Properties.Table, "records", found.Batch.Records())
+	s.events.handled(id, "removed")
+	s.log.Info("removed a dead letter", "database", found.Batch.Properties.Database, "table", found.Batch.Properties.Table, "batch", id, "records", found.Batch.Records())
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"kustospool/engine/internal/lifecycle"
 	"kustospool/ingest"
@@ -27,7 +28,10 @@ type batches struct {
 	ledger  ledger
 	tracker outcomes
 	tell    func(lane uint32)
+	events  *events
 	log     *slog.Logger
+
+	delivered atomic.Bool // in this process; the first one has a line
 
 	mu    mutex // guards begun
 	begun map[ingest.BatchID]store.Entry
@@ -39,8 +43,8 @@ type outcomes interface {
 	forget(ingest.BatchID)
 }
 
-func newBatches(l ledger, o outcomes, tell func(lane uint32), log *slog.Logger) *batches {
-	return &batches{ledger: l, tracker: o, tell: tell, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
+func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, log *slog.Logger) *batches {
+	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
 }
 
 // lost is told of a batch whose outcome was awaited and that is not live any
@@ -211,11 +215,16 @@ func (b *batches) carryOut(c *change) {
 	}
 	switch c.entry.State {
 	case ingest.Split:
-		b.log.Info("split a batch", "batch", batch.ID, "parts", len(c.queue), "reason", c.entry.Failure)
+		b.events.split(&c.entry, c.queue)
+		b.log.Info("split a batch", about(&c.entry, append(because(c.entry.Failure), "parts", len(c.queue))...)...)
 	case ingest.DeadLettered:
-		b.log.Warn("dead-lettered a batch", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records(), "reason", c.entry.Failure)
+		b.log.Warn("dead-lettered a batch", about(&c.entry, append(because(c.entry.Failure), "records", batch.Records())...)...)
 	case ingest.Dropped:
-		b.log.Warn("dropped the oldest batch to make room", "batch", batch.ID, "table", batch.Properties.Table, "records", batch.Records())
+		b.log.Warn("dropped the oldest batch to make room", about(&c.entry, "records", batch.Records())...)
+	case ingest.Succeeded, ingest.Skipped, ingest.HandedOver:
+		if b.delivered.CompareAndSwap(false, true) {
+			b.log.Info("delivered the first batch", about(&c.entry, "records", batch.Records(), "state", c.entry.State)...)
+		}
 	}
 	if c.do.Has(lifecycle.Tell) {
 		b.tell(batch.Lane)
@@ -227,5 +236,9 @@ func (b *batches) seal(ctx context.Context, seals []store.Seal) ([]store.Entry, 
 	if _, _, err := lifecycle.Decide(store.Entry{State: ingest.Open}, lifecycle.Event{Kind: lifecycle.Filled}); err != nil {
 		return nil, err
 	}
-	return b.ledger.Seal(ctx, seals)
+	rows, err := b.ledger.Seal(ctx, seals)
+	if err == nil {
+		b.events.sealed(rows)
+	}
+	return rows, err
 }

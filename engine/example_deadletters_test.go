@@ -14,7 +14,7 @@ import (
 )
 
 // Dead letters: what can never be ingested is kept with its reason. Here it is a
-// torn line; it is read, repaired, stored again, and then removed.
+// torn line; it is read, repaired, and retried, which takes it away.
 func ExampleSpool_DeadLetters() {
 	tmp, err := os.MkdirTemp("", "spool")
 	if err != nil {
@@ -56,10 +56,7 @@ func ExampleSpool_DeadLetters() {
 		r.Close()
 		fmt.Printf("%s: %s\n", dead.Failure.Code, data)
 		repaired := append(bytes.TrimSpace(data), `"}`...)
-		if _, err := table.Ingest(ctx, repaired); err != nil {
-			log.Fatal(err)
-		}
-		if err := spool.RemoveDeadLetter(dead.Batch.ID); err != nil {
+		if _, err := spool.RetryDeadLetter(ctx, dead.Batch.ID, &engine.Retry{Records: bytes.NewReader(repaired)}); err != nil {
 			log.Fatal(err)
 		}
 	}

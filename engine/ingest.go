@@ -172,6 +172,7 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	if err := s.fitsAtAll(int64(len(rec.Data))); err != nil {
 		return ingest.Receipt{}, err
 	}
+	began := s.events.now()
 	a, err := s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
@@ -182,6 +183,7 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
+	s.events.returned(began)
 	return s.receipt(rec.Lane, a), nil
 }
 
@@ -200,6 +202,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 		return nil, &ingest.FieldError{Field: "requests", Value: fmt.Sprintf("of %d records and %d bytes", len(recs), total),
 			Rule: fmt.Sprintf("at most %d records and %d bytes in one call", MaxIngestAllRecords, MaxIngestAllBytes)}
 	}
+	began := s.events.now()
 	appended, err := s.store.AppendWith(ctx, recs, at)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
@@ -210,6 +213,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 	if err != nil {
 		return nil, err
 	}
+	s.events.returned(began)
 	receipts := make([]ingest.Receipt, len(appended))
 	for i, a := range appended {
 		receipts[i] = s.receipt(recs[i].Lane, a)
@@ -235,9 +239,11 @@ const roomRecheck = 5 * time.Second
 // whenRoom repeats an append that found the spool full, as the full policy
 // says. The signal is taken before the append is tried again, so that room
 // made in between is not missed.
-func (s *Spool) whenRoom(ctx context.Context, try func() error) error {
+func (s *Spool) whenRoom(ctx context.Context, try func() error) (err error) {
 	s.waitingForRoom.Add(1)
 	defer s.waitingForRoom.Add(-1)
+	began := s.events.now()
+	defer func() { s.events.waited(began, err) }()
 	for {
 		if s.closing.Load() {
 			return ErrClosed

@@ -141,6 +141,14 @@ func (s *Spool) addLane(id uint32, o TableOptions) *lane {
 	return l
 }
 
+// propertiesOf are those of a lane; empty ones where it is not known.
+func (x *laneIndex) propertiesOf(id uint32) ingest.Properties {
+	if l := x.get(id); l != nil {
+		return l.properties
+	}
+	return ingest.Properties{}
+}
+
 // get gives a lane that addLane has made known.
 func (x *laneIndex) get(id uint32) *lane {
 	x.mu.RLock()

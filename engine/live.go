@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"container/heap"
+	"context"
 	"log/slog"
 	"time"
 
@@ -24,6 +25,7 @@ type live struct {
 	retryMin, retryMax      time.Duration
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
+	properties              func(lane uint32) ingest.Properties
 	order                   func(*ingest.Properties) (Class, Order)
 	log                     *slog.Logger
 	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
@@ -116,6 +118,7 @@ type laneQueue struct {
 	notBefore time.Time
 	pause     int // its place among the pauses; -1 for none
 	held      bool
+	told      time.Time // when a line told that it is held; zero while none did
 	failure   *ingest.Failure
 }
 
@@ -129,6 +132,7 @@ type destination struct {
 	rest     int             // of sending, those that are neither alarms nor fresh
 	failure  *ingest.Failure // what it last failed with; nil when well
 	ranks    [classes]rank
+	troubled time.Time // when a line told of that; zero while none did
 	pauses   pauseHeap // lanes whose time has not come
 	awaiting map[ingest.BatchID]*liveBatch
 	inquiry  inquiry
@@ -136,8 +140,9 @@ type destination struct {
 	freshFirst bool
 }
 
-func newLive(o *Options, p pace, route func(*store.Entry) string) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, log: o.Logger,
+func newLive(o *Options, p pace, route func(*store.Entry) string, properties func(lane uint32) ingest.Properties) *live {
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf,
+		retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
 		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
@@ -167,10 +172,26 @@ func (l *live) retry(e store.Entry) {
 	l.toSend.Raise()
 }
 
-// warnLocked has a line logged when the lock is let go: the handler of the log is
+// sayLocked has a line logged when the lock is let go: the handler of the log is
 // the caller's, and may wait for a disk or for whoever reads a pipe.
-func (l *live) warnLocked(text string, args ...any) {
-	l.unsaid = append(l.unsaid, func() { l.log.Warn(text, args...) })
+func (l *live) sayLocked(level slog.Level, text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() { l.log.Log(context.Background(), level, text, args...) })
+}
+
+// sayOfLocked names the table of a lane, which is looked up under another lock.
+func (l *live) sayOfLocked(level slog.Level, lane uint32, text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() {
+		p := l.properties(lane)
+		l.log.Log(context.Background(), level, text, append([]any{"database", p.Database, "table", p.Table, "lane", lane}, args...)...)
+	})
+}
+
+// named are the attributes of a line about a destination.
+func (d *destination) named(args ...any) []any {
+	if d.to == "" {
+		return args
+	}
+	return append([]any{"destination", d.to}, args...)
 }
 
 // unlock lets go of the lock and logs what was to be said.

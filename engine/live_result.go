@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"time"
 
 	"kustospool/ingest"
@@ -27,13 +28,14 @@ func (l *live) finished(t turn, started time.Time, r result) {
 	if b := t.batch; b.place == sending && b.turns == t.count {
 		l.leaveLocked(b)
 	}
-	r.err = l.answeredLocked(t.lane.destination, started, now, r.err)
+	heard := r.err != nil || len(r.again) == 0 // else it was cut off, or never left
+	r.err = l.answeredLocked(t.lane.destination, started, now, r.err, heard)
 	l.resultLocked(t.id, t.lane, to, now, r)
 }
 
 // answeredLocked is what an attempt says of its destination. It returns the
 // error that is left for the lane.
-func (l *live) answeredLocked(d *destination, started, now time.Time, err *transport.Error) *transport.Error {
+func (l *live) answeredLocked(d *destination, started, now time.Time, err *transport.Error, heard bool) *transport.Error {
 	switch {
 	case err != nil && err.Class.Destination():
 		if d.breaker.failed(started, now) {
@@ -47,6 +49,10 @@ func (l *live) answeredLocked(d *destination, started, now time.Time, err *trans
 			l.pauseLocked(d, now, err)
 		}
 	default:
+		if heard && !d.troubled.IsZero() {
+			l.sayLocked(slog.LevelInfo, "the destination answers again", d.named("after", now.Sub(d.troubled).Round(time.Millisecond))...)
+			d.troubled = time.Time{}
+		}
 		d.breaker.answered()
 		d.failure = nil
 		return err
@@ -83,6 +89,10 @@ func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now ti
 	}
 	switch {
 	case r.settled:
+		if !q.told.IsZero() {
+			l.sayOfLocked(slog.LevelInfo, q.key.lane, "the table takes batches again", "after", now.Sub(q.told).Round(time.Millisecond))
+			q.told = time.Time{}
+		}
 		q.failures, q.held, q.failure, q.notBefore = 0, false, nil, time.Time{}
 	case r.err != nil && r.err.Class != transport.Malformed && r.err.Class != transport.Permanent:
 		l.holdLocked(q, now, r.err)
@@ -95,8 +105,9 @@ func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now ti
 func (l *live) pauseLocked(d *destination, now time.Time, err *transport.Error) {
 	pause := retryDelay(d.breaker.failures, l.retryMin, l.retryMax)
 	d.breaker.pause(now.Add(max(pause, err.RetryAfter)))
-	if d.breaker.failures == 1 {
-		l.warnLocked("the destination is in trouble; batches wait", "err", err)
+	if d.troubled.IsZero() {
+		d.troubled = now
+		l.sayLocked(slog.LevelWarn, "the destination is in trouble; batches wait", d.named(becauseOf(err)...)...)
 	}
 }
 
@@ -108,7 +119,8 @@ func (l *live) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
 	q.failure = err.Failure(now).Following(q.failure)
 	pause := retryDelay(q.failures, l.retryMin, l.retryMax)
 	q.notBefore = now.Add(max(pause, err.RetryAfter))
-	if q.held && q.failures == 1 {
-		l.warnLocked("a table waits for an operator", "lane", q.key.lane, "err", err)
+	if q.held && q.told.IsZero() {
+		q.told = now
+		l.sayOfLocked(slog.LevelWarn, q.key.lane, "a table waits for an operator", becauseOf(err)...)
 	}
 }

@@ -60,7 +60,7 @@ func testLive(senders, unconfirmed int) *live {
 			{Table: "fresh bulk"}: {Class: ClassBulk, Order: FreshFirst},
 		}}).withDefaults()
 	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
-		func(e *store.Entry) string { return e.Batch.Properties.Folder })
+		func(e *store.Entry) string { return e.Batch.Properties.Folder }, func(uint32) ingest.Properties { return ingest.Properties{} })
 }
 
 func sealedEntry(lane uint32, first uint64) store.Entry {

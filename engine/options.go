@@ -117,6 +117,8 @@ type Options struct {
 	// return when they are cut off; see [NotClosedError]. Default 30 s.
 	CloseTimeout time.Duration
 
+	// Observer is told what happens. Nil: nobody is.
+	Observer Observer
 	// Logger hears what no caller is told. Nil discards. Its handler may panic,
 	// at the price of the line, but must not call the spool.
 	Logger *slog.Logger

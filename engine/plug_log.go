@@ -34,11 +34,11 @@ func (h guardedHandler) Handle(ctx context.Context, r slog.Record) error {
 	return transport.Guard("slog.Handler.Handle", func() error { return h.to.Handle(ctx, shownRecord(r)) })
 }
 
-// shownRecord is a record with all that its texts hold visible: names of files,
-// words of a service and lines of a lock file are in them, and not every
-// handler quotes.
+// shownRecord is a record with all that its texts hold visible, and without what
+// looks like a secret: names of files, words of a service and lines of a lock file
+// are in them, and not every handler quotes.
 func shownRecord(r slog.Record) slog.Record {
-	out := slog.NewRecord(r.Time, r.Level, visible.String(r.Message), r.PC)
+	out := slog.NewRecord(r.Time, r.Level, visible.String(transport.WithoutSecrets(r.Message)), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		out.AddAttrs(shownAttr(a))
 		return true
@@ -63,7 +63,7 @@ func shownAttr(a slog.Attr) slog.Attr {
 	if a.Key == "stack" { // the runtime's, in lines
 		show = visible.Lines
 	}
-	if seen := show(text); seen != text {
+	if seen := show(transport.WithoutSecrets(text)); seen != text {
 		return slog.String(a.Key, seen)
 	}
 	return a

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,7 @@ type sealer struct {
 	closed             <-chan struct{} // the spool is closed
 	flushes            chan flush
 	drains             atomic.Int32 // Drains under way
-	log                *slog.Logger
+	ledgerTrouble      *trouble
 	retryMin, retryMax time.Duration
 
 	// Owned by the goroutine.
@@ -184,13 +183,14 @@ func (q *sealer) run(ctx context.Context) {
 		next := q.next(now)
 		switch {
 		case err == nil:
+			if failures > 0 {
+				q.ledgerTrouble.end()
+			}
 			failures = 0
 		case errors.Is(err, store.ErrClosed) || ctx.Err() != nil:
 			return
 		default:
-			if failures == 0 {
-				q.log.Error("cannot write the batch ledger; the records stay in the spool", "err", err)
-			}
+			q.ledgerTrouble.begin("err", err)
 			failures++
 			next = retryDelay(failures, q.retryMin, q.retryMax)
 		}

@@ -374,6 +374,7 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 }
 
 func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error) {
+	began := in.s.events.now()
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
 		appended, err = in.s.store.AppendObjectsWith(in.ctx, objects, in.at)
@@ -381,6 +382,7 @@ func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error)
 	}); err != nil {
 		return ingest.Receipt{}, err
 	}
+	in.s.events.returned(began)
 	p, first := *in.p, in.objects
 	if len(first) == 0 {
 		p, first = refusedProperties(in.p), in.refused.objects

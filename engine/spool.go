@@ -27,6 +27,7 @@ import (
 //	server      one, and one or two for each client of the socket
 //	tracker     one, and one goroutine for each question under way, one a
 //	            destination; asks for outcomes and resolves unknown attempts
+//	events      one, where there is an observer; hands events over to it
 //
 // Close ends and joins them all; one more does that, and ends as soon as the
 // last call of the transport has returned. The store has goroutines of its own
@@ -46,6 +47,7 @@ type Spool struct {
 	changes  changes
 	rates    *rates
 	refusals refusals
+	events   *events
 	letters  letters
 	dropping chan struct{} // held by the one caller that drops batches for room
 	pausing  chan struct{} // held by the one caller that changes what is paused
@@ -89,21 +91,29 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s := newSpool(o, plug)
 	grace := s.unknownGrace()
 	news := newNews()
+	opened := time.Now()
+	s.events = newEvents(o.Observer, o.Logger)
 	st, err := store.Open(dir, s.storeOptions(news.committed))
 	if err != nil {
 		return nil, ownError(err)
 	}
 	s.store = st
+	found := statsOf(st.Snapshot())
+	found.Spool, found.Disk.Quota, found.Disk.Free = st.ID(), o.MaxDiskBytes, -1
+	found.DeadLetters = deadLetterStats(&found, st.WaitingDeadLetters())
+	s.events.begin(&found)
 	s.live.setPaused(st.Paused())
-	s.batches = newBatches(st, s.live, s.changes.fire, o.Logger)
+	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
-	s.attempts = &attempts{batches: s.batches, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
+	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
+	s.attempts.ledgerTrouble = ledgerTrouble
 	q := s.sealer
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
-	q.log, q.retryMin, q.retryMax = o.Logger, o.RetryMin, o.RetryMax
+	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
-	tracker := &tracker{questions: s.live, books: s.batches, asker: plug, log: o.Logger, wake: s.live.toAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -117,6 +127,8 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.running.Go(func() { refuser.run(ctx) })
 	s.running.Go(func() { tracker.run(ctx) })
 	s.server = s.answer()
+	s.events.start(opened)
+	s.opened(dir, &found)
 	return s, nil
 }
 
@@ -127,7 +139,7 @@ func newSpool(o Options, plug *plug) *Spool {
 	s.changes.init()
 	s.refusals.init()
 	s.letters.init()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of)
+	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of, s.lanes.propertiesOf)
 	s.sealer = newSealer(&s.lanes)
 	return s
 }
@@ -147,10 +159,31 @@ func (s *Spool) storeOptions(committed func([]store.Frame)) *store.Options {
 		HistoryRetention: o.StatusRetention,
 		TrustDirectory:   o.TrustDirectory,
 		LockTimeout:      o.LockTimeout,
-		Committed:        committed,
-		Settled:          s.rates.settled,
-		Logger:           o.Logger,
+		Timed:            s.events.timed,
+		Committed: func(frames []store.Frame) {
+			s.events.committed(frames) // first: what follows from it comes behind it
+			if committed != nil {
+				committed(frames)
+			}
+		},
+		Settled: func(e store.Entry) {
+			s.rates.settled(e)
+			s.events.settled(e)
+		},
+		Logger: o.Logger,
 	}
+}
+
+// opened tells what Open found: a spool in order has one line.
+func (s *Spool) opened(dir string, found *Stats) {
+	args := []any{"dir", dir, "spool", found.Spool}
+	if found.Waiting.Records > 0 {
+		args = append(args, "waiting", found.Waiting.Records, "batches", found.Batches.Live(), "oldest", found.Waiting.Oldest)
+	}
+	if n := found.DeadLetters.Waiting; n > 0 {
+		args = append(args, "dead_letters", n)
+	}
+	s.log.Info("opened the spool", args...)
 }
 
 // unknownGrace is how long an unknown attempt is looked for. Where nobody can

@@ -27,6 +27,7 @@ const recordTogether = 64
 type tracker struct {
 	questions questions
 	books     outcomeBooks
+	events    *events
 	asker     asker
 	log       *slog.Logger
 	wake      <-chan struct{}
@@ -143,6 +144,7 @@ func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
 	if err != nil || !c.do.Has(lifecycle.Forget) {
 		return err
 	}
+	t.events.decided(&c.entry, ev.Failure)
 	t.questions.reported(c.entry, result{again: c.queue, err: v.Failure, settled: c.settled()})
 	return nil
 }
@@ -186,5 +188,6 @@ func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
 		t.questions.postpone(id)
 		return
 	}
+	t.events.decided(&c.entry, nil)
 	t.questions.reported(c.entry, result{again: c.queue})
 }

@@ -23,6 +23,10 @@
 //	POST /v1/retry     [Retried]: a table is tried now; body [TableQuery]
 //	POST /v1/check     [Check]: begins to read and prove all that the spool holds
 //	GET  /v1/check     [Check]: how far it is, and in the end what it found
+//	GET  /v1/dead          [DeadList]: the dead letters that wait
+//	GET  /v1/dead/payload  [DeadPayload]: a piece of the records of one
+//	POST /v1/dead/retry    [RetriedDead]: its records are stored again, or what that would do; body [RetryDead]
+//	POST /v1/dead/drop     [DroppedDead]: it is deleted; body [DropDead]
 //
 // The query parameters are the fields of the query types, in their documentation.
 // By hand:

@@ -29,7 +29,10 @@ const (
 const writeTimeout = 10 * time.Second
 
 // subjects are the routes, a function for each subject.
-var subjects = []func(*http.ServeMux, Spool){statusRoutes, historyRoutes, peekRoutes, receiptRoutes, controlRoutes, checkRoutes}
+var subjects = []func(*http.ServeMux, Spool){statusRoutes, historyRoutes, peekRoutes, receiptRoutes, controlRoutes, checkRoutes, deadRoutes}
+
+// largeRequests are the routes whose requests may have more than MaxRequest bytes.
+var largeRequests = map[string]int64{retryDeadPath: MaxRepaired*4/3 + MaxRequest} // in base64
 
 // Handler answers the protocol for a spool. It authenticates nobody: who can
 // reach it may ask, so it belongs on the spool's socket, or behind whatever
@@ -47,7 +50,7 @@ func Handler(spool Spool) http.Handler {
 		refuse(w, &Error{Code: Forbidden, Message: "the request is from a page of another origin"})
 	}))
 	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, MaxRequest)
+		r.Body = http.MaxBytesReader(w, r.Body, max(MaxRequest, largeRequests[r.URL.Path]))
 		mux.ServeHTTP(w, r)
 	}))
 }
@@ -68,7 +71,7 @@ func get[Q, A any](mux *http.ServeMux, path string, fill func(*parameters, *Q), 
 }
 
 // post is a route that changes something. Its body is one JSON object, of members
-// that it knows, and of at most MaxRequest bytes; no body is an empty object.
+// that it knows, and of at most MaxRequest bytes, or what largeRequests says; no body is an empty object.
 func post[Q, A any](mux *http.ServeMux, path string, do func(context.Context, Q) (A, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		var q Q

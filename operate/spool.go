@@ -29,6 +29,7 @@ const (
 	Invalid     Code = "invalid"     // 400: a parameter breaks a rule, or names what the spool does not have
 	Forbidden   Code = "forbidden"   // 403: somebody else than the spool's user, or a page of a browser
 	NotFound    Code = "not_found"   // 404: there is no such route, or no such thing
+	Conflict    Code = "conflict"    // 409: what is asked for does not fit the state of the thing
 	TooLarge    Code = "too_large"   // 413: the request, or the answer to it; ask for less
 	Failed      Code = "failed"      // 500: the spool could not do it
 	Unsupported Code = "unsupported" // 501: this kind of spool cannot
@@ -36,7 +37,7 @@ const (
 )
 
 var statusOf = map[Code]int{
-	Invalid: http.StatusBadRequest, Forbidden: http.StatusForbidden, NotFound: http.StatusNotFound,
+	Invalid: http.StatusBadRequest, Forbidden: http.StatusForbidden, NotFound: http.StatusNotFound, Conflict: http.StatusConflict,
 	TooLarge: http.StatusRequestEntityTooLarge, Failed: http.StatusInternalServerError,
 	Unsupported: http.StatusNotImplemented, Busy: http.StatusServiceUnavailable,
 }

@@ -360,7 +360,7 @@ func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 	if err == nil {
 		var f vfs.File
 		if f, err = s.openDead(doc.Payload); err == nil {
-			return &deadReader{Reader: io.NewSectionReader(f, 0, math.MaxInt64), Closer: f}, nil
+			return &deadReader{io.NewSectionReader(f, 0, math.MaxInt64), f}, nil
 		}
 	}
 	if vfs.Missing(err) {
@@ -369,7 +369,8 @@ func (s *Store) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 	return nil, err
 }
 
+// deadReader can also be sought in.
 type deadReader struct {
-	io.Reader
+	*io.SectionReader
 	io.Closer
 }

@@ -74,6 +74,9 @@ func (s *Store) committed(c *wal.Commit) {
 	if s.opts.Committed == nil || len(c.Frames) == 0 {
 		return
 	}
+	if s.opts.Timed != nil {
+		s.opts.Timed(c.Took, c.Synced)
+	}
 	s.frames = s.frames[:0]
 	for i := range c.Frames {
 		s.frames = append(s.frames, frameOf(&c.Frames[i]))

@@ -89,6 +89,9 @@ type Options struct {
 	// time: it must be quick and must not call the Store. The slice is valid
 	// during the call only.
 	Committed func([]Frame)
+	// Timed, when set, is called before Committed, with the time that the commit
+	// took and the part of it that was the wait for the disk.
+	Timed func(commit, sync time.Duration)
 
 	// TrustDirectory takes a spool whose directory, or a file in it, belongs to
 	// another user, or may be written by a group: who can do that is trusted with

@@ -57,13 +57,16 @@ const (
 
 // panicWords is the text of a panic's value. fmt survives a value whose own
 // text panics.
-func panicWords(p any) string { return shown(noSecrets(fmt.Sprint(p)), maxWords) }
+func panicWords(p any) string { return shown(WithoutSecrets(fmt.Sprint(p)), maxWords) }
 
 // signature is the secret part of a SAS, which panics with a URL in them would
 // tell, and of a bearer token.
 var signature = regexp.MustCompile(`(?i)(sig=|bearer )[^&\s"';]+`)
 
-func noSecrets(s string) string { return signature.ReplaceAllString(s, "${1}REDACTED") }
+// WithoutSecrets is a text without the signatures of URLs and the bearer tokens that
+// are in it, as far as they look like such. It is the last net, behind whoever knows
+// its secrets.
+func WithoutSecrets(s string) string { return signature.ReplaceAllString(s, "${1}REDACTED") }
 
 // cut is s as valid text of at most so many bytes.
 func cut(s string, most int) string {

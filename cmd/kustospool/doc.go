@@ -7,6 +7,8 @@
 //	kustospool peek        show the records of a table that wait in a spool
 //	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool check       read all of a spool and tell what is damaged
+//	kustospool dead        list, show, export, retry or drop the dead letters of a spool
+//	kustospool salvage     take what can be read from files that were set aside
 //	kustospool pause       stop the delivery of a table, and keep its records
 //	kustospool resume      deliver a table again that was paused
 //	kustospool retry       try a table now, without waiting for the pause after a failure

@@ -206,7 +206,8 @@ func flagSet(cmd *command) (*pflag.FlagSet, any) {
 }
 
 func commands() []*command {
-	return []*command{sendCommand(), drainCommand(), statusCommand(), peekCommand(), historyCommand(), checkCommand(), pauseCommand(), resumeCommand(), retryCommand(), simCommand(), completionCommand(), versionCommand()}
+	return []*command{sendCommand(), drainCommand(), statusCommand(), peekCommand(), historyCommand(), checkCommand(), deadCommand(), salvageCommand(),
+		pauseCommand(), resumeCommand(), retryCommand(), simCommand(), completionCommand(), versionCommand()}
 }
 
 func find(name string) *command {

@@ -3,13 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -17,8 +13,6 @@ import (
 	"kustospool/cmd/kustospool/internal/input"
 	"kustospool/engine"
 	"kustospool/ingest"
-	"kustospool/ingest/content"
-	"kustospool/transport/admin"
 )
 
 type sendSettings struct {
@@ -103,7 +97,7 @@ the input is stored and the rest is not, 5 an input changed while it was read.
 With 4 and 5 the report says how many records of which input are stored.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(sendSettings)
-			fs.StringVar(&s.database, "database", "", "database to ingest into")
+			fs.StringVar(&s.database, "database", "", "database to ingest into; default the one that the address of --to names, if any")
 			fs.StringVar(&s.table, "table", "", "table to ingest into")
 			fs.StringVar(&s.format, "format", "", "format of all inputs; default by each file's extension")
 			fs.StringVar(&s.mapping, "mapping", "", "ingestion mapping, as JSON or as @FILE")
@@ -145,7 +139,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	if err := t.checkDatabase(s.database); err != nil {
+	if s.database, err = t.databaseOr(s.database); err != nil {
 		return 0, err
 	}
 	if err := checkRows(t, s.rowsOut, s.json); err != nil {
@@ -323,83 +317,6 @@ func (s *sendSettings) sources(c *console, args []string) ([]input.Source, error
 
 func hasHeader(f ingest.Format) bool {
 	return f.MappingKind() == ingest.MappingCSV && f.Concatenates()
-}
-
-// properties are those of all inputs but for the format.
-func (s *sendSettings) properties() (ingest.Properties, error) {
-	if s.mapping != "" && s.mappingReference != "" && !s.createMapping {
-		return ingest.Properties{}, usagef("--mapping and --mapping-reference exclude each other, but for --create-mapping")
-	}
-	p := ingest.Properties{
-		Database:         s.database,
-		Table:            s.table,
-		MappingReference: s.mappingReference,
-		Tags:             s.tags,
-	}
-	var err error
-	if p.Mapping, err = s.mappingText(); err != nil {
-		return ingest.Properties{}, err
-	}
-	if s.createMapping {
-		p.Mapping = "" // it is named
-	}
-	if s.creationTime != "" {
-		at, err := time.Parse(time.RFC3339, s.creationTime)
-		if err != nil {
-			at, err = time.Parse(time.DateOnly, s.creationTime)
-		}
-		if err != nil {
-			return ingest.Properties{}, usagef("--creation-time %q: must be like 2026-11-03T04:05:06Z or 2026-11-03", s.creationTime)
-		}
-		p.CreationTime = at
-	}
-	return p, nil
-}
-
-// mappingText is the mapping of --mapping, out of its file if it names one.
-func (s *sendSettings) mappingText() (string, error) {
-	path, ok := strings.CutPrefix(s.mapping, "@")
-	if !ok {
-		return s.mapping, nil
-	}
-	text, err := readMapping(path)
-	if err != nil {
-		return "", usagef("--mapping: %w", err)
-	}
-	return text, nil
-}
-
-// readMapping reads a mapping file; one byte more than the largest limit, that
-// of a mapping to be created, is enough for the check of its size to notice.
-func readMapping(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, admin.MaxMappingBytes+1))
-	switch kind := content.Of(text[:min(len(text), content.HeadBytes)]); {
-	case err != nil:
-	case kind != content.Unknown:
-		err = fmt.Errorf("%s: is %s; a mapping is JSON in UTF-8", path, kind)
-	}
-	return strings.TrimPrefix(string(text), "\ufeff"), err
-}
-
-// validate checks the properties with each of the formats.
-func validate(p ingest.Properties, sources []input.Source) error {
-	seen := make(map[ingest.Format]bool)
-	for _, src := range sources {
-		if seen[src.Format] {
-			continue
-		}
-		seen[src.Format] = true
-		p.Format = src.Format
-		if err := p.Validate(); err != nil {
-			return usageError{err}
-		}
-	}
-	return nil
 }
 
 // checkAll reads the inputs that can be read twice, and returns the number of

@@ -35,7 +35,6 @@ func openSession(ctx context.Context, c *console, s *deliverySettings, dest *des
 	if err != nil {
 		return nil, errors.Join(err, dest.abandon(), dest.removeTemporary())
 	}
-	x.before = x.spool.Stats()
 	return x, nil
 }
 
@@ -54,6 +53,7 @@ func (x *session) open(ctx context.Context, opts *engine.Options) error {
 		err := x.checkTarget()
 		if err == nil {
 			if x.spool, err = engine.Open(x.dir, x.dest.transport, &o); err == nil {
+				x.before = x.spool.Stats() // at once: it delivers from now on
 				if err = x.keepTarget(); err != nil {
 					return refusedError{errors.Join(err, x.spool.Close())}
 				}

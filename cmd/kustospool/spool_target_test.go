@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kustospool/internal/kustosim"
 )
 
 // A spool with records of one target is not delivered to another by a slip of
@@ -54,6 +56,29 @@ func TestSend_SpoolOfAnotherTarget(t *testing.T) {
 	}
 	if got := send(a); got.code != exitUsage || !strings.Contains(got.stderr, targetFile) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The database may stand in the address, as in a connection string; another one
+// beside it is refused.
+func TestDatabaseOfAnAddress(t *testing.T) {
+	sim := simulator(t, &kustosim.Options{AutoCreate: true})
+	to := sim.Endpoint() + "/D;Fed=True"
+	spool := filepath.Join(t.TempDir(), "spool")
+	for _, args := range [][]string{nil, {"--database", "D"}} {
+		if got := kustospool(t, "{}\n", append([]string{"send", "--to", to, "--table", "T", "--spool", spool}, args...)...); got.code != exitOK {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+	if n := sim.Count("D", "T"); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+	got := kustospool(t, "{}\n", "send", "--to", to, "--table", "T", "--spool", spool, "--database", "E")
+	if got.code != exitUsage || !strings.Contains(got.stderr, `the database "D", and --database "E"`) {
+		t.Errorf("%+v", got)
+	}
+	if got = kustospool(t, "", "drain", "--to", to, "--spool", spool); got.code != exitOK {
+		t.Errorf("drain: %+v", got)
 	}
 }
 

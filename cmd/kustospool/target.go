@@ -76,10 +76,14 @@ func parseCluster(s string) (target, error) {
 	return t, nil
 }
 
-// checkDatabase refuses an address that names another database than --database.
-func (t target) checkDatabase(database string) error {
-	if t.database != "" && t.database != database {
-		return usagef("--to names the database %q, and --database %q: the address needs none", t.database, database)
+// databaseOr is the database that is named: with --database, in the address, or the
+// same one in both.
+func (t target) databaseOr(named string) (string, error) {
+	switch {
+	case t.database == "" || t.database == named:
+		return named, nil
+	case named == "":
+		return t.database, nil
 	}
-	return nil
+	return "", usagef("--to names the database %q, and --database %q: the address needs none", t.database, named)
 }

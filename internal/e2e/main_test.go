@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	crash.Main(map[string]func(*crash.Child){"writers": writers})
+	crash.Main(map[string]func(*crash.Child){"writers": writers, "dealers": dealers})
 	if child := os.Getenv(powerVariable); child != "" {
 		os.Exit(runPowerChild(child))
 	}

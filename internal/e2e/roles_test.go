@@ -14,6 +14,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/internal/testutil/simspool"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
 	"kustospool/transport/queued"
@@ -125,6 +126,80 @@ func TestIngestorIsEnoughForManaged(t *testing.T) {
 			balanced(t, sim, books, ledger.AtLeastOnce)
 			if st := sim.Stats(); st.FaultsStruck == 0 || st.Streamed == 0 {
 				t.Errorf("%d faults struck, %d streams", st.FaultsStruck, st.Streamed)
+			}
+		})
+	}
+}
+
+// The right to ask for outcomes over REST is taken away when batches are accepted.
+// The same client gets them settled after the grace, and so does one that is opened
+// by queue; the tag keeps the rows single, and without one they are counted. Control:
+// where the right stays nothing is sent again.
+func TestBatchesThatNobodyMayAskAboutAreSettled(t *testing.T) {
+	for name, tt := range map[string]struct {
+		guarantee ingest.Guarantee
+		reopened  bool // by queue
+		forbidden bool
+	}{
+		"auto":                {ingest.ExactlyOnce, false, true},
+		"auto, at least once": {ingest.AtLeastOnce, false, true},
+		"drained by queue":    {ingest.ExactlyOnce, true, true},
+		"control":             {ingest.AtLeastOnce, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim := startSim(t, &kustosim.Options{PreferredIngestion: "Rest", Principals: map[string]kustosim.Role{"box": kustosim.Ingestor | kustosim.User}})
+			// What nothing is known of yet is accepted, and waits.
+			operation := kustosim.Fault{Kind: kustosim.Respond, Status: 503, Method: http.MethodGet, PathContains: "/ingestion/queued/"}
+			open := func(dir string, p queued.Protocol) *engine.Spool {
+				client, err := queued.NewClient(sim.Endpoint(), bearer("box"), &queued.ClientOptions{Protocol: p, TrackInterval: 10 * time.Millisecond})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := quick()
+				o.Guarantee = tt.guarantee
+				return simspool.Open(t, dir, client, o)
+			}
+			dir := t.TempDir()
+			s := open(dir, queued.Auto)
+			books := &ledger.Ledger{}
+			put := func(n int) {
+				text := record(1, n)
+				r, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(text)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				books.Acked(r.ID.String(), text)
+			}
+			put(0)
+			drain(t, s, time.Minute) // over REST, with the right
+			answer := sim.Fault(kustosim.DM, operation)
+			put(1)
+			if err := s.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := sim.Wait(t.Context(), func() bool { return sim.Stats().RequestsQueued == 2 && sim.Count(database, tableName) == 2 }); err != nil {
+				t.Fatal(err)
+			}
+			if tt.forbidden {
+				operation.Status = http.StatusForbidden
+				sim.Fault(kustosim.DM, operation)
+			}
+			answer() // the one before it strikes first
+			if tt.reopened {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = open(dir, queued.Queue)
+			}
+			drain(t, s, time.Minute)
+			report, st := balanced(t, sim, books, of(tt.guarantee)), s.Stats()
+			conserved(t, s)
+			if sent := sim.Stats().MessagesPosted; (sent == 1) != tt.forbidden {
+				t.Errorf("%d messages were posted", sent)
+			}
+			if doubled := tt.forbidden && tt.guarantee == ingest.AtLeastOnce; (report.Extra == 1) != doubled || int64(report.Extra) != st.Duplicates.Possible {
+				t.Errorf("%d rows are there twice, %d were counted", report.Extra, st.Duplicates.Possible)
 			}
 		})
 	}

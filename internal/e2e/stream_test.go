@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -9,20 +10,38 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
-	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/internal/testutil/netfault"
+	"kustospool/internal/testutil/simspool"
+	"kustospool/transport"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
 	"kustospool/transport/queued"
+	"kustospool/transport/route"
 )
 
 // A stream of unknown outcome is repeated after the usual pause, by the queue,
 // however long the grace of what can be asked about is, and its rows are counted
-// as possibly doubled. The control is in the table: where the stream was taken
-// all the same the rows are there twice, which the count covers.
+// as possibly doubled; where streams are all there is it is streamed again. The
+// control is in the table: where the stream was taken all the same the rows are
+// there twice, which the count covers.
 func TestStreamThatFailed(t *testing.T) {
+	ways := map[string]func(endpoint string, web azcore.ClientOptions) (transport.Transport, error){
+		"managed": func(endpoint string, web azcore.ClientOptions) (transport.Transport, error) {
+			return managed.NewClient(endpoint, nil, &managed.ClientOptions{Stream: &direct.ClientOptions{ClientOptions: web},
+				Queued: &queued.ClientOptions{ClientOptions: web, TrackInterval: 10 * time.Millisecond}})
+		},
+		// Beside a way that can be asked for outcomes.
+		"streams alone": func(endpoint string, web azcore.ClientOptions) (transport.Transport, error) {
+			stream, err1 := direct.NewStreamingClient(endpoint, nil, &direct.ClientOptions{ClientOptions: web})
+			queue, err2 := queued.NewClient(endpoint, nil, &queued.ClientOptions{ClientOptions: web})
+			if err := errors.Join(err1, err2); err != nil {
+				return nil, err
+			}
+			return route.New(route.Options{Transports: map[string]transport.Transport{"stream": stream, "queue": queue}, Default: "stream"})
+		},
+	}
 	respond := func(status int) func(*kustosim.Sim, *netfault.Set) {
 		return func(sim *kustosim.Sim, _ *netfault.Set) {
 			sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: status, PathContains: "/rest/ingest/", Times: 1})
@@ -58,45 +77,41 @@ func TestStreamThatFailed(t *testing.T) {
 		{"502 after the effect", simFault(kustosim.Fault{Kind: kustosim.RespondLate, Status: 502}), 2, 4},
 		{"the reply lost", simFault(kustosim.Fault{Kind: kustosim.DropReply}), 2, 4},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			sim := startSim(t, nil)
-			if err := sim.SetStreaming(database, tableName, true); err != nil {
-				t.Fatal(err)
-			}
-			set, wire := new(netfault.Set), &http.Transport{}
-			faulty := &netfault.RoundTripper{Next: wire, Faults: set}
-			t.Cleanup(func() { faulty.Close(); wire.CloseIdleConnections() })
-			web := azcore.ClientOptions{Transport: &http.Client{Transport: faulty}}
-			client, err := managed.NewClient(sim.Endpoint(), nil, &managed.ClientOptions{Stream: &direct.ClientOptions{ClientOptions: web},
-				Queued: &queued.ClientOptions{ClientOptions: web, TrackInterval: 10 * time.Millisecond}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			o := quick()
-			o.Guarantee, o.UnknownGrace = ingest.AtLeastOnce, time.Hour
-			o.Batch.MaxAge = time.Hour
-			s, err := engine.Open(t.TempDir(), client, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			c.begin(sim, set)
-			for n := range 2 {
-				if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: fmt.Appendf(nil, `{"n":%d}`, n)}); err != nil {
+		for name, way := range ways {
+			t.Run(c.name+", "+name, func(t *testing.T) {
+				sim := startSim(t, nil)
+				if err := sim.SetStreaming(database, tableName, true); err != nil {
 					t.Fatal(err)
 				}
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			if err := s.Drain(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if n := sim.Count(database, tableName); n != c.rows {
-				t.Errorf("%d rows, want %d", n, c.rows)
-			}
-			if got := s.Stats().Duplicates.Possible; got != c.possible {
-				t.Errorf("%d possible duplicates, want %d", got, c.possible)
-			}
-		})
+				set, wire := new(netfault.Set), &http.Transport{}
+				faulty := &netfault.RoundTripper{Next: wire, Faults: set}
+				t.Cleanup(func() { faulty.Close(); wire.CloseIdleConnections() })
+				client, err := way(sim.Endpoint(), azcore.ClientOptions{Transport: &http.Client{Transport: faulty}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := quick()
+				o.Guarantee, o.UnknownGrace = ingest.AtLeastOnce, time.Hour
+				o.Batch.MaxAge = time.Hour
+				s := simspool.Open(t, t.TempDir(), client, o)
+				c.begin(sim, set)
+				for n := range 2 {
+					if _, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: fmt.Appendf(nil, `{"n":%d}`, n)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				if err := s.Drain(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if n := sim.Count(database, tableName); n != c.rows {
+					t.Errorf("%d rows, want %d", n, c.rows)
+				}
+				if got := s.Stats().Duplicates.Possible; got != c.possible {
+					t.Errorf("%d possible duplicates, want %d", got, c.possible)
+				}
+			})
+		}
 	}
 }

@@ -79,6 +79,17 @@ func target(t *testing.T, effects string, opts *kustosim.Options, open func(sim 
 		LoseReply: func(testing.TB) {
 			sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.DropReply, PathContains: effects, Times: 1})
 		},
+		Forbid: func(testing.TB) func() {
+			var permits []func()
+			for _, look := range []string{".show commands", ".show operations", "extents"} {
+				permits = append(permits, sim.Fault(kustosim.Engine, kustosim.Fault{Kind: kustosim.Respond, Status: 403, PathContains: look}))
+			}
+			return func() {
+				for _, permit := range permits {
+					permit()
+				}
+			}
+		},
 		Stall: func(testing.TB) func() { return fault(kustosim.Fault{Kind: kustosim.Stall}) },
 		Refuse: map[transport.Class]func(testing.TB){
 			transport.Malformed: refuse("Stream_WrongNumberOfFields"),

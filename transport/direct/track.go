@@ -91,11 +91,10 @@ func (c *Client) verdict(ctx context.Context, p transport.Pending) (transport.Ve
 // askedEnough reports whether a batch that was looked for among the table's
 // extents, but not found, may be sent again although the log of commands
 // answered with err: a batch with a tag is repeated under the same tag. One
-// without is repeated where nobody may look, which the engine counts, unless it
-// is known to be an operation: that may go on for long.
+// without is repeated where nobody may look, which the engine counts; an operation
+// that was accepted has the engine's time for a verdict until then.
 func askedEnough(p transport.Pending, err error) bool {
-	_, begun := decodeProgress(p.Progress).operation()
-	return err == nil || p.Batch.IngestBy() != "" || kusto.Forbidden(err) && !begun
+	return err == nil || p.Batch.IngestBy() != "" || kusto.Forbidden(err)
 }
 
 // States that more than one place looks for.

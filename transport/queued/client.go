@@ -204,8 +204,8 @@ var (
 )
 
 // NewClient prepares a client; nothing is sent, so it works offline. endpoint
-// is the cluster's URL, with or without "ingest-" before its host. cred is any
-// credential of azidentity; nil means none, which only a cluster on this
+// is the cluster's address in any spelling that [kustospool/transport/address]
+// reads, such as either service's URL. cred is any credential of azidentity; nil means none, which only a cluster on this
 // machine (a simulator) accepts. All violated rules are reported at once; the
 // error matches [ingest.ErrInvalid].
 func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions) (*Client, error) {

@@ -58,12 +58,20 @@ func TestTransportContractOnAzurite(t *testing.T) {
 	t.Run("taken reports", func(t *testing.T) { contractOnSimulator(t, Queue, TakeReports, storage) })
 }
 
-func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, storage *kustosim.ExternalStorage) {
+// Auto where the service prefers REST, which it goes by as long as it may look for
+// outcomes.
+func TestForbiddenLooksOfAuto(t *testing.T) {
+	contractOnSimulator(t, Auto, StatusTable, nil, "ForbiddenLooks")
+}
+
+func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, storage *kustosim.ExternalStorage, only ...string) {
 	transporttest.Run(t, transporttest.Harness{
 		// The simulator keeps only the hash of a format it cannot read.
 		Formats: []ingest.Format{ingest.JSON, ingest.CSV},
+		Only:    only,
 		New: func(t *testing.T) *transporttest.Target {
-			sim := startSim(t, &kustosim.Options{Storage: storage, UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat")})
+			sim := startSim(t, &kustosim.Options{Storage: storage, UnknownResource: true, TagHitAsFailed: strings.HasSuffix(t.Name(), "/Repeat"),
+				PreferredIngestion: map[Protocol]string{Auto: "Rest"}[protocol]})
 			client, err := NewClient(sim.Endpoint(), nil, &ClientOptions{TrackInterval: 10 * time.Millisecond, Protocol: protocol, Outcomes: outcomes, BlobSecret: secretOf(sim)})
 			if err != nil {
 				t.Fatal(err)
@@ -79,8 +87,14 @@ func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, sto
 				path    string
 				refusal int
 			}{kustosim.Queue, "", 403}
-			if protocol == REST {
+			if protocol != Queue {
 				effect.host, effect.path, effect.refusal = kustosim.DM, "/ingestion/queued/", 401
+			}
+			var forbid func(testing.TB) func()
+			if protocol != Queue { // the signature of a status table or a report queue looks, not a role
+				forbid = func(testing.TB) func() {
+					return sim.Fault(kustosim.DM, kustosim.Fault{Kind: kustosim.Respond, Status: 403, Method: "GET", PathContains: "/ingestion/queued/"})
+				}
 			}
 			hosts := []kustosim.Host{kustosim.DM, kustosim.Blob, kustosim.Queue, kustosim.Table}
 			var up []func()
@@ -101,6 +115,7 @@ func contractOnSimulator(t *testing.T, protocol Protocol, outcomes Outcomes, sto
 				},
 				Secrets: []string{"sig=", "authorizationContext"},
 				PutBlob: putBlob(sim),
+				Forbid:  forbid,
 				Down: func(_ testing.TB, down bool) {
 					for _, remove := range up {
 						remove()

@@ -54,6 +54,9 @@ type Target struct {
 	LoseReply func(t testing.TB)
 	// Stall makes the destination stop answering until release is called.
 	Stall func(t testing.TB) (release func())
+	// Forbid makes the destination refuse every question for an outcome for want of
+	// a role, whatever else it does, until permit is called, once or more.
+	Forbid func(t testing.TB) (permit func())
 	// Breaks holds, by name, what breaks the requests that carry the payload, as
 	// internal/testutil/netfault does: by a reply in the middle of the body, say.
 	// end ends it and tells how many it struck.
@@ -85,20 +88,25 @@ func Run(t *testing.T, h Harness) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			target := h.New(t)
-			if target.Transport == nil || target.Rows == nil {
-				t.Fatal("the harness made no Transport or no Rows")
-			}
-			r := &run{h: h, Target: target}
-			r.spool = ingest.SpoolID([]byte("suite-01"))
-			if !target.Transport.Capabilities().ExactlyOnce {
-				r.guarantee = ingest.AtLeastOnce
-			} else {
-				r.guarantee = ingest.ExactlyOnce
-			}
-			c.run(t, r)
+			c.run(t, newRun(t, h))
 		})
 	}
+}
+
+// newRun makes a target with nothing in it.
+func newRun(t *testing.T, h Harness) *run {
+	target := h.New(t)
+	if target.Transport == nil || target.Rows == nil {
+		t.Fatal("the harness made no Transport or no Rows")
+	}
+	r := &run{h: h, Target: target}
+	r.spool = ingest.SpoolID([]byte("suite-01"))
+	if !target.Transport.Capabilities().ExactlyOnce {
+		r.guarantee = ingest.AtLeastOnce
+	} else {
+		r.guarantee = ingest.ExactlyOnce
+	}
+	return r
 }
 
 // cases is the suite, in the order in which a new transport should pass it.
@@ -128,4 +136,5 @@ var cases = []struct {
 	{"BrokenRequests", testBrokenRequests},
 	{"Refused", testRefused},
 	{"Track", testTrack},
+	{"ForbiddenLooks", testForbiddenLooks},
 }

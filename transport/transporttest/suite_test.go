@@ -263,3 +263,66 @@ func TestSuiteSeesBrokenRequests(t *testing.T) {
 		}
 	}
 }
+
+// looked is a Fake with a Tracker that a role may keep from looking.
+type looked struct {
+	*transporttest.TrackingFake
+	mode      string
+	forbidden bool
+}
+
+func (l *looked) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	switch {
+	case l.forbidden && l.mode == "stuck":
+		return transport.Ack{}, transporttest.Fail(transport.Transient)
+	case l.forbidden && l.mode == "doubles":
+		b := *d.Batch
+		b.ID[15]++
+		other := *d
+		other.Batch = &b
+		d = &other
+	}
+	return l.TrackingFake.Send(ctx, d)
+}
+
+func (l *looked) Track(ctx context.Context, pending []transport.Pending) (verdicts []transport.Verdict, err error) {
+	if !l.forbidden {
+		return l.TrackingFake.Track(ctx, pending)
+	}
+	for _, p := range pending {
+		switch l.mode {
+		case "silent":
+		case "poison":
+			verdicts = append(verdicts, transport.Verdict{Batch: p.Batch.ID, State: ingest.DeadLettered, Failure: transporttest.Fail(transport.Permanent)})
+		default:
+			verdicts = append(verdicts, transport.Verdict{Batch: p.Batch.ID, State: ingest.Unknown})
+		}
+	}
+	return verdicts, transporttest.Fail(transport.Unauthorized)
+}
+
+// The case of forbidden looks finds a transport that says nothing of a batch, one
+// that takes it for failed, one that sends it no more, and one that doubles it.
+func TestSuiteSeesForbiddenLooks(t *testing.T) {
+	const mode = "TRANSPORTTEST_FORBIDDEN"
+	if os.Getenv(mode) != "" {
+		transporttest.Run(t, transporttest.Harness{Only: []string{"ForbiddenLooks"}, New: func(*testing.T) *transporttest.Target {
+			f := transporttest.NewFake()
+			l := &looked{TrackingFake: f.Tracking(), mode: os.Getenv(mode)}
+			tg := target(f, l)
+			tg.Forbid = func(testing.TB) func() {
+				l.forbidden = true
+				return func() { l.forbidden = false }
+			}
+			return tg
+		}})
+		return
+	}
+	for kind, fails := range map[string]bool{"good": false, "silent": true, "poison": true, "stuck": true, "doubles": true} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteSeesForbiddenLooks$")
+		cmd.Env = append(os.Environ(), mode+"="+kind)
+		if out, err := cmd.CombinedOutput(); (err != nil) != fails {
+			t.Errorf("%s: %v\n%s", kind, err, out)
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package wal
 
+import "time"
+
 // Limits of what is stored.
 const (
 	// MaxRecordBytes is the largest record; what is larger belongs into an object.
@@ -104,6 +106,8 @@ type Commit struct {
 	Keys      []KeyAt
 	Positions []Position
 	Refs      []RefAt
+	// Took is how long the commit took, and Synced what of that was the sync.
+	Took, Synced time.Duration
 }
 
 // Span is a range of sequence numbers, both ends included.

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/vfs"
@@ -67,6 +68,7 @@ func (l *Log) tryCommit(g *group) error {
 	if w.number >= maxCommitNo {
 		return l.fail(fmt.Errorf("%w for a commit", ErrExhausted))
 	}
+	began := time.Now()
 	now := l.opts.Clock().UnixNano()
 	l.extras(g, now)
 	length, h := g.seal(commitHeader{
@@ -78,6 +80,7 @@ func (l *Log) tryCommit(g *group) error {
 		return err
 	}
 	crashpoint.Reach("wal.written")
+	written := time.Now()
 	if err := l.sync(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknown, l.fail(err))
 	}
@@ -88,6 +91,8 @@ func (l *Log) tryCommit(g *group) error {
 	case n == 0:
 		return l.fail(errors.New("the active segment was removed"))
 	}
+	done := time.Now()
+	g.commit.Took, g.commit.Synced = done.Sub(began), done.Sub(written)
 	l.publish(g, &h, length, size, now)
 	return nil
 }

@@ -72,11 +72,12 @@ func ParseAddress(raw string) (Address, error) {
 		return bad("must begin with https://; " + spelledOut(text))
 	case u.Opaque != "" || u.Hostname() == "":
 		return bad("must name a host after https://; " + rightSpelling)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return bad("must have no query and no fragment")
 	}
-	if name, ok := ofWebUI(u); ok {
+	if name, ok := ofPage(u); ok {
 		return bad("is the address of a page, not of a cluster; write " + name)
+	}
+	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return bad("must have no query and no fragment; write https://" + u.Host)
 	}
 	path := strings.Trim(u.Path, "/")
 	switch {
@@ -110,7 +111,7 @@ func ParseAddress(raw string) (Address, error) {
 	}
 	a := Address{Database: database, Loopback: ingest.IsLoopback(host), scheme: u.Scheme, host: host, port: port}
 	if a.scheme == "http" && !a.Loopback {
-		return bad("must be https; plain http is for this machine only")
+		return bad("must be https; plain http is for this machine only; write https://" + host)
 	}
 	if a.named = !ip.IsValid() && !a.Loopback && port == ""; a.named {
 		a.host, a.private = strings.CutPrefix(a.host, privatePrefix)
@@ -187,14 +188,21 @@ func spelledOut(text string) string {
 	return "write https://" + strings.ToLower(host)
 }
 
-// ofWebUI recognises the address of a cluster's page in the web client, and
-// gives the cluster's.
-func ofWebUI(u *url.URL) (string, bool) {
-	if !strings.EqualFold(u.Hostname(), "dataexplorer.azure.com") {
+// portals are hosts of pages about clusters whose addresses do not name one.
+var portals = map[string]bool{"portal.azure.com": true, "portal.azure.us": true, "portal.azure.cn": true, "app.fabric.microsoft.com": true, "app.powerbi.com": true, "msit.powerbi.com": true, "msit.fabric.microsoft.com": true}
+
+// ofPage recognises the address of a page about a cluster, and gives the
+// cluster's: the web client's address names it.
+func ofPage(u *url.URL) (string, bool) {
+	host := strings.ToLower(u.Hostname())
+	if portals[host] {
+		return "its Query URI or its Ingestion URI, which the page shows: https://NAME.REGION.kusto.windows.net, or https://trd-NAME.z0.kusto.fabric.microsoft.com of an eventhouse", true
+	}
+	if host != "dataexplorer.azure.com" {
 		return "", false
 	}
 	rest, found := strings.CutPrefix(strings.Trim(u.Path, "/"), "clusters/")
-	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(rest, "/")
 	if !found || host == "" {
 		return "https://NAME.REGION.kusto.windows.net", true
 	}

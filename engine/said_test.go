@@ -1,0 +1,166 @@
+package engine_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/transport"
+	"kustospool/transport/transporttest"
+)
+
+// lines are the messages of a log at Info and above, in order.
+func lines(text string) (out []string) {
+	message := regexp.MustCompile(`level=(\w+) msg=(?:"([^"]*)"|(\S+))`)
+	for _, l := range strings.Split(text, "\n") {
+		if m := message.FindStringSubmatch(l); m != nil && m[1] != "DEBUG" {
+			out = append(out, m[2]+m[3])
+		}
+	}
+	return out
+}
+
+// TestLogOfAHealthyRun: start, what was found, the first delivery, and the end, each
+// once, however much is delivered.
+func TestLogOfAHealthyRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for process := range 2 {
+			var out sharedText
+			o := soon()
+			o.Logger, o.Batch.MaxRecords = textLogger(&out), 2
+			s, err := engine.Open(dir, transporttest.NewFake().Tracking(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, s, telemetry, rows(20)...)
+			drain(t, s)
+			put(t, s, telemetry, row(1)) // waits for the next process
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := lines(out.String()); !slices.Equal(got, []string{"opened the spool", "delivered the first batch", "closed the spool"}) {
+				t.Errorf("%q", got)
+			}
+			opened, _, _ := strings.Cut(out.String(), "\n")
+			if strings.Contains(opened, "waiting=1") != (process == 1) {
+				t.Errorf("process %d: %s", process, opened)
+			}
+			if n := strings.Count(out.String(), "msg=\"attempt ended\" database=Demo table=Telemetry batch="); n < 10 {
+				t.Errorf("%d attempts at the level Debug", n)
+			}
+		}
+	})
+}
+
+// TestEachTroubleIsToldTwice: when it begins and when it is over, however long it
+// lasts; with the table, the class and the request's id, and without control
+// characters or what looks like a secret.
+func TestEachTroubleIsToldTwice(t *testing.T) {
+	trouble := func(class transport.Class) *transport.Error {
+		return &transport.Error{Op: "send", Class: class, Code: "Bad\x1b[2J", RequestID: "req-1",
+			Message: "words\nof https://a.blob.example/c?sv=1&sig=SECRET%3D and Bearer SECRET2"}
+	}
+	tests := []struct {
+		name        string
+		begin       func(*transporttest.Fake)
+		begun, over string
+		attrs       []string
+	}{
+		{"the destination", func(f *transporttest.Fake) { f.Down(trouble(transport.Throttled)) },
+			"the destination is in trouble; batches wait", "the destination answers again", []string{"class=throttled", "request_id=req-1"}},
+		{"a table", func(f *transporttest.Fake) { f.Down(trouble(transport.Held)) },
+			"a table waits for an operator", "the table takes batches again", []string{"database=Demo", "table=Telemetry", "class=held", "request_id=req-1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out sharedText
+				o := soon()
+				o.Logger, o.RetryMax = textLogger(&out), time.Second
+				fake := transporttest.NewFake()
+				s := open(t, t.TempDir(), fake, o)
+				for range 2 {
+					tt.begin(fake)
+					put(t, s, telemetry, rows(3)...)
+					time.Sleep(10 * time.Minute)
+					fake.Down(nil)
+					drain(t, s)
+				}
+				tt.begin(fake)
+				put(t, s, telemetry, row(1))
+				time.Sleep(time.Minute)
+				if err := s.Close(); err != nil { // is no recovery
+					t.Fatal(err)
+				}
+				got := lines(out.String())
+				first := slices.Index(got, "delivered the first batch")
+				if first < 0 {
+					t.Fatalf("%q", got)
+				}
+				want := []string{"opened the spool", tt.begun, tt.over, tt.begun, tt.over, tt.begun, "closed the spool"}
+				if left := slices.Delete(slices.Clone(got), first, first+1); !slices.Equal(left, want) {
+					t.Errorf("%q\nwant %q", got, want)
+				}
+				for _, l := range strings.Split(out.String(), "\n") {
+					if strings.Contains(l, tt.begun) {
+						for _, a := range tt.attrs {
+							if !strings.Contains(l, a) {
+								t.Errorf("no %s in %s", a, l)
+							}
+						}
+					}
+				}
+				noSecretNorControl(t, out.String())
+				if strings.Count(out.String(), "after=") != 2 {
+					t.Errorf("%s", out.String())
+				}
+			})
+		})
+	}
+}
+
+// noSecretNorControl looks at what a handler got. The text handler quotes, so a
+// control character that reached it is there as an escape.
+func noSecretNorControl(t *testing.T, text string) {
+	t.Helper()
+	if strings.Contains(text, "SECRET") {
+		t.Errorf("a secret is in the log: %s", text)
+	}
+	for _, r := range text {
+		if r < ' ' && r != '\n' || r == 0x7f {
+			t.Errorf("a control character is in the log: %q", text)
+			return
+		}
+	}
+}
+
+// TestLinesAboutBatches: what was split and what became a dead letter, with all that
+// names it.
+func TestLinesAboutBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		o := soon()
+		o.Logger = textLogger(&out)
+		fake := transporttest.NewFake()
+		fake.Poison(func(rec []byte) bool { return strings.Contains(string(rec), "bad") })
+		s := open(t, t.TempDir(), fake, o)
+		rcpts := put(t, s, telemetry, `{"n":"good"}`, `{"n":"bad"}`)
+		drain(t, s)
+		state(t, s, rcpts[1], ingest.DeadLettered)
+		for _, want := range []*regexp.Regexp{
+			regexp.MustCompile(`level=INFO msg="split a batch" database=Demo table=Telemetry batch=\S+ attempt=1 class=malformed .*parts=2`),
+			regexp.MustCompile(`level=WARN msg="dead-lettered a batch" database=Demo table=Telemetry batch=\S+ attempt=1 class=malformed .*records=1`),
+			regexp.MustCompile(`level=DEBUG msg="attempt ended" database=Demo table=Telemetry batch=\S+ attempt=1 class=malformed .*outcome=malformed state=split took=`),
+		} {
+			if len(want.FindAllString(out.String(), -1)) != 1 {
+				t.Errorf("not once: %s in\n%s", want, out.String())
+			}
+		}
+	})
+}

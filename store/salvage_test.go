@@ -1,0 +1,274 @@
+package store_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"kustospool/ingest"
+	"kustospool/store"
+)
+
+// salvageSpool is a spool at rest whose second segment was set aside, though it can be read.
+type salvageSpool struct {
+	dir   string
+	opts  *store.Options
+	all   []string // the records, in order
+	aside string   // the file
+}
+
+func makeSalvageSpool(t *testing.T) *salvageSpool {
+	t.Helper()
+	sp := &salvageSpool{dir: t.TempDir(), opts: &store.Options{SegmentBytes: store.MinSegmentBytes, MaxBytes: 64 << 20}}
+	s := openStore(t, sp.dir, sp.opts)
+	lane := laneOf(t, s, jsonTable("T"))
+	for i := range 200 {
+		text := fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, strings.Repeat("x", 1000))
+		appendOne(t, s, lane, text)
+		sp.all = append(sp.all, text)
+	}
+	closeStore(t, s)
+	sp.aside = filepath.Join(sp.dir, "quarantine", "00000002.log.1")
+	if err := os.Rename(filepath.Join(sp.dir, "segments", "00000002.log"), sp.aside); err != nil {
+		t.Fatal(err)
+	}
+	return sp
+}
+
+// plan looks, changes nothing, and adds up.
+func (sp *salvageSpool) plan(t *testing.T) *store.Salvage {
+	t.Helper()
+	before := traces(t, sp.dir)
+	p, err := store.PlanSalvage(sp.dir, sp.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(before, traces(t, sp.dir)) {
+		t.Error("a plan changed the spool")
+	}
+	for _, f := range p.Files {
+		if f.Read != f.Good+f.Bad || f.Good != f.There+f.Settled+f.Lost+f.Dead+f.Doubtful+f.Homeless {
+			t.Errorf("it does not add up: %+v", f)
+		}
+	}
+	return p
+}
+
+func (sp *salvageSpool) apply(t *testing.T, doubtful bool) *store.Salvaged {
+	t.Helper()
+	done, err := store.ApplySalvage(ctx, sp.dir, sp.opts, doubtful)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// deliver takes all that waits, as an engine does: what cannot be read is dead-lettered.
+func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
+	t.Helper()
+	s := openStore(t, sp.dir, sp.opts)
+	defer closeStore(t, s)
+	sealAll(t, s)
+	for _, lane := range s.Lanes() {
+		for w, err := range s.Waiting(lane, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w.Err == nil {
+				got = append(got, string(w.Data))
+			}
+		}
+	}
+	for _, e := range s.Live() {
+		r := s.Payload(&e.Batch).Open()
+		buf, err := make([]byte, 1<<20), error(nil)
+		for err == nil {
+			_, err = r.Read(buf)
+		}
+		if err.Error() == "EOF" {
+			settle(t, s, e.Batch.ID)
+			continue
+		}
+		cut := e.Batch
+		parts, err := s.Split(ctx, cut.ID, ingest.Sealed, damageCuts(t, err, &cut), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range parts {
+			r := s.Payload(&p.Batch).Open()
+			_, err := r.Read(buf)
+			if err == nil {
+				settle(t, s, p.Batch.ID)
+				continue
+			}
+			dead += p.Batch.Records()
+			if _, err := s.DeadLetter(ctx, p.Batch.ID, ingest.Sealed, &ingest.Failure{Class: "damaged", Code: "damaged"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	checkBooks(t, s)
+	return got, dead
+}
+
+func damageCuts(t *testing.T, err error, b *ingest.Batch) (cuts []uint64) {
+	t.Helper()
+	damage, ok := err.(*store.CorruptionError)
+	if !ok {
+		t.Fatal(err)
+	}
+	if damage.First > b.First {
+		cuts = append(cuts, damage.First)
+	}
+	if damage.Last < b.Last {
+		cuts = append(cuts, damage.Last+1)
+	}
+	return cuts
+}
+
+func sum(files []store.SalvagedFile, of func(*store.SalvagedFile) int64) (n int64) {
+	for i := range files {
+		n += of(&files[i])
+	}
+	return n
+}
+
+// A segment that was set aside goes back into the log before anything of it was given up:
+// every record is there under its own number, once.
+func TestSalvage_PutBack(t *testing.T) {
+	sp := makeSalvageSpool(t)
+	p := sp.plan(t)
+	if len(p.Files) != 1 || p.Files[0].Lost == 0 || p.Files[0].Lost != p.Files[0].Read || !p.Files[0].PutBack() {
+		t.Fatalf("%+v", p)
+	}
+	done := sp.apply(t, false)
+	if done.PutBack != p.Files[0].Lost || done.Stored != 0 || done.Kept == "" {
+		t.Errorf("%+v", done)
+	}
+	if got, dead := sp.deliver(t); !slices.Equal(got, sp.all) || dead != 0 {
+		t.Errorf("%d records of %d, %d dead", len(got), len(sp.all), dead)
+	}
+	if again := sp.apply(t, true); again.Kept != "" || again.Stored != 0 {
+		t.Errorf("a second time: %+v", again)
+	}
+}
+
+// After its records were dead-lettered as damaged they are stored as new, and the dead letters
+// are dealt with: all records arrive once.
+func TestSalvage_DeadLettered(t *testing.T) {
+	sp := makeSalvageSpool(t)
+	if err := os.Rename(sp.aside, filepath.Join(sp.dir, "aside")); err != nil {
+		t.Fatal(err)
+	}
+	got, dead := sp.deliver(t)
+	if dead == 0 || int(dead)+len(got) != len(sp.all) {
+		t.Fatalf("%d dead, %d delivered of %d", dead, len(got), len(sp.all))
+	}
+	if err := os.Rename(filepath.Join(sp.dir, "aside"), sp.aside); err != nil {
+		t.Fatal(err)
+	}
+	p := sp.plan(t)
+	if len(p.Files) != 1 || p.Files[0].Dead != dead || len(p.Letters) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	done := sp.apply(t, false)
+	if done.Stored != dead || done.PutBack != 0 || done.Doubtful != 0 {
+		t.Errorf("%+v", done)
+	}
+	for _, name := range []string{"00000002.log.1", p.Letters[0].String() + ".json"} {
+		if _, err := os.Stat(filepath.Join(sp.dir, filepath.FromSlash(done.Kept), name)); err != nil {
+			t.Errorf("not kept: %v", err)
+		}
+	}
+	// As after a kill before anything was moved: what is stored is not stored again.
+	kept := filepath.Join(sp.dir, filepath.FromSlash(done.Kept))
+	for name := range readFiles(t, kept) {
+		sub := "dead"
+		if strings.HasSuffix(name, ".log.1") {
+			sub = "quarantine"
+		}
+		if err := os.Rename(filepath.Join(kept, name), filepath.Join(sp.dir, sub, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := sp.apply(t, false); again.Stored != 0 || again.Kept == "" {
+		t.Errorf("after a kill: %+v", again)
+	}
+	rest, dead := sp.deliver(t)
+	got = append(got, rest...)
+	slices.Sort(got)
+	want := slices.Sorted(slices.Values(sp.all))
+	if !slices.Equal(got, want) || dead != 0 {
+		t.Errorf("%d records of %d, %d dead", len(got), len(want), dead)
+	}
+	if again := sp.plan(t); len(again.Files) != 0 || len(again.Letters) != 0 {
+		t.Errorf("a second plan: %+v", again)
+	}
+}
+
+// Without the ledger nobody knows what was delivered: the ledger is kept and made anew, and
+// what the file has is stored only where that is asked for, and counted.
+func TestSalvage_LostLedger(t *testing.T) {
+	sp := makeSalvageSpool(t)
+	ledger := filepath.Join(sp.dir, "manifest.db")
+	if err := os.Truncate(ledger, 5000); err != nil {
+		t.Fatal(err)
+	}
+	p := sp.plan(t)
+	if p.Ledger == nil || p.Ledger.Records == 0 {
+		t.Fatalf("%+v", p)
+	}
+	done := sp.apply(t, false)
+	if done.Again != p.Ledger.Records {
+		t.Errorf("%+v, planned %+v", done, p.Ledger)
+	}
+	if info, err := os.Stat(filepath.Join(sp.dir, filepath.FromSlash(done.Kept), "manifest.db")); err != nil || info.Size() != 5000 {
+		t.Errorf("the ledger is not kept: %v", err)
+	}
+	p = sp.plan(t)
+	doubtful := sum(p.Files, func(f *store.SalvagedFile) int64 { return f.Doubtful })
+	if doubtful == 0 || doubtful != p.Files[0].Read {
+		t.Fatalf("%+v", p)
+	}
+	if done := sp.apply(t, false); done.Kept != "" {
+		t.Errorf("what is in doubt is stored unasked: %+v", done)
+	}
+	if done := sp.apply(t, true); done.Stored != doubtful || done.Doubtful != doubtful {
+		t.Errorf("%+v", done)
+	}
+	got, dead := sp.deliver(t)
+	slices.Sort(got)
+	if want := slices.Sorted(slices.Values(sp.all)); !slices.Equal(got, want) || dead != 0 {
+		t.Errorf("%d records of %d, %d dead", len(got), len(want), dead)
+	}
+}
+
+// A damaged frame of the file is bad and the others are not; what is no segment is told.
+func TestSalvage_OfDamage(t *testing.T) {
+	sp := makeSalvageSpool(t)
+	data, err := os.ReadFile(sp.aside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(data), `"pad"`)
+	data[at] ^= 1
+	if err := os.WriteFile(sp.aside, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sp.dir, "quarantine", "00000009.log.1"), []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := sp.plan(t)
+	if len(p.Files) != 2 || p.Files[0].Bad != 1 || p.Files[0].Lost == 0 || p.Files[1].Read != 0 {
+		t.Fatalf("%+v", p)
+	}
+	sp.apply(t, false)
+	got, dead := sp.deliver(t)
+	if len(got)+int(dead) != len(sp.all) || dead != 1 {
+		t.Errorf("%d delivered and %d dead of %d", len(got), dead, len(sp.all))
+	}
+}

@@ -1,0 +1,158 @@
+package telemetry_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	metricsdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	tracesdk "go.opentelemetry.io/otel/sdk/trace"
+
+	"kustospool/engine"
+	"kustospool/ingest"
+	"kustospool/telemetry"
+	"kustospool/telemetry/otel"
+	"kustospool/telemetry/prometheus"
+	"kustospool/transport"
+)
+
+// swallow takes everything at once.
+type swallow struct{}
+
+func (swallow) Capabilities() transport.Capabilities {
+	return transport.Capabilities{ExactlyOnce: true}
+}
+
+func (swallow) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+	if err := d.Journal.Commit(ctx, nil); err != nil {
+		return transport.Ack{}, err
+	}
+	return transport.Ack{State: ingest.Succeeded}, nil
+}
+
+// BenchmarkAcksObserved is what watching costs acknowledgements: each round takes
+// b.N of them, one after the other, from two spools that nobody watches, from one
+// with a meter that is scraped each second, and from one with OpenTelemetry's SDK,
+// collected each second and tracing every batch. The ratios are to the first spool of
+// the same round: their medians and, of the two spools without, the least and the
+// most, which is the spread to compare with.
+//
+//	go test ./telemetry -run '^$' -bench AcksObserved -benchtime 20000x
+func BenchmarkAcksObserved(b *testing.B) {
+	for _, producers := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprintf("producers=%d", producers), func(b *testing.B) {
+			rounds := 10
+			if b.N < 1000 {
+				rounds = 1 // it is only tried out
+			}
+			spools := []*watched{watch(b, "off"), watch(b, "off"), watch(b, "metrics"), watch(b, "otel")}
+			ratios := make([][]float64, len(spools))
+			var alone []float64
+			b.ResetTimer()
+			for round := range rounds {
+				rates := make([]float64, len(spools))
+				for i := range spools {
+					at := (i + round) % len(spools) // each is first, and last, as often as the others
+					rates[at] = spools[at].acksPerSecond(b, producers, b.N)
+				}
+				alone = append(alone, rates[0])
+				for i := range spools {
+					ratios[i] = append(ratios[i], rates[i]/rates[0])
+				}
+			}
+			median := func(list []float64) float64 { return slices.Sorted(slices.Values(list))[len(list)/2] }
+			b.ReportMetric(median(alone), "acks/s-off")
+			b.ReportMetric(slices.Min(ratios[1]), "off/off-least")
+			b.ReportMetric(slices.Max(ratios[1]), "off/off-most")
+			b.ReportMetric(median(ratios[1]), "off/off")
+			b.ReportMetric(median(ratios[2]), "metrics/off")
+			b.ReportMetric(median(ratios[3]), "otel/off")
+		})
+	}
+}
+
+// watched is a spool that is looked at once a second while records are put in.
+type watched struct {
+	table *engine.Table
+	look  func() error
+}
+
+func watch(b *testing.B, how string) *watched {
+	w := &watched{look: func() error { return nil }}
+	o := &engine.Options{MaxDiskBytes: 4 << 30}
+	m := telemetry.New(nil)
+	if how != "off" {
+		o.Observer = m
+		w.look = func() error { return prometheus.Write(io.Discard, m) }
+	}
+	if how == "otel" {
+		reader := metricsdk.NewManualReader()
+		bridge, err := otel.New(m, otel.Config{MeterProvider: metricsdk.NewMeterProvider(metricsdk.WithReader(reader)), TracerProvider: tracesdk.NewTracerProvider()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = bridge.Close() })
+		o.Observer = telemetry.Observers{m, bridge}
+		w.look = func() error { _, err := collect(reader); return err }
+	}
+	s, err := engine.Open(b.TempDir(), swallow{}, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	m.Watch(s)
+	if w.table, err = s.Table(ingest.Properties{Database: "Demo", Table: "Telemetry", Format: ingest.JSON}); err != nil {
+		b.Fatal(err)
+	}
+	return w
+}
+
+func (w *watched) acksPerSecond(b *testing.B, producers, n int) float64 {
+	line := []byte(`{"device":"0123456789","at":"2026-01-02T03:04:05Z","value":21.5}`)
+	stop := make(chan struct{})
+	var looking, all sync.WaitGroup
+	looking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+				if err := w.look(); err != nil {
+					b.Error(err)
+				}
+			}
+		}
+	})
+	begin := time.Now()
+	for range producers {
+		all.Go(func() {
+			for range max(1, n/producers) {
+				if _, err := w.table.Ingest(context.Background(), line); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(begin)
+	close(stop)
+	looking.Wait()
+	return float64(max(1, n/producers)*producers) / took.Seconds()
+}
+
+// collect is what an exporter does.
+func collect(r metricsdk.Reader) (n int, err error) {
+	var rm metricdata.ResourceMetrics
+	err = r.Collect(context.Background(), &rm)
+	return len(rm.ScopeMetrics), err
+}
