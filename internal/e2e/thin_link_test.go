@@ -107,9 +107,9 @@ func TestAlarmOverAThinLink(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			backlog, batchBytes, lasts := 20_000, int64(256<<10), 24*time.Second
+			backlog, batchBytes, lasts := 20_000, int64(64<<10), 24*time.Second
 			if tc.control {
-				lasts = 8 * time.Second
+				batchBytes, lasts = 256<<10, 8*time.Second
 			}
 			if full {
 				backlog, batchBytes, lasts = 1_000_000, 8<<20, 6*time.Minute
@@ -135,6 +135,9 @@ func TestAlarmOverAThinLink(t *testing.T) {
 				Tables: map[engine.TableName]engine.TableOptions{{Database: database, Table: alarms.Table}: tc.alarms}}
 			fill(t, dir, opts, backlog)
 			w.begun = time.Now()
+			if !tc.control {
+				<-time.After(opts.FreshFor) // the backlog is not fresh any more
+			}
 			s := simspool.Open(t, dir, w, opts)
 
 			// What comes while the client learns the cluster's addresses is not counted.
@@ -202,8 +205,8 @@ func TestAlarmOverAThinLink(t *testing.T) {
 			if late*100 > len(ingested) {
 				t.Errorf("%d of %d alarms were not accepted within 5s", late, len(ingested))
 			}
-			if share < 0.25 {
-				t.Errorf("the backlog has %.2f of the link", share)
+			if share < 0.25 || w.bytes["fresh"] < w.bytes["backlog"] {
+				t.Errorf("the backlog has %.2f of the link, and what is fresh not more", share)
 			}
 			if st := s.Stats(); st.Waiting.Records < int64(backlog)/10 {
 				t.Errorf("%d records wait at the end: the backlog was too small to see anything", st.Waiting.Records)
