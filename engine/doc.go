@@ -20,7 +20,8 @@
 //     this process or a later one.
 //   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why.
 //     [Spool.DeadLetters] are the records that can never be ingested.
-//     [Look] shows a spool that no process has open.
+//     [Look] shows a spool that no process has open. The commands of kustospool see
+//     one that is open by its socket (package operate), which [Options].NoSocket turns off.
 //   - End. [Spool.Shutdown] delivers what is left, within its context, and
 //     closes; [Spool.Close] stops now. [Spool.Flush] seals now, [Spool.Drain] waits
 //     until all is delivered.
@@ -58,11 +59,11 @@
 // # What happens inside
 //
 // The store writes records of many callers in one commit. The sealer cuts the
-// lanes into batches by size and age. The sender attempts batches, lanes in
+// lanes into batches by size and age. The dispatcher attempts batches, lanes in
 // turn, behind a breaker that lets a single attempt probe a destination in
 // trouble. The tracker asks for the outcome of what was accepted, and resolves
-// attempts whose outcome is unknown. Every step is in the batch ledger before
-// the next is taken, so any of them may be the last of this process. Behind a
+// attempts whose outcome is unknown. Every intent is in the batch ledger before
+// its effect, so any step may be the last of this process. Behind a
 // router ([transport.Router]; package transport/route has one) all of this is by
 // destination: one that is in trouble delays none of the others. Within a lane
 // batches are first attempted in the order of acceptance, unless its table is of

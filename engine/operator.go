@@ -112,7 +112,7 @@ func names(set map[string]bool) string {
 
 func batchOf(e *store.Entry) operate.Batch {
 	b, p := &e.Batch, &e.Batch.Properties
-	return operate.Batch{ID: b.ID.String(), Database: p.Database, Table: p.Table, State: e.State.String(), Records: b.Records(), RawBytes: b.RawBytes,
+	return operate.Batch{ID: b.ID.String(), Database: p.Database, Table: p.Table, State: e.State.String(), Records: b.Records(), RawBytes: e.DataBytes(),
 		Attempts: e.Attempts, SealedAt: b.SealedAt, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -98,9 +99,9 @@ func (o *operator) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operat
 	case r.ID.Spool() != o.books.ID():
 		return nil, bad("is of spool " + r.ID.Spool().String() + ", and this one is " + o.books.ID().String())
 	case !known:
-		return nil, bad("the spool has no such lane")
+		return nil, bad(fmt.Sprintf("the spool has no lane %d", lane))
 	case first == 0 || last > end || last < first:
-		return nil, bad("its records must be among those that the spool was given for " + table)
+		return nil, bad(fmt.Sprintf("its records must be among the %d that the spool was given for %s", end, table))
 	}
 	out := &operate.Receipt{Receipt: r.String(), Table: table, Records: r.Records, States: map[string]int64{}, Parts: []operate.Fate{}}
 	touches := func(e *store.Entry) bool {

@@ -33,11 +33,10 @@ func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 	size, looked, n := 0, 0, 0
 	for _, lane := range lanes {
 		from := q.From
-		switch {
-		case lane < q.Lane:
+		if lane < q.Lane {
 			continue
-		case q.Lane != 0 && lane > q.Lane:
-			from = 0
+		} else if lane == q.Lane {
+			from = max(from, q.Seq)
 		}
 		p, _ := o.books.LaneProperties(lane)
 		fates := &fates{live: o.books.LiveOf(lane)}

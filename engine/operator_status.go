@@ -26,6 +26,9 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 			Oldest: n.Waiting.Oldest, OldestSeconds: n.Waiting.Age.Seconds(), WaitingBytes: n.Waiting.Bytes, WaitingForRoom: n.WaitingForRoom,
 			DeadWaiting: n.DeadLetters.Waiting, DeadHandled: n.DeadLetters.Handled, Attempts: n.Attempts,
 		}}
+	for i := range n.Paused {
+		out.Paused = append(out.Paused, *pausedOf(&n.Paused[i]))
+	}
 	if o.inUse {
 		out.Rate, out.TimeToEmpty = rateOf(n.Rate, n.TimeToEmpty)
 	}
@@ -84,6 +87,12 @@ func (o *operator) laneOf(l *LaneStats) operate.Lane {
 	out := operate.Lane{Lane: l.Lane, Database: p.Database, Table: p.Table, Format: string(p.Format), Blobs: p.ByReference,
 		Open: l.Waiting.Open, Batches: l.Batches.Live(), Records: l.Waiting.Records - l.Waiting.Open, RawBytes: l.Waiting.Bytes,
 		Oldest: l.Waiting.Oldest, OldestSeconds: l.Waiting.Age.Seconds(), Held: l.Held, Next: l.Next, Failure: l.Failure}
+	if p.ByReference {
+		out.RawBytes = 0 // that of the addresses
+	}
+	if l.Paused != nil {
+		out.Paused = pausedOf(l.Paused)
+	}
 	if o.inUse {
 		out.Rate, out.TimeToEmpty = rateOf(l.Rate, l.TimeToEmpty)
 	}

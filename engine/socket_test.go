@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,7 +76,7 @@ func TestSpoolInUseAnswers(t *testing.T) {
 				if err != nil || len(p.Records) != 3 || string(p.Records[2].Data) != row(2) || p.Next == nil || p.Next.Seq != 4 {
 					t.Fatalf("%s: peek %+v, %v", what, p, err)
 				}
-				p, err = spool.Peek(ctx, operate.PeekQuery{Table: "Demo.Telemetry", Lane: p.Next.Lane, From: p.Next.Seq, Grep: `"n":4`})
+				p, err = spool.Peek(ctx, operate.PeekQuery{Table: "Demo.Telemetry", Lane: p.Next.Lane, Seq: p.Next.Seq, Grep: `"n":4`})
 				if err != nil || len(p.Records) != 1 || p.Records[0].ID != receipts[4].ID.String() || p.Records[0].Batch == "" || p.Next != nil {
 					t.Errorf("%s: peek of the rest %+v, %v", what, p, err)
 				}
@@ -159,5 +160,53 @@ func TestNoSocket(t *testing.T) {
 	var locked *engine.LockedError
 	if _, err := engine.Look(dir, &engine.Options{LockTimeout: 1}); !errors.As(err, &locked) || locked.Socket != "" {
 		t.Errorf("%v", err)
+	}
+}
+
+// stall connects some clients that ask for all there is and never read.
+func stall(t testing.TB, dir string, n int) {
+	t.Helper()
+	_, err := engine.Look(dir, &engine.Options{LockTimeout: 1})
+	locked, ok := errors.AsType[*engine.LockedError](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	for range n {
+		c, err := net.Dial("unix", locked.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		for range 50 { // asked in advance, on the one connection
+			if _, err := fmt.Fprint(c, "GET /v1/peek?table=Telemetry HTTP/1.1\r\nHost: spool\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestStalledClientsCostNothing: clients that ask and do not read keep neither an
+// acknowledgement nor a delivery nor Close waiting.
+func TestStalledClientsCostNothing(t *testing.T) {
+	dir := shortDir(t)
+	fake := transporttest.NewFake()
+	fake.Down(&transport.Error{Class: transport.Transient, Op: "send", Message: "no route"})
+	o := soon()
+	o.NoSocket = false
+	s := open(t, dir, fake, o)
+	big := `{"x":"` + strings.Repeat("x", 64<<10) + `"}`
+	for range 20 {
+		put(t, s, telemetry, big)
+	}
+	stall(t, dir, operate.MaxClients)
+	put(t, s, telemetry, rows(200)...)
+	fake.Down(nil)
+	drain(t, s)
+	conserved(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := fake.AllRows(); len(got) != 220 {
+		t.Errorf("%d rows", len(got))
 	}
 }

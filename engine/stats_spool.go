@@ -88,11 +88,11 @@ func freeBytes(from interface{ FreeBytes() (int64, bool) }) int64 {
 	return -1
 }
 
-// newer is the later of a failure in the books and one of the sender's, which
+// newer is the later of a failure in the books and one in memory, which
 // counts where both are of one time: it knows since when.
-func newer(books, sender *ingest.Failure) *ingest.Failure {
-	if sender == nil || books != nil && books.At.After(sender.At) {
+func newer(books, memory *ingest.Failure) *ingest.Failure {
+	if memory == nil || books != nil && books.At.After(memory.At) {
 		return books
 	}
-	return sender
+	return memory
 }

@@ -16,18 +16,25 @@
 //
 // # Words
 //
-// Each has one meaning in this module:
+// In the API and in the documents each has one meaning:
 //
 //	record       one row of a line format, or one object, or one blob's address
 //	lane         the queue of one set of properties
 //	frame        the records of one lane in one commit of the log
+//	segment      a file of the log; it goes when all in it is settled
+//	object       a file of its own for a large payload, which a frame refers to
+//	position     where a caller's source stands, durable with its records
 //	batch        a contiguous range of a lane, sealed; it never changes
+//	seal         to fix the range of a batch, by size or age
 //	attempt      one try to hand a batch over; Commit is where rows may appear
 //	accepted     the service has the batch and has not told the outcome
+//	split        to replace a batch by parts of it, so that bad records are alone
 //	settled      in a final state; the payload may go
+//	tombstone    what the ledger keeps of something gone until it cannot come back
 //	dead letter  a batch that can never be ingested, kept with its reason
 //	held         of a lane: waits for an operator
 //	destination  where a transport delivers to; a router has several
+//	figure       a number that a transport reports about itself
 //
 // # Life of a record
 //
@@ -46,7 +53,7 @@
 //	          |  |       |     |     |
 //	          |  +-------+-----+-----+   sent again, under the same tag
 //	          |                      |
-//	          +-- two halves <-- split      dead-lettered      dropped
+//	          +-- parts <------- split      dead-lettered      dropped
 //
 // [State] lists who moves a batch out of each state; [State.CanBecome] is the
 // transition table, and the store refuses everything else.

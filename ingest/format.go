@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"kustospool/ingest/record"
@@ -83,10 +85,7 @@ var formats = map[Format]formatFacts{
 }
 
 // Formats lists the formats a request may have, sorted.
-func Formats() []Format {
-	return []Format{ApacheAvro, Avro, CSV, JSON, MultiJSON, ORC, Parquet, PSV, Raw, SCSV,
-		SingleJSON, SOHSV, SStream, TSV, TSVE, TXT, W3CLogFile}
-}
+func Formats() []Format { return slices.Sorted(maps.Keys(formats)) }
 
 // ParseFormat reads a format's name in any case; jsonl and ndjson, as files of
 // it are called, are JSON. An unknown name, and AzMonStream, are a [FieldError].

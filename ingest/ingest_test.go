@@ -86,10 +86,10 @@ func TestBatchIDIsAUUIDOfTheRange(t *testing.T) {
 func TestStateTransitions(t *testing.T) {
 	legal := map[ingest.State]string{
 		ingest.Open:     "sealed",
-		ingest.Sealed:   "sending split dead-lettered dropped",
+		ingest.Sealed:   "sending dead-lettered dropped",
 		ingest.Sending:  "sealed unknown accepted succeeded skipped handed-over split dead-lettered",
 		ingest.Unknown:  "sealed accepted succeeded skipped handed-over",
-		ingest.Accepted: "sealed succeeded skipped handed-over split dead-lettered",
+		ingest.Accepted: "sealed succeeded skipped split dead-lettered",
 	}
 	for _, from := range ingest.States() {
 		want := strings.Fields(legal[from])

@@ -8,12 +8,13 @@ type State uint8
 const (
 	// Open: durable, in no batch yet. The sealer moves it to Sealed.
 	Open State = iota + 1
-	// Sealed: the batch is fixed and waits for an attempt. The sender moves it.
+	// Sealed: the batch is fixed and waits for an attempt. The dispatcher moves it.
 	Sealed
-	// Sending: an attempt may be under way; its intent is durable. The sender
-	// moves it; after a crash, recovery does.
+	// Sending: an attempt may be under way. The row says so from the attempt's first
+	// intent on; before it the ledger still has Sealed. The dispatcher moves it;
+	// after a crash, recovery does.
 	Sending
-	// Unknown: the attempt may have been accepted or not. The resolver moves it.
+	// Unknown: the attempt may have been accepted or not. The tracker moves it.
 	Unknown
 	// Accepted: the service has taken the batch over. The tracker moves it.
 	Accepted
@@ -23,16 +24,18 @@ const (
 	// and as good as Succeeded.
 	Skipped
 	// HandedOver: accepted, and the caller did not want to know more
-	// (ConfirmAccepted). Final.
+	// (ConfirmAccepted), or nobody can tell the outcome. Final.
 	HandedOver
-	// Split: refused as malformed, and replaced by its two halves. Final for
-	// this batch; its records are in the halves.
+	// Split: replaced by two or more parts: malformed, or partly damaged. Final for
+	// this batch; its records are in the parts.
 	Split
 	// DeadLettered: the service refuses the batch for good, or its bytes on
 	// disk are damaged. The payload is kept aside. Final until redriven.
 	DeadLettered
 	// Dropped: deleted by a policy the caller chose, and counted. Final.
 	Dropped
+
+	lastState = Dropped
 )
 
 var stateNames = [...]string{
@@ -44,17 +47,17 @@ var stateNames = [...]string{
 // transitions is every legal move of a batch.
 var transitions = map[State][]State{
 	Open:    {Sealed},
-	Sealed:  {Sending, Split, DeadLettered, Dropped},
+	Sealed:  {Sending, DeadLettered, Dropped},
 	Sending: {Sealed, Unknown, Accepted, Succeeded, Skipped, HandedOver, Split, DeadLettered},
 	// An unknown attempt is never split or dead-lettered: its rows may be there.
 	Unknown:  {Sealed, Accepted, Succeeded, Skipped, HandedOver},
-	Accepted: {Sealed, Succeeded, Skipped, HandedOver, Split, DeadLettered},
+	Accepted: {Sealed, Succeeded, Skipped, Split, DeadLettered},
 }
 
 // States lists every state in the order of a batch's life.
 func States() []State {
 	out := make([]State, 0, len(stateNames)-1)
-	for s := Open; s <= Dropped; s++ {
+	for s := Open; s <= lastState; s++ {
 		out = append(out, s)
 	}
 	return out
@@ -77,7 +80,7 @@ func (s State) Final() bool { return s.Valid() && len(transitions[s]) == 0 }
 func (s State) Ingested() bool { return s == Succeeded || s == Skipped }
 
 // Valid reports whether s is one of the states.
-func (s State) Valid() bool { return s >= Open && s <= Dropped }
+func (s State) Valid() bool { return s >= Open && s <= lastState }
 
 // String is the state's name, lower case.
 func (s State) String() string {
@@ -89,7 +92,7 @@ func (s State) String() string {
 
 // parseState reads what String writes.
 func parseState(name string) (State, error) {
-	for s := Open; s <= Dropped; s++ {
+	for s := Open; s <= lastState; s++ {
 		if stateNames[s] == name {
 			return s, nil
 		}

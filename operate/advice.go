@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"slices"
 	"strings"
 
 	"kustospool/ingest"
@@ -18,6 +19,7 @@ const (
 	MissingMapping    Kind = "missing-mapping"
 	BlobRefused       Kind = "blob-refused"
 	TableHeld         Kind = "table-held"
+	TablePaused       Kind = "table-paused"
 	OutcomeUnknown    Kind = "outcome-unknown"
 	MalformedRecords  Kind = "malformed-records"
 	Full              Kind = "full"
@@ -38,19 +40,21 @@ type advice struct {
 // the same words under "Next steps".
 var advices = []advice{
 	{ServiceDown, Warning, "the service cannot be reached, or is in trouble",
-		"Nothing has to be done in the spool: it tries again by itself, at least once a minute, and keeps every record meanwhile. See that the service runs and that this machine reaches it."},
+		"Nothing has to be done in the spool: it tries again by itself, at least once a minute, and keeps every record meanwhile. See that the service runs and that this machine reaches it; `kustospool retry` with a table's name tries at once."},
 	{Throttled, Note, "the service asks for less",
 		"Nothing has to be done: delivery slows down as it is asked to. Where it lasts, give the cluster more capacity, or send larger batches."},
 	{PermissionRefused, Warning, "the service refuses the permission",
 		"Grant the identity of this program the role that the service's words name (Database Ingestor, or Table Ingestor on the table), or mend its credential. It is tried again by itself."},
 	{MissingTable, Warning, "the table or its database is missing",
-		"Create the table, in the service or with `kustospool send --create-table COLUMNS`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
+		"Create the table, in the service or with `kustospool drain --create-table COLUMNS`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
 	{MissingMapping, Warning, "the mapping is missing, or does not fit",
 		"Create or mend the mapping in the service under the same name. It is tried again by itself, and other tables go on meanwhile."},
 	{BlobRefused, Warning, "a blob that was given by reference cannot be read",
 		"Give the service access to the blob: a SAS that is valid for days, or Storage Blob Data Reader for its identity. It is tried again by itself, and other blobs go on meanwhile."},
 	{TableHeld, Warning, "the table cannot take the records now",
 		"Mend in the service, or in the program's configuration, what the words say of this table. It is tried again by itself, and other tables go on meanwhile."},
+	{TablePaused, Warning, "the table was paused by an operator",
+		"Once the reason is gone, run `kustospool resume` with the table's name. Records are taken and kept meanwhile."},
 	{OutcomeUnknown, Note, "it is not known whether batches have arrived",
 		"Nothing has to be done: the service is asked, and after a grace the batches are sent again under the same tag. Where it lasts, see that the identity of this program may ask for outcomes."},
 	{MalformedRecords, Warning, "records were refused for good",
@@ -65,14 +69,12 @@ var advices = []advice{
 		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 }
 
-func adviceOf(kind Kind) advice {
-	for _, a := range advices {
-		if a.kind == kind {
-			return a
-		}
-	}
-	return advice{kind: kind, level: Warning}
+// adviceAt is the place of a kind in the order of the page.
+func adviceAt(kind Kind) int {
+	return slices.IndexFunc(advices, func(a advice) bool { return a.kind == kind })
 }
+
+func adviceOf(kind Kind) advice { return advices[adviceAt(kind)] }
 
 // byCode says of failures that hold a table back what they are about, by the
 // service's code in lower case (package transport/internal/kusto has them all).

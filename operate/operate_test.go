@@ -45,7 +45,7 @@ func (f *fake) Peek(_ context.Context, q operate.PeekQuery) (*operate.Peek, erro
 	if f.peek != nil {
 		return f.peek(q)
 	}
-	return &operate.Peek{Records: []operate.WaitingRecord{{Table: q.Table, Lane: q.Lane, Seq: q.From, Data: []byte(q.Grep)}}}, nil
+	return &operate.Peek{Records: []operate.WaitingRecord{{Table: q.Table, Lane: q.Lane, Seq: q.From, Last: q.Seq, Data: []byte(q.Grep)}}}, nil
 }
 
 func (f *fake) Receipt(_ context.Context, q operate.ReceiptQuery) (*operate.Receipt, error) {
@@ -106,8 +106,8 @@ func TestClientAsksWhatItWasAsked(t *testing.T) {
 	if err != nil || h.Batches[0].Table != "A & B" || !h.Batches[0].Updated.Equal(at) || h.Batches[0].ID != "x" || h.More != 3 {
 		t.Errorf("%+v, %v", h, err)
 	}
-	p, err := c.Peek(ctx, operate.PeekQuery{Table: "T", Lane: 4, From: 1 << 60, Grep: "a\nü"})
-	if err != nil || p.Records[0].Table != "T" || p.Records[0].Lane != 4 || p.Records[0].Seq != 1<<60 || string(p.Records[0].Data) != "a\nü" {
+	p, err := c.Peek(ctx, operate.PeekQuery{Table: "T", Lane: 4, Seq: 7, From: 1 << 60, Grep: "a\nü"})
+	if err != nil || p.Records[0].Table != "T" || p.Records[0].Lane != 4 || p.Records[0].Seq != 1<<60 || p.Records[0].Last != 7 || string(p.Records[0].Data) != "a\nü" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	var e *operate.Error

@@ -18,15 +18,14 @@ const (
 	MaxPeekLook = 64 << 20
 )
 
-// PeekQuery says which waiting records are wanted. Parameters: table, lane, from,
-// grep, limit.
+// PeekQuery says which waiting records are wanted. Parameters: table, from,
+// lane, seq, grep, limit.
 type PeekQuery struct {
 	Table string // TABLE or DB.TABLE
-	// Lane is the first lane of the table that is looked at, and From the first
-	// record in it; of the lanes behind it From is the first record as well, unless
-	// Lane is set.
+	From  uint64 // number of the first record, of each lane of the table
+	// Lane and Seq are Next of the answer before, to go on there; zero to begin.
 	Lane uint32
-	From uint64
+	Seq  uint64
 	// Grep is a regular expression (RE2) that a record must match; empty for all.
 	Grep string
 	// Limit is how many. Default and at most MaxPeek.
@@ -73,6 +72,7 @@ func peekRoutes(mux *http.ServeMux, s Spool) {
 			p.bad("lane", p.given.Get("lane"), "must be a number of a lane")
 		}
 		p.number("from", &q.From)
+		p.number("seq", &q.Seq)
 		p.text("grep", &q.Grep)
 		p.count("limit", &q.Limit)
 	}, s.Peek)
@@ -84,6 +84,7 @@ func (c *Client) Peek(ctx context.Context, q PeekQuery) (*Peek, error) {
 	a.text("table", q.Table)
 	a.number("lane", uint64(q.Lane))
 	a.number("from", q.From)
+	a.number("seq", q.Seq)
 	a.text("grep", q.Grep)
 	a.count("limit", q.Limit)
 	return read[Peek](ctx, c, "/v1/peek", a.Values)

@@ -40,7 +40,8 @@ type Status struct {
 	// Unhealthy is what a destination last failed with.
 	Unhealthy *ingest.Failure `json:"unhealthy,omitempty"`
 
-	Lanes      []Lane         `json:"lanes"`   // those with something waiting, the longest wait first
+	Lanes      []Lane         `json:"lanes"` // those with something waiting, the longest wait first
+	Paused     []Paused       `json:"paused,omitempty"`
 	Batches    []Batch        `json:"batches"` // not settled, oldest of each lane first
 	Dead       []Batch        `json:"dead_letters"`
 	Quarantine []File         `json:"quarantine"`      // damaged files that were set aside
@@ -95,10 +96,11 @@ type Lane struct {
 	Open          int64           `json:"open"`
 	Batches       int64           `json:"batches"`
 	Records       int64           `json:"records"`                  // in those batches
-	RawBytes      int64           `json:"raw_bytes"`                // of all that waits
+	RawBytes      int64           `json:"raw_bytes"`                // of all that waits; 0 of blobs, whose size shows when they are sent
 	Oldest        time.Time       `json:"oldest,omitzero"`          // when the oldest record that waits was accepted
 	OldestSeconds float64         `json:"oldest_seconds,omitempty"` // how long ago that was
 	Held          bool            `json:"held,omitempty"`           // it waits for an operator
+	Paused        *Paused         `json:"paused,omitempty"`         // by an operator
 	Next          time.Time       `json:"next_attempt,omitzero"`    // not before then
 	Failure       *ingest.Failure `json:"failure,omitempty"`        // the newest, and since when
 	Rate          *Rate           `json:"rate,omitempty"`

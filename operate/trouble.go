@@ -28,9 +28,11 @@ type Trouble struct {
 	Code      string `json:"code,omitempty"`
 	Said      string `json:"said,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
+	// NotBefore is until when the service asked to wait; zero where it did not ask.
+	NotBefore time.Time `json:"not_before,omitzero"`
 	// Files are below the spool's directory; there may be more.
 	Files []string `json:"files,omitempty"`
-	Next  string   `json:"next"` // what to do; see NextSteps
+	Next  string   `json:"next"` // what to do; docs/operations.md has the same words
 }
 
 // Level says who should look after a trouble.
@@ -46,17 +48,18 @@ const (
 // maxTroubles bounds the troubles of single tables.
 const maxTroubles = 50
 
-// Diagnose finds the troubles of a status: the worst first, and of the same level the
-// oldest. It looks at nothing else, and at no clock.
+// Diagnose finds the troubles of a status: the worst first, those of the same level in
+// the order of docs/operations.md, and those of the same kind the oldest first. It looks at nothing else, and at no clock.
 func Diagnose(s *Status) []Trouble {
 	f := &finder{s: s, byKey: map[string]*Trouble{}}
 	f.room()
 	f.damage()
 	f.dead()
 	f.lanes()
+	f.paused()
 	f.atRest()
 	slices.SortStableFunc(f.found, func(a, b *Trouble) int {
-		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), a.Since.Compare(b.Since))
+		return cmp.Or(cmp.Compare(rank[b.Level], rank[a.Level]), cmp.Compare(adviceAt(a.Kind), adviceAt(b.Kind)), a.Since.Compare(b.Since))
 	})
 	out := make([]Trouble, 0, len(f.found))
 	for _, t := range f.found[:min(len(f.found), maxTroubles)] {
@@ -195,6 +198,24 @@ func (f *finder) lanes() {
 	}
 }
 
+// paused finds the tables that somebody has paused, and perhaps forgotten.
+func (f *finder) paused() {
+	for i := range f.s.Paused {
+		p := &f.s.Paused[i]
+		t := Trouble{Kind: TablePaused, Table: p.Database + "." + p.Table, Tables: 1, Since: p.Since}
+		for j := range f.s.Lanes {
+			if l := &f.s.Lanes[j]; l.Database == p.Database && l.Table == p.Table {
+				t.Records += l.Open + l.Records
+			}
+		}
+		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(TablePaused).what, t.Records)
+		if p.Reason != "" {
+			t.What += "; because: " + p.Reason
+		}
+		f.add(t)
+	}
+}
+
 func (f *finder) atRest() {
 	if n := f.s.Counters.Open + f.s.Counters.Sealed; n > 0 && !f.s.InUse {
 		f.add(Trouble{Kind: NotRunning, Records: n, Since: f.s.Counters.Oldest,
@@ -205,6 +226,6 @@ func (f *finder) atRest() {
 // say takes the words of a failure.
 func (t *Trouble) say(f *ingest.Failure) {
 	if f != nil {
-		t.Class, t.Code, t.Said, t.RequestID = f.Class, f.Code, f.Message, f.RequestID
+		t.Class, t.Code, t.Said, t.RequestID, t.NotBefore = f.Class, f.Code, f.Message, f.RequestID, f.NotBefore
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"kustospool/store/internal/wal"
 )
 
-// batch is what one call of Append gives the log, kept for reuse.
-type batch struct {
+// appendCall is what one call of Append gives the log, kept for reuse.
+type appendCall struct {
 	recs []wal.Record
 	out  []wal.Appended
 	from []run // which of the caller's records each of recs is; for large ones
@@ -67,7 +67,7 @@ func (s *Store) AppendWith(ctx context.Context, recs []Record, positions []Posit
 		defer drop()
 		carried = list
 	}
-	b := s.batch(len(recs))
+	b := s.newAppendCall(len(recs))
 	defer s.scratch.Put(b)
 	if large {
 		return s.appendLarge(ctx, b, recs, carried)
@@ -113,11 +113,11 @@ func (s *Store) AppendOne(ctx context.Context, lane uint32, data []byte, key str
 	return Appended(a), nil
 }
 
-// batch gives an empty one with room for n records.
-func (s *Store) batch(n int) *batch {
-	b, ok := s.scratch.Get().(*batch)
+// newAppendCall gives an empty one with room for n records.
+func (s *Store) newAppendCall(n int) *appendCall {
+	b, ok := s.scratch.Get().(*appendCall)
 	if !ok {
-		b = &batch{}
+		b = &appendCall{}
 	}
 	clear(b.recs[:cap(b.recs)])
 	b.recs, b.out, b.from = b.recs[:0], b.out[:0], b.from[:0]
@@ -160,7 +160,7 @@ func (s *Store) record(r *Record) wal.Record {
 }
 
 // send gives the log what is in b.recs; the answers are in b.out.
-func (s *Store) send(ctx context.Context, b *batch, positions []wal.Position) error {
+func (s *Store) send(ctx context.Context, b *appendCall, positions []wal.Position) error {
 	for i := range b.recs {
 		if b.recs[i].HasKey {
 			if err := s.keys.wait(ctx, s.failed); err != nil {
@@ -180,13 +180,13 @@ func (s *Store) send(ctx context.Context, b *batch, positions []wal.Position) er
 // appendLarge is Append where some records are too large for a frame. These
 // go to objects first; neighbours of one lane share one, unless they have keys,
 // since each of these may turn out to be there already.
-func (s *Store) appendLarge(ctx context.Context, b *batch, recs []Record, positions []wal.Position) ([]Appended, error) {
+func (s *Store) appendLarge(ctx context.Context, b *appendCall, recs []Record, positions []wal.Position) ([]Appended, error) {
 	var objects []*object.Writer
 	stored := make([]bool, 0, 4) // whether the log refers to it, or may
 	defer func() {
 		for i, w := range objects {
 			if stored[i] {
-				w.Keep()
+				w.Retain()
 			}
 			// What became of the records does not hang on it: the next Open removes it.
 			if err := w.Discard(); err != nil {

@@ -9,14 +9,14 @@ import (
 // ballast is room on the volume that the spool takes in advance: a file of
 // written zeros. A quota cannot know that others fill the volume. When the
 // books cannot be written for want of space the ballast is given up for them,
-// so that delivery goes on and gives back segments; until the keeper has been
+// so that delivery goes on and gives back segments; until the maintenance has been
 // able to take it again, nothing is appended.
 type ballast struct {
 	// Immutable.
 	path  string
 	bytes int64 // of one that is made; one that is found may have any size
 
-	held atomic.Bool
+	present atomic.Bool
 }
 
 // loadBallast takes the ballast when the spool is opened. A volume that has no
@@ -24,7 +24,7 @@ type ballast struct {
 func (s *Store) loadBallast() {
 	if info, err := s.fs.Stat(s.ballast.path); err == nil && info.Regular && info.Size > 0 {
 		s.disk.set(s.ballast.path, info.Size)
-		s.ballast.held.Store(true)
+		s.ballast.present.Store(true)
 		return
 	}
 	s.takeBallast()
@@ -36,13 +36,13 @@ func (s *Store) takeBallast() {
 		s.complain("no room for the ballast; nothing is accepted until there is", err)
 		return
 	}
-	s.ballast.held.Store(true)
+	s.ballast.present.Store(true)
 	s.disk.reclaimed()
 }
 
 // giveUpBallast reports whether there was one to give.
 func (s *Store) giveUpBallast() bool {
-	if !s.ballast.held.CompareAndSwap(true, false) {
+	if !s.ballast.present.CompareAndSwap(true, false) {
 		return false
 	}
 	if err := s.fs.Remove(s.ballast.path); err != nil && !vfs.Missing(err) {
@@ -57,7 +57,7 @@ func (s *Store) giveUpBallast() bool {
 // makeRoom is asked by the ledger when the volume is full: first the files
 // that the log keeps for later go, then the ballast.
 func (s *Store) makeRoom() bool {
-	return s.wal != nil && s.wal.FreeStock() > 0 || s.giveUpBallast()
+	return s.wal != nil && s.wal.FreeUnused() > 0 || s.giveUpBallast()
 }
 
 // writeBallast makes the file, or nothing. Its blocks must be allocated, so

@@ -180,7 +180,7 @@ func TestSmallestSpool(t *testing.T) {
 		for room := s.Room(); ; n++ {
 			_, err := s.AppendOne(ctx, lane, []byte(strings.Repeat("x", 1000)), "")
 			if errors.Is(err, store.ErrFull) && n == 0 && round > 0 {
-				<-room // the keeper is still at the last round's segments
+				<-room // the maintenance is still at the last round's segments
 				room = s.Room()
 				continue
 			}
@@ -267,7 +267,7 @@ func diskUse(t testing.TB, dir string) (sum int64) {
 	return sum
 }
 
-// waitFor waits for the keeper: each piece of its work that gives space back
+// waitFor waits for the maintenance: each piece of its work that gives space back
 // is told through Room.
 func waitFor(t testing.TB, s *store.Store, want func(store.Stats) bool) {
 	t.Helper()

@@ -8,6 +8,6 @@ type bugs struct {
 	skipTombstone bool // a segment is given back while its row stands
 	dropObjects   bool // an object is given back with its first record settled
 	deadLate      bool // a batch becomes a dead letter before its files are written
-	tornStats     bool // a snapshot takes the log's ends before the ledger's marks
+	tornStats     bool // a snapshot takes the log's ends before the ledger's watermarks
 	keepUndead    bool // a dead letter that did not become one stays
 }

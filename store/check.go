@@ -64,10 +64,10 @@ type checkLane struct {
 func (s *Store) Check() *Check {
 	c := &Check{s: s, history: s.ledger.History()}
 	live := map[uint32][]span{}
-	marks := map[uint32]*ledger.Marks{}
+	marks := map[uint32]*ledger.Watermarks{}
 	c.Stats = s.stats(func(v *ledger.View, rows []*ledger.Lane) {
 		for _, row := range rows {
-			marks[row.No] = &row.Marks
+			marks[row.No] = &row.Watermarks
 		}
 		v.Batches(func(no uint32, entries []*Entry) bool {
 			for _, e := range entries {
@@ -174,11 +174,11 @@ func (c *Check) missing(l *checkLane, file string, r span, why error, tell func(
 	return true
 }
 
-// waitingOf are the records that are in live batches, or behind the mark.
-func waitingOf(live []span, m *ledger.Marks, high uint64) []span {
+// waitingOf are the records that are in live batches, or behind the watermark.
+func waitingOf(live []span, m *ledger.Watermarks, high uint64) []span {
 	out := slices.Clone(live)
-	if m != nil && m.Mark < high {
-		out = append(out, m.Pieces(span{First: m.Mark + 1, Last: high})...)
+	if m != nil && m.Sealed < high {
+		out = append(out, m.Pieces(span{First: m.Sealed + 1, Last: high})...)
 	}
 	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.First, b.First) })
 	return out
@@ -187,11 +187,11 @@ func waitingOf(live []span, m *ledger.Marks, high uint64) []span {
 // waiting are the ranges of a lane's records that are not settled, ascending.
 func (s *Store) waiting(l *lane) []span {
 	var live []span
-	var marks *ledger.Marks
+	var marks *ledger.Watermarks
 	s.ledger.Look(func(v *ledger.View) {
 		row, entries := v.Lane(l.no)
 		if row != nil {
-			marks = &row.Marks
+			marks = &row.Watermarks
 		}
 		for _, e := range entries {
 			live = append(live, span{First: e.Batch.First, Last: e.Batch.Last})

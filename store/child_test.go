@@ -215,7 +215,8 @@ func ship(s *store.Store, f store.Frame, n int) {
 		must(err)
 		return
 	case f.Records() > 1:
-		entries, err = s.Split(ctx, id, ingest.Sealed, []uint64{f.Last}, nil)
+		to(id, ingest.Sealed, ingest.Sending)
+		entries, err = s.Split(ctx, id, ingest.Sending, []uint64{f.Last}, nil)
 		must(err)
 	}
 	for _, e := range entries {

@@ -31,12 +31,12 @@ func (s *Store) sparseLocked(now time.Time) (least *segment) {
 		if !seg.rotated || !seg.listed || seg.leaving || seg.lost || seg.live == 0 || seg.live > seg.solid/2 && seg.solid > 0 {
 			continue
 		}
-		if seg.kept == 0 {
+		if seg.remaining == 0 {
 			for _, r := range seg.lanes {
-				seg.kept += r.Count()
+				seg.remaining += r.Count()
 			}
 		}
-		if seg.live > seg.kept/compactShare {
+		if seg.live > seg.remaining/compactShare {
 			seg.sparse = time.Time{}
 			continue
 		}
@@ -64,15 +64,15 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 	s.mu.RUnlock()
 	out := map[uint32][]span{}
 	for no, r := range lanes {
-		// The mark before the batches: what is sealed meanwhile is in either.
+		// The watermark before the batches: what is sealed meanwhile is in either.
 		row, _ := s.ledger.Lane(no)
 		for _, e := range s.ledger.LiveOf(no) {
 			if b := (span{First: e.Batch.First, Last: e.Batch.Last}); b.Overlap(r) > 0 {
 				out[no] = append(out[no], b)
 			}
 		}
-		if row.Marks.Mark < r.Last {
-			out[no] = append(out[no], span{First: max(row.Marks.Mark+1, r.First), Last: r.Last})
+		if row.Watermarks.Sealed < r.Last {
+			out[no] = append(out[no], span{First: max(row.Watermarks.Sealed+1, r.First), Last: r.Last})
 		}
 	}
 	return out
@@ -81,7 +81,7 @@ func (s *Store) liveIn(seg *segment) map[uint32][]span {
 // compact writes a segment again with the frames that hold live records, and
 // their keys. All keys and positions are in the ledger since it was listed.
 func (s *Store) compact(seg *segment) error {
-	if err := s.keepPositions([]*segment{seg}); err != nil {
+	if err := s.restatePositions([]*segment{seg}); err != nil {
 		return err
 	}
 	wanted := s.liveIn(seg)
@@ -107,7 +107,7 @@ func (s *Store) compact(seg *segment) error {
 		return nil
 	}
 	seg.info = info
-	seg.kept, seg.sparse = max(seg.live, 1), time.Time{}
+	seg.remaining, seg.sparse = max(seg.live, 1), time.Time{}
 	s.mu.Unlock()
 	s.disk.reclaimed()
 	return s.ledger.Do(background, func(tx *ledger.Tx) error { return tx.PutSegment(s.rowOf(seg)) })

@@ -69,9 +69,9 @@ func newSparseSpool(t *testing.T, dir string, quota int64, records int) *sparseS
 	return sp
 }
 
-// settled waits until the keeper has nothing to do, inside of a bubble.
+// settled waits until the maintenance has nothing to do, inside of a bubble.
 func (sp *sparseSpool) settled() {
-	sp.keeper.signal()
+	sp.maintenance.signal()
 	synctest.Wait()
 }
 

@@ -194,7 +194,7 @@ func (s *Store) writeReadable(ctx context.Context, w *fileWriter, b *ingest.Batc
 		}
 		lost := span{First: max(damage.First, next), Last: min(damage.Last, b.Last)}
 		doc.Damaged = append(doc.Damaged, lost)
-		if err := s.keepRaw(l, b, lost); err != nil {
+		if err := s.quarantineRaw(l, b, lost); err != nil {
 			return err
 		}
 		next = lost.Last + 1
@@ -206,10 +206,10 @@ func (s *Store) writeReadable(ctx context.Context, w *fileWriter, b *ingest.Batc
 // maxRaw bounds what is kept of one stretch of damage.
 const maxRaw = ingest.MaxRecordBytes
 
-// keepRaw copies the bytes of damaged frames and chunks to the quarantine.
-func (s *Store) keepRaw(l *lane, b *ingest.Batch, lost span) error {
+// quarantineRaw copies the bytes of damaged frames and chunks to the quarantine.
+func (s *Store) quarantineRaw(l *lane, b *ingest.Batch, lost span) error {
 	name := s.path(quarantined, fmt.Sprintf("%s-%d.frame", b.ID, lost.First))
-	return s.keepBytes(name, func(keep func([]byte) bool) error {
+	return s.quarantineBytes(name, func(keep func([]byte) bool) error {
 		return s.eachFrame(l, lost.First, lost.Last, func(f *found) bool {
 			if o := f.object(l); o != nil {
 				_ = s.objects.Salvage(&o.ref, max(lost.First, o.first)-o.first, min(lost.Last, o.last)-o.first, maxRaw, keep)
@@ -220,9 +220,9 @@ func (s *Store) keepRaw(l *lane, b *ingest.Batch, lost span) error {
 	})
 }
 
-// keepBytes makes a file in the quarantine of what each gives to keep, which
+// quarantineBytes makes a file in the quarantine of what each gives to keep, which
 // says when it is enough; none if that is nothing.
-func (s *Store) keepBytes(name string, each func(keep func([]byte) bool) error) error {
+func (s *Store) quarantineBytes(name string, each func(keep func([]byte) bool) error) error {
 	nothing := errors.New("nothing to keep")
 	err := s.writeFile(name, func(w *fileWriter) error {
 		var werr error

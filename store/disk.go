@@ -106,8 +106,8 @@ func (s *Store) Room() <-chan struct{} {
 // books can be kept in a full spool. Without its ballast the volume is full,
 // whatever the quota says. It is called with the log's queue locked.
 func (s *Store) fits(growth int64) bool {
-	if !s.ballast.held.Load() {
-		s.keeper.signal()
+	if !s.ballast.present.Load() {
+		s.maintenance.signal()
 		return false
 	}
 	books := s.disk.size(s.path(ledgerName))
@@ -116,6 +116,6 @@ func (s *Store) fits(growth int64) bool {
 	if used+growth <= s.opts.MaxBytes-max(reserve, books+reserve/2) {
 		return true
 	}
-	s.keeper.press()
+	s.maintenance.press()
 	return false
 }

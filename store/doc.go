@@ -1,7 +1,7 @@
 // Package store keeps acknowledged records, and the ledger of the batches they
-// are in, in files of one directory. It knows the states of a batch and no
-// networks, clocks or policies: package engine is its user, and the API follows
-// the engine's needs.
+// are in, in files of one directory. It knows the states of a batch, no networks,
+// and not when a batch is sealed or tried; its own retention and compaction go by
+// the clock. Package engine is its user, and the API follows the engine's needs.
 //
 // # Promise
 //
@@ -17,8 +17,9 @@
 //
 // A number is never given to two acknowledged records, not even after the
 // file that had it is gone. Memory, goroutines and open files are bounded by
-// Options and by the number of lanes and live batches, not by the records
-// that wait; so is the time that Open takes.
+// Options and by the number of lanes, live batches and segment files, not by the
+// records in them; so is the time that Open takes, which reads one segment, the
+// active one, and after a crash those that were not listed yet.
 //
 // # Failure
 //
@@ -26,14 +27,14 @@
 // says so: [ErrOutcomeUnknown], when the last fsync of a commit failed. After
 // that, and after any other write whose failure says more than "no room", the
 // store is failed: it accepts nothing ([ErrFailed]) and still reads. Open then
-// finds what the disk holds. So is it when its active file was removed
-// underneath. A full disk or quota is [ErrFull] and leaves the store healthy;
+// finds what the disk holds. The store also fails when its active file was
+// removed. A full disk or quota is [ErrFull] and leaves the store healthy;
 // the ledger goes on, out of a reserve of the quota and, on a full volume, out
 // of a ballast file that is given up for it, so that delivery can make room
 // again.
 //
 // Damage is contained. Every frame of records has a checksum and can be found in
-// a file by its own marks, so that damage costs the frames it hits and not the
+// a file by its own header, so that damage costs the frames it hits and not the
 // way to others; its bytes are copied to quarantine/. Nothing is deleted on the
 // word of what was not verified: a segment goes when a proven row of the ledger
 // says that all in it is settled, and what no row knows is adopted if it proves
@@ -54,8 +55,8 @@
 // # What it does not do
 //
 // It does not decide when a lane is sealed, when a batch is tried again or
-// which one goes first, does not compress or encrypt, and does not delete what
-// was not settled.
+// which one goes first, does not encrypt, and does not delete what was not
+// settled.
 //
 // # How it works
 //
@@ -71,7 +72,7 @@
 //
 // The door keeps in memory where each lane's records are (mirror.go), fed by the
 // log's commits and the ledger's settled batches, and has one goroutine, the
-// keeper, for what takes more than one room. A full segment is listed in the
+// maintenance, for what takes more than one room. A full segment is listed in the
 // ledger once the keys and positions in it are there too; one in which every
 // record is settled is given back, and its file is written again. One in which
 // little is left is written anew without the rest, so that a lane that is not
@@ -124,10 +125,10 @@
 //	an empty file for a listed segment        no commit in it                        as if it were missing
 //	history or keys of the ledger damaged     the books are whole                    ledger.Open: they begin anew
 //	ledger fell back one transaction          an invalid meta page                   counted; numbers jump
-//	the end of the log is gone                it ends before where it is known to    wal.Recovered.Doubt; numbers jump
+//	the end of the log is gone                it ends before where it is known to    wal.Recovered.TailMissing; numbers jump
 //	a stretch of an unlisted segment damaged  a later commit proves itself           wal saves its frames; damage keeps its bytes
 //	listed segment missing                    no file                                missing; its records read as damaged
-//	a file in segments/ that is none          wal.Recovered.Strangers                strangers moves it to quarantine/
+//	a file in segments/ that is none          wal.Recovered.ForeignFiles             foreignFiles moves it to quarantine/
 //	one frame damaged                         its checksum                           CorruptionError for its records
 //	a chunk of an object damaged              its checksum                           CorruptionError for its records
 //	an object's file missing or cut           met when it is read                    CorruptionError for all that is gone

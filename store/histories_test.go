@@ -539,7 +539,7 @@ func (h *history) leaks() error {
 	for _, c := range []struct {
 		dir string
 		max int
-	}{{objectsName, 0}, {quarantined, aside}, {deadName, letters}, {segmentsName, 2 + wal.DefaultStock}} {
+	}{{objectsName, 0}, {quarantined, aside}, {deadName, letters}, {segmentsName, 2 + wal.DefaultRecycledFiles}} {
 		infos, err := h.rig.fs.List("/spool/" + c.dir)
 		if err != nil {
 			return err

@@ -26,7 +26,7 @@ func hashKey(spool ingest.SpoolID, lane uint32, key string) wal.KeyHash {
 
 const (
 	// keysAtOnce are how many keys one transaction moves to the ledger; the
-	// keeper begins when there are so many.
+	// maintenance begins when there are so many.
 	keysAtOnce = 4096
 	// maxFreshKeys bounds the keys in memory: beyond it calls with a key wait
 	// for the ledger. They take about 100 bytes each.

@@ -24,10 +24,10 @@ type lane struct {
 	separator int64 // bytes that a record adds to a payload beside itself
 
 	// Guarded by Store.mu.
-	high    uint64  // last record that is acknowledged
-	bytes   int64   // payload bytes up to there
-	segs    []held  // where its records are, in order
-	objects []*kept // its objects that are not settled, in order
+	high    uint64         // last record that is acknowledged
+	bytes   int64          // payload bytes up to there
+	segs    []segmentRange // where its records are, in order
+	objects []*liveObject  // its objects that are not settled, in order
 	ages    ages
 	// openBytes is what the records in no batch add to a payload, as far as they
 	// were met: those up to countedTo.
@@ -43,14 +43,14 @@ func (l *lane) addOpen(last uint64, bytes int64) {
 	}
 }
 
-// held says that a segment holds a range of the lane.
-type held struct {
+// segmentRange is a range of the lane that is in one segment.
+type segmentRange struct {
 	seg *segment
 	span
 }
 
 func newLane(l ledger.Lane) *lane {
-	out := &lane{no: l.No, key: l.Key, props: l.Properties, high: l.Marks.High, bytes: l.Marks.Bytes}
+	out := &lane{no: l.No, key: l.Key, props: l.Properties, high: l.Watermarks.High, bytes: l.Watermarks.Bytes}
 	if out.props.Concatenates() {
 		out.separator = 1
 	}
@@ -69,26 +69,26 @@ func (l *lane) limit(lim FrameLimit) wal.FrameLimit {
 	return wal.FrameLimit{Bytes: min(max(lim.Bytes, 0), DefaultFrameBytes), Records: max(lim.Records, 0)}
 }
 
-// heldAt is where a record is. Store.mu is held.
-func (l *lane) heldAt(seq uint64) (held, bool) {
-	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h held, seq uint64) int { return cmp.Compare(h.Last, seq) })
+// rangeAt is where a record is. Store.mu is held.
+func (l *lane) rangeAt(seq uint64) (segmentRange, bool) {
+	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h segmentRange, seq uint64) int { return cmp.Compare(h.Last, seq) })
 	if i == len(l.segs) || l.segs[i].First > seq {
-		return held{}, false
+		return segmentRange{}, false
 	}
 	return l.segs[i], true
 }
 
-// nextHeld is the first range that begins after seq. Store.mu is held.
-func (l *lane) nextHeld(seq uint64) (held, bool) {
-	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h held, seq uint64) int { return cmp.Compare(h.First, seq+1) })
+// rangeAfter is the first range that begins after seq. Store.mu is held.
+func (l *lane) rangeAfter(seq uint64) (segmentRange, bool) {
+	i, _ := slices.BinarySearchFunc(l.segs, seq, func(h segmentRange, seq uint64) int { return cmp.Compare(h.First, seq+1) })
 	if i == len(l.segs) {
-		return held{}, false
+		return segmentRange{}, false
 	}
 	return l.segs[i], true
 }
 
 // ages remembers roughly when the records that are in no batch were accepted:
-// a few marks, each the oldest accept time of the records up to it.
+// a few points, each with the oldest accept time of the records up to it.
 type ages []age
 
 type age struct {
@@ -96,16 +96,16 @@ type age struct {
 	at   time.Time
 }
 
-const agesKept = 32
+const maxAges = 32
 
 func (a *ages) add(last uint64, at time.Time) {
-	if n := len(*a); n == agesKept {
+	if n := len(*a); n == maxAges {
 		// Two neighbours become one, which keeps the older time.
-		kept := (*a)[:0]
+		half := (*a)[:0]
 		for i := 0; i < n; i += 2 {
-			kept = append(kept, age{last: (*a)[min(i+1, n-1)].last, at: (*a)[i].at})
+			half = append(half, age{last: (*a)[min(i+1, n-1)].last, at: (*a)[i].at})
 		}
-		*a = kept
+		*a = half
 	}
 	*a = append(*a, age{last: last, at: at})
 }

@@ -27,14 +27,14 @@ type segment struct {
 	info    wal.SegmentInfo
 
 	// Of compaction; see there.
-	kept   int64     // records that are left in it; 0: not counted yet
-	sparse time.Time // since when it holds little that is live
-	solid  int64     // live records when it turned out not to be worth it
+	remaining int64     // records that are left in it; 0: not counted yet
+	sparse    time.Time // since when it holds little that is live
+	solid     int64     // live records when it turned out not to be worth it
 }
 
-// kept is an object that a committed frame refers to. Its file lives as long
+// liveObject is an object that a committed frame refers to. Its file lives as long
 // as one of its records is not settled.
-type kept struct {
+type liveObject struct {
 	id      object.ID
 	size    int64
 	segment uint64
@@ -47,7 +47,7 @@ type kept struct {
 	damaged bool  // found so by a reader
 }
 
-func (o *kept) row() ledger.Object {
+func (o *liveObject) row() ledger.Object {
 	return ledger.Object{ID: ledger.ObjectID(o.id), Lane: o.lane, First: o.First, Last: o.Last, Size: o.size}
 }
 
@@ -64,7 +64,7 @@ func (s *Store) committed(c *wal.Commit) {
 	}
 	s.mu.Unlock()
 	if len(c.Keys) > 0 && s.keys.add(c.Keys) {
-		s.keeper.signal()
+		s.maintenance.signal()
 	}
 	if len(c.Positions) > 0 {
 		s.positions.add(c.Number, c.Positions)
@@ -104,7 +104,7 @@ func (s *Store) addFrameLocked(seg *segment, f *wal.Frame) {
 	if n := len(l.segs); n > 0 && l.segs[n-1].seg == seg {
 		l.segs[n-1].Last = f.Last
 	} else {
-		l.segs = append(l.segs, held{seg: seg, span: span{First: f.First, Last: f.Last}})
+		l.segs = append(l.segs, segmentRange{seg: seg, span: span{First: f.First, Last: f.Last}})
 	}
 	r, ok := seg.lanes[f.Lane]
 	if !ok {
@@ -123,7 +123,7 @@ func (s *Store) addFrameLocked(seg *segment, f *wal.Frame) {
 // listed: until then Open finds the frame in the log.
 func (s *Store) addObjectLocked(r *wal.RefAt) {
 	l := s.lanes.get(r.Lane)
-	o := &kept{id: object.ID(r.Object), size: r.Size, segment: r.Segment, lane: r.Lane, span: span{First: r.First, Last: r.Last}}
+	o := &liveObject{id: object.ID(r.Object), size: r.Size, segment: r.Segment, lane: r.Lane, span: span{First: r.First, Last: r.Last}}
 	o.live = o.Count()
 	l.objects = append(l.objects, o)
 }
@@ -133,19 +133,19 @@ func (s *Store) settled(e ledger.Entry) {
 	s.mu.Lock()
 	r := span{First: e.Batch.First, Last: e.Batch.Last}
 	l := s.lanes.get(e.Batch.Lane)
-	i, _ := slices.BinarySearchFunc(l.segs, r.First, func(h held, seq uint64) int { return cmp.Compare(h.Last, seq) })
+	i, _ := slices.BinarySearchFunc(l.segs, r.First, func(h segmentRange, seq uint64) int { return cmp.Compare(h.Last, seq) })
 	work := false
 	for ; i < len(l.segs) && l.segs[i].First <= r.Last; i++ {
 		n := l.segs[i].Overlap(r)
 		seg := l.segs[i].seg
 		seg.live -= n
 		s.unsettled -= n
-		work = work || seg.live*compactShare <= seg.kept || seg.live == 0 || seg.kept == 0
+		work = work || seg.live*compactShare <= seg.remaining || seg.live == 0 || seg.remaining == 0
 	}
 	work = s.freeObjectsLocked(l, r) || work || s.unsettled == 0
 	s.mu.Unlock()
 	if work {
-		s.keeper.signal()
+		s.maintenance.signal()
 	}
 	if s.opts.Settled != nil {
 		s.opts.Settled(e)
@@ -155,7 +155,7 @@ func (s *Store) settled(e ledger.Entry) {
 // freeObjectsLocked takes a settled range off the objects that hold it, and
 // reports whether that was the last of one.
 func (s *Store) freeObjectsLocked(l *lane, r span) (spent bool) {
-	i, _ := slices.BinarySearchFunc(l.objects, r.First, func(o *kept, seq uint64) int { return cmp.Compare(o.Last, seq) })
+	i, _ := slices.BinarySearchFunc(l.objects, r.First, func(o *liveObject, seq uint64) int { return cmp.Compare(o.Last, seq) })
 	for ; i < len(l.objects) && l.objects[i].First <= r.Last; i++ {
 		o := l.objects[i]
 		if o.live -= o.Overlap(r); o.live == 0 || s.opts.bugs.dropObjects {
@@ -165,7 +165,7 @@ func (s *Store) freeObjectsLocked(l *lane, r span) (spent bool) {
 		}
 	}
 	if spent {
-		l.objects = slices.DeleteFunc(l.objects, func(o *kept) bool { return o.live == 0 })
+		l.objects = slices.DeleteFunc(l.objects, func(o *liveObject) bool { return o.live == 0 })
 	}
 	return spent
 }
@@ -178,7 +178,7 @@ func (s *Store) rotated(info wal.SegmentInfo) {
 	s.listing = append(s.listing, seg)
 	s.mu.Unlock()
 	crashpoint.Reach("rotate.rotated")
-	s.keeper.signal()
+	s.maintenance.signal()
 }
 
 // forgetLocked takes a segment out of the mirror.
@@ -186,13 +186,13 @@ func (s *Store) forgetLocked(seg *segment) {
 	delete(s.segments, seg.no)
 	for lane := range seg.lanes {
 		l := s.lanes.get(lane)
-		kept := l.segs[:0:0]
+		rest := l.segs[:0:0]
 		for _, h := range l.segs {
 			if h.seg != seg {
-				kept = append(kept, h)
+				rest = append(rest, h)
 			}
 		}
-		l.segs = kept
+		l.segs = rest
 	}
 }
 

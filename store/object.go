@@ -122,7 +122,7 @@ func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positi
 		defer drop()
 		carried = list
 	}
-	b := s.batch(len(objects))
+	b := s.newAppendCall(len(objects))
 	defer s.scratch.Put(b)
 	for _, o := range objects {
 		if err := o.w.Finish(); err != nil {
@@ -137,7 +137,7 @@ func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positi
 	err := s.send(ctx, b, carried)
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) {
 		for _, o := range objects {
-			o.w.Keep()
+			o.w.Retain()
 		}
 	}
 	if err != nil {

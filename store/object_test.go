@@ -132,7 +132,8 @@ func TestObjectSplit(t *testing.T) {
 	appendOne(t, s, lane, "after")
 	lines = append(lines, "after")
 	whole := sealAll(t, s)[0]
-	children, err := s.Split(ctx, whole.Batch.ID, ingest.Sealed, []uint64{2, 5, 400, 401, 902}, nil)
+	move(t, s, whole.Batch.ID, ingest.Sealed, ingest.Sending)
+	children, err := s.Split(ctx, whole.Batch.ID, ingest.Sending, []uint64{2, 5, 400, 401, 902}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +263,8 @@ func TestObjectDamage(t *testing.T) {
 			if n := damage.Last - damage.First + 1; !missing && n > 1100 || missing && n != 3000 {
 				t.Errorf("%d records are damaged", n)
 			}
-			parts, err := s.Split(ctx, e.Batch.ID, ingest.Sealed, []uint64{damage.First, damage.Last + 1}, nil)
+			move(t, s, e.Batch.ID, ingest.Sealed, ingest.Sending)
+			parts, err := s.Split(ctx, e.Batch.ID, ingest.Sending, []uint64{damage.First, damage.Last + 1}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

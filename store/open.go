@@ -14,8 +14,10 @@ import (
 )
 
 // Open opens the spool in dir, and creates it where dir is missing or empty.
-// It reads the disk only, and how long it takes does not depend on how much
-// is waiting. It starts the store's goroutines; Close ends them.
+// It reads the disk only. How long it takes grows with the number of lanes, live
+// batches and segment files, not with the records that wait in them: it reads
+// the active segment, and after a crash those that were not listed yet. It starts
+// the store's goroutines; Close ends them.
 //
 // A spool that was damaged is opened as well: what is damaged is kept in its
 // quarantine, what was there is saved as far as it can be found, and the rest
@@ -35,7 +37,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		dir: dir, opts: o, log: o.Logger, fs: o.files, lanes: newLaneTable(), disk: newDisk(), failed: make(chan struct{}),
 		segments: map[uint64]*segment{},
 	}
-	s.keeper = newKeeper(s)
+	s.maintenance = newMaintenance(s)
 	s.ballast = &ballast{path: s.path(ballastName), bytes: o.ballast()}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: o.NoSync, Sized: s.disk.set,
 		Room: func(grow int64) error {
@@ -44,7 +46,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 			}
 			return nil
 		}}
-	if err := s.trusted(false); err != nil {
+	if err := s.checkPermissions(false); err != nil {
 		return nil, err
 	}
 	if err := s.claimDir(); err != nil {
@@ -58,7 +60,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		return nil, errors.Join(err, r.abandon())
 	}
 	s.loadBallast()
-	s.keeper.start()
+	s.maintenance.start()
 	return s, nil
 }
 

@@ -51,7 +51,7 @@ type Options struct {
 	SegmentBytes int64
 
 	// MaxBytes bounds the sizes of all files of the spool together: segments,
-	// those kept to be written again, ledger, objects, dead letters, quarantine. Appends that
+	// recycled ones, ledger, objects, dead letters, quarantine. Appends that
 	// would need more get ErrFull; the ledger, dead letters and the reclaim of
 	// space go on, out of a reserve that is counted in. Default 8 GiB; at
 	// least two segments and 5 MiB, of which 4 MiB are the reserve. A dead

@@ -208,7 +208,7 @@ func ChangePausedAt(dir string, opts *Options, change func([]Pause) ([]Pause, er
 		return err
 	}
 	s := &Store{dir: dir, opts: o, log: o.Logger, fs: o.files, disk: newDisk(), ballast: &ballast{path: filepath.Join(dir, ballastName)}}
-	if err := s.trusted(false); err != nil {
+	if err := s.checkPermissions(false); err != nil {
 		return err
 	}
 	if current, _ := s.segmentFiles(); !current && !ledger.Exists(s.books(), s.ledgerPath()) {

@@ -26,9 +26,9 @@ type freshPositions struct {
 	pending map[string]int // names that calls under way carry, and by how many
 
 	last atomic.Uint64 // the last commit of all
-	// kept is the commit up to which a later one says what positions there are.
-	// It is the keeper's.
-	kept uint64
+	// restated is the commit up to which a later one says what positions there are.
+	// It is the maintenance's.
+	restated uint64
 }
 
 func (p *freshPositions) add(commit uint64, list []wal.Position) {
@@ -122,11 +122,11 @@ func (s *Store) allPositions() (out []ledger.Position) {
 	return out
 }
 
-// keepPositions has the log say once more what positions there are, before it
+// restatePositions has the log say once more what positions there are, before it
 // loses those in segments that go. The ledger has them all, but it may be lost
 // itself, and then older ones must not count. A volume without room
 // for them is no reason to keep the segments.
-func (s *Store) keepPositions(going []*segment) error {
+func (s *Store) restatePositions(going []*segment) error {
 	var last uint64
 	for _, seg := range going {
 		last = max(last, seg.info.LastCommit)
@@ -134,7 +134,7 @@ func (s *Store) keepPositions(going []*segment) error {
 	p := &s.positions
 	through := p.last.Load() // before they are listed
 	all := s.allPositions()
-	if ever, _ := p.all(); last <= p.kept || ever == 0 && s.ledger.State().Positions == 0 {
+	if ever, _ := p.all(); last <= p.restated || ever == 0 && s.ledger.State().Positions == 0 {
 		return nil
 	}
 	list := make([]wal.Position, 0, len(all))
@@ -142,10 +142,10 @@ func (s *Store) keepPositions(going []*segment) error {
 		list = append(list, wal.Position{Name: pos.Name, Value: pos.Value, Commit: pos.Commit})
 	}
 	for {
-		err := s.wal.KeepPositions(background, through, list)
+		err := s.wal.RestatePositions(background, through, list)
 		switch {
 		case err == nil:
-			p.kept = through
+			p.restated = through
 			return nil
 		case !errors.Is(err, wal.ErrNoSpace):
 			return s.translate(err)
@@ -178,8 +178,8 @@ func (r *recovery) positions() {
 		there[pos.Name] = true
 	}
 	for _, pos := range s.ledger.Positions() {
-		if pos.Commit <= r.log.KeptThrough && !there[pos.Name] {
-			s.positions.add(r.log.KeptThrough, []wal.Position{{Name: pos.Name}})
+		if pos.Commit <= r.log.RestatedThrough && !there[pos.Name] {
+			s.positions.add(r.log.RestatedThrough, []wal.Position{{Name: pos.Name}})
 		}
 	}
 	for _, pos := range r.log.Positions {

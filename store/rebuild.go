@@ -43,7 +43,7 @@ func (r *recovery) rebuild() error {
 	if err := r.startLog(wal.Known{}); err != nil {
 		return err
 	}
-	if err := r.homeless(); err != nil {
+	if err := r.quarantineOrphanLanes(); err != nil {
 		return err
 	}
 	b := &ledger.Books{Spool: s.id, Counters: ledger.Counters{Suspect: 1, Damaged: 1}}
@@ -52,7 +52,7 @@ func (r *recovery) rebuild() error {
 		b.State.HighestNo = max(b.State.HighestNo, info.No)
 	}
 	for _, l := range r.log.Lanes {
-		marks, err := r.rebuiltMarks(l, infos)
+		marks, err := r.rebuiltWatermarks(l, infos)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (r *recovery) rebuild() error {
 		if err := json.Unmarshal([]byte(l.Key), &props); err != nil {
 			return fmt.Errorf("lane %d of the log: %w", l.No, err)
 		}
-		b.Lanes = append(b.Lanes, ledger.Lane{No: l.No, Key: l.Key, Properties: props, Marks: marks})
+		b.Lanes = append(b.Lanes, ledger.Lane{No: l.No, Key: l.Key, Properties: props, Watermarks: marks})
 		b.Counters.PossibleDuplicates += marks.Acked(marks.High)
 	}
 	slices.SortFunc(b.Lanes, func(a, b ledger.Lane) int { return cmp.Compare(a.No, b.No) })
@@ -91,7 +91,7 @@ func (r *recovery) leap(b *ledger.Books) error {
 	if _, err := rand.Read(p[:]); err != nil {
 		return err
 	}
-	r.doubt = true
+	r.tailMissing = true
 	r.ahead = skipAhead * (1 + uint64(binary.BigEndian.Uint16(p[:])))
 	for _, l := range b.Lanes {
 		b.State.Lanes = max(b.State.Lanes, l.No)
@@ -113,27 +113,27 @@ func (r *recovery) setLedgerAside() error {
 	return s.quarantine(path)
 }
 
-// rebuiltMarks is where a lane stands as far as segments tell. What lies
+// rebuiltWatermarks is where a lane stands as far as segments tell. What lies
 // between two of them was settled and given back, or was lost with a file;
 // nobody knows, so it is in the new books as numbers without records. So are
 // the holes in a segment, unless they are where damage was found.
-func (r *recovery) rebuiltMarks(l wal.Lane, infos []wal.SegmentInfo) (m ledger.Marks, err error) {
+func (r *recovery) rebuiltWatermarks(l wal.Lane, infos []wal.SegmentInfo) (m ledger.Watermarks, err error) {
 	type in struct {
 		span
 		no uint64
 	}
 	var segs []in
 	for _, info := range infos {
-		if held, ok := info.Lanes[l.No]; ok {
-			segs = append(segs, in{span(held), info.No})
+		if seqs, ok := info.Lanes[l.No]; ok {
+			segs = append(segs, in{span(seqs), info.No})
 		}
 	}
 	end := max(l.Next, 1) - 1
 	if len(segs) == 0 {
-		return ledger.Marks{Base: end, BaseBytes: l.Bytes, Mark: end, High: end, Bytes: l.Bytes}, nil
+		return ledger.Watermarks{Base: end, BaseBytes: l.Bytes, Sealed: end, High: end, Bytes: l.Bytes}, nil
 	}
 	slices.SortFunc(segs, func(a, b in) int { return cmp.Compare(a.First, b.First) })
-	m.Base, m.Mark, m.High = segs[0].First-1, segs[0].First-1, segs[0].First-1
+	m.Base, m.Sealed, m.High = segs[0].First-1, segs[0].First-1, segs[0].First-1
 	first := true
 	for _, seg := range segs {
 		if seg.First > m.High+1 {

@@ -13,7 +13,7 @@ import (
 // tombstone is durable before the file changes, so that what a crash leaves of
 // it is known for what it is, and goes when that cannot happen any more.
 func (s *Store) reclaim(segs []*segment) error {
-	if err := s.keepPositions(segs); err != nil {
+	if err := s.restatePositions(segs); err != nil {
 		return err
 	}
 	err := s.ledger.Do(background, func(tx *ledger.Tx) error {
@@ -73,7 +73,7 @@ func (s *Store) reclaim(segs []*segment) error {
 // dropObjects gives settled objects back: first the ledger forgets them, then
 // their files go. A damaged one goes to the quarantine. A file that cannot be
 // removed is in nobody's books any more, and the next Open's.
-func (s *Store) dropObjects(spent []*kept) error {
+func (s *Store) dropObjects(spent []*liveObject) error {
 	s.mu.RLock()
 	var rows []ledger.ObjectID
 	for _, o := range spent {

@@ -19,20 +19,20 @@ import (
 // objects that it refers to, so that no number is given out twice.
 const skipAhead = 1 << 40
 
-// recovery is Open's work between the lock and the keeper. Each step is a row
+// recovery is Open's work between the lock and the maintenance. Each step is a row
 // of the crash matrix in doc.go, and can be repeated. Look takes those of the steps
 // that find out, and none that changes a file.
 type recovery struct {
-	s     *Store
-	look  bool
-	log   *wal.Recovered
-	clean bool   // the last Close finished
-	doubt bool   // records may have been acknowledged that no file tells of
-	ahead uint64 // how far numbers jump then
+	s           *Store
+	look        bool
+	log         *wal.Recovered
+	clean       bool   // the last Close finished
+	tailMissing bool   // records may have been acknowledged that no file tells of
+	ahead       uint64 // how far numbers jump then
 
 	damaged, suspect int64 // found now, and not in the counters yet
 	active           bool  // the active segment is damaged
-	odd              bool  // the log has what cannot be used
+	mustRotate       bool  // the log has what cannot be used
 	forget           []uint64
 	lost             []*segment
 	fresh            []ledger.ObjectID // settled, to be forgotten
@@ -44,7 +44,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	for _, step := range []func() error{
-		r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.handledDeadLetters, r.loadPaused, r.account, r.begin,
+		r.openLog, r.quarantineOrphanLanes, r.restoreLanes, r.mirror, r.foreignFiles, r.damage, r.missing, r.loadObjects, r.undoneDeadLetters, r.handledDeadLetters, r.loadPaused, r.account, r.begin,
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("opening %s: %w", s.dir, err)
@@ -89,17 +89,17 @@ func (r *recovery) openLog() error {
 	}
 	st := r.s.ledger.State()
 	known := wal.Known{HighestNo: st.HighestNo,
-		Active: wal.Mark{No: st.Active.No, Generation: st.Active.Generation, End: st.Active.End, Commit: st.Active.LastCommit}}
+		Active: wal.LogEnd{No: st.Active.No, Generation: st.Active.Generation, End: st.Active.End, Commit: st.Active.LastCommit}}
 	for _, row := range r.s.ledger.Segments() {
 		if !row.Lost {
 			known.Segments = append(known.Segments, infoOf(&row))
 		}
 	}
 	for _, t := range r.s.ledger.Tombstones() {
-		known.Settled = append(known.Settled, wal.Settled{No: t.No, Generation: t.Generation})
+		known.Tombstones = append(known.Tombstones, wal.Tombstone{No: t.No, Generation: t.Generation})
 	}
 	for _, row := range r.s.ledger.Lanes() {
-		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Marks.Next(row.Marks.High)))
+		known.Lanes = append(known.Lanes, newLane(row).forLog(row.Watermarks.Next(row.Watermarks.High)))
 	}
 	return r.startLog(known)
 }
@@ -133,9 +133,9 @@ func (r *recovery) startLog(known wal.Known) error {
 	if err != nil {
 		return err
 	}
-	r.doubt = r.doubt || r.log.Doubt
-	// All tombstones are served: their files became stock, or are gone.
-	for _, t := range known.Settled {
+	r.tailMissing = r.tailMissing || r.log.TailMissing
+	// All tombstones are served: their files are recycled, or gone.
+	for _, t := range known.Tombstones {
 		r.forget = append(r.forget, t.No)
 	}
 	return nil
@@ -164,7 +164,7 @@ func (r *recovery) restoreLanes() error {
 	var lanes []*lane
 	for _, row := range s.ledger.Lanes() {
 		l := newLane(row)
-		if in, ok := known[l.no]; ok && in.Next > row.Marks.Next(row.Marks.High) {
+		if in, ok := known[l.no]; ok && in.Next > row.Watermarks.Next(row.Watermarks.High) {
 			l.high, l.bytes = in.Next-1, max(in.Bytes, l.bytes)
 		}
 		lanes = append(lanes, l)
@@ -181,8 +181,8 @@ func (r *recovery) mirror() error {
 	}
 	enter := func(info wal.SegmentInfo) *segment {
 		seg := &segment{no: info.No, lanes: map[uint32]span{}, info: info}
-		for lane, held := range info.Lanes {
-			seg.lanes[lane] = span(held)
+		for lane, seqs := range info.Lanes {
+			seg.lanes[lane] = span(seqs)
 		}
 		s.segments[info.No] = seg
 		return seg
@@ -199,32 +199,32 @@ func (r *recovery) mirror() error {
 	slices.SortFunc(s.listing, func(a, b *segment) int { return cmp.Compare(a.no, b.no) })
 	s.mu.Unlock()
 	for _, seg := range s.segments {
-		for lane, held := range seg.lanes {
+		for lane, seqs := range seg.lanes {
 			l := s.lanes.get(lane)
 			if l == nil {
 				return fmt.Errorf("segment %d has records of lane %d, which nobody knows", seg.no, lane)
 			}
-			l.segs = append(l.segs, heldIn(seg, held))
-			n := s.ledger.Unsettled(lane, held, l.high)
+			l.segs = append(l.segs, rangeIn(seg, seqs))
+			n := s.ledger.Unsettled(lane, seqs, l.high)
 			seg.live += n
 			s.unsettled += n
 		}
 	}
 	for _, l := range s.lanes.sorted() {
-		slices.SortFunc(l.segs, func(a, b held) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(l.segs, func(a, b segmentRange) int { return cmp.Compare(a.First, b.First) })
 	}
-	r.strayPositions()
+	r.dropInvalidPositions()
 	s.keys.add(r.log.Keys)
 	r.positions()
 	return nil
 }
 
-func heldIn(seg *segment, r span) held { return held{seg: seg, span: r} }
+func rangeIn(seg *segment, r span) segmentRange { return segmentRange{seg: seg, span: r} }
 
-// strangers sets aside what is no segment.
-func (r *recovery) strangers() error {
+// foreignFiles sets aside what is no segment.
+func (r *recovery) foreignFiles() error {
 	s := r.s
-	for _, f := range r.log.Strangers {
+	for _, f := range r.log.ForeignFiles {
 		s.log.Error("a file in the log is not a segment of it", "path", s.path(segmentsName, f.Name), "cause", f.Err)
 		r.damaged++
 		if !r.look {
@@ -238,7 +238,7 @@ func (r *recovery) strangers() error {
 			seg.lost = true
 			r.lost = append(r.lost, seg)
 		} else if numbered(f.Name, segmentSuffix) {
-			r.doubt = true // it may have held what no other file tells of
+			r.tailMissing = true // it may have held what no other file tells of
 		}
 	}
 	return nil
@@ -260,7 +260,7 @@ func (r *recovery) damage() error {
 			continue
 		}
 		name := s.quarantineName(fmt.Sprintf("%s-%d", filepath.Base(d.Name), d.Off))
-		if err := s.keepBytes(name, func(keep func([]byte) bool) error {
+		if err := s.quarantineBytes(name, func(keep func([]byte) bool) error {
 			buf := make([]byte, 256<<10)
 			for off, end := d.Off, d.Off+d.Len; off < end; {
 				n, err := s.wal.ReadAt(d.Segment, buf[:min(int64(len(buf)), end-off)], off)
@@ -301,10 +301,10 @@ func (r *recovery) missing() error {
 		}
 		if n := s.ledger.Unsettled(l.no, span{First: end + 1, Last: l.high}, l.high); end < l.high && n > 0 {
 			s.log.Error("acknowledged records are lost", "dir", s.dir, "lane", l.no, "records", n, "last", l.high)
-			if !r.doubt {
+			if !r.tailMissing {
 				r.damaged++
 			}
-			r.doubt = true
+			r.tailMissing = true
 		}
 	}
 	return nil
@@ -325,15 +325,15 @@ func (r *recovery) account() error {
 // begin makes what was found durable, and notes that the spool is in use.
 func (r *recovery) begin() error {
 	s := r.s
-	jump := r.doubt && !r.clean
-	if jump || r.active || r.odd {
+	jump := r.tailMissing && !r.clean
+	if jump || r.active || r.mustRotate {
 		// No segment has numbers from both sides of a gap, and a damaged one is
 		// not written any further: once it is listed its damage is not met again.
 		if err := s.wal.Rotate(); err != nil {
 			return s.translate(err)
 		}
 	}
-	if r.active || r.odd || len(r.log.Damage) > 0 {
+	if r.active || r.mustRotate || len(r.log.Damage) > 0 {
 		// With the rows, so that the damage is counted once.
 		if err := s.listAll(); err != nil {
 			return err
@@ -364,7 +364,7 @@ func (r *recovery) begin() error {
 			}
 			row, _ := tx.Lane(l.no)
 			// A lane that is at the end of all numbers takes nothing any more.
-			if room := wal.MaxSeq - min(row.Marks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
+			if room := wal.MaxSeq - min(row.Watermarks.Next(l.high), wal.MaxSeq); jump && l.high > 0 && room > 0 {
 				next, err := tx.Jump(l.no, min(r.ahead, room))
 				if err != nil {
 					return err

@@ -25,7 +25,7 @@ func (r *recovery) ledgerOptions() *ledger.Options {
 // sets a damaged one aside, to be rebuilt.
 func (r *recovery) openLedger() error {
 	s := r.s
-	l, found, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), r.keepLedger)
+	l, found, err := ledger.Open(s.books(), s.ledgerPath(), r.ledgerOptions(), r.backupLedger)
 	var version *ledger.VersionError
 	switch {
 	case errors.As(err, &version):
@@ -95,9 +95,9 @@ func (r *recovery) note(f ledger.Findings) {
 	}
 }
 
-// keepLedger copies a ledger that is about to be written again to the
+// backupLedger copies a ledger that is about to be written again to the
 // quarantine.
-func (r *recovery) keepLedger(ledger.Findings) error {
+func (r *recovery) backupLedger(ledger.Findings) error {
 	s := r.s
 	if err := s.fs.MkdirAll(s.path(quarantined)); err != nil {
 		return err

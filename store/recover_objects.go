@@ -26,7 +26,7 @@ func (r *recovery) loadObjects() error {
 		there[f.ID] = f.Size
 	}
 	known := map[object.ID]bool{}
-	enter := func(o *kept) {
+	enter := func(o *liveObject) {
 		l := s.lanes.get(o.lane)
 		if known[o.id] || l == nil {
 			return
@@ -40,19 +40,19 @@ func (r *recovery) loadObjects() error {
 		}
 	}
 	for _, row := range s.ledger.Objects() {
-		enter(&kept{id: object.ID(row.ID), lane: row.Lane, span: span{First: row.First, Last: row.Last}, size: row.Size, saved: true})
+		enter(&liveObject{id: object.ID(row.ID), lane: row.Lane, span: span{First: row.First, Last: row.Last}, size: row.Size, saved: true})
 	}
 	for _, ref := range r.log.Refs {
-		enter(&kept{id: object.ID(ref.Object), lane: ref.Lane, span: span{First: ref.First, Last: ref.Last}, size: ref.Size, segment: ref.Segment})
+		enter(&liveObject{id: object.ID(ref.Object), lane: ref.Lane, span: span{First: ref.First, Last: ref.Last}, size: ref.Size, segment: ref.Segment})
 	}
 	for _, l := range s.lanes.sorted() {
-		slices.SortFunc(l.objects, func(a, b *kept) int { return cmp.Compare(a.First, b.First) })
+		slices.SortFunc(l.objects, func(a, b *liveObject) int { return cmp.Compare(a.First, b.First) })
 	}
 	if r.look {
 		return nil
 	}
 	for id := range there {
-		if !known[id] && (r.doubt || r.damaged > 0 || r.suspect > 0) {
+		if !known[id] && (r.tailMissing || r.damaged > 0 || r.suspect > 0) {
 			err = s.quarantine(s.objects.FilePath(id))
 		} else {
 			err = s.objects.Remove(id)

@@ -205,8 +205,8 @@ func (s *Store) readAlone(no uint64, path string) (*wal.Log, *wal.Recovered, err
 	alone := aliasFS{FS: s.fs, dir: s.path(segmentsName), name: segmentName(no), file: path}
 	o := wal.Options{FS: alone, Dir: alone.dir, Spool: s.id, SegmentBytes: s.opts.SegmentBytes, OpenSegments: 1}
 	log, found, err := wal.Look(o, wal.Known{HighestNo: no})
-	if err == nil && len(found.Strangers) > 0 {
-		err = errors.Join(found.Strangers[0].Err, closeLog(log))
+	if err == nil && len(found.ForeignFiles) > 0 {
+		err = errors.Join(found.ForeignFiles[0].Err, closeLog(log))
 	}
 	return log, found, err
 }
@@ -309,12 +309,12 @@ func (v *salvager) place(f *SalvagedFile, no uint32, key string, r span) {
 	left -= there
 	left -= take(v.dead[no], &f.Dead, &f.dead)
 	high, _ := s.end(no)
-	unknown := parts(row.Marks.Gaps, r)
+	unknown := parts(row.Watermarks.Gaps, r)
 	if r.Last > high {
 		unknown = append(unknown, parts([]span{{First: high + 1, Last: max(r.Last, high+1)}}, r)...)
 	}
-	if r.First <= row.Marks.Base {
-		unknown = append(unknown, parts([]span{{First: 1, Last: row.Marks.Base}}, r)...)
+	if r.First <= row.Watermarks.Base {
+		unknown = append(unknown, parts([]span{{First: 1, Last: row.Watermarks.Base}}, r)...)
 	}
 	left -= take(unknown, &f.Doubtful, &f.doubtful)
 	f.Settled += left

@@ -119,13 +119,13 @@ func (s *Store) Find(lane uint32, seq uint64) (Entry, error) {
 	if e, ok := s.ledger.EntryAt(lane, seq); ok {
 		return e, nil
 	}
-	if _, gap := row.Marks.GapAt(seq); gap || seq <= row.Marks.Base || seq > high {
+	if _, gap := row.Watermarks.GapAt(seq); gap || seq <= row.Watermarks.Base || seq > high {
 		return Entry{}, ErrNotFound
 	}
-	if seq > row.Marks.Mark {
+	if seq > row.Watermarks.Sealed {
 		return Entry{Batch: ingest.Batch{Lane: lane, Properties: l.props}, State: ingest.Open}, nil
 	}
-	return s.ledger.Settled(lane, seq)
+	return s.ledger.FindHistory(lane, seq)
 }
 
 // History walks the rows of settled batches, oldest first, until yield

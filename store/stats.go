@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/internal/vfs"
 	"kustospool/store/internal/ledger"
 )
 
@@ -78,7 +79,7 @@ func (s *Store) stats(books func(*ledger.View, []*ledger.Lane), log func(place i
 		books(v, rows)
 	})
 	st.MaxBytes, st.DiskBytes = s.opts.MaxBytes, s.diskBytes()
-	// The log's ends after the ledger's marks: they only grow, so that the law
+	// The log's ends after the ledger's watermarks: they only grow, so that the law
 	// holds for what is seen.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -87,7 +88,7 @@ func (s *Store) stats(books func(*ledger.View, []*ledger.Lane), log func(place i
 		st.Segments++ // the active one, which has no record yet
 	}
 	for i := range rows {
-		m := &rows[i].Marks
+		m := &rows[i].Watermarks
 		st.Lanes++
 		l := s.lanes.get(rows[i].No)
 		if l == nil {
@@ -108,3 +109,51 @@ func (s *Store) stats(books func(*ledger.View, []*ledger.Lane), log func(place i
 	}
 	return st
 }
+
+// FreeBytes is the room on the volume of the spool, in bytes; false where the
+// system does not tell.
+func (s *Store) FreeBytes() (int64, bool) {
+	n, err := vfs.FreeBytes(s.dir)
+	return n, err == nil
+}
+
+// WrittenBytes is how many bytes this process has written to the spool's files.
+func (s *Store) WrittenBytes() int64 { return s.opts.written.Load() + s.ledger.Written() }
+
+// WaitingDeadLetters is how many dead letters there are now. The directory is
+// listed again only after something in it has changed.
+func (s *Store) WaitingDeadLetters() int64 {
+	s.dead.mu.Lock()
+	defer s.dead.mu.Unlock()
+	info, err := s.fs.Stat(s.path(deadName))
+	if err == nil && !info.Changed.IsZero() && info.Changed.Equal(s.dead.at) {
+		return s.dead.n
+	}
+	infos, err := s.fs.List(s.path(deadName))
+	if err != nil {
+		return 0 // none was made yet, or DeadLetters says why not
+	}
+	s.dead.n, s.dead.at = 0, info.Changed
+	for _, info := range infos {
+		id, ok := deadID(info.Name)
+		if !ok {
+			continue
+		}
+		if _, live := s.Entry(id); live {
+			s.dead.at = time.Time{} // it becomes one without a change of the directory
+			continue
+		}
+		if s.Retried(id) {
+			continue
+		}
+		s.dead.n++
+	}
+	// A change within the same tick of the file system's clock would not show.
+	if time.Since(info.Changed) < dirTick {
+		s.dead.at = time.Time{}
+	}
+	return s.dead.n
+}
+
+// dirTick is more than the steps in which file systems count the time of a change.
+const dirTick = 2 * time.Second

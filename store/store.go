@@ -18,22 +18,22 @@ import (
 
 // Store is an open spool. All of its methods may be called at the same time.
 // The log and the ledger each have goroutines of their own; one more, the
-// keeper, does the upkeep that takes both. Close ends them all.
+// maintenance, does the upkeep that takes both. Close ends them all.
 type Store struct {
 	// Immutable.
-	dir     string
-	id      ingest.SpoolID
-	opts    Options
-	log     *slog.Logger
-	fs      vfs.FS
-	lock    vfs.File
-	lanes   *laneTable
-	disk    *disk
-	wal     *wal.Log
-	ledger  *ledger.Ledger
-	objects *object.Dir
-	ballast *ballast
-	keeper  *keeper
+	dir         string
+	id          ingest.SpoolID
+	opts        Options
+	log         *slog.Logger
+	fs          vfs.FS
+	lock        vfs.File
+	lanes       *laneTable
+	disk        *disk
+	wal         *wal.Log
+	ledger      *ledger.Ledger
+	objects     *object.Dir
+	ballast     *ballast
+	maintenance *maintenance
 
 	keys      freshKeys
 	positions freshPositions
@@ -54,9 +54,9 @@ type Store struct {
 	// order of locks.
 	mu        sync.RWMutex
 	segments  map[uint64]*segment
-	listing   []*segment // rotated and not in the ledger yet, in order
-	unsettled int64      // records not settled
-	spent     []*kept    // settled objects, whose files are to go
+	listing   []*segment    // rotated and not in the ledger yet, in order
+	unsettled int64         // records not settled
+	spent     []*liveObject // settled objects, whose files are to go
 
 	frames []Frame // for Options.Committed, which is called by one at a time
 
@@ -146,7 +146,7 @@ func (s *Store) Close() error {
 func (s *Store) close() error {
 	s.disk.end()
 	s.paused.close()
-	s.keeper.stop()
+	s.maintenance.stop()
 	mark, err := s.wal.Close()
 	errs := []error{err}
 	if err == nil && s.Err() == nil {
@@ -158,14 +158,14 @@ func (s *Store) close() error {
 // noteEnd brings the ledger up to the end of the log and notes where that is,
 // so that the next Open need not read the active segment, and can tell whether
 // the files are still what they were.
-func (s *Store) noteEnd(mark wal.Mark) error {
+func (s *Store) noteEnd(mark wal.LogEnd) error {
 	if err := s.listAll(); err != nil {
 		return err
 	}
 	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
-	objects := s.unsaved(func(*kept) bool { return true })
+	objects := s.unsaved(func(*liveObject) bool { return true })
 	return s.ledger.Do(background, func(tx *ledger.Tx) error {
 		if err := s.stage(tx, objects, s.ends(nil)); err != nil {
 			return err

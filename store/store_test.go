@@ -265,12 +265,13 @@ func TestSplit(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := sealAll(t, s)[0]
+	move(t, s, whole.Batch.ID, ingest.Sealed, ingest.Sending)
 	for _, cuts := range [][]uint64{nil, {1}, {11}, {5, 5}, {6, 4}} {
-		if _, err := s.Split(ctx, whole.Batch.ID, ingest.Sealed, cuts, nil); !errors.Is(err, ingest.ErrInvalid) {
+		if _, err := s.Split(ctx, whole.Batch.ID, ingest.Sending, cuts, nil); !errors.Is(err, ingest.ErrInvalid) {
 			t.Errorf("cuts %v: %v", cuts, err)
 		}
 	}
-	children, err := s.Split(ctx, whole.Batch.ID, ingest.Sealed, []uint64{4, 9}, &ingest.Failure{Class: "malformed", Message: "m"})
+	children, err := s.Split(ctx, whole.Batch.ID, ingest.Sending, []uint64{4, 9}, &ingest.Failure{Class: "malformed", Message: "m"})
 	if err != nil || len(children) != 3 {
 		t.Fatalf("%d children, %v", len(children), err)
 	}

@@ -119,6 +119,10 @@ func deliver(s *store.Store, e store.Entry) {
 			}
 		}
 		if len(cuts) > 0 {
+			if e.State == ingest.Sealed {
+				e, err = s.Transition(ctx, e.Batch.ID, e.State, func(e *store.Entry) { e.State = ingest.Sending })
+				must(err)
+			}
 			_, err = s.Split(ctx, e.Batch.ID, e.State, cuts, nil)
 		} else {
 			_, err = s.DeadLetter(ctx, e.Batch.ID, e.State, &ingest.Failure{Class: "damaged"})

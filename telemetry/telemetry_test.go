@@ -173,7 +173,7 @@ func TestAnHourOfTroubleBalances(t *testing.T) {
 		m := telemetry.New(nil)
 		s, err := engine.Open(t.TempDir(), fake.Tracking(), &engine.Options{
 			Batch: batching.Policy{MaxAge: time.Minute, MaxRecords: 50}, MaxDiskBytes: 8 << 20, SegmentBytes: 1 << 20,
-			RetryMax: 20 * time.Second, Observer: m, Full: engine.DropOldest,
+			RetryMax: 20 * time.Second, Observer: m, Full: engine.DropOldest, NoSocket: true,
 		})
 		if err != nil {
 			t.Fatal(err)

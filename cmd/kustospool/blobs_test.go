@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kustospool/internal/kustosim"
+	"kustospool/operate"
 )
 
 const blobSecret = "c2VjcmV0LXNpZw"
@@ -72,7 +73,7 @@ func TestSend_SizeOfABlob(t *testing.T) {
 				t.Errorf("%s by %s: %d bytes, want %d; %s", what, mode, got.RawBytes, want, r.stderr)
 			}
 			h := kustospool(t, "", "history", "--spool", spool, "--json")
-			if got := decode[settledBatch](t, h.out); got.RawBytes != want {
+			if got := decode[operate.SettledBatch](t, h.out); got.RawBytes != want {
 				t.Errorf("%s by %s: the history says %d bytes", what, mode, got.RawBytes)
 			}
 		}

@@ -22,7 +22,8 @@ const (
 	// mostConfig bounds what is read of that file.
 	mostConfig = 1 << 20
 	// lineOnly is the annotation of a flag that is given on the command line only,
-	// because one of its name means something else to other commands.
+	// because one of its name means something else to other commands, or because
+	// what is left in an environment must not have it done.
 	lineOnly = "line-only"
 )
 
@@ -38,7 +39,8 @@ is a switch may stand alone, a flag that may be repeated has a line for each val
 and # begins a comment. It may have flags of any command: each takes its own. A name
 that is no flag of any command is an error. An empty variable counts as none. A flag
 that is repeated is taken whole from one of the three: values do not add up across them.
---table of sim, which is not the --table of the others, is for the command line only.
+--table of sim and --from of dead, which are not those of the others, are for the command
+line only.
 `
 
 // outside is a flag that is set by its name from outside of the command line.

@@ -68,7 +68,8 @@ the old ones as a whole.
 
 A spool that a process has open is asked through its socket, and does what it is told;
 repaired records may then have 4 MiB at most. What is retried waits in the spool until it
-is delivered, by the program whose spool it is or by kustospool drain.
+is delivered, by the program whose spool it is or by kustospool drain. --apply and what else
+says what is to be done is taken from the command line alone.
 
 Examples:
   kustospool dead list --spool /var/spool/fleet
@@ -90,6 +91,7 @@ command is wrong or the spool cannot be had.`,
 			fs.IntVar(&s.limit, "limit", 50, "how many to list or show, and of how many the plan is printed; 0 means all")
 			fs.StringVar(&s.out, "out", "", "export: directory to write to; it is made where it is missing, and no file is overwritten")
 			fs.StringVar(&s.from, "from", "", "retry: file with repaired records, or directory of such files")
+			fs.Lookup("from").Annotations = map[string][]string{lineOnly: {}} // peek has another one
 			fs.StringVar(&s.toDB, "to-database", "", "retry: database to send them to instead")
 			fs.StringVar(&s.toTable, "to-table", "", "retry: table to send them to instead")
 			fs.StringVar(&s.toMapping, "to-mapping", "", "retry: mapping at the service to use instead")
@@ -97,6 +99,9 @@ command is wrong or the spool cannot be had.`,
 			fs.BoolVar(&s.doubles, "accept-doubles", false, "retry: also what may be in the table already")
 			fs.BoolVar(&s.apply, "apply", false, "retry, drop: do it")
 			fs.Var(&s.maxDisk, "max-disk", "retry, of a spool at rest: bound on all of its files; default 8GiB")
+			for _, name := range []string{"all", "out", "from", "to-database", "to-table", "to-mapping", "no-mapping", "accept-doubles", "apply"} {
+				fs.Lookup(name).Annotations = map[string][]string{lineOnly: {}} // an environment must not apply a plan
+			}
 			s.register(fs)
 			return s
 		},

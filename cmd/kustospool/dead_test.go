@@ -9,6 +9,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/transport/dir"
 )
 
@@ -154,7 +155,7 @@ func TestDead(t *testing.T) {
 	if list := look.unchangedBy(t, "dead", "list"); list.code != exitOK || !strings.Contains(list.out, "No dead letter waits") {
 		t.Errorf("%+v", list)
 	}
-	st := decode[spoolStatus](t, look.unchangedBy(t, "status", "--json").out)
+	st := decode[operate.Status](t, look.unchangedBy(t, "status", "--json").out)
 	if c := st.Counters; c.DeadWaiting != 0 || c.DeadHandled != 3 || c.Open != 3 {
 		t.Errorf("%+v", c)
 	}
@@ -240,10 +241,10 @@ func TestDeadOfASpoolInUse(t *testing.T) {
 	}
 	run(exitOK, "3 dead letters with 3 records", "list")
 	first := decode[letterStatus](t, run(exitOK, "", "list", "--json", "--limit", "1").out)
-	run(exitOK, "after 0 attempts", "show", first.ID.String())
+	run(exitOK, "after 0 attempts", "show", first.ID)
 	run(exitFailed, "3 not. Nothing was changed", "retry", "--all")
-	run(exitOK, "1 dead letter with 1 record exported", "export", first.ID.String(), "--out", files)
-	file := filepath.Join(files, first.ID.String()+".data.json")
+	run(exitOK, "1 dead letter with 1 record exported", "export", first.ID, "--out", files)
+	file := filepath.Join(files, first.ID+".data.json")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +257,7 @@ func TestDeadOfASpoolInUse(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	run(exitOK, "1 dead letter with 1 record stored again, as 1.", "retry", "--from", files, "--apply")
-	run(exitUsage, "there is no such dead letter", "drop", first.ID.String(), "--apply")
+	run(exitUsage, "there is no such dead letter", "drop", first.ID, "--apply")
 	run(exitOK, "2 dead letters with 2 records dropped.", "drop", "--all", "--apply")
 	run(exitOK, "No dead letter waits", "list")
 	if err := s.Drain(t.Context()); err != nil {

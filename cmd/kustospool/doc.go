@@ -3,7 +3,7 @@
 //
 //	kustospool send        spool files or standard input, deliver, and report
 //	kustospool drain       deliver what a spool holds
-//	kustospool status      show what a spool holds, without a network
+//	kustospool status      show what a spool holds, since when and why, without a network
 //	kustospool peek        show the records of a table that wait in a spool
 //	kustospool history     show the batches of a spool that are settled, and how
 //	kustospool check       read all of a spool and tell what is damaged

@@ -12,19 +12,20 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/store"
 )
 
 func TestHistory(t *testing.T) {
 	s := makeSample(t)
-	rows := func(args ...string) (out []settledBatch) {
+	rows := func(args ...string) (out []operate.SettledBatch) {
 		t.Helper()
 		got := s.unchangedBy(t, append([]string{"history", "--json"}, args...)...)
 		if got.code != exitOK {
 			t.Fatalf("%q: %+v", args, got)
 		}
 		for d := json.NewDecoder(strings.NewReader(got.out)); d.More(); {
-			var b settledBatch
+			var b operate.SettledBatch
 			if err := d.Decode(&b); err != nil {
 				t.Fatal(err)
 			}
@@ -33,9 +34,9 @@ func TestHistory(t *testing.T) {
 		return out
 	}
 	all := rows()
-	if len(all) != 2 || all[0].ID != s.ingested || all[0].State != ingest.Succeeded || all[0].Attempts != 1 || all[0].batchStatus.Records != 2 || all[0].IngestBy == "" ||
+	if len(all) != 2 || all[0].ID != s.ingested.String() || all[0].State != ingest.Succeeded.String() || all[0].Attempts != 1 || all[0].Records != 2 || all[0].IngestBy == "" ||
 		all[0].First != ingest.NewID(s.id, s.lane, 1).String() || all[0].SealedAt.IsZero() || all[0].Updated.Before(all[0].SealedAt) ||
-		all[1].ID != s.dead || all[1].State != ingest.DeadLettered || all[1].Failure == nil || all[1].Failure.Code != "BadRequest_Y" {
+		all[1].ID != s.dead.String() || all[1].State != ingest.DeadLettered.String() || all[1].Failure == nil || all[1].Failure.Code != "BadRequest_Y" {
 		t.Errorf("%+v", all)
 	}
 	for _, test := range []struct {
@@ -45,7 +46,7 @@ func TestHistory(t *testing.T) {
 		{[]string{"--table", "Readings"}, 2}, {[]string{"--table", "Demo.Log"}, 0}, {[]string{"--since", "1h"}, 2},
 		{[]string{"--since", time.Now().Add(time.Hour).Format(time.RFC3339)}, 0}, {[]string{"--since", "2020-01-02"}, 2}, {[]string{"--limit", "1"}, 1},
 	} {
-		if got := rows(test.args...); len(got) != test.want || test.want == 1 && got[0].ID != s.dead {
+		if got := rows(test.args...); len(got) != test.want || test.want == 1 && got[0].ID != s.dead.String() {
 			t.Errorf("%q: %+v", test.args, got)
 		}
 	}
@@ -133,11 +134,11 @@ func TestHistoryOfManyLanes(t *testing.T) {
 	got := kustospool(t, "", "history", "--spool", dir, "--limit", "0", "--json")
 	var ids []string
 	for d := json.NewDecoder(strings.NewReader(got.out)); d.More(); {
-		var b settledBatch
+		var b operate.SettledBatch
 		if err := d.Decode(&b); err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, b.ID.String())
+		ids = append(ids, b.ID)
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("%d rows, want %d; %s", len(ids), len(want), got.stderr)
@@ -158,7 +159,7 @@ func TestStatusOfAReceipt(t *testing.T) {
 		{2, 9, "1 succeeded, 1 dead-lettered, 2 sealed, 5 open"},
 	} {
 		got := s.unchangedBy(t, "status", receipt(test.seq, test.n), "--json")
-		var r receiptStatus
+		var r operate.Receipt
 		if err := json.Unmarshal([]byte(got.out), &r); err != nil || got.code != exitOK {
 			t.Fatalf("%v: %+v", err, got)
 		}

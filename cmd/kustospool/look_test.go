@@ -148,10 +148,10 @@ func TestPeek(t *testing.T) {
 		}
 		seqs = append(seqs, r.Seq)
 		var doc struct{ N uint64 }
-		if err := json.Unmarshal(r.Record, &doc); err != nil || doc.N != r.Seq || (r.Batch != nil) != (r.Seq < 6) || r.At.IsZero() || r.Table != "Readings" {
+		if err := json.Unmarshal(r.Record, &doc); err != nil || doc.N != r.Seq || (r.Batch != "") != (r.Seq < 6) || r.At.IsZero() || r.Table != "Readings" {
 			t.Errorf("%+v %s", r, r.Record)
 		}
-		if r.Seq < 6 && *r.Batch != s.live {
+		if r.Seq < 6 && r.Batch != s.live.String() {
 			t.Errorf("record %d is in batch %s", r.Seq, r.Batch)
 		}
 	}
@@ -192,7 +192,7 @@ func TestPeekRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := kustospool(t, "", append(args, "--spool", s.dir, "--lock-timeout", "0")...)
-		if got.code != exitUsage || !strings.Contains(got.stderr, fmt.Sprint("pid ", os.Getpid())) || !strings.Contains(got.stderr, "a spool in use is not read") {
+		if got.code != exitUsage || !strings.Contains(got.stderr, fmt.Sprint("pid ", os.Getpid())) || !strings.Contains(got.stderr, "stop that process, or wait for its end") {
 			t.Errorf("%s of a spool in use: %+v", cmd, got)
 		}
 		if err := st.Close(); err != nil {

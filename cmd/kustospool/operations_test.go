@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,9 @@ func TestOperationsCommands(t *testing.T) {
 			}
 			if args[0] == "send" && strings.HasSuffix(args[len(args)-1], "FILE") {
 				args = append(args, "--format", "json")
+			}
+			if args[0] == "dead" && args[1] == "retry" && slices.Contains(args, "repaired") {
+				kustospool(t, "", "dead", "export", "--all", "--out", "repaired", "--spool", s.dir)
 			}
 			ctx := t.Context()
 			if args[0] == "sim" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -10,9 +11,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kustospool/ingest"
 	"kustospool/internal/visible"
-	"kustospool/store"
+	"kustospool/operate"
 )
 
 // longestRecord is how much of a record the text form shows.
@@ -35,8 +35,8 @@ they came: number, time, state of their batch, and the record as it would be sen
 TABLE is a table's name, or DB.TABLE. Records of the same table that differ in format,
 mapping, tags or the like are lanes of their own, each with its numbers. Of a record of
 more than 4 KiB the beginning is shown, and --json shows up to a megabyte of it.
-Records that cannot be read are told in their place. It changes no file. A spool that
-another process has open is not shown.
+Records that cannot be read are told in their place. It changes no file. Of a spool in
+use its process is asked, and what is settled meanwhile is shown or not.
 
 With --json it prints one object a line; "record" is the record itself where that is a
 JSON value, and else text; "base64" is there for what is no text.
@@ -66,14 +66,14 @@ ledger cannot, 2 the command is wrong or the spool cannot be had.`,
 type peeked struct {
 	Database string          `json:"database"`
 	Table    string          `json:"table"`
-	Format   ingest.Format   `json:"format"`
+	Format   string          `json:"format"`
 	Lane     uint32          `json:"lane"`
 	Seq      uint64          `json:"seq"`
 	Last     uint64          `json:"last,omitempty"` // of the records that cannot be read
 	ID       string          `json:"id"`
 	At       time.Time       `json:"at,omitzero"`
-	State    ingest.State    `json:"state"`
-	Batch    *ingest.BatchID `json:"batch,omitempty"`
+	State    string          `json:"state"`
+	Batch    string          `json:"batch,omitempty"`
 	Record   json.RawMessage `json:"record,omitempty"`
 	Base64   []byte          `json:"base64,omitempty"`
 	Cut      bool            `json:"cut,omitempty"` // there is more of it
@@ -87,50 +87,51 @@ func peek(ctx context.Context, c *console, s *peekSettings, args []string) (code
 	case s.limit < 0:
 		return 0, usagef("--limit %d: must not be negative", s.limit)
 	}
-	match, err := regexp.Compile(s.grep)
-	if err != nil {
+	if _, err := regexp.Compile(s.grep); err != nil {
 		return 0, usagef("--grep %q: must be a regular expression: %v", s.grep, err)
 	}
 	dir, err := s.dir(c)
 	if err != nil {
 		return 0, err
 	}
-	p, err := s.look(dir, new(findings))
+	a, err := s.ask(ctx, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if cerr := p.Close(); err == nil {
-			err = cerr
+	defer func() { err = errors.Join(err, a.close()) }()
+	q := operate.PeekQuery{Table: args[0], From: s.from, Grep: s.grep}
+	shown, lane := 0, uint32(0)
+	for {
+		q.Limit = operate.MaxPeek
+		if s.limit > 0 {
+			q.Limit = min(q.Limit, s.limit-shown)
 		}
-	}()
-	lanes, err := tableLanes(p, args[0])
-	if err != nil {
-		return 0, err
-	}
-	shown, code := 0, exitOK
-	for _, lane := range lanes {
-		head := true
-		for w, err := range p.Waiting(lane, s.from) {
-			if err = firstError(err, ctx.Err()); err != nil {
-				return 0, err
-			}
-			if s.grep != "" && (w.Err != nil || !match.Match(w.Data)) {
-				continue
-			}
+		if q.Limit == 0 { // whether there is more is known by one more
+			q.Limit = 1
+		}
+		page, err := a.Peek(ctx, q)
+		if err != nil {
+			return 0, err
+		}
+		for i := range page.Records {
+			r := &page.Records[i]
 			if s.limit > 0 && shown == s.limit {
 				c.tell("There is more; see --limit and --from.")
 				return code, nil
 			}
 			shown++
-			if w.Err != nil {
+			if r.Error != "" {
 				code = exitFailed
 			}
-			if err := s.show(c, p, lane, &w, head); err != nil {
+			if err := s.show(c, r, shown == 1 || r.Lane != lane); err != nil {
 				return 0, err
 			}
-			head = false
+			lane = r.Lane
 		}
+		if page.Next == nil {
+			break
+		}
+		q.Lane, q.Seq = page.Next.Lane, page.Next.Seq
 	}
 	if shown == 0 {
 		c.tell("Nothing waits that was asked for.")
@@ -138,57 +139,41 @@ func peek(ctx context.Context, c *console, s *peekSettings, args []string) (code
 	return code, nil
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // show prints a record, and before the first of a lane what the lane is.
-func (s *peekSettings) show(c *console, p *store.Picture, lane uint32, w *store.Waiting, head bool) error {
-	props, _ := p.LaneProperties(lane)
-	e, err := p.Find(lane, w.Seq)
-	if err != nil {
-		return err
-	}
+func (s *peekSettings) show(c *console, r *operate.WaitingRecord, head bool) error {
 	if s.json {
-		out := peeked{Database: props.Database, Table: props.Table, Format: props.Format, Lane: lane, Seq: w.Seq,
-			ID: ingest.NewID(p.ID(), lane, w.Seq).String(), At: w.At, State: e.State, Cut: w.Cut}
-		if e.State != ingest.Open {
-			out.Batch = &e.Batch.ID
-		}
+		out := peeked{Database: r.Database, Table: r.Table, Format: r.Format, Lane: r.Lane, Seq: r.Seq, Last: r.Last, ID: r.ID, At: r.At,
+			State: r.State, Batch: r.Batch, Cut: r.Cut, Error: r.Error}
 		switch {
-		case w.Err != nil:
-			out.Error, out.Last = w.Err.Error(), w.Last
-		case !w.Cut && utf8.Valid(w.Data) && json.Valid(w.Data):
-			out.Record = w.Data
-		case utf8.Valid(w.Data):
-			if out.Record, err = json.Marshal(string(w.Data)); err != nil {
+		case r.Error != "":
+		case !r.Cut && utf8.Valid(r.Data) && json.Valid(r.Data):
+			out.Record = r.Data
+		case utf8.Valid(r.Data):
+			text, err := json.Marshal(string(r.Data))
+			if err != nil {
 				return err
 			}
+			out.Record = text
 		default:
-			out.Base64 = w.Data
+			out.Base64 = r.Data
 		}
 		return json.NewEncoder(c.out).Encode(out)
 	}
 	if head {
 		blobs := ""
-		if props.ByReference {
+		if r.Reference {
 			blobs = ", addresses of blobs"
 		}
-		if _, err := fmt.Fprintf(c.out, "%s.%s, lane %d (%s%s)\n", visible.String(props.Database), visible.String(props.Table), lane,
-			visible.String(string(props.Format)), blobs); err != nil {
+		if _, err := fmt.Fprintf(c.out, "%s.%s, lane %d (%s%s)\n", visible.String(r.Database), visible.String(r.Table), r.Lane,
+			visible.String(r.Format), blobs); err != nil {
 			return err
 		}
 	}
-	if w.Err != nil {
-		_, err := fmt.Fprintf(c.out, "%d..%d\tcannot be read: %s\n", w.Seq, w.Last, visible.String(w.Err.Error()))
+	if r.Error != "" {
+		_, err := fmt.Fprintf(c.out, "%d..%d\tcannot be read: %s\n", r.Seq, r.Last, visible.String(r.Error))
 		return err
 	}
-	text, more := w.Data, ""
+	text, more := r.Data, ""
 	if len(text) > longestRecord {
 		n := longestRecord
 		for n > longestRecord-utf8.UTFMax && !utf8.RuneStart(text[n]) {
@@ -197,11 +182,11 @@ func (s *peekSettings) show(c *console, p *store.Picture, lane uint32, w *store.
 		text = text[:n]
 	}
 	switch {
-	case w.Cut:
-		more = fmt.Sprintf(" ... more than %s", shortBytes(int64(len(w.Data))))
-	case len(text) < len(w.Data):
-		more = fmt.Sprintf(" ... %s in all", shortBytes(int64(len(w.Data))))
+	case r.Cut:
+		more = fmt.Sprintf(" ... more than %s", shortBytes(int64(len(r.Data))))
+	case len(text) < len(r.Data):
+		more = fmt.Sprintf(" ... %s in all", shortBytes(int64(len(r.Data))))
 	}
-	_, err = fmt.Fprintf(c.out, "%d\t%s\t%s\t%s%s\n", w.Seq, w.At.Format(time.RFC3339), e.State, visible.String(string(text)), more)
+	_, err := fmt.Fprintf(c.out, "%d\t%s\t%s\t%s%s\n", r.Seq, r.At.Format(time.RFC3339), r.State, visible.String(string(text)), more)
 	return err
 }

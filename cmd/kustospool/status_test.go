@@ -12,6 +12,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/operate"
 	"kustospool/store"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
@@ -60,7 +61,7 @@ func TestStatusChangesNothing(t *testing.T) {
 		}
 	}
 	inUse := kustospool(t, "", "status", "--spool", dir)
-	if inUse.code != exitFailed || !strings.Contains(inUse.stderr, fmt.Sprint("pid ", os.Getpid())) {
+	if inUse.code != exitUsage || !strings.Contains(inUse.stderr, fmt.Sprint("pid ", os.Getpid())) {
 		t.Errorf("status of a spool in use: %+v", inUse)
 	}
 	if err := st.Close(); err != nil {
@@ -145,7 +146,7 @@ func TestStatusTellsSinceWhen(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := kustospool(t, "", "status", "--spool", dir, "--json")
-	st := decode[spoolStatus](t, got.out)
+	st := decode[operate.Status](t, got.out)
 	l := st.Lanes[0]
 	if len(st.Lanes) != 1 || l.Records != 2 || l.RawBytes != 16 || l.Batches != 1 || !l.Oldest.Equal(want.Lanes[0].Waiting.Oldest) || l.Oldest.IsZero() {
 		t.Errorf("lane %+v, want %+v", l, want.Lanes[0].Waiting)

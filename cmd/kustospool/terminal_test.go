@@ -289,3 +289,33 @@ func TestPipe(t *testing.T) {
 		t.Errorf("lines %q", text)
 	}
 }
+
+// TestStatusWatchFits: on a terminal of any size nothing wraps or scrolls, and an
+// interrupt ends it well.
+func TestStatusWatchFits(t *testing.T) {
+	dir := makeSample(t).dir
+	w := watch(t, 40, nil, "status", "--spool", dir, "--watch", "--every", "100ms")
+	check := func(columns int) {
+		t.Helper()
+		text := w.until("the spool", func(text string) bool { return strings.Contains(text, "acked 11") })
+		_ = text
+		for _, frame := range w.seen {
+			for line := range strings.Lines(strings.ReplaceAll(frame, "\x1b", "\n")) {
+				line = strings.TrimLeft(strings.TrimRight(line, "\n"), "[HJK2")
+				if n := uniseg.StringWidth(line); n > columns-1 {
+					t.Errorf("%d columns on a terminal of %d: %q", n, columns, line)
+				}
+			}
+		}
+		w.seen = nil
+	}
+	check(40)
+	w.resize(100)
+	check(100)
+	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := w.ended(); code != exitOK {
+		t.Errorf("code %d", code)
+	}
+}

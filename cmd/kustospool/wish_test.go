@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/internal/kustosim"
+	"kustospool/operate"
 )
 
 // Until when the service asks to wait is told by the run that met it and by
@@ -36,7 +37,7 @@ func TestSend_TellsTheWishToWait(t *testing.T) {
 					t.Errorf("until %v, %v; the run began at %v", until, err, begun)
 				}
 			}
-			s := decode[spoolStatus](t, kustospool(t, "", "status", "--spool", spool, "--json").out)
+			s := decode[operate.Status](t, kustospool(t, "", "status", "--spool", spool, "--json").out)
 			if f := s.Lanes[0].Failure; f == nil || f.NotBefore.IsZero() != (after == 0) {
 				t.Errorf("status --json: %+v", f)
 			}

@@ -34,7 +34,7 @@ func process(t *testing.T, dir string, tr transport.Transport, rec *tracetest.Sp
 		t.Fatal(err)
 	}
 	defer bridge.Close()
-	s, err := engine.Open(dir, tr, &engine.Options{Observer: telemetry.Observers{m, bridge}, Batch: batching.Policy{MaxRecords: 3, MaxAge: time.Second}, RetryMin: 5 * time.Second})
+	s, err := engine.Open(dir, tr, &engine.Options{NoSocket: true, Observer: telemetry.Observers{m, bridge}, Batch: batching.Policy{MaxRecords: 3, MaxAge: time.Second}, RetryMin: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,6 +111,19 @@ func kustoTarget(t *testing.T, by, others string, o azcore.ClientOptions) (*kust
 			}
 			return uri + ";impersonate"
 		},
+		Forbid: func(testing.TB) func() {
+			var permits []func()
+			for _, look := range []string{".show commands", ".show operations", "extents", "/ingestion/queued/"} {
+				for _, host := range []kustosim.Host{kustosim.Engine, kustosim.DM} {
+					permits = append(permits, sim.Fault(host, kustosim.Fault{Kind: kustosim.Respond, Status: 403, PathContains: look}))
+				}
+			}
+			return func() {
+				for _, permit := range permits {
+					permit()
+				}
+			}
+		},
 		Refuse: map[transport.Class]func(testing.TB){
 			transport.Held: func(testing.TB) {
 				sim.IngestFault("Telemetry", "Events", kustosim.IngestFault{Kind: kustosim.FailPermanent, Code: "BadRequest_TableNotExist", Times: 1})

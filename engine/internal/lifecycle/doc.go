@@ -4,8 +4,13 @@
 // all that it knows stands in one table, [Life].
 //
 // The engine delivers every event of a batch to Decide, has the store make the
-// new row durable by compare-and-set, and only then carries out the effects.
-// No other code changes a batch; a test of the engine looks for some.
+// new row durable by compare-and-set, then carries out the effects. Two come
+// first: [SetAside] writes the dead letter's files before the row, and with [Later]
+// nothing is written until the next event; one write then holds both. A crash
+// between finds the older row, which is safe because nothing has left. Sealing makes
+// the row itself, in the store: its rule, on [Filled], says what state the new batch
+// has and that it waits for its turn. No other code changes a batch; a test of the
+// engine looks for some.
 //
 // When Decide fails, the event does not fit the state of the batch: a mistake
 // of the caller's. Nothing is changed then.

@@ -87,15 +87,26 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 	}
 }
 
-// What the ledger would refuse must not be in the table.
+// TestEveryMoveIsLegal: what the ledger would refuse must not be in the table,
+// and every legal move has a rule, so that the two tables cannot drift apart.
 func TestEveryMoveIsLegal(t *testing.T) {
+	type move struct{ from, to ingest.State }
+	ruled := map[move]bool{}
 	for _, r := range Life {
 		for _, from := range r.From {
 			if r.To != 0 && !from.CanBecome(r.To) {
 				t.Errorf("%s cannot become %s, on %v", from, r.To, r.On)
 			}
+			ruled[move{from, r.To}] = true
 			if from.Final() && r.To != 0 {
 				t.Errorf("%s is final, and becomes %s on %v", from, r.To, r.On)
+			}
+		}
+	}
+	for _, from := range ingest.States() {
+		for _, to := range ingest.States() {
+			if from.CanBecome(to) && !ruled[move{from, to}] {
+				t.Errorf("%s may become %s, and no rule does that", from, to)
 			}
 		}
 	}

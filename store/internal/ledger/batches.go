@@ -41,7 +41,7 @@ func (l *Ledger) Seal(ctx context.Context, seals []Seal, ends Ends, cut Cut) ([]
 func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 	now := tx.l.now()
 	var entries []*Entry
-	marks := map[uint32]Marks{}
+	marks := map[uint32]Watermarks{}
 	for _, seal := range seals {
 		l := tx.lanes.get(seal.Lane)
 		if l == nil {
@@ -49,10 +49,10 @@ func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 		}
 		m, ok := marks[l.No]
 		if !ok {
-			m = l.Marks
+			m = l.Watermarks
 			m.raise(ends(l.No))
 		}
-		mark := m.Mark
+		mark := m.Sealed
 		if gap, ok := m.GapAt(mark + 1); ok {
 			mark = gap.Last
 		}
@@ -77,12 +77,12 @@ func (tx *Tx) Seal(seals []Seal, ends Ends, cut Cut) ([]Entry, error) {
 			}
 			entries = append(entries, e)
 		}
-		m.Mark = seal.Last
+		m.Sealed = seal.Last
 		marks[l.No] = m
 	}
 	crashpoint.Reach("seal")
 	for no, m := range marks {
-		tx.setMarks(no, m)
+		tx.setWatermarks(no, m)
 	}
 	out := make([]Entry, 0, len(entries))
 	for _, e := range entries {

@@ -18,7 +18,7 @@ func backlogBooks(tb testing.TB, lanes, segments, batches int) *Books {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		l.Marks = Marks{Mark: uint64(batches/lanes) * 1000, High: 1 << 30, Bytes: 1 << 40}
+		l.Watermarks = Watermarks{Sealed: uint64(batches/lanes) * 1000, High: 1 << 30, Bytes: 1 << 40}
 		b.Lanes = append(b.Lanes, *l)
 		held[l.No] = Span{1, 1 << 20}
 		for n := range batches / lanes {

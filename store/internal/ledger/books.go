@@ -46,12 +46,12 @@ func (ld *loader) row(b bucket, key, value []byte) error {
 			return fmt.Errorf("two lanes with the properties of lane %d", l.No)
 		}
 		m.lanes[l.No], m.byKey[l.Key] = l, l.No
-	case bktMarks:
+	case bktWatermarks:
 		l := m.lanes[binary.BigEndian.Uint32(key)]
 		if l == nil {
 			return fmt.Errorf("marks of an unknown lane")
 		}
-		l.Marks, err = decodeMarks(body)
+		l.Watermarks, err = decodeWatermarks(body)
 		return err
 	case bktSegments:
 		s, err := decodeSegment(key, body)
@@ -64,7 +64,7 @@ func (ld *loader) row(b bucket, key, value []byte) error {
 			}
 		}
 		m.segments[s.No] = s
-	case bktSettled:
+	case bktTombstones:
 		t, err := decodeTombstone(key, body)
 		if err != nil {
 			return err
@@ -157,17 +157,17 @@ func (m *mirror) balance() error {
 		if l.No > m.state.Lanes {
 			return fmt.Errorf("%w: lane %d of %d", ErrDamaged, l.No, m.state.Lanes)
 		}
-		if err := l.Marks.check(); err != nil {
+		if err := l.Watermarks.check(); err != nil {
 			return fmt.Errorf("%w: marks of lane %d: %v", ErrDamaged, l.No, err)
 		}
-		sealed += l.Marks.Acked(l.Marks.Mark)
+		sealed += l.Watermarks.Acked(l.Watermarks.Sealed)
 		var before uint64
 		for _, e := range m.live[l.No] {
 			b := &e.Batch
-			if b.Last > l.Marks.Mark || b.First <= before || b.First <= l.Marks.Base {
+			if b.Last > l.Watermarks.Sealed || b.First <= before || b.First <= l.Watermarks.Base {
 				return fmt.Errorf("%w: batch %s lies beyond what is sealed, or overlaps its neighbour", ErrDamaged, b.ID)
 			}
-			if l.Marks.Records(Span{b.First, b.Last}) != b.Records() {
+			if l.Watermarks.Records(Span{b.First, b.Last}) != b.Records() {
 				return fmt.Errorf("%w: batch %s has numbers that are no records", ErrDamaged, b.ID)
 			}
 			before = b.Last

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	tempSuffix = ".tmp"
-	markSuffix = ".damaged"
+	tempSuffix       = ".tmp"
+	damageFlagSuffix = ".damaged"
 )
 
 // Names lists the names that a ledger at path uses beside its own: a temporary
-// file, which Open and Create remove, and the mark of damage that was met.
-func Names(path string) []string { return []string{path + tempSuffix, path + markSuffix} }
+// file, which Open and Create remove, and the flag of damage that was met.
+func Names(path string) []string { return []string{path + tempSuffix, path + damageFlagSuffix} }
 
 // row is a row as it is stored.
 type row struct {
@@ -32,7 +32,7 @@ type row struct {
 // Create writes a new file with these books, for a first start and for a
 // rebuild. It is complete and durable before it takes the name, in place of
 // what has it. Of Books.State only what Tx.SetState takes and Positions are
-// used; of a lane, Key and Marks; a batch's Properties and ID are made anew.
+// used; of a lane, Key and Watermarks; a batch's Properties and ID are made anew.
 // Books that break a law of the ledger are an error that matches
 // [ingest.ErrInvalid]; a volume without room gives ErrFull.
 func Create(fs vfs.FS, path string, books *Books, opts *Options) error {
@@ -75,13 +75,13 @@ func booksRows(books *Books) (rows []row) {
 		add(bktLanes, u32(l.No), encodeLane(l.Key))
 	}
 	for _, l := range books.Lanes {
-		add(bktMarks, u32(l.No), encodeMarks(&l.Marks))
+		add(bktWatermarks, u32(l.No), encodeWatermarks(&l.Watermarks))
 	}
 	for _, s := range books.Segments {
 		add(bktSegments, u64(s.No), encodeSegment(&s))
 	}
 	for _, t := range books.Tombstones {
-		add(bktSettled, u64(t.No), encodeTombstone(t))
+		add(bktTombstones, u64(t.No), encodeTombstone(t))
 	}
 	for _, e := range books.Entries {
 		add(bktBatches, rowKey(e.Batch.Lane, e.Batch.First), encodeBatch(&e))
@@ -109,7 +109,7 @@ func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Option
 	}
 	if p.partial {
 		// Nobody has read the leaves of the rest.
-		w := newWalk(f, p.meta)
+		w := newPageVerifier(f, p.meta)
 		whole := *p
 		whole.partial = false
 		whole.rest(w)
@@ -119,7 +119,7 @@ func renew(fs vfs.FS, path string, f vfs.File, p *proof, damaged bool, o *Option
 		st.History = 0
 	}
 	fresh, err = build(fs, path, o, &st, p.mirror.spool, func(put func(row) error) error {
-		w := newWalk(f, p.meta)
+		w := newPageVerifier(f, p.meta)
 		for b := bktMeta + 1; b < bucketCount; b++ {
 			if b >= bktKeys && keys != nil || b >= firstRest && b < bktKeys && history != nil {
 				continue
@@ -166,7 +166,7 @@ func build(fs vfs.FS, path string, o *Options, st *state, spool ingest.SpoolID, 
 		}
 		return nil, err
 	}
-	if err := removeMark(fs, path); err != nil {
+	if err := removeDamageFlag(fs, path); err != nil {
 		return nil, err
 	}
 	if o.NoSync {
@@ -259,9 +259,9 @@ func (o *Options) bolt() *bolt.Options {
 		NoSync: o.NoSync, NoGrowSync: o.NoSync, OpenFile: os.OpenFile}
 }
 
-// leaveMark makes the mark, durably if it can be.
-func leaveMark(fs vfs.FS, path string, sync bool) error {
-	f, err := fs.Open(path+markSuffix, vfs.Create)
+// putDamageFlag makes the flag, durably if it can be.
+func putDamageFlag(fs vfs.FS, path string, sync bool) error {
+	f, err := fs.Open(path+damageFlagSuffix, vfs.Create)
 	if err != nil {
 		return err
 	}
@@ -271,14 +271,14 @@ func leaveMark(fs vfs.FS, path string, sync bool) error {
 	return errors.Join(err, f.Close())
 }
 
-func removeMark(fs vfs.FS, path string) error {
-	if err := fs.Remove(path + markSuffix); err != nil && !vfs.Missing(err) {
+func removeDamageFlag(fs vfs.FS, path string) error {
+	if err := fs.Remove(path + damageFlagSuffix); err != nil && !vfs.Missing(err) {
 		return err
 	}
 	return nil
 }
 
-func hasMark(fs vfs.FS, path string) bool {
-	_, err := fs.Stat(path + markSuffix)
+func hasDamageFlag(fs vfs.FS, path string) bool {
+	_, err := fs.Stat(path + damageFlagSuffix)
 	return err == nil
 }

@@ -21,7 +21,7 @@
 // Failure: for want of space a change is refused with ErrFull and nothing
 // happened. After any other failed write the ledger has failed: every further
 // change is ErrFailed, the one under way may be ErrOutcomeUnknown, and reading
-// goes on. A failure that looks like damage leaves a mark beside the file, so
+// goes on. A failure that looks like damage leaves a flag beside the file, so
 // that the next Open does not trust it.
 //
 // It does not rebuild itself: that takes the log, which it does not know. It

@@ -80,7 +80,7 @@ func TestFailedWrite(t *testing.T) {
 			if len(l.Lanes()) != 1 {
 				t.Errorf("the mirror shows %v", l.Lanes())
 			}
-			if _, err := l.Settled(1, 1); !errors.Is(err, ErrNotFound) {
+			if _, err := l.FindHistory(1, 1); !errors.Is(err, ErrNotFound) {
 				t.Errorf("reading: %v", err)
 			}
 			if err := l.Close(); err != nil {
@@ -132,7 +132,7 @@ func TestPanic(t *testing.T) {
 	if got := l.mirror.books(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if _, err := l.Settled(lane, 3); err != nil {
+	if _, err := l.FindHistory(lane, 3); err != nil {
 		t.Error(err)
 	}
 	if seq, ok, err := l.FindKey(lane, KeyHash{1}, 0); seq != 3 || !ok || err != nil {
@@ -160,7 +160,7 @@ func TestDamagedRowMet(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Settled(lane, 2); !errors.Is(err, ErrDamaged) {
+	if _, err := l.FindHistory(lane, 2); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 	good, bad := 0, 0
@@ -177,7 +177,7 @@ func TestDamagedRowMet(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !hasMark(vfs.OS, path) {
+	if !hasDamageFlag(vfs.OS, path) {
 		t.Error("the damage was not remembered")
 	}
 	l, found, err := Open(vfs.OS, path, &Options{NoSync: true}, nil)
@@ -231,7 +231,7 @@ func TestRenew(t *testing.T) {
 			if got := l.mirror.books(); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v\nwant %+v", got, want)
 			}
-			if _, err := l.Settled(1, 3); (err == nil) == c.history {
+			if _, err := l.FindHistory(1, 3); (err == nil) == c.history {
 				t.Errorf("history: %v", err)
 			}
 			if _, ok, err := l.FindKey(1, KeyHash{37, 1}, 0); ok == c.keys || err != nil {
@@ -312,7 +312,7 @@ func TestShrink(t *testing.T) {
 	if seq, ok, err := l.FindKey(1, keys[29_995].Hash, 0); seq != 29_996 || !ok || err != nil {
 		t.Error(seq, ok, err)
 	}
-	if _, err := l.Settled(lane, 3); err != nil {
+	if _, err := l.FindHistory(lane, 3); err != nil {
 		t.Error(err)
 	}
 }

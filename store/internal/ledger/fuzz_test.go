@@ -29,16 +29,16 @@ func decode(b bucket, key, body []byte) (value any, again []byte, err error) {
 			return nil, nil, err
 		}
 		return l, encodeLane(l.Key), nil
-	case bktMarks:
-		m, err := decodeMarks(body)
-		return m, encodeMarks(&m), err
+	case bktWatermarks:
+		m, err := decodeWatermarks(body)
+		return m, encodeWatermarks(&m), err
 	case bktSegments:
 		s, err := decodeSegment(key, body)
 		if err != nil {
 			return nil, nil, err
 		}
 		return s, encodeSegment(s), nil
-	case bktSettled:
+	case bktTombstones:
 		t, err := decodeTombstone(key, body)
 		return t, encodeTombstone(t), err
 	case bktBatches, bktHistory:
@@ -75,9 +75,9 @@ func rowSeeds() (rows []row) {
 		Attempts: 5, Unresolved: 6, PossibleDuplicates: 7, Committed: true, Progress: []byte("p"), NextAttempt: at, Failure: &ingest.Failure{Message: "no"}, WireBytes: 8, BlobBytes: 9, Updated: at}
 	return []row{
 		{bktMeta, keyHead, encodeHead(head{testSpool, FormatVersion})}, {bktMeta, keyState, encodeState(st)}, {bktLanes, u32(1), encodeLane(props(1).Key())},
-		{bktMarks, u32(1), encodeMarks(&Marks{1, 2, 3, 4, 5, []Span{{6, 7}, {9, 10}}})}, {bktBatches, rowKey(1, 2), encodeBatch(e)},
+		{bktWatermarks, u32(1), encodeWatermarks(&Watermarks{1, 2, 3, 4, 5, []Span{{6, 7}, {9, 10}}})}, {bktBatches, rowKey(1, 2), encodeBatch(e)},
 		{bktSegments, u64(1), encodeSegment(&Segment{No: 1, Generation: 2, Size: 3, End: 4, Index: 5, FirstCommit: 6, LastCommit: 7, Chain: 8, Lanes: map[uint32]Span{1: {2, 3}, 4: {5, 6}}, Keys: true, Lost: true})},
-		{bktSettled, u64(1), encodeTombstone(Tombstone{1, 2})}, {bktObjects, make([]byte, 16), encodeObject(&Object{Lane: 1, First: 2, Last: 3, Size: 4})},
+		{bktTombstones, u64(1), encodeTombstone(Tombstone{1, 2})}, {bktObjects, make([]byte, 16), encodeObject(&Object{Lane: 1, First: 2, Last: 3, Size: 4})},
 		{bktPositions, []byte("name"), encodePosition(&Position{"name", []byte("value"), 9})}, {bktPositions, []byte("name"), encodePosition(&Position{"name", nil, 9})},
 		{bktKeys, make([]byte, 16), encodeKey(&Key{Lane: 1, Seq: 2, At: 3})},
 	}
@@ -116,7 +116,7 @@ func TestRowSum(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	for name, err := range map[string]error{
-		"another bucket": third(openRow(bktSettled, key, value)), "another key": third(openRow(bktSegments, u64(8), value)),
+		"another bucket": third(openRow(bktTombstones, key, value)), "another key": third(openRow(bktSegments, u64(8), value)),
 		"a short key": third(openRow(bktSegments, key[:7], value)), "a short value": third(openRow(bktSegments, key, value[:3])),
 	} {
 		if err == nil {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -10,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"kustospool/ingest"
+	"kustospool/internal/vfs"
 )
 
 // prunedAtOnce bounds the rows that one settled batch removes, so that pruning
@@ -23,7 +25,7 @@ func (tx *Tx) remember(e *Entry) {
 	row.Progress, row.NextAttempt = nil, time.Time{}
 	key := rowKey(e.Batch.Lane, e.Batch.First)
 	if old, err := tx.get(bktHistory, key); err != nil {
-		tx.l.distrust()
+		tx.l.flagDamage()
 	} else if old != nil {
 		// Books that fell back to an older state can settle a batch again.
 		if was, err := decodeBatch(key, old); err == nil {
@@ -77,10 +79,10 @@ func entryOf(b bucket, spool ingest.SpoolID, key, value []byte, lane func(uint32
 	return e, nil
 }
 
-// Settled finds the history row of the batch that a record was settled with.
+// FindHistory finds the history row of the batch that a record was settled with.
 // ErrNotFound when there is none, or none any more; ErrDamaged when it cannot
 // be read.
-func (l *Ledger) Settled(lane uint32, seq uint64) (Entry, error) {
+func (l *Ledger) FindHistory(lane uint32, seq uint64) (Entry, error) {
 	var found *Entry
 	err := l.view(func(tx *bolt.Tx) (err error) {
 		c := tx.Bucket(bucketNames[bktHistory]).Cursor()
@@ -148,4 +150,58 @@ func (l *Ledger) History() iter.Seq2[Entry, error] {
 			more = len(rows) == historyAtOnce
 		}
 	}
+}
+
+// errSkipped ends a walk whose caller wants no more.
+var errSkipped = errors.New("the walk was ended")
+
+// LookHistory walks the rows of settled batches of a ledger that [Look] gave, by
+// lane and first record. It reads the file and changes nothing. A row that cannot
+// be read is an error of its own and does not end the walk; a page that cannot be
+// read, or a file that is another by now, does.
+func (l *Ledger) LookHistory() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if err := l.lookHistory(yield); err != nil && !errors.Is(err, errSkipped) {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+func (l *Ledger) lookHistory(yield func(Entry, error) bool) error {
+	f, err := l.fs.Open(l.path, vfs.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p := &proof{size: info.Size}
+	if err := p.metaPage(f); err != nil {
+		return err
+	}
+	if p.meta.txid != l.mirror.state.txid {
+		return fmt.Errorf("%w: the file was changed since it was looked at", ErrDamaged)
+	}
+	w := newPageVerifier(f, p.meta)
+	if err := w.claim(0, 2); err != nil {
+		return err
+	}
+	if err := p.rootTree(w); err != nil {
+		return err
+	}
+	return w.bucket(p.roots[bktHistory], false, func(key, value []byte, isBucket bool) error {
+		e, err := &Entry{}, errRowForm
+		if !isBucket {
+			e, err = entryOf(bktHistory, l.Spool(), key, value, l.Lane)
+		}
+		if err != nil {
+			e, err = &Entry{}, fmt.Errorf("%w: a row of the history: %v", ErrDamaged, err)
+		}
+		if !yield(*e, err) {
+			return errSkipped
+		}
+		return nil
+	})
 }

@@ -19,7 +19,7 @@ func (tx *Tx) PutKeys(keys []Key) {
 		k := keys[i]
 		k.At = max(k.At, 0)
 		if body, err := tx.get(bktKeys, k.Hash[:]); err != nil {
-			tx.l.distrust()
+			tx.l.flagDamage()
 		} else if body != nil {
 			old, err := decodeKey(k.Hash[:], body)
 			if err == nil && old.At >= k.At {

@@ -57,7 +57,7 @@ func (tx *Tx) newLane(no uint32, key string) (Lane, error) {
 	tx.lanes.over[no], tx.byKey[key] = l, no
 	tx.state.Lanes = max(tx.state.Lanes, no)
 	tx.put(bktLanes, u32(no), encodeLane(key))
-	tx.put(bktMarks, u32(no), encodeMarks(&l.Marks))
+	tx.put(bktWatermarks, u32(no), encodeWatermarks(&l.Watermarks))
 	return *l, nil
 }
 
@@ -69,15 +69,15 @@ func (tx *Tx) Lane(no uint32) (Lane, bool) {
 	return Lane{}, false
 }
 
-func (tx *Tx) setMarks(no uint32, m Marks) {
+func (tx *Tx) setWatermarks(no uint32, m Watermarks) {
 	l := *tx.lanes.get(no)
-	l.Marks = m
+	l.Watermarks = m
 	tx.lanes.over[no] = &l
-	tx.put(bktMarks, u32(no), encodeMarks(&m))
+	tx.put(bktWatermarks, u32(no), encodeWatermarks(&m))
 }
 
 // raise brings a lane's floor up to what the log says.
-func (m *Marks) raise(high uint64, bytes int64) {
+func (m *Watermarks) raise(high uint64, bytes int64) {
 	if high > m.High {
 		m.High, m.Bytes = high, max(bytes, m.Bytes)
 	}
@@ -93,9 +93,9 @@ func (tx *Tx) Advance(lane uint32, high uint64, bytes int64) error {
 	if high > maxSeq {
 		return &ingest.FieldError{Field: "high", Value: fmt.Sprint(high), Rule: "must be below 2^62"}
 	}
-	if m := l.Marks; high > m.High {
+	if m := l.Watermarks; high > m.High {
 		m.raise(high, bytes)
-		tx.setMarks(lane, m)
+		tx.setWatermarks(lane, m)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (tx *Tx) Jump(lane uint32, n uint64) (next uint64, err error) {
 	if l == nil {
 		return 0, noLane(lane)
 	}
-	m := l.Marks
+	m := l.Watermarks
 	m.Gaps = slices.Clone(m.Gaps)
 	i := slices.IndexFunc(m.Gaps, func(g Span) bool { return g.First <= m.High+1 && m.High+1 <= g.Last })
 	if i < 0 {
@@ -119,7 +119,7 @@ func (tx *Tx) Jump(lane uint32, n uint64) (next uint64, err error) {
 		return 0, &ingest.FieldError{Field: "jump", Value: fmt.Sprint(n), Rule: "must lead to a number below 2^62"}
 	}
 	m.Gaps[i].Last += n
-	tx.setMarks(lane, m)
+	tx.setWatermarks(lane, m)
 	return m.Gaps[i].Last + 1, nil
 }
 

@@ -36,7 +36,7 @@ type Ledger struct {
 
 	failMu     sync.Mutex // guards failure
 	failure    error
-	distrusted atomic.Bool // the mark stands
+	flagged    atomic.Bool // the damage flag is there
 	unclosable atomic.Bool // bbolt's locks may be held for good
 	size       int64       // of the file; the writer's, and Open's before it
 	written    atomic.Int64
@@ -142,16 +142,16 @@ func (l *Ledger) fail(cause error) error {
 	return err
 }
 
-// distrust leaves the mark that the next Open must not trust the file. What
-// keeps the mark from being made is no worse than the damage itself.
-func (l *Ledger) distrust() {
-	if !l.distrusted.Swap(true) {
-		_ = leaveMark(l.fs, l.path, !l.opts.NoSync)
+// flagDamage leaves the flag that the next Open must not trust the file. What
+// keeps the flag from being made is no worse than the damage itself.
+func (l *Ledger) flagDamage() {
+	if !l.flagged.Swap(true) {
+		_ = putDamageFlag(l.fs, l.path, !l.opts.NoSync)
 	}
 }
 
 // view runs fn in a read transaction, under guard. Damage that it finds leaves
-// the mark.
+// the damage flag.
 func (l *Ledger) view(fn func(*bolt.Tx) error) error {
 	l.closing.RLock()
 	defer l.closing.RUnlock()
@@ -160,7 +160,7 @@ func (l *Ledger) view(fn func(*bolt.Tx) error) error {
 	}
 	err := guard(func() error { return l.db.View(fn) })
 	if errors.Is(err, ErrDamaged) {
-		l.distrust()
+		l.flagDamage()
 	}
 	return err
 }

@@ -71,7 +71,7 @@ func TestReopen(t *testing.T) {
 	if seq, ok, err := l.FindKey(lane, KeyHash{5}, 1000); seq != 7 || !ok || err != nil {
 		t.Fatal(seq, ok, err)
 	}
-	if e, err := l.Settled(lane, 5); err != nil || e.Batch.ID != a.Batch.ID || e.State != ingest.Succeeded {
+	if e, err := l.FindHistory(lane, 5); err != nil || e.Batch.ID != a.Batch.ID || e.State != ingest.Succeeded {
 		t.Fatal(e, err)
 	}
 	if c := l.Counters(); c.Ingested != 10 || c.BatchesIngested != 1 || c.PossibleDuplicates != 10 || c.Damaged != 1 || c.Suspect != 2 {
@@ -84,6 +84,7 @@ func TestConflicts(t *testing.T) {
 	l := newLedger(t, nil)
 	lane := addLane(t, l, 1)
 	live := mustSeal(t, l, lane, 1, 10)
+	move(t, l, live, ingest.Sending)
 	done := mustSeal(t, l, lane, 11, 20)
 	move(t, l, done, ingest.Sending, ingest.Succeeded)
 	do(t, l, func(tx *Tx) error {
@@ -103,7 +104,7 @@ func TestConflicts(t *testing.T) {
 		return err
 	}
 	split := func(cuts []uint64, sizes []int64) error {
-		_, err := l.Split(ctx, id, ingest.Sealed, cuts, sizes, nil)
+		_, err := l.Split(ctx, id, ingest.Sending, cuts, sizes, nil)
 		return err
 	}
 	bad := seal(lane, 21, 30)
@@ -116,15 +117,15 @@ func TestConflicts(t *testing.T) {
 		"seal again":                 {sealing(seal(lane, 11, 20), 30), ErrConflict},
 		"seal of no lane":            {sealing(seal(99, 1, 2), 30), ErrNotFound},
 		"seal without guarantee":     {sealing(bad, 30), ingest.ErrInvalid},
-		"another state":              {transition(id, ingest.Sending, set(ingest.Accepted)), ErrConflict},
-		"no such move":               {transition(id, ingest.Sealed, set(ingest.Succeeded)), ErrConflict},
-		"split by transition":        {transition(id, ingest.Sealed, set(ingest.Split)), ErrConflict},
-		"dead letter by transition":  {transition(id, ingest.Sealed, set(ingest.DeadLettered)), ErrConflict},
+		"another state":              {transition(id, ingest.Sealed, set(ingest.Accepted)), ErrConflict},
+		"no such move":               {transition(id, ingest.Sending, set(ingest.Dropped)), ErrConflict},
+		"split by transition":        {transition(id, ingest.Sending, set(ingest.Split)), ErrConflict},
+		"dead letter by transition":  {transition(id, ingest.Sending, set(ingest.DeadLettered)), ErrConflict},
 		"settled":                    {transition(done.Batch.ID, ingest.Succeeded, set(ingest.Sealed)), ErrConflict},
-		"progress too long":          {transition(id, ingest.Sealed, func(e *Entry) { e.Progress = make([]byte, MaxProgressBytes+1) }), ingest.ErrInvalid},
-		"duplicates shrink":          {transition(id, ingest.Sealed, func(e *Entry) { e.PossibleDuplicates = -1 }), ingest.ErrInvalid},
-		"negative wire bytes":        {transition(id, ingest.Sealed, func(e *Entry) { e.WireBytes = -1 }), ingest.ErrInvalid},
-		"a year beyond":              {transition(id, ingest.Sealed, func(e *Entry) { e.NextAttempt = time.Date(10001, 1, 1, 0, 0, 0, 0, time.UTC) }), ingest.ErrInvalid},
+		"progress too long":          {transition(id, ingest.Sending, func(e *Entry) { e.Progress = make([]byte, MaxProgressBytes+1) }), ingest.ErrInvalid},
+		"duplicates shrink":          {transition(id, ingest.Sending, func(e *Entry) { e.PossibleDuplicates = -1 }), ingest.ErrInvalid},
+		"negative wire bytes":        {transition(id, ingest.Sending, func(e *Entry) { e.WireBytes = -1 }), ingest.ErrInvalid},
+		"a year beyond":              {transition(id, ingest.Sending, func(e *Entry) { e.NextAttempt = time.Date(10001, 1, 1, 0, 0, 0, 0, time.UTC) }), ingest.ErrInvalid},
 		"cut outside":                {split([]uint64{11}, []int64{1, 2}), ingest.ErrInvalid},
 		"no cut":                     {split(nil, []int64{1}), ingest.ErrInvalid},
 		"sizes missing":              {split([]uint64{5}, []int64{1}), ingest.ErrInvalid},
@@ -144,9 +145,9 @@ func TestConflicts(t *testing.T) {
 		"position too long": {one(func(tx *Tx) error {
 			return tx.PutPositions(1, []Position{{Name: "x", Value: make([]byte, MaxPositionBytes+1)}})
 		}), ingest.ErrInvalid},
-		"check":                  {l.Check(id, ingest.Sealed, ingest.Accepted), ErrConflict},
-		"check of another state": {l.Check(id, ingest.Sending, ingest.Accepted), ErrConflict},
-		"settled record unknown": {second(l.Settled(lane, 5)), ErrNotFound},
+		"check":                  {l.Check(id, ingest.Sending, ingest.Dropped), ErrConflict},
+		"check of another state": {l.Check(id, ingest.Sealed, ingest.Accepted), ErrConflict},
+		"settled record unknown": {second(l.FindHistory(lane, 5)), ErrNotFound},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
@@ -156,10 +157,10 @@ func TestConflicts(t *testing.T) {
 		t.Fatalf("a refused change left %+v\nwant %+v", got, before)
 	}
 	var te *TransitionError
-	if err := transition(id, ingest.Sealed, set(ingest.Succeeded)); !errors.As(err, &te) || te.To != ingest.Succeeded {
+	if err := transition(id, ingest.Sending, set(ingest.Dropped)); !errors.As(err, &te) || te.To != ingest.Dropped {
 		t.Errorf("got %v", err)
 	}
-	if err := transition(id, ingest.Sealed, func(*Entry) { panic("mine") }); err == nil || l.Err() != nil {
+	if err := transition(id, ingest.Sending, func(*Entry) { panic("mine") }); err == nil || l.Err() != nil {
 		t.Errorf("a panic of the caller's function: %v, %v", err, l.Err())
 	}
 }
@@ -244,7 +245,8 @@ func TestSegmentLife(t *testing.T) {
 	if got, ok := l.EntryAt(lane, 10); !ok || got.Batch.ID != e.Batch.ID {
 		t.Errorf("the batch of record 10 is %+v", got)
 	}
-	parts, err := l.Split(ctx, e.Batch.ID, ingest.Sealed, []uint64{4}, []int64{30, 70}, &ingest.Failure{Message: "bad"})
+	move(t, l, e, ingest.Sending)
+	parts, err := l.Split(ctx, e.Batch.ID, ingest.Sending, []uint64{4}, []int64{30, 70}, &ingest.Failure{Message: "bad"})
 	if err != nil || len(parts) != 2 || len(l.LiveOf(lane)) != 2 {
 		t.Fatal(parts, err)
 	}
@@ -304,8 +306,8 @@ func TestGaps(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	row, _ := l.Lane(lane)
-	if row.Marks.Acked(110) != 10 || row.Marks.Open(120) != 10 || row.Marks.Next(5) != 106 {
-		t.Errorf("%+v", row.Marks)
+	if row.Watermarks.Acked(110) != 10 || row.Watermarks.Open(120) != 10 || row.Watermarks.Next(5) != 106 {
+		t.Errorf("%+v", row.Watermarks)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -343,7 +345,7 @@ func TestHistoryBounds(t *testing.T) {
 	if got := list(); !slices.Equal(got, []uint64{9}) || l.State().History != 1 {
 		t.Errorf("history of %v, %d", got, l.State().History)
 	}
-	if _, err := l.Settled(lane, 8); !errors.Is(err, ErrNotFound) {
+	if _, err := l.FindHistory(lane, 8); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a pruned row: %v", err)
 	}
 }
@@ -457,7 +459,7 @@ func TestCreateRefuses(t *testing.T) {
 	for name, b := range map[string]Books{
 		"counters without records": {Counters: Counters{Ingested: 1}},
 		"negative counters":        {Counters: Counters{Ingested: 1, Dropped: -1}},
-		"marks beyond the end":     {Lanes: []Lane{{No: 1, Key: props(1).Key(), Marks: Marks{Mark: 2, High: 1}}}},
+		"marks beyond the end":     {Lanes: []Lane{{No: 1, Key: props(1).Key(), Watermarks: Watermarks{Sealed: 2, High: 1}}}},
 		"two lanes of one key":     {Lanes: []Lane{{No: 1, Key: props(1).Key()}, {No: 2, Key: props(1).Key()}}},
 		"segment of no lane":       {Segments: []Segment{{No: 1, Lanes: map[uint32]Span{1: {1, 2}}}}},
 		"settled and not":          {Segments: []Segment{{No: 1}}, Tombstones: []Tombstone{{1, 1}}},

@@ -76,7 +76,7 @@ func (m *model) books() *Books {
 func (m *model) unsettled(lane uint32, r Span) (n int) {
 	for seq := r.First; seq <= r.Last; seq++ {
 		l := m.lanes[lane]
-		if _, gap := l.Marks.GapAt(seq); !gap && seq > l.Marks.Mark {
+		if _, gap := l.Watermarks.GapAt(seq); !gap && seq > l.Watermarks.Sealed {
 			n++
 			continue
 		}
@@ -217,15 +217,15 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 		"append": func(t *rapid.T) { // to the log
 			no := lane.Draw(t, "lane")
 			if l, ok := u.m.lanes[no]; ok {
-				high := max(u.m.high[no], l.Marks.High)
-				u.m.high[no] = l.Marks.Next(high) - 1 + rapid.Uint64Range(1, 20).Draw(t, "records")
+				high := max(u.m.high[no], l.Watermarks.High)
+				u.m.high[no] = l.Watermarks.Next(high) - 1 + rapid.Uint64Range(1, 20).Draw(t, "records")
 			}
 		},
 		"seal": func(t *rapid.T) {
 			no := lane.Draw(t, "lane")
 			l, ok := u.m.lanes[no]
-			high := max(u.m.high[no], l.Marks.High)
-			first := l.Marks.Next(l.Marks.Mark)
+			high := max(u.m.high[no], l.Watermarks.High)
+			first := l.Watermarks.Next(l.Watermarks.Sealed)
 			last := first + rapid.Uint64Range(0, 10).Draw(t, "length") - 1
 			var want error
 			switch {
@@ -244,11 +244,11 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 					m.live[e.Batch.ID] = e
 					n += e.Batch.Records()
 				}
-				if n != l.Marks.Records(Span{first, last}) {
-					t.Fatalf("sealed %d records of %d..%d, %+v", n, first, last, l.Marks)
+				if n != l.Watermarks.Records(Span{first, last}) {
+					t.Fatalf("sealed %d records of %d..%d, %+v", n, first, last, l.Watermarks)
 				}
-				l.Marks.Mark = last
-				l.Marks.raise(high, int64(high)*10)
+				l.Watermarks.Sealed = last
+				l.Watermarks.raise(high, int64(high)*10)
 				m.lanes[no] = l
 			})
 		},
@@ -344,7 +344,7 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 			if !ok {
 				return
 			}
-			high, n := max(u.m.high[no], l.Marks.High), rapid.Uint64Range(1, 50).Draw(t, "numbers")
+			high, n := max(u.m.high[no], l.Watermarks.High), rapid.Uint64Range(1, 50).Draw(t, "numbers")
 			u.change(t, "jump", nil, do(func(tx *Tx) error {
 				if err := tx.Advance(no, high, int64(high)*10); err != nil {
 					return err
@@ -352,14 +352,14 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 				_, err := tx.Jump(no, n)
 				return err
 			}), func(m *model) {
-				l.Marks.raise(high, int64(high)*10)
-				gaps := slices.Clone(l.Marks.Gaps)
-				if gap, ok := l.Marks.GapAt(high + 1); ok {
+				l.Watermarks.raise(high, int64(high)*10)
+				gaps := slices.Clone(l.Watermarks.Gaps)
+				if gap, ok := l.Watermarks.GapAt(high + 1); ok {
 					gaps[slices.Index(gaps, gap)].Last += n
 				} else {
 					gaps = append(gaps, Span{high + 1, high + n})
 				}
-				l.Marks.Gaps = gaps
+				l.Watermarks.Gaps = gaps
 				m.lanes[no] = l
 			})
 		},
@@ -479,16 +479,16 @@ func (u *ledgerUnderTest) actions() map[string]func(*rapid.T) {
 				if no = l.No; again.No != l.No {
 					t.Fatal("a lane of its own for each call")
 				}
-				return errors.Join(err, tx.Advance(no, l.Marks.Next(l.Marks.High), l.Marks.Bytes+10))
+				return errors.Join(err, tx.Advance(no, l.Watermarks.Next(l.Watermarks.High), l.Watermarks.Bytes+10))
 			}), func(m *model) {
 				l, ok := m.lanes[no]
 				if !ok {
 					fresh, _ := newLane(no, p.Key())
 					l, m.state.Lanes = *fresh, no
 				}
-				l.Marks.raise(l.Marks.Next(l.Marks.High), l.Marks.Bytes+10)
+				l.Watermarks.raise(l.Watermarks.Next(l.Watermarks.High), l.Watermarks.Bytes+10)
 				m.lanes[no] = l
-				m.high[no] = max(m.high[no], l.Marks.High)
+				m.high[no] = max(m.high[no], l.Watermarks.High)
 			})
 		},
 		"reopen": func(t *rapid.T) {

@@ -33,7 +33,7 @@ type Findings struct {
 // takes the file's own lock, and expects that the caller has the spool's.
 //
 // A file whose damage is confined to history, keys and the list of free pages
-// is written again without them, and so is one that is mostly free. keep, if it
+// is written again without them, and so is one that is mostly free. backup, if it
 // is not nil, is called before damage is written over, so that the caller can
 // keep a copy; its error ends Open.
 //
@@ -41,10 +41,10 @@ type Findings struct {
 // and leaves the file as it is: the caller moves it away and calls Create;
 // another format is a [VersionError]; ErrFull when a damaged file cannot be
 // written again; those of the file system.
-func Open(fs vfs.FS, path string, opts *Options, keep func(Findings) error) (*Ledger, Findings, error) {
+func Open(fs vfs.FS, path string, opts *Options, backup func(Findings) error) (*Ledger, Findings, error) {
 	o := opts.withDefaults()
 	for again := false; ; again = true {
-		p, found, err := prepare(fs, path, &o, keep)
+		p, found, err := prepare(fs, path, &o, backup)
 		if errors.Is(err, ErrFull) && !again && o.NoSpace != nil && o.NoSpace() {
 			continue
 		}
@@ -57,8 +57,8 @@ func Open(fs vfs.FS, path string, opts *Options, keep func(Findings) error) (*Le
 }
 
 // prepare verifies the file, and writes it again where that is needed.
-func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*proof, Findings, error) {
-	marked := hasMark(fs, path)
+func prepare(fs vfs.FS, path string, o *Options, backup func(Findings) error) (*proof, Findings, error) {
+	marked := hasDamageFlag(fs, path)
 	f, err := fs.Open(path, vfs.ReadOnly)
 	if err != nil {
 		return nil, Findings{}, err
@@ -70,14 +70,14 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	}
 	found := p.findings()
 	if marked && found.Renewed == nil {
-		found.Renewed = errMarked
+		found.Renewed = errFlagged
 	}
 	shrink := p.worthShrinking()
 	if found.Renewed == nil && !shrink {
 		return p, found, nil
 	}
-	if found.Renewed != nil && keep != nil {
-		if err := keep(found); err != nil {
+	if found.Renewed != nil && backup != nil {
+		if err := backup(found); err != nil {
 			return nil, found, err
 		}
 	}
@@ -96,7 +96,7 @@ func prepare(fs vfs.FS, path string, o *Options, keep func(Findings) error) (*pr
 	return fresh, found, nil
 }
 
-var errMarked = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
+var errFlagged = fmt.Errorf("%w: it was met when the file was last in use", ErrDamaged)
 
 func examine(f vfs.File, whole bool) (*proof, error) {
 	info, err := f.Stat()
@@ -162,12 +162,12 @@ func look(fs vfs.FS, path string) (*proof, Findings, error) {
 	defer f.Close()
 	for range 3 {
 		before, _ := readMetas(f)
-		marked := hasMark(fs, path)
+		marked := hasDamageFlag(fs, path)
 		p, verr := examine(f, marked)
 		if verr == nil {
 			found := p.findings()
 			if marked && found.Renewed == nil {
-				found.Renewed = errMarked
+				found.Renewed = errFlagged
 			}
 			return p, found, nil
 		}

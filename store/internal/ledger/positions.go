@@ -51,7 +51,7 @@ func (tx *Tx) PutPositions(through uint64, list []Position) error {
 	if through > tx.state.Positions {
 		tx.change()
 		tx.state.Positions = through
-		tx.dropMarkers()
+		tx.dropPositionTombstones()
 	}
 	return nil
 }
@@ -90,8 +90,8 @@ func (tx *Tx) putPosition(p *Position) {
 	tx.put(bktPositions, []byte(p.Name), encodePosition(p))
 }
 
-// dropMarkers removes the rows of removed positions that nothing can bring back.
-func (tx *Tx) dropMarkers() {
+// dropPositionTombstones removes the rows of removed positions that nothing can bring back.
+func (tx *Tx) dropPositionTombstones() {
 	drop := func(name string) {
 		if p := tx.positions.get(name); p != nil && p.Value == nil && p.Commit <= tx.state.Positions {
 			tx.putPosition(p)

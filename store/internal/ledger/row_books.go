@@ -23,7 +23,7 @@ func encodeHead(h head) []byte {
 func decodeHead(body []byte) (h head, err error) {
 	d := readRow(body)
 	h.Version = d.u32()
-	if h.Version > FormatVersion {
+	if h.Version != FormatVersion {
 		return h, d.err // what follows may be anything
 	}
 	if len(d.rest) != len(h.Spool) {
@@ -103,17 +103,17 @@ func newLane(no uint32, key string) (*Lane, error) {
 	return l, nil
 }
 
-func encodeMarks(m *Marks) []byte {
-	p := appendNumbers([]byte{rowVersion}, m.Base, uint64(m.BaseBytes), m.Mark, m.High, uint64(m.Bytes), uint64(len(m.Gaps)))
+func encodeWatermarks(m *Watermarks) []byte {
+	p := appendNumbers([]byte{rowVersion}, m.Base, uint64(m.BaseBytes), m.Sealed, m.High, uint64(m.Bytes), uint64(len(m.Gaps)))
 	for _, g := range m.Gaps {
 		p = appendNumbers(p, g.First, g.Last)
 	}
 	return p
 }
 
-func decodeMarks(body []byte) (m Marks, err error) {
+func decodeWatermarks(body []byte) (m Watermarks, err error) {
 	d := readRow(body)
-	m.Base, m.BaseBytes, m.Mark, m.High, m.Bytes = d.u64(), d.i64(), d.u64(), d.u64(), d.i64()
+	m.Base, m.BaseBytes, m.Sealed, m.High, m.Bytes = d.u64(), d.i64(), d.u64(), d.u64(), d.i64()
 	for range d.count(2) {
 		m.Gaps = append(m.Gaps, d.span())
 	}
@@ -123,9 +123,9 @@ func decodeMarks(body []byte) (m Marks, err error) {
 	return m, m.check()
 }
 
-// check finds marks that no lane can have.
-func (m *Marks) check() error {
-	if m.Mark < m.Base || m.High < m.Mark || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
+// check finds watermarks that no lane can have.
+func (m *Watermarks) check() error {
+	if m.Sealed < m.Base || m.High < m.Sealed || m.BaseBytes < 0 || m.Bytes < m.BaseBytes || m.Bytes > maxBytes || m.High > maxSeq {
 		return errRowForm
 	}
 	for i, g := range m.Gaps {
@@ -187,7 +187,7 @@ func decodeSegment(key, body []byte) (*Segment, error) {
 func encodeTombstone(t Tombstone) []byte { return appendNumbers([]byte{rowVersion}, t.Generation) }
 
 func decodeTombstone(key, body []byte) (t Tombstone, err error) {
-	if len(key) != keyLen[bktSettled] {
+	if len(key) != keyLen[bktTombstones] {
 		return t, errRowForm
 	}
 	d := readRow(body)

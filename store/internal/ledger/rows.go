@@ -8,6 +8,10 @@ import (
 
 // FormatVersion is the version of the spool's format as a whole. It is kept in
 // the ledger's head row.
+//
+// The rows have fixed lengths. A new field, or a new bucket, needs a new
+// FormatVersion and a reader of the old one; without it an old ledger reads as
+// damaged and is rebuilt, with all that the log has open again.
 const FormatVersion = 3
 
 // Bounds of rows.
@@ -41,24 +45,24 @@ func (r Span) Overlap(o Span) int64 {
 	return int64(last - first + 1)
 }
 
-// Marks is where a lane stands. High and HighBytes may lag behind what the log
+// Watermarks is where a lane stands. High and Bytes may lag behind what the log
 // holds; they are a floor.
-type Marks struct {
+type Watermarks struct {
 	Base      uint64 // records up to here are in nobody's books
 	BaseBytes int64  // and their payload bytes
-	Mark      uint64 // last record that is in a batch, or was
+	Sealed    uint64 // last record that is in a batch, or was
 	High      uint64 // last record known to be acknowledged
 	Bytes     int64  // payload bytes up to High
 	Gaps      []Span // numbers that are no records, ascending
 }
 
 // Lane is the queue of one set of properties. Copies share what Properties and
-// Marks.Gaps refer to; both are never changed.
+// Watermarks.Gaps refer to; both are never changed.
 type Lane struct {
 	No         uint32 // counts from 1
 	Key        string // ingest.Properties.Key
 	Properties ingest.Properties
-	Marks      Marks
+	Watermarks Watermarks
 }
 
 // Seal asks for the range First..Last of a lane to become a batch.
@@ -87,9 +91,11 @@ type Entry struct {
 	PossibleDuplicates int64
 	Committed          bool   // the current attempt passed its commit point
 	Progress           []byte // the transport's own; at most MaxProgressBytes
-	NextAttempt        time.Time
-	Failure            *ingest.Failure
-	WireBytes          int64
+	// NextAttempt is the time before which the batch is not tried again; of a batch
+	// in state Unknown, until when its outcome is asked for before it is sent again.
+	NextAttempt time.Time
+	Failure     *ingest.Failure
+	WireBytes   int64
 	// BlobBytes is, of a batch by reference, the size of the blob's data before
 	// compression as the transport learned it; 0 for none.
 	BlobBytes int64
@@ -174,10 +180,11 @@ type State struct {
 	History   int64  // rows in the history
 }
 
-// Counters are the persisted part of the spool's statistics. What can be
-// computed from the lanes' marks and the live batches is not repeated here:
+// Counters are the persisted part of the spool's statistics. A new one needs a new
+// [FormatVersion]. What can be
+// computed from the lanes' watermarks and the live batches is not repeated here:
 // records acknowledged == open + in live batches + Ingested + Skipped +
-// HandedOver + DeadLettered + Dropped, lane marks and rows taken together.
+// HandedOver + DeadLettered + Dropped, watermarks and rows taken together.
 type Counters struct {
 	Ingested     int64
 	Skipped      int64
@@ -210,4 +217,57 @@ type Books struct {
 	Tombstones []Tombstone // by number
 	Objects    []Object    // by ID
 	Positions  []Position  // by name, removed ones left out
+}
+
+// Open is how many records up to high are in no batch.
+func (m *Watermarks) Open(high uint64) int64 {
+	return m.Records(Span{m.Sealed + 1, max(high, m.Sealed)})
+}
+
+// Acked is how many records up to high the books know.
+func (m *Watermarks) Acked(high uint64) int64 { return m.Records(Span{m.Base + 1, max(high, m.Base)}) }
+
+// Records counts the numbers of a span that are records.
+func (m *Watermarks) Records(r Span) int64 {
+	n := r.Count()
+	for _, g := range m.Gaps {
+		n -= g.Overlap(r)
+	}
+	return n
+}
+
+// GapAt is the gap that holds seq.
+func (m *Watermarks) GapAt(seq uint64) (Span, bool) {
+	for _, g := range m.Gaps {
+		if g.First <= seq && seq <= g.Last {
+			return g, true
+		}
+	}
+	return Span{}, false
+}
+
+// Next is the number of the next record of a lane whose last one is high.
+func (m *Watermarks) Next(high uint64) uint64 {
+	if gap, ok := m.GapAt(high + 1); ok {
+		return gap.Last + 1
+	}
+	return high + 1
+}
+
+// Pieces cuts a span at the lane's gaps.
+func (m *Watermarks) Pieces(r Span) []Span {
+	out := []Span{}
+	for _, g := range m.Gaps {
+		if g.Overlap(r) == 0 {
+			continue
+		}
+		if g.First > r.First {
+			out = append(out, Span{r.First, g.First - 1})
+		}
+		if g.Last >= r.Last {
+			return out
+		}
+		r.First = g.Last + 1
+	}
+	return append(out, r)
 }

@@ -13,18 +13,18 @@ type bucket int
 // The buckets. Those before firstRest are read whole at Open and mirrored in
 // memory; the rest is read row by row.
 const (
-	bktMeta      bucket = iota // keyHead -> head, keyState -> state, counters, census
-	bktLanes                   // lane -> key text
-	bktMarks                   // lane -> Marks
-	bktSegments                // number -> Segment
-	bktSettled                 // number -> generation: tombstones
-	bktBatches                 // lane, first -> batch
-	bktObjects                 // id -> Object
-	bktPositions               // name -> position
-	bktHistory                 // lane, first -> batch
-	bktByTime                  // settled at, lane, first -> nothing
-	bktKeys                    // hash -> lane, seq, accepted at
-	bktKeyTimes                // accepted at, hash -> nothing
+	bktMeta       bucket = iota // keyHead -> head, keyState -> state, counters, census
+	bktLanes                    // lane -> key text
+	bktWatermarks               // lane -> Watermarks
+	bktSegments                 // number -> Segment
+	bktTombstones               // number -> generation: tombstones
+	bktBatches                  // lane, first -> batch
+	bktObjects                  // id -> Object
+	bktPositions                // name -> position
+	bktHistory                  // lane, first -> batch
+	bktByTime                   // settled at, lane, first -> nothing
+	bktKeys                     // hash -> lane, seq, accepted at
+	bktKeyTimes                 // accepted at, hash -> nothing
 	bucketCount
 	firstRest = bktHistory
 )
@@ -45,7 +45,7 @@ var (
 )
 
 // keyLen is the length of a bucket's keys; 0 where it varies.
-var keyLen = [bucketCount]int{bktLanes: 4, bktMarks: 4, bktSegments: 8, bktSettled: 8, bktBatches: 12, bktObjects: 16,
+var keyLen = [bucketCount]int{bktLanes: 4, bktWatermarks: 4, bktSegments: 8, bktTombstones: 8, bktBatches: 12, bktObjects: 16,
 	bktHistory: 12, bktByTime: 20, bktKeys: 16, bktKeyTimes: 24}
 
 func (b bucket) String() string { return string(bucketNames[b]) }

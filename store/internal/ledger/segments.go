@@ -53,7 +53,7 @@ func (tx *Tx) SettleSegment(no uint64) error {
 	tx.segments.over[no] = nil
 	tx.tombs.over[no] = &Tombstone{No: no, Generation: s.Generation}
 	tx.del(bktSegments, u64(no))
-	tx.put(bktSettled, u64(no), encodeTombstone(Tombstone{No: no, Generation: s.Generation}))
+	tx.put(bktTombstones, u64(no), encodeTombstone(Tombstone{No: no, Generation: s.Generation}))
 	return nil
 }
 
@@ -73,8 +73,8 @@ func (tx *Tx) unsettled(lane uint32, r Span) int64 {
 			n += r.Overlap(Span{e.Batch.First, e.Batch.Last})
 		}
 	}
-	if first := max(r.First, l.Marks.Mark+1); first <= r.Last {
-		n += l.Marks.Records(Span{first, r.Last})
+	if first := max(r.First, l.Watermarks.Sealed+1); first <= r.Last {
+		n += l.Watermarks.Records(Span{first, r.Last})
 	}
 	return n
 }
@@ -86,7 +86,7 @@ func (tx *Tx) ForgetSegment(no uint64) error {
 		return fmt.Errorf("%w: segment %d has no tombstone", ErrNotFound, no)
 	}
 	tx.tombs.over[no] = nil
-	tx.del(bktSettled, u64(no))
+	tx.del(bktTombstones, u64(no))
 	return nil
 }
 

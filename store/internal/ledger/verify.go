@@ -63,7 +63,7 @@ func (p *proof) run(f io.ReaderAt) error {
 	if err := p.metaPage(f); err != nil {
 		return err
 	}
-	w := newWalk(f, p.meta)
+	w := newPageVerifier(f, p.meta)
 	if err := w.claim(0, 2); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (p *proof) metaPage(f io.ReaderAt) error {
 }
 
 // rootTree reads which buckets there are, and tells another format apart.
-func (p *proof) rootTree(w *walk) error {
+func (p *proof) rootTree(w *pageVerifier) error {
 	found := map[string][]byte{}
 	err := w.tree(w.m.root, false, func(key, value []byte, isBucket bool) error {
 		if !isBucket || len(found) == bucketsMost || len(value) > int(w.m.pageSize) {
@@ -165,12 +165,14 @@ func (p *proof) rootTree(w *walk) error {
 }
 
 // otherFormat recognises the ledger of a format before 3, by two rows without
-// a checksum, and of a later one, by its head.
-func otherFormat(w *walk, root []byte) error {
-	if len(root) < bucketHeader || native.Uint64(root) != 0 {
-		return nil // ours is small, and so was theirs
+// a checksum, and of any other, by its head. It comes before all that a format
+// decides: which buckets there are, and what their rows look like.
+func otherFormat(w *pageVerifier, root []byte) error {
+	if len(root) < bucketHeader {
+		return nil
 	}
 	identity, version := false, uint32(0)
+	w = newPageVerifier(w.f, w.m) // of its own: where meta has pages they are claimed once more
 	err := w.bucket(root, false, func(key, value []byte, _ bool) error {
 		switch {
 		case string(key) == string(oldKeyIdentity) && len(value) == 8:
@@ -179,7 +181,7 @@ func otherFormat(w *walk, root []byte) error {
 			version = binary.BigEndian.Uint32(value)
 		case string(key) == string(keyHead):
 			if body, err := openRow(bktMeta, key, value); err == nil {
-				if h, err := decodeHead(body); err == nil && h.Version > FormatVersion {
+				if h, err := decodeHead(body); err == nil && h.Version != FormatVersion {
 					return &VersionError{Version: h.Version, Known: FormatVersion}
 				}
 			}
@@ -197,7 +199,7 @@ func otherFormat(w *walk, root []byte) error {
 
 // rest looks at what the mirror does not need: history, keys, and whether each
 // page is in use once or free once.
-func (p *proof) rest(w *walk) {
+func (p *proof) rest(w *pageVerifier) {
 	var counts census
 	p.history = p.restBuckets(w, &counts, bktHistory, bktByTime)
 	if p.history == nil && !p.partial && uint64(p.mirror.state.History) != counts[bktHistory].Rows {
@@ -212,7 +214,7 @@ func (p *proof) rest(w *walk) {
 	}
 }
 
-func (p *proof) restBuckets(w *walk, counts *census, pair ...bucket) error {
+func (p *proof) restBuckets(w *pageVerifier, counts *census, pair ...bucket) error {
 	for _, b := range pair {
 		err := w.bucket(p.roots[b], p.partial, func(key, value []byte, isBucket bool) error {
 			if isBucket {
@@ -270,12 +272,12 @@ func (p *proof) damage() error { return errors.Join(p.history, p.keys, p.pages) 
 // part of every commit.
 const shrinkFrom = 4 << 20
 
-// strayTail is more than bbolt makes a file larger by than it uses: somebody else
+// foreignTail is more than bbolt makes a file larger by than it uses: somebody else
 // did.
-const strayTail = 256 << 20
+const foreignTail = 256 << 20
 
 func (p *proof) worthShrinking() bool {
-	if p.size-int64(p.meta.high)*p.meta.pageSize > strayTail {
+	if p.size-int64(p.meta.high)*p.meta.pageSize > foreignTail {
 		return true // and it may be more than can be mapped
 	}
 	return p.size >= shrinkFrom && int64(p.free)*p.meta.pageSize >= p.size/2

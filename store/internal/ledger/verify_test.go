@@ -433,8 +433,36 @@ func TestOtherFormats(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for path, version := range map[string]uint32{old: 2, future: 4} {
-		before := read(t, path)
+	// One of the version before, as a program with one more bucket and longer rows
+	// would find it; and one whose meta bucket has pages of its own.
+	before, large := newPath(t), newPath(t)
+	for path, change := range map[string]func(tx *bolt.Tx, meta *bolt.Bucket) error{
+		before: func(tx *bolt.Tx, meta *bolt.Bucket) error {
+			state := meta.Get(keyState)
+			return errors.Join(tx.DeleteBucket(bucketNames[bktKeyTimes]), meta.Put(keyState, sealRow(bktMeta, keyState, bytes.Clone(state[sumLen:len(state)-8]))))
+		},
+		large: func(_ *bolt.Tx, meta *bolt.Bucket) error {
+			return meta.Put(keyState, sealRow(bktMeta, keyState, make([]byte, 8<<10)))
+		},
+	} {
+		mustCreate(t, path)
+		if db, err = bolt.Open(path, 0o600, nil); err != nil {
+			t.Fatal(err)
+		}
+		version := byte(FormatVersion - 1)
+		if path == large {
+			version = FormatVersion + 1
+		}
+		err = db.Update(func(tx *bolt.Tx) error {
+			meta := tx.Bucket(bucketNames[bktMeta])
+			return errors.Join(change(tx, meta), meta.Put(keyHead, sealRow(bktMeta, keyHead, append([]byte{rowVersion, version}, "whatever"...))))
+		})
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, version := range map[string]uint32{old: 2, future: 4, before: FormatVersion - 1, large: FormatVersion + 1} {
+		content := read(t, path)
 		var ve *VersionError
 		if _, _, err := Open(vfs.OS, path, nil, nil); !errors.As(err, &ve) || ve.Version != version {
 			t.Errorf("format %d: %v", version, err)
@@ -442,7 +470,7 @@ func TestOtherFormats(t *testing.T) {
 		if _, _, err := readBooks(path); !errors.As(err, &ve) || ve.Version != version {
 			t.Errorf("format %d: %v", version, err)
 		}
-		if !bytes.Equal(read(t, path), before) {
+		if !bytes.Equal(read(t, path), content) {
 			t.Errorf("format %d: the file was changed", version)
 		}
 	}

@@ -119,7 +119,7 @@ func (l *Ledger) attempt(members []*change) (*Tx, error) {
 			if tx.tx != nil && !abandon(tx.tx) {
 				l.unclosable.Store(true)
 			}
-			l.distrust()
+			l.flagDamage()
 			return nil, l.fail(err)
 		}
 		if err != nil || !again {

@@ -54,7 +54,7 @@ func write(t testing.TB, d *Dir, sizes []int) (*Ref, [][]byte) {
 	if err := errors.Join(w.Finish(), d.Sync()); err != nil {
 		t.Fatal(err)
 	}
-	w.Keep()
+	w.Retain()
 	return refOf(w), recs
 }
 

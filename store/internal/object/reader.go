@@ -43,8 +43,8 @@ type Pos struct {
 // Inside reports whether the reader stands inside of a record.
 func (p *Pos) Inside() bool { return p.inside }
 
-// walk reads the chunks of one object in order.
-type walk struct {
+// chunkCursor reads the chunks of one object in order.
+type chunkCursor struct {
 	d      *Dir
 	o      *Ref
 	f      vfs.File
@@ -54,12 +54,12 @@ type walk struct {
 }
 
 // open opens an object's file at pos, if pos is in it and not behind the record number from.
-func (d *Dir) open(o *Ref, pos Pos, from uint64) (*walk, error) {
+func (d *Dir) open(o *Ref, pos Pos, from uint64) (*chunkCursor, error) {
 	f, err := d.FS.Open(d.path(o.ID), vfs.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{d: d, o: o, f: f, at: Pos{id: o.ID}}
+	w := &chunkCursor{d: d, o: o, f: f, at: Pos{id: o.ID}}
 	if pos.id == o.ID && pos.first <= from {
 		w.at = pos
 	}
@@ -67,7 +67,7 @@ func (d *Dir) open(o *Ref, pos Pos, from uint64) (*walk, error) {
 }
 
 // next reads the header of the chunk at the position. The error is io.EOF behind the last one.
-func (w *walk) next() error {
+func (w *chunkCursor) next() error {
 	if w.at.off >= w.o.Size {
 		return io.EOF
 	}
@@ -87,7 +87,7 @@ func (w *walk) next() error {
 }
 
 // body reads the chunk's body behind buf and proves it.
-func (w *walk) body(buf []byte) ([]byte, error) {
+func (w *chunkCursor) body(buf []byte) ([]byte, error) {
 	n := len(buf)
 	need := n + w.header.body
 	if cap(buf) < need {
@@ -106,7 +106,7 @@ func (w *walk) body(buf []byte) ([]byte, error) {
 }
 
 // skip moves behind the chunk.
-func (w *walk) skip() {
+func (w *chunkCursor) skip() {
 	w.at.off += chunkHeaderLen + int64(w.header.body)
 	w.at.first += uint64(w.header.count)
 	w.at.before += int64(w.header.bytes)

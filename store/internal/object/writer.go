@@ -35,7 +35,7 @@ type Writer struct {
 	size     int64 // of the file
 	finished bool  // complete under its final name
 	broken   error // why it never will be
-	kept     bool
+	retained bool
 }
 
 // New begins an object. separator is what a record adds to a payload beside
@@ -239,8 +239,8 @@ func (w *Writer) release() {
 	}
 }
 
-// Keep makes Discard leave the file: somebody refers to it.
-func (w *Writer) Keep() { w.kept = true }
+// Retain makes Discard leave the file: somebody refers to it.
+func (w *Writer) Retain() { w.retained = true }
 
 // Discard removes the file, unless Keep was called. A second call does nothing.
 func (w *Writer) Discard() error {
@@ -252,9 +252,9 @@ func (w *Writer) Discard() error {
 	if w.broken == nil {
 		w.broken = errUse
 	}
-	if w.kept {
+	if w.retained {
 		return errors.Join(errs...)
 	}
-	w.kept = true
+	w.retained = true
 	return errors.Join(append(errs, w.d.remove(w.temp), w.d.remove(w.d.path(w.id)))...)
 }

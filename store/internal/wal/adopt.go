@@ -34,16 +34,16 @@ func (r *recovery) adopt() error {
 		}
 		r.out.Refs = append(r.out.Refs, s.refs...)
 		r.out.Damage = append(r.out.Damage, s.damage...)
-		r.out.Doubt = r.out.Doubt || s.doubt
+		r.out.TailMissing = r.out.TailMissing || s.tailUnread
 	}
 	for _, no := range sortedKeys(r.lanes) {
 		ln := *r.lanes[no]
 		r.out.Lanes = append(r.out.Lanes, ln)
 		r.l.addLane(ln)
 	}
-	r.out.KeptThrough, r.out.Positions = counting(r.out.Positions)
+	r.out.RestatedThrough, r.out.Positions = counting(r.out.Positions)
 	a := r.known.Active
-	r.out.Doubt = r.out.Doubt || a.End > headBytes && a.Commit > r.last && !r.settledOrRow(a.No)
+	r.out.TailMissing = r.out.TailMissing || a.End > headBytes && a.Commit > r.last && !r.tombstoneOrRow(a.No)
 	r.noteLast(a.Commit, 0)
 	return nil
 }
@@ -63,9 +63,9 @@ func counting(all []Position) (through uint64, out []Position) {
 	return through, out
 }
 
-// settledOrRow reports whether the ledger answers for a segment.
-func (r *recovery) settledOrRow(no uint64) bool {
-	return slices.ContainsFunc(r.known.Settled, func(s Settled) bool { return s.No == no }) ||
+// tombstoneOrRow reports whether the ledger answers for a segment.
+func (r *recovery) tombstoneOrRow(no uint64) bool {
+	return slices.ContainsFunc(r.known.Tombstones, func(s Tombstone) bool { return s.No == no }) ||
 		slices.ContainsFunc(r.known.Segments, func(s SegmentInfo) bool { return s.No == no })
 }
 

@@ -13,7 +13,7 @@ import (
 
 // benchLog has the log recycled as it is written, as a destination that takes does.
 func benchLog(b testing.TB, recycled bool) *Log {
-	o := Options{FS: vfs.OS, Dir: b.TempDir(), Spool: spool, SegmentBytes: 64 << 20, Stock: 3}
+	o := Options{FS: vfs.OS, Dir: b.TempDir(), Spool: spool, SegmentBytes: 64 << 20, RecycledFiles: 3}
 	var l *Log
 	if recycled {
 		o.Rotated = func(i SegmentInfo) {

@@ -61,8 +61,8 @@ func TestEndOfNumbers(t *testing.T) {
 		lane  Lane
 		open  bool // already Open says so
 	}{
-		{name: "the control", known: Known{HighestNo: 1 << 40, Active: Mark{Commit: 1 << 61}}, lane: Lane{No: 1, Next: 1 << 61, Bytes: 1 << 61}},
-		{name: "commits", known: Known{Active: Mark{Commit: maxCommitNo}}, lane: Lane{No: 1}},
+		{name: "the control", known: Known{HighestNo: 1 << 40, Active: LogEnd{Commit: 1 << 61}}, lane: Lane{No: 1, Next: 1 << 61, Bytes: 1 << 61}},
+		{name: "commits", known: Known{Active: LogEnd{Commit: maxCommitNo}}, lane: Lane{No: 1}},
 		{name: "segments", known: Known{HighestNo: maxSegmentNo}, lane: Lane{No: 1}, open: true},
 		{name: "segments, beyond", known: Known{HighestNo: 1<<64 - 1}, lane: Lane{No: 1}, open: true},
 		{name: "records", lane: Lane{No: 1, Next: MaxSeq}},
@@ -91,7 +91,7 @@ func TestEndOfNumbers(t *testing.T) {
 				if got := contents(t, l, 1); len(got) != 1 || got[1<<61] != "x" {
 					t.Errorf("got %v", got)
 				}
-				if len(r.Strangers) > 0 || len(r.Damage) > 0 {
+				if len(r.ForeignFiles) > 0 || len(r.Damage) > 0 {
 					t.Errorf("%+v", r)
 				}
 				closeLog(t, l)

@@ -293,8 +293,8 @@ func TestUnreadablePart(t *testing.T) {
 			return nil
 		}}
 		l, r := open(t, options(fsys), Known{})
-		if r.Doubt != (to == math.MaxInt64) || len(r.Damage) == 0 {
-			t.Errorf("damage %+v, doubt %v", r.Damage, r.Doubt)
+		if r.TailMissing != (to == math.MaxInt64) || len(r.Damage) == 0 {
+			t.Errorf("damage %+v, doubt %v", r.Damage, r.TailMissing)
 		}
 		_, _ = l.Close()
 		l, _ = open(t, options(disk), Known{})

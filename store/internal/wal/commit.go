@@ -37,7 +37,7 @@ const (
 	commitMagic     = "kspC"
 	commitVersion   = 1
 	commitHeaderLen = 60
-	commitMarkLen   = 24 // what all commits of a segment begin with
+	commitPrefixLen = 24 // what all commits of a segment begin with
 
 	extraLane     = 1
 	extraKeys     = 2
@@ -69,7 +69,7 @@ type commitHeader struct {
 // put writes all but the sum, and returns the sum so far.
 func (h *commitHeader) put(p []byte) uint32 {
 	p = p[:commitHeaderLen]
-	putCommitMark(p, h.generation, h.segment)
+	putCommitPrefix(p, h.generation, h.segment)
 	binary.BigEndian.PutUint64(p[24:], h.number)
 	binary.BigEndian.PutUint64(p[32:], uint64(h.at))
 	binary.BigEndian.PutUint32(p[40:], uint32(h.length))
@@ -79,7 +79,7 @@ func (h *commitHeader) put(p []byte) uint32 {
 	return crc32.Update(seedOf(h.generation), crcTable, p[:56])
 }
 
-func putCommitMark(p []byte, generation, segment uint64) {
+func putCommitPrefix(p []byte, generation, segment uint64) {
 	copy(p, commitMagic)
 	p[4], p[5], p[6], p[7] = commitVersion, 0, 0, 0
 	binary.BigEndian.PutUint64(p[8:], generation)

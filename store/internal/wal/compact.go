@@ -15,18 +15,18 @@ import (
 // compactCommit is the size at which a compaction begins another commit.
 const compactCommit = 1 << 20
 
-// Compact writes a rotated segment anew with only the frames that keep wants,
+// Compact writes a rotated segment anew with only the frames that are wanted,
 // and returns what is known of the new file, which takes the old one's place
 // and number. The keys of those frames go with them; the others and the positions
 // are left out: they must be in the ledger, or elsewhere in the log. It
 // changes nothing and returns the old one's info when that would not free a
 // quarter of the file. The first and the last record of each frame are what
-// keep may rely on.
+// wanted may rely on.
 //
 // Errors: ErrNoSegment, one that matches ErrDamaged when a frame that is wanted
 // does not prove itself, or the segment has lost its index and more, ErrNoSpace, and failures of the file system; with each
 // the old file is still in place, or the new one is and holds all that was wanted.
-func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
+func (l *Log) Compact(no uint64, wanted func(Frame) bool) (SegmentInfo, error) {
 	k := &l.files
 	k.moving.Lock()
 	defer k.moving.Unlock()
@@ -52,7 +52,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 		// wanted and be readable another time.
 		return old, fmt.Errorf("%w: segment %d has no index and cannot be read in whole", ErrDamaged, no)
 	}
-	wanted, size, err := l.wanted(r, x, keep, old.End)
+	frames, size, err := l.wantedFrames(r, x, wanted, old.End)
 	if err != nil || headBytes+size > old.Size/4*3 {
 		return old, err
 	}
@@ -60,7 +60,7 @@ func (l *Log) Compact(no uint64, keep func(Frame) bool) (SegmentInfo, error) {
 	if err != nil {
 		return old, err
 	}
-	info, err := l.writeCompacted(r, x, wanted, keys, old)
+	info, err := l.writeCompacted(r, x, frames, keys, old)
 	if vfs.NoSpace(err) {
 		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
@@ -97,9 +97,9 @@ type wantedFrame struct {
 	len  int
 }
 
-// wanted finds the frames to be kept, in the order of the file, and how many
+// wantedFrames finds the frames to be taken over, in the order of the file, and how many
 // bytes they take.
-func (l *Log) wanted(r *segmentReader, x *index, keep func(Frame) bool, end int64) (out []wantedFrame, size int64, err error) {
+func (l *Log) wantedFrames(r *segmentReader, x *index, wanted func(Frame) bool, end int64) (out []wantedFrame, size int64, err error) {
 	for _, li := range x.lanes {
 		for _, p := range li.places {
 			out = append(out, wantedFrame{lane: li, off: int64(p.off)})
@@ -113,7 +113,7 @@ func (l *Log) wanted(r *segmentReader, x *index, keep func(Frame) bool, end int6
 		if err != nil {
 			return nil, 0, fmt.Errorf("%w: segment %d: %w", ErrDamaged, r.no, err)
 		}
-		if keep(h.frame()) {
+		if wanted(h.frame()) {
 			f.len = frameHeaderLen + h.body
 			kept = append(kept, f)
 			size += int64(f.len)

@@ -93,7 +93,7 @@ func TestReadBesideCompact(t *testing.T) {
 	closeLog(t, l)
 }
 
-// TestLeftoverOfACompaction: the keeper gives back what a compaction that was
+// TestLeftoverOfACompaction: the maintainer gives back what a compaction that was
 // cut off has left, and must not take the next one's file for it.
 func TestLeftoverOfACompaction(t *testing.T) {
 	disk := memfs.New(1)
@@ -108,7 +108,7 @@ func TestLeftoverOfACompaction(t *testing.T) {
 	fsys.sync = func(name string) error {
 		if strings.HasSuffix(name, extNew) {
 			turned = true
-			for l.Turn() {
+			for l.Maintain() {
 			}
 		}
 		return nil
@@ -121,9 +121,9 @@ func TestLeftoverOfACompaction(t *testing.T) {
 	closeLog(t, l)
 }
 
-// TestFreeStockBesideTheKeeper: a file that is shortened step by step is not
+// TestFreeUnusedBesideTheMaintainer: a file that is shortened step by step is not
 // given back twice.
-func TestFreeStockBesideTheKeeper(t *testing.T) {
+func TestFreeUnusedBesideTheMaintainer(t *testing.T) {
 	disk := memfs.New(1)
 	if err := disk.MkdirAll("/spool/segments"); err != nil {
 		t.Fatal(err)
@@ -135,12 +135,12 @@ func TestFreeStockBesideTheKeeper(t *testing.T) {
 	l, _ := open(t, o, Known{})
 	var wg sync.WaitGroup
 	fsys.truncate = func() {
-		wg.Go(func() { l.FreeStock() })
+		wg.Go(func() { l.FreeUnused() })
 		for range 1000 { // so that it could be quicker
 			runtime.Gosched()
 		}
 	}
-	for l.Turn() {
+	for l.Maintain() {
 	}
 	wg.Wait()
 	wantDiskBytes(t, l, disk)
@@ -164,7 +164,7 @@ func TestRefusedSegments(t *testing.T) {
 			if err := l.Rotate(); err == nil {
 				t.Errorf("op %d: rotated", op)
 			}
-			for l.Turn() {
+			for l.Maintain() {
 			}
 			wantDiskBytes(t, l, disk)
 		}
@@ -220,10 +220,10 @@ func TestStrangersAreNotCounted(t *testing.T) {
 	disk.Put("/spool/segments/notes.txt", make([]byte, 3000))
 	disk.Put("/spool/segments/"+fileName(7, extLog), make([]byte, 9000))
 	l, r := open(t, options(disk), Known{})
-	if len(r.Strangers) != 2 {
-		t.Errorf("strangers %+v", r.Strangers)
+	if len(r.ForeignFiles) != 2 {
+		t.Errorf("strangers %+v", r.ForeignFiles)
 	}
-	for _, s := range r.Strangers {
+	for _, s := range r.ForeignFiles {
 		disk.Delete("/spool/segments/" + s.Name)
 	}
 	wantDiskBytes(t, l, disk)

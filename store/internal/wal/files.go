@@ -39,26 +39,26 @@ type prepared struct {
 // written by the log, and is not read.
 const maxFileBytes = MaxSegmentBytes + maxCommitBytes + maxIndexBytes
 
-// leftover is a file that holds nothing any more.
-type leftover struct {
+// unusedFile is a file that holds nothing any more.
+type unusedFile struct {
 	no   uint64
 	ext  string
 	size int64
 }
 
 // files are the files of the log: which segments there are, what may be
-// written again, what goes. It has a goroutine, the keeper, that does what no
+// written again, what goes. It has a goroutine, the maintainer, that does what no
 // acknowledgement waits for.
 type files struct {
-	fs      vfs.FS
-	dir     string
-	spool   [8]byte
-	stock   int
-	noSync  bool
-	bugs    bugs
-	tell    func(SegmentInfo)
-	freed   func()
-	commits func() uint64 // how many there were: whether anybody is busy
+	fs          vfs.FS
+	dir         string
+	spool       [8]byte
+	maxRecycled int
+	noSync      bool
+	bugs        bugs
+	tell        func(SegmentInfo)
+	freed       func()
+	commits     func() uint64 // how many there were: whether anybody is busy
 
 	generation func() uint64
 	inline     bool
@@ -76,18 +76,18 @@ type files struct {
 	// It is taken before mu and the cache's.
 	exchange sync.RWMutex
 
-	dropping sync.Mutex // held while a leftover is given back; before mu
+	dropping sync.Mutex // held while an unused file is given back; before mu
 
-	mu      sync.Mutex // guards all below, and all segments
-	segs    map[uint64]*segment
-	active  *segment
-	highest uint64 // number that was given out
-	spares  []leftover
-	drops   []leftover
-	waiting []prepared // rotated ones whose index is to be written
-	settled chan struct{}
-	wanted  bool // prepare the next one
-	cache   readers
+	mu       sync.Mutex // guards all below, and all segments
+	segs     map[uint64]*segment
+	active   *segment
+	highest  uint64 // number that was given out
+	recycled []unusedFile
+	drops    []unusedFile
+	waiting  []prepared // rotated ones whose index is to be written
+	indexed  chan struct{}
+	wanted   bool // prepare the next one
+	cache    readers
 
 	poke wake.Signal
 	quit chan struct{}
@@ -154,13 +154,13 @@ func (s *segment) describe() SegmentInfo {
 // nextSize is the size of the file that is written after the active one.
 func (k *files) nextSize() int64 { return k.nextSz.Load() }
 
-// wantNext has the keeper prepare the next segment, unless there is one.
+// wantNext has the maintainer prepare the next segment, unless there is one.
 func (k *files) wantNext() {
 	if k.nextSz.Load() == 0 {
 		k.mu.Lock()
 		k.wanted = true
 		k.mu.Unlock()
-		k.wakeKeeper()
+		k.wakeMaintainer()
 	}
 }
 
@@ -176,7 +176,7 @@ func (k *files) takeNext() (*prepared, error) {
 	return k.prepare()
 }
 
-// prepare makes a segment out of a spare file, or a new one. The caller holds making.
+// prepare makes a segment out of a recycled file, or a new one. The caller holds making.
 func (k *files) prepare() (*prepared, error) {
 	k.mu.Lock()
 	if k.highest >= maxSegmentNo {
@@ -186,19 +186,19 @@ func (k *files) prepare() (*prepared, error) {
 	}
 	k.highest++
 	no := k.highest
-	var from leftover
-	if n := len(k.spares); n > 0 {
-		from, k.spares = k.spares[n-1], k.spares[:n-1]
+	var from unusedFile
+	if n := len(k.recycled); n > 0 {
+		from, k.recycled = k.recycled[n-1], k.recycled[:n-1]
 	}
 	k.mu.Unlock()
 	mode := vfs.ReadWrite
 	if from.no == 0 {
-		from, mode = leftover{no: no, ext: extSpare}, vfs.Create
+		from, mode = unusedFile{no: no, ext: extRecycled}, vfs.Create
 	}
 	p, err := k.makeFrom(from, mode, no)
 	if errors.Is(err, vfs.ErrLinked) {
 		k.shorten(from, from.size)
-		from = leftover{no: no, ext: extSpare}
+		from = unusedFile{no: no, ext: extRecycled}
 		p, err = k.makeFrom(from, vfs.Create, no)
 	}
 	if err == nil {
@@ -208,13 +208,13 @@ func (k *files) prepare() (*prepared, error) {
 		k.mu.Lock()
 		k.drops = append(k.drops, from)
 		k.mu.Unlock()
-		k.wakeKeeper()
+		k.wakeMaintainer()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (k *files) makeFrom(from leftover, mode vfs.Mode, no uint64) (_ *prepared, err error) {
+func (k *files) makeFrom(from unusedFile, mode vfs.Mode, no uint64) (_ *prepared, err error) {
 	f, err := k.fs.Open(k.path(from.no, from.ext), mode)
 	if err != nil {
 		return nil, err
@@ -272,16 +272,16 @@ func (k *files) activate(s *segment) {
 	k.mu.Unlock()
 }
 
-// rotated hands a full segment to the keeper, which writes its index.
+// rotated hands a full segment to the maintainer, which writes its index.
 func (k *files) rotated(s *segment, f vfs.File) {
 	k.mu.Lock()
 	k.waiting = append(k.waiting, prepared{s, f})
 	k.mu.Unlock()
-	k.wakeKeeper()
+	k.wakeMaintainer()
 }
 
-// settle returns when no rotated segment waits for its index.
-func (k *files) settle() error {
+// waitIndexed returns when no rotated segment waits for its index.
+func (k *files) waitIndexed() error {
 	if k.inline {
 		k.indexRotated()
 	}
@@ -290,10 +290,10 @@ func (k *files) settle() error {
 		k.mu.Unlock()
 		return nil
 	}
-	if k.settled == nil {
-		k.settled = make(chan struct{})
+	if k.indexed == nil {
+		k.indexed = make(chan struct{})
 	}
-	settled := k.settled
+	settled := k.indexed
 	k.mu.Unlock()
 	select {
 	case <-settled:
@@ -303,4 +303,4 @@ func (k *files) settle() error {
 	}
 }
 
-func (k *files) wakeKeeper() { k.poke.Raise() }
+func (k *files) wakeMaintainer() { k.poke.Raise() }

@@ -123,10 +123,10 @@ func parseSeal(p []byte, generation uint64, size int64) (seal, bool) {
 
 // File names: the number of the segment, eight digits or more, and what it is.
 const (
-	extLog   = ".log"   // a segment
-	extSpare = ".spare" // settled, to be written again
-	extDrop  = ".drop"  // settled, to be given back to the volume
-	extNew   = ".new"   // a compaction under way
+	extLog      = ".log"   // a segment
+	extRecycled = ".spare" // settled, to be written again
+	extDrop     = ".drop"  // settled, to be given back to the volume
+	extNew      = ".new"   // a compaction under way
 
 	maxSegmentNo = 1<<48 - 1
 	// maxLeap is how far behind the numbers that are known a segment may be: more
@@ -150,7 +150,7 @@ func parseName(name string) (no uint64, ext string, ok bool) {
 	no, err := strconv.ParseUint(name[:dot], 10, 64)
 	ext = name[dot:]
 	switch ext {
-	case extLog, extSpare, extDrop, extNew:
+	case extLog, extRecycled, extDrop, extNew:
 	default:
 		return 0, "", false
 	}

@@ -34,7 +34,7 @@ func (h *history) stop(how int) {
 	}
 	mark, err := h.log.Close()
 	h.tell("closed at %+v: %v", mark, err)
-	h.books.mark = Mark{}
+	h.books.mark = LogEnd{}
 	if how == 0 && err == nil {
 		h.books.mark = mark
 	}
@@ -89,12 +89,12 @@ func (h *history) reopen(faults bool) {
 				known.Segments = append(known.Segments, h.books.rows[no])
 			}
 		} else {
-			known.Active = Mark{}
+			known.Active = LogEnd{}
 		}
 		// The tombstones are what keeps settled records away; a ledger that was
 		// lost has none, and may see them again.
 		for _, no := range sortedKeys(h.books.tombs) {
-			known.Settled = append(known.Settled, h.books.tombs[no])
+			known.Tombstones = append(known.Tombstones, h.books.tombs[no])
 		}
 		l, r, err := Open(h.options(), known)
 		if err != nil {
@@ -124,8 +124,8 @@ func (h *history) reopen(faults bool) {
 
 // recovered compares what the log says with what it has promised.
 func (h *history) recovered(r *Recovered, lost bool) {
-	if len(r.Damage) > 0 || r.Doubt || len(r.Strangers) > 0 || len(r.Missing) > 0 {
-		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.Doubt, r.Strangers, r.Missing)
+	if len(r.Damage) > 0 || r.TailMissing || len(r.ForeignFiles) > 0 || len(r.Missing) > 0 {
+		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.TailMissing, r.ForeignFiles, r.Missing)
 		return
 	}
 	for _, g := range r.Gone {

@@ -46,10 +46,10 @@ type history struct {
 // books is what a ledger would keep. It is never lost but by its own account.
 type books struct {
 	rows    map[uint64]SegmentInfo
-	tombs   map[uint64]Settled
+	tombs   map[uint64]Tombstone
 	keys    map[laneKey]uint64
 	where   map[string][]byte
-	mark    Mark
+	mark    LogEnd
 	highest uint64
 }
 
@@ -91,7 +91,7 @@ func (h *history) Key(lane uint32, k KeyHash) (uint64, bool, error) {
 
 func (h *history) options() Options {
 	return Options{
-		FS: h.fs, Dir: "/d", Spool: spool, SegmentBytes: MinSegmentBytes, Stock: 1 + int(h.seed%3), Gate: h, Compress: h.seed%4 == 0,
+		FS: h.fs, Dir: "/d", Spool: spool, SegmentBytes: MinSegmentBytes, RecycledFiles: 1 + int(h.seed%3), Gate: h, Compress: h.seed%4 == 0,
 		Committed: func(c *Commit) {
 			if h.early || h.held != nil {
 				h.held = append(h.held, Commit{Keys: slices.Clone(c.Keys), Positions: slices.Clone(c.Positions)})
@@ -132,7 +132,7 @@ func newHistory(seed uint64, planted bugs) *history {
 		rng: rand.New(rand.NewPCG(seed, 77)), seed: seed, bugs: planted, fs: memfs.New(seed), lanes: map[uint32]*historyLane{},
 		keys: map[laneKey]uint64{}, where: map[string][]byte{},
 	}
-	h.books = books{rows: map[uint64]SegmentInfo{}, tombs: map[uint64]Settled{}, keys: map[laneKey]uint64{}, where: map[string][]byte{}}
+	h.books = books{rows: map[uint64]SegmentInfo{}, tombs: map[uint64]Tombstone{}, keys: map[laneKey]uint64{}, where: map[string][]byte{}}
 	for no := range uint32(4) {
 		h.lanes[no+1] = &historyLane{no: no + 1, settled: map[uint64]bool{}, maybe: map[uint64]bool{}}
 	}
@@ -165,7 +165,7 @@ func (h *history) step() {
 		h.call(2 + h.rng.IntN(4))
 	case n < 72:
 		h.tell("turn")
-		h.log.files.turn(false)
+		h.log.files.maintain(false)
 	case n < 77:
 		h.tell("rotate")
 		if err := h.log.Rotate(); err != nil {
@@ -408,7 +408,7 @@ func (h *history) settle() {
 			h.lanes[lane].settled[seq] = true
 		}
 	}
-	h.books.tombs[no] = Settled{no, row.Generation}
+	h.books.tombs[no] = Tombstone{no, row.Generation}
 	delete(h.books.rows, no)
 	h.books.highest = max(h.books.highest, no)
 	if err := h.log.Recycle(no); err != nil {

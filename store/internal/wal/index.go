@@ -238,13 +238,13 @@ func (x *index) encode(info *SegmentInfo, compacted bool) []byte {
 var errIndex = errors.New("no index that proves itself")
 
 // decodeIndex reads the stored form and proves it. size is the file's.
-func decodeIndex(p []byte, no, generation uint64, size int64, trust bool) (*index, *SegmentInfo, error) {
+func decodeIndex(p []byte, no, generation uint64, size int64, skipChecksum bool) (*index, *SegmentInfo, error) {
 	if len(p) < indexHeaderLen+4 || string(p[:4]) != indexMagic || p[4] != indexVersion ||
 		uint64(binary.BigEndian.Uint32(p[60:])) != uint64(len(p)) {
 		return nil, nil, errIndex
 	}
 	body := p[:len(p)-4]
-	if binary.BigEndian.Uint32(p[len(p)-4:]) != crc32.Checksum(body, crcTable) && !trust {
+	if binary.BigEndian.Uint32(p[len(p)-4:]) != crc32.Checksum(body, crcTable) && !skipChecksum {
 		return nil, nil, errIndex
 	}
 	info := &SegmentInfo{

@@ -40,7 +40,7 @@ type Log struct {
 	end, size, index int64
 
 	seed    atomic.Uint32 // of the active segment's checksums
-	commits atomic.Uint64 // that are durable; the keeper looks whether it moves
+	commits atomic.Uint64 // that are durable; the maintainer looks whether it moves
 
 	w     writer
 	files files
@@ -152,20 +152,20 @@ func (l *Log) Rotate() error {
 	if err := l.joined(l.open); err != nil {
 		return err
 	}
-	return l.files.settle()
+	return l.files.waitIndexed()
 }
 
 // Close commits what waits, writes the active segment's index so that it needs
-// not be read when it is opened, and ends the log's goroutines. The mark is where
+// not be read when it is opened, and ends the log's goroutines. The LogEnd is where
 // the log ends.
-func (l *Log) Close() (Mark, error) {
+func (l *Log) Close() (LogEnd, error) {
 	if l.look {
-		return Mark{}, l.files.close()
+		return LogEnd{}, l.files.close()
 	}
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
-		return Mark{}, ErrClosed
+		return LogEnd{}, ErrClosed
 	}
 	l.closing = true
 	failed := l.err
@@ -195,6 +195,6 @@ func (l *Log) Close() (Mark, error) {
 			err = nil
 		}
 	}
-	mark := Mark{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
+	mark := LogEnd{No: w.seg.info.No, Generation: w.seg.info.Generation, End: w.end, Commit: w.number}
 	return mark, errors.Join(err, w.file.Close(), l.files.close())
 }

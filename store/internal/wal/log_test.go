@@ -29,7 +29,7 @@ func open(t testing.TB, o Options, known Known) (*Log, *Recovered) {
 	return l, r
 }
 
-func closeLog(t testing.TB, l *Log) Mark {
+func closeLog(t testing.TB, l *Log) LogEnd {
 	t.Helper()
 	m, err := l.Close()
 	if err != nil {
@@ -106,7 +106,7 @@ func TestReopen(t *testing.T) {
 			var known Known
 			for round := range 6 {
 				l, r := open(t, options(fsys), known)
-				if len(r.Damage) > 0 || len(r.Strangers) > 0 || r.Doubt {
+				if len(r.Damage) > 0 || len(r.ForeignFiles) > 0 || r.TailMissing {
 					t.Fatalf("round %d: %+v", round, r)
 				}
 				if err := l.AddLane(Lane{No: 7, Key: "table", Separator: 1}); err != nil {
@@ -279,7 +279,7 @@ func TestKeysAndPositions(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	fsys := memfs.New(1)
 	o := options(fsys)
-	o.inline = true // the keeper must not get the failures
+	o.inline = true // the maintainer must not get the failures
 	l, _ := open(t, o, Known{})
 	if err := l.AddLane(Lane{No: 1, Key: "a"}); err != nil {
 		t.Fatal(err)

@@ -9,25 +9,25 @@ import (
 
 // Defaults and limits of Options.
 const (
-	DefaultSegmentBytes = 64 << 20
-	MinSegmentBytes     = 64 << 10
-	MaxSegmentBytes     = 1 << 30
-	DefaultStock        = 2
-	DefaultOpenSegments = 4
+	DefaultSegmentBytes  = 64 << 20
+	MinSegmentBytes      = 64 << 10
+	MaxSegmentBytes      = 1 << 30
+	DefaultRecycledFiles = 2
+	DefaultOpenSegments  = 4
 )
 
 // Options of a Log.
 type Options struct {
 	FS    vfs.FS  // required
 	Dir   string  // required; made if missing
-	Spool [8]byte // identity; files of another one are strangers
+	Spool [8]byte // identity; files of another one are foreign
 
 	// SegmentBytes is the size at which the active segment is rotated. One
 	// commit may take it past. Default 64 MiB, from 64 KiB to 1 GiB.
 	SegmentBytes int64
-	// Stock is how many settled files are kept to be written again. Default 2;
+	// RecycledFiles is how many settled files are kept to be written again. Default 2;
 	// negative: none.
-	Stock int
+	RecycledFiles int
 	// OpenSegments is how many rotated segments are kept open for reading,
 	// with their indexes. Default 4.
 	OpenSegments int
@@ -60,8 +60,8 @@ type Options struct {
 	// Clock gives accept times. Default time.Now.
 	Clock func() time.Time
 
-	// For tests: planted bugs; no goroutine of the keeper, whose work is then
-	// done by turn; and where generations come from.
+	// For tests: planted bugs; no maintainer goroutine, whose work is then
+	// done by Maintain; and where generations come from.
 	bugs       bugs
 	inline     bool
 	generation func() uint64
@@ -80,10 +80,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.CommitInterval < 0 {
 		return o, fmt.Errorf("%w: Options.CommitInterval %v: must not be negative", ErrInvalid, o.CommitInterval)
 	}
-	if o.Stock == 0 {
-		o.Stock = DefaultStock
+	if o.RecycledFiles == 0 {
+		o.RecycledFiles = DefaultRecycledFiles
 	}
-	o.Stock = max(o.Stock, 0)
+	o.RecycledFiles = max(o.RecycledFiles, 0)
 	if o.OpenSegments <= 0 {
 		o.OpenSegments = DefaultOpenSegments
 	}

@@ -26,11 +26,11 @@ type segmentReader struct {
 	users          int  // guarded by readers.mu
 	gone           bool // not in the list any more: the last user closes it
 
-	load  sync.Mutex // held while the index is read, and guards what is below
-	index *index
-	walk  bool // the index was made by reading all of the segment
-	holes bool // and not all of it could be read, or proved itself
-	// moved is what was found by its marks in the segment that is written, whose
+	load    sync.Mutex // held while the index is read, and guards what is below
+	index   *index
+	scanned bool // the index was made by reading all of the segment
+	holes   bool // and not all of it could be read, or proved itself
+	// moved is what was found by its pattern in the segment that is written, whose
 	// index has it elsewhere; nil before anybody looked.
 	moved *index
 }
@@ -130,7 +130,7 @@ func (r *segmentReader) loadIndex(o Options, end int64) (_ *index, walked bool, 
 	r.load.Lock()
 	defer r.load.Unlock()
 	if r.index != nil {
-		return r.index, r.walk, nil
+		return r.index, r.scanned, nil
 	}
 	if info, err := r.file.Stat(); err == nil {
 		r.size = info.Size // it was opened while it was written
@@ -150,7 +150,7 @@ func (r *segmentReader) rebuild(o Options, end int64) error {
 	if err != nil {
 		return err
 	}
-	r.index, r.walk, r.holes = s.index, true, len(s.damage) > 0
+	r.index, r.scanned, r.holes = s.index, true, len(s.damage) > 0
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (r *segmentReader) survey(o Options, end int64) (*survey, error) {
 	if err == nil {
 		h, err = parseHead(p, o.Spool)
 	}
-	s, err := walk(r.file, o.Spool, h, err, walkStart{no: r.no, size: r.size, until: end, generation: r.generation, bugs: o.bugs})
+	s, err := scanSegment(r.file, o.Spool, h, err, scanStart{no: r.no, size: r.size, until: end, generation: r.generation, bugs: o.bugs})
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d: %v", ErrDamaged, r.no, err)
 	}

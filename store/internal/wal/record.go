@@ -143,15 +143,15 @@ type Lost struct {
 	Span
 }
 
-// Stranger is an entry of the log's directory that is not a segment of this
+// ForeignFile is an entry of the log's directory that is not a segment of this
 // log, or not one that could be read. It is left as it is; the caller moves it.
-type Stranger struct {
+type ForeignFile struct {
 	Name string // below Options.Dir
 	Err  error  // why it was not taken
 }
 
-// Settled names a segment of which everything is settled, by a ledger row.
-type Settled struct{ No, Generation uint64 }
+// Tombstone names a segment of which everything is settled, by a ledger row.
+type Tombstone struct{ No, Generation uint64 }
 
 // Known is what the ledger knows when the log is opened. The zero value is
 // right for a new spool and for one whose ledger was lost.
@@ -159,19 +159,19 @@ type Known struct {
 	// Segments are the rows of rotated segments, whose keys and positions are in
 	// the ledger. A file that is there with the row's size is not read.
 	Segments []SegmentInfo
-	// Settled are the tombstones: their files become stock and come back no more.
-	Settled []Settled
+	// Tombstones name segments whose files are recycled and come back no more.
+	Tombstones []Tombstone
 	// Lanes are what the ledger has of lanes; Next and Bytes are floors.
 	Lanes []Lane
 	// Active is where the log ended when it was closed cleanly (the CleanMark of
 	// Close), or a floor of it: a log that ends before is damaged. Zero: unknown.
-	Active Mark
+	Active LogEnd
 	// HighestNo is a floor for the numbers of segments.
 	HighestNo uint64
 }
 
-// Mark is a place in the log.
-type Mark struct {
+// LogEnd is a place in the log.
+type LogEnd struct {
 	No, Generation uint64 // of a segment
 	End            int64  // behind the commit, in the file
 	Commit         uint64 // number of the last commit
@@ -190,21 +190,21 @@ type Recovered struct {
 	// one, in the order of commits; Refs are those of all segments that were read.
 	// What KeptThrough and commits before it said of positions is in Positions, if
 	// it counts any more; 0: unknown.
-	Keys        []KeyAt
-	Positions   []Position
-	KeptThrough uint64
-	Refs        []RefAt
+	Keys            []KeyAt
+	Positions       []Position
+	RestatedThrough uint64
+	Refs            []RefAt
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
 	// Gone are tombstones of which no file is left: their rows may go.
-	Gone []Settled
+	Gone []Tombstone
 	// Damage is what did not prove itself in what was read.
 	Damage []Damage
-	// Strangers are files to be set aside.
-	Strangers []Stranger
-	// Doubt says that acknowledged records may be missing that no Damage names:
+	// ForeignFiles are files to be set aside.
+	ForeignFiles []ForeignFile
+	// TailMissing says that acknowledged records may be missing that no Damage names:
 	// the end of the log is before where Known says it was.
-	Doubt bool
+	TailMissing bool
 }
 
 // Found is a frame that Scan reads, or what there is in its place. All of it

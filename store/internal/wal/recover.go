@@ -3,7 +3,6 @@ package wal
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"kustospool/internal/vfs"
@@ -45,7 +44,7 @@ func newRecovery(opts Options, known Known) (*recovery, error) {
 	}
 	k := &l.files
 	*k = files{
-		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, stock: opts.Stock, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
+		fs: opts.FS, dir: opts.Dir, spool: opts.Spool, maxRecycled: opts.RecycledFiles, noSync: opts.NoSync, bugs: opts.bugs, tell: opts.Rotated, freed: opts.Freed,
 		commits: l.commits.Load, generation: opts.generation, inline: opts.inline, segs: map[uint64]*segment{}, cache: readers{limit: opts.OpenSegments},
 		poke: wake.New(), quit: make(chan struct{}),
 	}
@@ -95,7 +94,7 @@ func (r *recovery) run() error {
 		r.k.highest = max(r.k.highest, s.No)
 		r.noteLast(s.LastCommit, s.Chain)
 	}
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		if s.No <= maxSegmentNo { // no file has a name with a higher one
 			r.k.highest = max(r.k.highest, s.No)
 		}
@@ -139,7 +138,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		rows[r.known.Segments[i].No] = &r.known.Segments[i]
 	}
 	settled := map[uint64]uint64{}
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		settled[s.No] = s.Generation
 	}
 	type logFile struct {
@@ -152,16 +151,16 @@ func (r *recovery) files(infos []vfs.Info) error {
 		no, ext, ok := parseName(info.Name)
 		switch {
 		case ok && no > most:
-			r.stranger(info.Name, 0, errors.New("no segment was given such a number"))
+			r.foreign(info.Name, 0, errors.New("no segment was given such a number"))
 			continue
 		case !ok:
 			if !info.Dir {
-				r.stranger(info.Name, 0, errors.New("not a name of the log"))
+				r.foreign(info.Name, 0, errors.New("not a name of the log"))
 			}
 			continue
 		case !info.Regular:
 			r.k.highest = max(r.k.highest, no)
-			r.stranger(info.Name, 0, vfs.ErrNotRegular)
+			r.foreign(info.Name, 0, vfs.ErrNotRegular)
 			continue
 		}
 		r.k.highest = max(r.k.highest, no)
@@ -174,10 +173,10 @@ func (r *recovery) files(infos []vfs.Info) error {
 		switch ext {
 		case extLog:
 			logs = append(logs, logFile{no, info})
-		case extSpare:
-			r.spare(leftover{no, ext, info.Size})
+		case extRecycled:
+			r.addUnused(unusedFile{no, ext, info.Size})
 		default:
-			r.k.drops = append(r.k.drops, leftover{no, ext, info.Size})
+			r.k.drops = append(r.k.drops, unusedFile{no, ext, info.Size})
 		}
 	}
 	// From the newest on: what is in a segment says that all before was acknowledged.
@@ -187,7 +186,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 	found := map[uint64]bool{}
 	for _, f := range logs {
 		if generation, ok := settled[f.no]; ok {
-			gone, err := r.settle(f.no, generation, f.info)
+			gone, err := r.applyTombstone(f.no, generation, f.info)
 			if err != nil {
 				return err
 			}
@@ -202,7 +201,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 			proven, next = max(row.FirstCommit, 1)-1, *row
 			continue
 		}
-		st := walkStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
+		st := scanStart{no: f.no, name: f.info.Name, size: f.info.Size, proven: proven, before: next.FirstCommit, bugs: r.l.opts.bugs}
 		if a := r.known.Active; a.No == f.no && a.End > headBytes {
 			st.reach, st.least = a.Commit, a.End
 		}
@@ -230,7 +229,7 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 	}
 	slices.Sort(r.out.Missing)
-	for _, s := range r.known.Settled {
+	for _, s := range r.known.Tombstones {
 		if !found[s.No] {
 			r.out.Gone = append(r.out.Gone, s)
 		}
@@ -258,16 +257,16 @@ func (r *recovery) mostNo(infos []vfs.Info) uint64 {
 	return most
 }
 
-// stranger notes what is not of the log, and was counted as if it were.
-func (r *recovery) stranger(name string, counted int64, err error) {
+// foreign notes what is not of the log, and was counted as if it were.
+func (r *recovery) foreign(name string, counted int64, err error) {
 	r.k.disk.Add(-counted)
-	r.out.Strangers = append(r.out.Strangers, Stranger{Name: name, Err: err})
+	r.out.ForeignFiles = append(r.out.ForeignFiles, ForeignFile{Name: name, Err: err})
 }
 
-// spare takes a file that holds nothing any more.
-func (r *recovery) spare(f leftover) {
-	if len(r.k.spares) < r.k.stock && f.size <= 2*r.l.opts.SegmentBytes && f.ext == extSpare {
-		r.k.spares = append(r.k.spares, f)
+// addUnused takes a file that holds nothing any more.
+func (r *recovery) addUnused(f unusedFile) {
+	if len(r.k.recycled) < r.k.maxRecycled && f.size <= 2*r.l.opts.SegmentBytes && f.ext == extRecycled {
+		r.k.recycled = append(r.k.recycled, f)
 		return
 	}
 	r.k.drops = append(r.k.drops, f)
@@ -287,125 +286,4 @@ func (r *recovery) lane(no uint32) *Lane {
 		r.lanes[no] = ln
 	}
 	return ln
-}
-
-// cut takes back what somebody has made a segment's file too large by.
-func (r *recovery) cut(no uint64, info *vfs.Info) error {
-	if info.Size <= maxFileBytes || r.look {
-		return nil
-	}
-	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadWrite)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Truncate(maxFileBytes), f.Close()); err != nil {
-		return err
-	}
-	info.Size = maxFileBytes
-	return nil
-}
-
-// settle takes a file that a tombstone names out of the log, if it is the one
-// that is meant.
-func (r *recovery) settle(no, generation uint64, info vfs.Info) (bool, error) {
-	f, err := r.k.fs.Open(r.k.path(no, extLog), vfs.ReadOnly)
-	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(info.Name, info.Size, err)
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	var page [headBytes]byte
-	err = readFull(f, page[:], 0)
-	_ = f.Close()
-	var h head
-	if err == nil {
-		h, err = parseHead(page[:], r.k.spool)
-	}
-	if err != nil {
-		r.stranger(info.Name, info.Size, fmt.Errorf("settled, but it does not say that it is that file: %w", err))
-		return true, nil
-	}
-	if h.no != no || h.generation != generation {
-		return false, nil
-	}
-	return true, r.toSpare(no, info.Size)
-}
-
-// toSpare renames a segment that holds nothing any more.
-func (r *recovery) toSpare(no uint64, size int64) error {
-	if r.look {
-		return nil
-	}
-	if err := r.k.fs.Rename(r.k.path(no, extLog), r.k.path(no, extSpare)); err != nil {
-		return err
-	}
-	r.spare(leftover{no, extSpare, size})
-	return nil
-}
-
-// survey reads a segment that has no row, or another size than its row says.
-func (r *recovery) survey(st walkStart, row *SegmentInfo) (*survey, error) {
-	mode := vfs.ReadWrite
-	if r.look {
-		mode = vfs.ReadOnly
-	}
-	f, err := r.k.fs.Open(r.k.path(st.no, extLog), mode)
-	if errors.Is(err, vfs.ErrNotRegular) {
-		r.stranger(st.name, st.size, err)
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.read(f, st, row)
-	if err != nil {
-		_ = f.Close()
-		r.stranger(st.name, st.size, err)
-		return nil, nil
-	}
-	if s.info.LastCommit == 0 && !s.doubt && !s.headless && len(s.damage) == 0 {
-		// Prepared and not written to, or only by a commit that was cut off.
-		_ = f.Close()
-		return nil, r.toSpare(st.no, st.size)
-	}
-	r.noteLast(s.info.LastCommit, s.info.Chain)
-	r.surveys = append(r.surveys, &surveyed{survey: s, file: f, listed: row != nil})
-	return s, nil
-}
-
-func (r *recovery) read(f vfs.File, st walkStart, row *SegmentInfo) (*survey, error) {
-	o := &r.l.opts
-	x, known, err := readIndex(f, o.Spool, st.no, st.size, o.bugs)
-	if err == nil && !known.Keys && !known.Positions {
-		return &survey{info: *known, name: st.name, index: x, refs: x.refs, sealed: true, compacted: x.compacted}, nil
-	}
-	var h head
-	page := make([]byte, headBytes)
-	herr := readFull(f, page, 0)
-	if herr == nil {
-		h, herr = parseHead(page, o.Spool)
-	}
-	if errors.Is(herr, errForeign) {
-		return nil, herr
-	}
-	if row != nil {
-		st.generation = row.Generation
-	}
-	if err == nil {
-		st.until = known.End
-	} else if row != nil && (herr != nil || h.generation == row.Generation) {
-		// Of one that was cut off, the frames before the cut are looked for.
-		st.until = min(row.End, st.size)
-	}
-	s, werr := walk(f, o.Spool, h, herr, st)
-	if werr != nil {
-		return nil, werr
-	}
-	if err == nil {
-		s.sealed = true
-		s.info.Index = known.Index
-	}
-	return s, nil
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// searchBudget bounds what the searches of one walk read, in sizes of the file: a
+// searchBudget bounds what the searches of one scan read, in sizes of the file: a
 // file made to look like commits everywhere must not take for ever.
 const searchBudget = 8
 
@@ -17,11 +17,11 @@ const searchBudget = 8
 // there is none, behind tells that another commit proves itself: the log is
 // written from front to back, so damage has moved it, and the log goes on
 // behind off.
-func (w *walker) later(off int64, expect uint64) (_ int64, _ commitHeader, found, behind bool) {
-	mark := make([]byte, commitMarkLen)
-	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
+func (w *segmentScanner) later(off int64, expect uint64) (_ int64, _ commitHeader, found, behind bool) {
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, w.s.info.Generation, w.s.info.No)
 	for at := off; w.budget > 0; at++ {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, w.size)
+		at = w.find(func(p []byte) int { return bytes.Index(p, prefix) }, len(prefix), at, w.size)
 		if at < 0 {
 			break
 		}
@@ -44,8 +44,8 @@ func (w *walker) later(off int64, expect uint64) (_ int64, _ commitHeader, found
 }
 
 // hole notes damage and takes what proves itself from it.
-func (w *walker) hole(from, to int64, err error) {
-	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
+func (w *segmentScanner) hole(from, to int64, err error) {
+	frames, extra := append([]scannedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
 	w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: from, Len: to - from, Err: fmt.Errorf("%w: %v", ErrDamaged, err)})
 	w.lost = len(w.s.damage)
 	w.salvage(from, to)
@@ -55,7 +55,7 @@ func (w *walker) hole(from, to int64, err error) {
 // searchBad salvages what is in the damaged bodies of the commit that was
 // published last. Where its header was moved they are not its own, and the
 // frames there may be whole.
-func (w *walker) searchBad() {
+func (w *segmentScanner) searchBad() {
 	var bodies []extent
 	for i := range w.frames {
 		if f := &w.frames[i]; f.bad {
@@ -68,11 +68,11 @@ func (w *walker) searchBad() {
 }
 
 // salvage enters the commits and frames that begin between from and to, are
-// found by their mark and prove themselves.
-func (w *walker) salvage(from, to int64) {
-	mark := []byte(commitMagic[:3]) // of both
+// found by their magic bytes and prove themselves.
+func (w *segmentScanner) salvage(from, to int64) {
+	magic := []byte(commitMagic[:3]) // of both
 	for at := from; w.budget > 0; at++ {
-		at = w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), at, min(to+int64(len(mark))-1, w.size))
+		at = w.find(func(p []byte) int { return bytes.Index(p, magic) }, len(magic), at, min(to+int64(len(magic))-1, w.size))
 		if at < 0 {
 			return
 		}
@@ -86,7 +86,7 @@ func (w *walker) salvage(from, to int64) {
 
 // salvageCommit takes the commit at a place, if there is one that proves
 // itself, and says how far to go on from there.
-func (w *walker) salvageCommit(at int64) int64 {
+func (w *segmentScanner) salvageCommit(at int64) int64 {
 	i := &w.s.info
 	c, err := parseCommit(w.at(at, commitHeaderLen), w.size-at)
 	if err != nil || c.generation != i.Generation || c.segment != i.No {
@@ -100,14 +100,14 @@ func (w *walker) salvageCommit(at int64) int64 {
 		return int64(c.length)
 	}
 	w.publish(at, &c)
-	if slices.ContainsFunc(w.frames, func(f walkedFrame) bool { return f.bad }) {
+	if slices.ContainsFunc(w.frames, func(f scannedFrame) bool { return f.bad }) {
 		return commitHeaderLen // others may be where its bodies should be
 	}
 	return int64(c.length)
 }
 
 // salvageFrame is salvageCommit of a frame alone.
-func (w *walker) salvageFrame(at int64) int64 {
+func (w *segmentScanner) salvageFrame(at int64) int64 {
 	h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
 	n := int64(frameHeaderLen + h.body)
 	if err != nil || at+n > w.size {
@@ -118,7 +118,7 @@ func (w *walker) salvageFrame(at int64) int64 {
 	if bad {
 		return 0
 	}
-	w.frame(&walkedFrame{h: h, off: at, ref: ref})
+	w.frame(&scannedFrame{h: h, off: at, ref: ref})
 	return n
 }
 
@@ -133,7 +133,7 @@ type movedFrame struct {
 
 // takeMoved enters the frames that were found behind later ones of their lanes,
 // those that prove themselves first, and brings the extras into the order of commits.
-func (w *walker) takeMoved() {
+func (w *segmentScanner) takeMoved() {
 	s := w.s
 	if w.disordered {
 		slices.SortStableFunc(s.extras.positions, func(a, b Position) int { return cmp.Compare(a.in, b.in) })

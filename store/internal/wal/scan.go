@@ -131,9 +131,9 @@ func (s *scan) run() error {
 			}
 			s.near = after-p.off < readWindow/4
 			more, err := s.frame(p, end)
-			if errors.Is(err, errLook) {
-				// Something is not where the index says: look for it by its mark.
-				if looked, lerr := s.look(); lerr != nil || looked {
+			if errors.Is(err, errReindex) {
+				// Something is not where the index says: look for it by its pattern.
+				if looked, lerr := s.reindex(); lerr != nil || looked {
 					if lerr != nil {
 						return lerr
 					}
@@ -201,12 +201,12 @@ func (s *scan) places() (batch []located, span Span, end int64, err error) {
 	return batch, span, end, nil
 }
 
-var errLook = errors.New("the frame is not where the index says")
+var errReindex = errors.New("the frame is not where the index says")
 
-// look makes the segment's index anew from what is found by its marks, once. The
+// reindex makes the segment's index anew from what is found by its pattern, once. The
 // writer goes on with the index of the segment that it has, so what is found in
 // that one is kept beside it.
-func (s *scan) look() (bool, error) {
+func (s *scan) reindex() (bool, error) {
 	r := s.r
 	k := &s.l.files
 	k.mu.Lock()
@@ -230,12 +230,12 @@ func (s *scan) look() (bool, error) {
 		r.moved = found.index
 		return err == nil, nil
 	}
-	if r.walk {
+	if r.scanned {
 		return false, nil
 	}
 	old := r.index
 	if err := r.rebuild(s.l.opts, end); err != nil {
-		r.walk = true // and the old index stays
+		r.scanned = true // and the old index stays
 		return false, nil
 	}
 	r.index.merge(old)
@@ -253,12 +253,12 @@ func (s *scan) frame(p located, end int64) (bool, error) {
 		err = fmt.Errorf("the frame says lane %d, records %d..%d", h.lane, h.first, h.last())
 	}
 	if err != nil || len(raw) != frameHeaderLen+h.body {
-		return false, fmt.Errorf("%w: %w", errLook, orShort(err))
+		return false, fmt.Errorf("%w: %w", errReindex, orShort(err))
 	}
 	f := Found{Frame: h.frame(), Segment: s.no, Off: p.off, Len: int64(len(raw)), Raw: raw}
 	if _, f.body, f.Ref, err = parseFrame(s.l.opts.Spool, s.seed, raw); err != nil {
 		if !s.l.opts.bugs.ignoreFrameSum {
-			return false, fmt.Errorf("%w: %w", errLook, err)
+			return false, fmt.Errorf("%w: %w", errReindex, err)
 		}
 		f.body = raw[frameHeaderLen:]
 	}

@@ -118,8 +118,8 @@ func manyCallers(t *testing.T, seed uint64) {
 	}
 	wg.Wait()
 	l, r := open(t, options(disk.Crash()), Known{})
-	if len(r.Damage) > 0 || r.Doubt || len(r.Strangers) > 0 {
-		t.Errorf("damage %+v, doubt %v, strangers %+v", r.Damage, r.Doubt, r.Strangers)
+	if len(r.Damage) > 0 || r.TailMissing || len(r.ForeignFiles) > 0 {
+		t.Errorf("damage %+v, doubt %v, strangers %+v", r.Damage, r.TailMissing, r.ForeignFiles)
 	}
 	found := map[uint32]map[uint64]string{}
 	stored := map[string]bool{}

@@ -17,7 +17,7 @@ import (
 // of one large frame and of many small ones, whole blocks of them.
 type swapFixture struct {
 	files map[string][]byte
-	mark  Mark // where it ends, if it was closed
+	mark  LogEnd // where it ends, if it was closed
 	rows  []SegmentInfo
 	want  map[uint32][]string
 }
@@ -224,7 +224,7 @@ func TestSwappedBlocks(t *testing.T) {
 			active := name == fileName(2, extLog)
 			knowns := []Known{{}, {Active: x.mark, Segments: x.rows}}
 			if !clean {
-				knowns[1].Active = Mark{No: 2, End: headBytes}
+				knowns[1].Active = LogEnd{No: 2, End: headBytes}
 			}
 			rng := rand.New(rand.NewPCG(9, 9))
 			for _, known := range knowns {

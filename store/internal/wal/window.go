@@ -91,8 +91,8 @@ func (w *window) sum(crc uint32, off, n int64) uint32 {
 	return crc
 }
 
-// find looks for a mark in from..to and gives where it is, -1 when it is nowhere.
-func (w *window) find(mark func([]byte) int, markLen int, from, to int64) int64 {
+// find looks for a pattern in from..to and gives where it is, -1 when it is nowhere.
+func (w *window) find(pattern func([]byte) int, patternLen int, from, to int64) int64 {
 	for from < to {
 		if s, ok := w.f.(vfs.Sparse); ok { // somebody may have made the file as large as he liked
 			if from = s.NextData(from); from >= to {
@@ -100,13 +100,13 @@ func (w *window) find(mark func([]byte) int, markLen int, from, to int64) int64 
 			}
 		}
 		p := w.at(from, int(min(to-from, windowBytes/2)))
-		if len(p) < markLen {
+		if len(p) < patternLen {
 			return -1
 		}
-		if i := mark(p); i >= 0 {
+		if i := pattern(p); i >= 0 {
 			return from + int64(i)
 		}
-		from += int64(len(p) - markLen + 1)
+		from += int64(len(p) - patternLen + 1)
 	}
 	return -1
 }

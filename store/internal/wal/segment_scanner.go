@@ -11,29 +11,29 @@ import (
 
 // survey is what reading a segment from front to back tells.
 type survey struct {
-	info      SegmentInfo
-	name      string
-	compacted bool
-	index     *index
-	extras    extras
-	refs      []RefAt
-	damage    []Damage
-	lastOff   int64 // where the last commit begins
-	sealed    bool  // the index on disk leads to all of it
-	headless  bool  // the head is damaged
-	unread    bool  // something could not be read
-	doubt     bool  // and it is behind the end
-	tailHole  bool  // the end was damaged
+	info       SegmentInfo
+	name       string
+	compacted  bool
+	index      *index
+	extras     extras
+	refs       []RefAt
+	damage     []Damage
+	lastOff    int64 // where the last commit begins
+	sealed     bool  // the index on disk leads to all of it
+	headless   bool  // the head is damaged
+	unread     bool  // something could not be read
+	tailUnread bool  // and it is behind the end
+	tailHole   bool  // the end was damaged
 }
 
-// walker reads one segment.
-type walker struct {
+// segmentScanner reads one segment.
+type segmentScanner struct {
 	*window
 	s      *survey
 	spool  [8]byte
 	seed   uint32
 	bugs   bugs
-	frames []walkedFrame
+	frames []scannedFrame
 	buf    []byte
 	lost   int // the damage that a gap in a lane belongs to, counted from 1; 0: none
 	loose  bool
@@ -46,15 +46,15 @@ type walker struct {
 	disordered bool           // a commit was found behind a later one
 }
 
-type walkedFrame struct {
+type scannedFrame struct {
 	h   frameHeader
 	off int64
 	bad bool
 	ref *Ref
 }
 
-// walkStart is what is known before a walk.
-type walkStart struct {
+// scanStart is what is known before a scan.
+type scanStart struct {
 	no     uint64
 	name   string
 	size   int64
@@ -69,16 +69,17 @@ type walkStart struct {
 	before uint64
 	// reach is the number of the segment's last commit at least. 0: unknown.
 	reach uint64
-	// least is where the log ended at least. 0: unknown.
+	// least is where the log ended at least, before a compaction if there was one.
+	// 0: unknown.
 	least int64
 	// generation is the one that the segment should have. 0: unknown.
 	generation uint64
 	bugs       bugs
 }
 
-// walk reads a segment whose head was read, or tried to be.
-func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*survey, error) {
-	w := &walker{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs, reach: st.reach}
+// scanSegment reads a segment whose head was read, or tried to be.
+func scanSegment(f vfs.File, spool [8]byte, h head, headErr error, st scanStart) (*survey, error) {
+	w := &segmentScanner{window: newWindow(f, min(st.size, maxFileBytes)), spool: spool, bugs: st.bugs, reach: st.reach}
 	w.budget = searchBudget * w.size
 	if !h.compacted {
 		w.before = st.before
@@ -105,7 +106,7 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 	}
 	w.run(st)
 	w.takeMoved()
-	w.s.doubt = w.s.doubt || w.budget <= 0
+	w.s.tailUnread = w.s.tailUnread || w.budget <= 0
 	i := &w.s.info
 	i.Lanes = w.s.index.spans()
 	i.Keys, i.Positions = len(w.s.extras.keys) > 0, len(w.s.extras.positions) > 0
@@ -119,9 +120,9 @@ func walk(f vfs.File, spool [8]byte, h head, headErr error, st walkStart) (*surv
 
 // generation finds the generation of a segment without a head, by a commit
 // that proves itself to be of the segment.
-func (w *walker) generation(no uint64) (uint64, bool) {
-	prefix := make([]byte, commitMarkLen)
-	putCommitMark(prefix, 0, no)
+func (w *segmentScanner) generation(no uint64) (uint64, bool) {
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, 0, no)
 	for at := int64(headBytes); ; at++ {
 		at = w.find(func(p []byte) int { return bytes.Index(p, prefix[:8]) }, 8, at, w.size)
 		if at < 0 || w.budget <= 0 {
@@ -139,7 +140,7 @@ func (w *walker) generation(no uint64) (uint64, bool) {
 	}
 }
 
-func (w *walker) run(st walkStart) {
+func (w *segmentScanner) run(st scanStart) {
 	s, expect, until := w.s, st.expect, st.until
 	i := &s.info
 	off := int64(headBytes)
@@ -170,7 +171,7 @@ func (w *walker) run(st walkStart) {
 				switch {
 				case until > 0:
 					end = until
-				case behind, off < st.least, st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
+				case behind, off < st.least && !s.compacted, st.reach > i.LastCommit && !s.compacted && (i.LastCommit > 0 || w.begun()):
 					end = w.size
 				default:
 					return
@@ -196,19 +197,19 @@ func (w *walker) run(st walkStart) {
 // madeAgain reports whether a commit may have been cut off, and made again in a
 // later segment: one group is in flight at a time, so only the last one here can
 // be that, and nobody else knows of it.
-func (w *walker) madeAgain(c *commitHeader) bool {
+func (w *segmentScanner) madeAgain(c *commitHeader) bool {
 	return w.before > 0 && c.number == w.before && c.number > w.reach
 }
 
 // begun reports whether a commit was ever written to the segment. A number
 // that was given to a segment may have remained without any.
-func (w *walker) begun() bool {
-	mark := make([]byte, commitMarkLen)
-	putCommitMark(mark, w.s.info.Generation, w.s.info.No)
-	if w.find(func(p []byte) int { return bytes.Index(p, mark) }, len(mark), headBytes, w.size) >= 0 {
+func (w *segmentScanner) begun() bool {
+	prefix := make([]byte, commitPrefixLen)
+	putCommitPrefix(prefix, w.s.info.Generation, w.s.info.No)
+	if w.find(func(p []byte) int { return bytes.Index(p, prefix) }, len(prefix), headBytes, w.size) >= 0 {
 		return true
 	}
-	const at = headBytes + commitHeaderLen // when the mark itself is damaged
+	const at = headBytes + commitHeaderLen // when the prefix itself is damaged
 	h, err := parseHeader(w.spool, w.at(at, frameHeaderLen))
 	if err != nil {
 		return false
@@ -220,7 +221,7 @@ func (w *walker) begun() bool {
 // torn reports whether the commit that was proven last is one that the end of
 // the power cut off: a frame of it does not prove itself, and no later commit
 // says that it was acknowledged.
-func (w *walker) torn(off int64, c *commitHeader) bool {
+func (w *segmentScanner) torn(off int64, c *commitHeader) bool {
 	bad := w.bugs.cutTooFar
 	for j := range w.frames {
 		bad = bad || w.frames[j].bad
@@ -232,15 +233,15 @@ func (w *walker) torn(off int64, c *commitHeader) bool {
 }
 
 // last reports whether no commit proves itself behind the one that was proven last.
-func (w *walker) last(off int64, c *commitHeader) bool {
-	frames, extra := append([]walkedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
+func (w *segmentScanner) last(off int64, c *commitHeader) bool {
+	frames, extra := append([]scannedFrame(nil), w.frames...), append([]byte(nil), w.buf...)
 	_, _, found, _ := w.later(off+int64(c.length), c.number)
 	w.frames, w.buf = append(w.frames[:0], frames...), append(w.buf[:0], extra...)
 	return !found
 }
 
 // commitAt proves the commit at a place, with its number where that is known.
-func (w *walker) commitAt(off int64, expect uint64) (commitHeader, error) {
+func (w *segmentScanner) commitAt(off int64, expect uint64) (commitHeader, error) {
 	c, err := parseCommit(w.at(off, commitHeaderLen), w.size-off)
 	if err != nil {
 		return c, err
@@ -256,7 +257,7 @@ func (w *walker) commitAt(off int64, expect uint64) (commitHeader, error) {
 
 // prove reads a commit, leaves its frames in w.frames and its extras in w.buf,
 // and compares the sums. A frame that does not prove itself is marked as bad.
-func (w *walker) prove(off int64, c *commitHeader) error {
+func (w *segmentScanner) prove(off int64, c *commitHeader) error {
 	w.frames = w.frames[:0]
 	seed := seedOf(c.generation)
 	sum := crc32.Update(seed, crcTable, w.at(off, commitHeaderLen)[:56])
@@ -271,7 +272,7 @@ func (w *walker) prove(off int64, c *commitHeader) error {
 		if at+frameHeaderLen+int64(h.body) > end {
 			return errors.New("frame past the end of its commit")
 		}
-		f := walkedFrame{h: h, off: at}
+		f := scannedFrame{h: h, off: at}
 		f.bad, f.ref = w.body(seed, at, &h)
 		w.frames = append(w.frames, f)
 		at += frameHeaderLen + int64(h.body)
@@ -292,7 +293,7 @@ func (w *walker) prove(off int64, c *commitHeader) error {
 }
 
 // body proves a frame whose header was read.
-func (w *walker) body(seed uint32, at int64, h *frameHeader) (bad bool, ref *Ref) {
+func (w *segmentScanner) body(seed uint32, at int64, h *frameHeader) (bad bool, ref *Ref) {
 	var head [60]byte
 	copy(head[:], w.at(at, 60))
 	sum := w.sum(seed, at+frameHeaderLen, int64(h.body))
@@ -304,7 +305,7 @@ func (w *walker) body(seed uint32, at int64, h *frameHeader) (bad bool, ref *Ref
 }
 
 // publish takes over the commit that was proven last.
-func (w *walker) publish(off int64, c *commitHeader) {
+func (w *segmentScanner) publish(off int64, c *commitHeader) {
 	s := w.s
 	for j := range w.frames {
 		w.frame(&w.frames[j])
@@ -330,7 +331,7 @@ func (w *walker) publish(off int64, c *commitHeader) {
 }
 
 // frame enters a frame. A gap before it belongs to the hole before it.
-func (w *walker) frame(f *walkedFrame) {
+func (w *segmentScanner) frame(f *scannedFrame) {
 	s := w.s
 	fr := f.h.frame()
 	if x := s.index.lanes[fr.Lane]; x != nil && len(x.places) > 0 {
@@ -357,7 +358,7 @@ func (w *walker) frame(f *walkedFrame) {
 }
 
 // loseFrame notes a frame that does not prove itself.
-func (w *walker) loseFrame(fr *Frame, off int64, body int) {
+func (w *segmentScanner) loseFrame(fr *Frame, off int64, body int) {
 	s := w.s
 	s.damage = append(s.damage, Damage{
 		Segment: s.info.No, Name: s.name, Off: off, Len: frameHeaderLen + int64(body),
@@ -365,14 +366,14 @@ func (w *walker) loseFrame(fr *Frame, off int64, body int) {
 	})
 }
 
-func (w *walker) refer(fr *Frame, ref *Ref) {
+func (w *segmentScanner) refer(fr *Frame, ref *Ref) {
 	if ref != nil {
 		w.s.refs = append(w.s.refs, RefAt{Ref: *ref, Segment: w.s.info.No, Lane: fr.Lane, First: fr.First, Last: fr.Last})
 	}
 }
 
 // loseUnreadable tells what could not be read and does not show otherwise.
-func (w *walker) loseUnreadable() {
+func (w *segmentScanner) loseUnreadable() {
 	seen := map[int64]bool{}
 	for _, u := range w.unreadable {
 		if seen[u.off] {
@@ -380,7 +381,7 @@ func (w *walker) loseUnreadable() {
 		}
 		seen[u.off], w.s.unread = true, true
 		if u.off+u.len > w.s.info.End {
-			w.s.doubt = true
+			w.s.tailUnread = true
 		}
 		w.s.damage = append(w.s.damage, Damage{Segment: w.s.info.No, Name: w.s.name, Off: u.off, Len: u.len, Err: fmt.Errorf("%w: %v", ErrDamaged, u.err)})
 	}

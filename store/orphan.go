@@ -14,13 +14,13 @@ import (
 	"kustospool/store/internal/wal"
 )
 
-// homeless sets aside what the log has of lanes that cannot be restored: that no
+// quarantineOrphanLanes sets aside what the log has of lanes that cannot be restored: that no
 // commit defines, whose definition is no text of properties, or is that of
 // another lane. Their frames prove themselves, and nobody can say where their
 // records belong. Their bytes are kept in the quarantine.
-func (r *recovery) homeless() error {
+func (r *recovery) quarantineOrphanLanes() error {
 	s := r.s
-	why := r.strayLanes()
+	why := r.orphanLanes()
 	if len(why) == 0 {
 		return nil
 	}
@@ -28,13 +28,13 @@ func (r *recovery) homeless() error {
 	r.log.Refs = slices.DeleteFunc(r.log.Refs, func(ref wal.RefAt) bool { return why[ref.Lane] != nil })
 	r.log.Keys = slices.DeleteFunc(r.log.Keys, func(k wal.KeyAt) bool { return why[k.Lane] != nil })
 	from := func(info *wal.SegmentInfo) error {
-		for no, held := range info.Lanes {
+		for no, seqs := range info.Lanes {
 			if why[no] == nil {
 				continue
 			}
 			s.log.Error("the log has records of a lane that cannot be restored", "dir", s.dir, "segment", info.No, "lane", no, "cause", why[no])
 			r.damaged++
-			if err := r.keepStray(info.No, no, held); err != nil {
+			if err := r.quarantineLane(info.No, no, seqs); err != nil {
 				return err
 			}
 			info.Lanes = maps.Clone(info.Lanes)
@@ -53,14 +53,14 @@ func (r *recovery) homeless() error {
 	for no := range why {
 		s.wal.DropLane(no)
 	}
-	r.odd = true
+	r.mustRotate = true
 	return nil
 }
 
-// strayLanes finds the lanes that cannot be restored, and says why. Of two lanes
+// orphanLanes finds the lanes that cannot be restored, and says why. Of two lanes
 // with the same properties the ledger's is the right one, else the one that is
 // in the older segment.
-func (r *recovery) strayLanes() map[uint32]error {
+func (r *recovery) orphanLanes() map[uint32]error {
 	s := r.s
 	owner, why := map[string]uint32{}, map[uint32]error{}
 	if s.ledger != nil {
@@ -96,20 +96,20 @@ func (r *recovery) strayLanes() map[uint32]error {
 	return why
 }
 
-// keepStray copies the frames of a lane in one segment to the quarantine.
-func (r *recovery) keepStray(segment uint64, lane uint32, held wal.Span) error {
+// quarantineLane copies the frames of a lane in one segment to the quarantine.
+func (r *recovery) quarantineLane(segment uint64, lane uint32, seqs wal.Span) error {
 	s := r.s
 	if r.look {
 		return nil
 	}
-	return s.keepBytes(s.quarantineName(fmt.Sprintf("lane-%d-%d", lane, segment)), func(keep func([]byte) bool) error {
-		return s.wal.Scan(segment, lane, held.First, held.Last, func(f *wal.Found) bool { return len(f.Raw) == 0 || keep(f.Raw) })
+	return s.quarantineBytes(s.quarantineName(fmt.Sprintf("lane-%d-%d", lane, segment)), func(keep func([]byte) bool) error {
+		return s.wal.Scan(segment, lane, seqs.First, seqs.Last, func(f *wal.Found) bool { return len(f.Raw) == 0 || keep(f.Raw) })
 	})
 }
 
-// strayPositions leaves out what no call of this store has carried: positions
+// dropInvalidPositions leaves out what no call of this store has carried: positions
 // that break a bound. They would keep all others from the ledger.
-func (r *recovery) strayPositions() {
+func (r *recovery) dropInvalidPositions() {
 	s := r.s
 	names := map[string]bool{}
 	for _, pos := range s.ledger.Positions() {
@@ -127,6 +127,6 @@ func (r *recovery) strayPositions() {
 	if n := before - len(r.log.Positions); n > 0 {
 		s.log.Error("the log has positions that no spool can have", "dir", s.dir, "positions", n)
 		r.damaged++
-		r.odd = true
+		r.mustRotate = true
 	}
 }

@@ -19,16 +19,16 @@ const (
 	groupWrites fs.FileMode = 0o020
 )
 
-// trusted refuses a spool that others may write to. A directory that is not
+// checkPermissions refuses a spool that others may write to. A directory that is not
 // there yet is made with the right mode.
-func (s *Store) trusted(look bool) error {
+func (s *Store) checkPermissions(look bool) error {
 	// With the dot it is what a link leads to: the caller chose the directory.
 	info, err := s.fs.Stat(s.dir + string(os.PathSeparator) + ".")
 	if vfs.Missing(err) {
 		return nil
 	}
 	if err == nil {
-		err = s.trustedInfo(s.dir, &info, look)
+		err = s.checkPermissionsOf(s.dir, &info, look)
 	}
 	if err != nil {
 		return err
@@ -45,14 +45,14 @@ func (s *Store) trusted(look bool) error {
 		case !sub && (!info.Regular || !ourNames[info.Name]):
 			continue // whoever opens it says more
 		}
-		if err := s.trustedInfo(path, info, look); err != nil {
+		if err := s.checkPermissionsOf(path, info, look); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) trustedInfo(name string, info *vfs.Info, look bool) error {
+func (s *Store) checkPermissionsOf(name string, info *vfs.Info, look bool) error {
 	if info.Owner < 0 {
 		return nil
 	}

@@ -17,8 +17,8 @@ const (
 	dropPauseBusy = 20 * time.Millisecond
 )
 
-// keep is the keeper's goroutine.
-func (k *files) keep() {
+// runMaintainer is the maintainer's goroutine.
+func (k *files) runMaintainer() {
 	var timer <-chan time.Time
 	var seen uint64
 	for {
@@ -36,25 +36,25 @@ func (k *files) keep() {
 			pause = dropPauseBusy
 		}
 		timer = nil
-		if k.turn(busy) {
+		if k.maintain(busy) {
 			timer = time.After(pause)
 		}
 	}
 }
 
-// turn does what there is to do, and reports whether there is more of it.
-func (k *files) turn(busy bool) bool {
+// maintain does what there is to do, and reports whether there is more of it.
+func (k *files) maintain(busy bool) bool {
 	k.indexRotated()
 	k.prepareWanted()
 	return k.dropSome(busy)
 }
 
 func (k *files) start() {
-	k.wait.Go(k.keep)
-	k.wakeKeeper()
+	k.wait.Go(k.runMaintainer)
+	k.wakeMaintainer()
 }
 
-// stop ends the keeper. What it had to do for rotated segments is done first.
+// stop ends the maintainer. What it had to do for rotated segments is done first.
 func (k *files) stop() {
 	close(k.quit)
 	k.wait.Wait()
@@ -79,9 +79,9 @@ func (k *files) indexRotated() {
 	for {
 		k.mu.Lock()
 		if len(k.waiting) == 0 {
-			if k.settled != nil {
-				close(k.settled)
-				k.settled = nil
+			if k.indexed != nil {
+				close(k.indexed)
+				k.indexed = nil
 			}
 			k.mu.Unlock()
 			return
@@ -199,7 +199,7 @@ func (k *files) dropOne(step int64) (freed, more bool) {
 }
 
 // dropCompaction removes what a compaction that was cut off has left, so that
-// the keeper does not take the next one's file for it.
+// the maintainer does not take the next one's file for it.
 func (k *files) dropCompaction(no uint64) error {
 	k.dropping.Lock()
 	defer k.dropping.Unlock()
@@ -208,7 +208,7 @@ func (k *files) dropCompaction(no uint64) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.drops = slices.DeleteFunc(k.drops, func(d leftover) bool {
+	k.drops = slices.DeleteFunc(k.drops, func(d unusedFile) bool {
 		is := d.no == no && d.ext == extNew
 		if is {
 			k.disk.Add(-d.size)
@@ -218,9 +218,9 @@ func (k *files) dropCompaction(no uint64) error {
 	return nil
 }
 
-// shorten cuts a leftover file, removes it when it is short, and says what is
+// shorten cuts an unused file, removes it when it is short, and says what is
 // left. One that cannot be touched is let go: Open finds it again.
-func (k *files) shorten(d leftover, step int64) (left int64) {
+func (k *files) shorten(d unusedFile, step int64) (left int64) {
 	name := k.path(d.no, d.ext)
 	if d.size > step {
 		f, err := k.fs.Open(name, vfs.ReadWrite)
@@ -242,13 +242,13 @@ func (k *files) shorten(d leftover, step int64) (left int64) {
 	return 0
 }
 
-// freeStock gives all leftovers back at once.
-func (k *files) freeStock() (freed int64) {
+// freeUnused gives all unused files back at once.
+func (k *files) freeUnused() (freed int64) {
 	k.dropping.Lock()
 	defer k.dropping.Unlock()
 	k.mu.Lock()
-	all := append(append([]leftover(nil), k.spares...), k.drops...)
-	k.spares, k.drops = nil, nil
+	all := append(append([]unusedFile(nil), k.recycled...), k.drops...)
+	k.recycled, k.drops = nil, nil
 	k.mu.Unlock()
 	for _, d := range all {
 		k.shorten(d, d.size)
@@ -269,8 +269,8 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	size := s.info.Size
 	ext := extDrop
-	if len(k.spares) < k.stock && size <= keepBelow {
-		ext = extSpare
+	if len(k.recycled) < k.maxRecycled && size <= keepBelow {
+		ext = extRecycled
 	}
 	k.mu.Unlock()
 	k.cache.drop(no)
@@ -285,12 +285,12 @@ func (k *files) recycle(no uint64, keepBelow int64) error {
 	}
 	k.mu.Lock()
 	delete(k.segs, no)
-	if ext == extSpare {
-		k.spares = append(k.spares, leftover{no, ext, size})
+	if ext == extRecycled {
+		k.recycled = append(k.recycled, unusedFile{no, ext, size})
 	} else {
-		k.drops = append(k.drops, leftover{no, ext, size})
+		k.drops = append(k.drops, unusedFile{no, ext, size})
 	}
 	k.mu.Unlock()
-	k.wakeKeeper()
+	k.wakeMaintainer()
 	return nil
 }

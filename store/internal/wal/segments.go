@@ -39,7 +39,7 @@ func (l *Log) Active() SegmentInfo {
 	return k.active.describe()
 }
 
-// Recycle takes a settled segment out of the log: its file becomes stock, or is
+// Recycle takes a settled segment out of the log: its file is recycled, or is
 // given back to the volume step by step. It returns once the segment can no
 // longer come back after a crash, so that its row may be removed. The
 // segment must not be read any more. It fails with ErrNoSegment for one that
@@ -63,10 +63,10 @@ func (l *Log) Forget(no uint64) {
 	}
 }
 
-// DiskBytes is the size of all files of the log, stock included. It may be
+// DiskBytes is the size of all files of the log, recycled ones included. It may be
 // called by the Gate.
 func (l *Log) DiskBytes() int64 { return l.files.disk.Load() }
 
-// FreeStock gives the stock back to the volume at once, for want of space, and
+// FreeUnused gives all unused files, recycled ones too, back to the volume at once, for want of space, and
 // returns how many bytes that freed.
-func (l *Log) FreeStock() int64 { return l.files.freeStock() }
+func (l *Log) FreeUnused() int64 { return l.files.freeUnused() }

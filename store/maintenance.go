@@ -11,11 +11,11 @@ import (
 	"kustospool/store/internal/ledger"
 )
 
-// keeper is the goroutine for what must not stand in the way of an ack:
+// maintenance is the goroutine for what must not stand in the way of an ack:
 // entering rotated segments into the ledger, moving keys there, giving settled
 // segments and objects back, writing sparse segments again, pruning. It works
 // when it is told that there may be something to do.
-type keeper struct {
+type maintenance struct {
 	s *Store
 
 	// Owned by the goroutine.
@@ -35,11 +35,11 @@ const (
 	pruneEvery = time.Minute
 )
 
-func newKeeper(s *Store) *keeper {
-	return &keeper{s: s, wake: wake.New(), quit: make(chan struct{})}
+func newMaintenance(s *Store) *maintenance {
+	return &maintenance{s: s, wake: wake.New(), quit: make(chan struct{})}
 }
 
-func (k *keeper) start() {
+func (k *maintenance) start() {
 	if k.s.opts.manual {
 		return
 	}
@@ -48,20 +48,20 @@ func (k *keeper) start() {
 }
 
 // stop ends the goroutine after the step it is at, and joins it.
-func (k *keeper) stop() {
+func (k *maintenance) stop() {
 	close(k.quit)
 	k.done.Wait()
 }
 
-func (k *keeper) signal() { k.wake.Raise() }
+func (k *maintenance) signal() { k.wake.Raise() }
 
 // press tells that an append found no room.
-func (k *keeper) press() {
+func (k *maintenance) press() {
 	k.pressed.Store(true)
 	k.signal()
 }
 
-func (k *keeper) run() {
+func (k *maintenance) run() {
 	for {
 		select {
 		case <-k.quit:
@@ -73,7 +73,7 @@ func (k *keeper) run() {
 	}
 }
 
-func (k *keeper) quitting() bool {
+func (k *maintenance) quitting() bool {
 	select {
 	case <-k.quit:
 		return true
@@ -85,17 +85,17 @@ func (k *keeper) quitting() bool {
 // upkeep does up to n steps, where Options.manual is set.
 func (s *Store) upkeep(n int) {
 	for ; n > 0 && s.Err() == nil; n-- {
-		more := s.wal.Turn()
-		if !s.keeper.step() && !more {
+		more := s.wal.Maintain()
+		if !s.maintenance.step() && !more {
 			return
 		}
 	}
 }
 
 // step does one bounded piece of work and reports whether it found any.
-func (k *keeper) step() bool {
+func (k *maintenance) step() bool {
 	s := k.s
-	if !s.ballast.held.Load() && time.Since(k.ballasts) >= ballastEvery {
+	if !s.ballast.present.Load() && time.Since(k.ballasts) >= ballastEvery {
 		k.ballasts = time.Now()
 		s.takeBallast()
 	}
@@ -117,7 +117,7 @@ func (k *keeper) step() bool {
 	case work.sparse != nil:
 		err = s.compact(work.sparse)
 		k.ballasts = time.Time{}
-	case k.pressed.Swap(false) && s.wal.FreeStock() > 0:
+	case k.pressed.Swap(false) && s.wal.FreeUnused() > 0:
 		s.disk.reclaimed()
 	case time.Since(k.pruned) >= pruneEvery:
 		var more bool
@@ -139,11 +139,11 @@ func (k *keeper) step() bool {
 
 // upkeep is what there is to do.
 type upkeep struct {
-	spent    []*kept    // settled objects
-	settled  []*segment // segments in which all is settled
-	unlisted *segment   // the oldest one that the ledger does not know
-	sparse   *segment   // one to be written again
-	idle     bool       // nothing waits, and the active segment is worth giving back
+	spent    []*liveObject // settled objects
+	settled  []*segment    // segments in which all is settled
+	unlisted *segment      // the oldest one that the ledger does not know
+	sparse   *segment      // one to be written again
+	idle     bool          // nothing waits, and the active segment is worth giving back
 }
 
 const (
@@ -180,7 +180,7 @@ func (s *Store) list(seg *segment) error {
 	if err := s.flushKeys(background, 0); err != nil {
 		return err
 	}
-	objects := s.unsaved(func(o *kept) bool { return o.segment <= seg.no })
+	objects := s.unsaved(func(o *liveObject) bool { return o.segment <= seg.no })
 	for len(objects) > objectsAtOnce {
 		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { return s.stage(tx, objects[:objectsAtOnce], nil) }); err != nil {
 			return err
@@ -238,7 +238,7 @@ func (s *Store) rowOf(seg *segment) ledger.Segment {
 }
 
 // stage brings objects, floors of lanes, and positions into a transaction.
-func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
+func (s *Store) stage(tx *ledger.Tx, objects []*liveObject, ends []laneEnd) error {
 	for _, o := range objects {
 		if err := tx.PutObject(o.row()); err != nil {
 			return err
@@ -267,7 +267,7 @@ func (s *Store) stage(tx *ledger.Tx, objects []*kept, ends []laneEnd) error {
 }
 
 // unsaved lists the objects that the ledger does not know.
-func (s *Store) unsaved(which func(*kept) bool) (out []*kept) {
+func (s *Store) unsaved(which func(*liveObject) bool) (out []*liveObject) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, l := range *s.lanes.byNo.Load() {

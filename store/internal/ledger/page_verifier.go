@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// walk reads the trees of a file with plain reads, without bbolt and without a
+// pageVerifier reads the trees of a file with plain reads, without bbolt and without a
 // mapping, so that no page, whatever it holds, can do more than be refused.
 // It accepts what bbolt v1.5.0 writes and nothing else (node.go, inode.go,
 // bucket.go): elements whose data follow each other without a hole, keys that
@@ -14,7 +14,7 @@ import (
 // all equally deep, no page twice. Each page is read once at most, so that the
 // time is bounded by the file's size, and the depth of the recursion by
 // depthMost.
-type walk struct {
+type pageVerifier struct {
 	f    io.ReaderAt
 	m    meta
 	seen []uint64 // a bit for each page in use
@@ -34,8 +34,8 @@ const (
 	branchBytesMost = 64 << 10 // unless one page is more
 )
 
-func newWalk(f io.ReaderAt, m meta) *walk {
-	return &walk{f: f, m: m, seen: make([]uint64, m.high/64+1)}
+func newPageVerifier(f io.ReaderAt, m meta) *pageVerifier {
+	return &pageVerifier{f: f, m: m, seen: make([]uint64, m.high/64+1)}
 }
 
 func bad(id uint64, format string, args ...any) error {
@@ -43,7 +43,7 @@ func bad(id uint64, format string, args ...any) error {
 }
 
 // claim notes that pages are in use; one that is twice is damage.
-func (w *walk) claim(first, n uint64) error {
+func (w *pageVerifier) claim(first, n uint64) error {
 	for id := first; id < first+n; id++ {
 		if id >= w.m.high {
 			return bad(id, "behind the last one")
@@ -57,7 +57,7 @@ func (w *walk) claim(first, n uint64) error {
 }
 
 // unclaimed is the first page that is not in use.
-func (w *walk) unclaimed() (uint64, bool) {
+func (w *pageVerifier) unclaimed() (uint64, bool) {
 	for id := range w.m.high {
 		if w.seen[id/64]&(1<<(id%64)) == 0 {
 			return id, true
@@ -67,7 +67,7 @@ func (w *walk) unclaimed() (uint64, bool) {
 }
 
 // header reads a page's header and claims its pages.
-func (w *walk) header(id uint64) (flags, count uint16, pages uint64, err error) {
+func (w *pageVerifier) header(id uint64) (flags, count uint16, pages uint64, err error) {
 	if id < 2 || id >= w.m.high {
 		return 0, 0, 0, bad(id, "outside of the file's %d pages", w.m.high)
 	}
@@ -90,7 +90,7 @@ type entryFunc func(key, value []byte, isBucket bool) error
 
 // tree is the walk over one bucket.
 type tree struct {
-	w         *walk
+	w         *pageVerifier
 	entry     entryFunc
 	skip      bool // leave the leaves unread
 	last      []byte
@@ -100,7 +100,7 @@ type tree struct {
 
 // tree walks the bucket whose root page this is. With skip it reads branch
 // pages and claims the first page of each leaf.
-func (w *walk) tree(root uint64, skip bool, entry entryFunc) error {
+func (w *pageVerifier) tree(root uint64, skip bool, entry entryFunc) error {
 	t := &tree{w: w, entry: entry, skip: skip}
 	return t.page(root, nil, 1)
 }
@@ -252,7 +252,7 @@ func (t *tree) leaf(id uint64, p []byte, count int, first []byte) (end int, err 
 
 // bucket walks a bucket by its entry in the root tree: a tree of its own, or,
 // where it is small, a page inside of the value.
-func (w *walk) bucket(v []byte, skip bool, entry entryFunc) error {
+func (w *pageVerifier) bucket(v []byte, skip bool, entry entryFunc) error {
 	if len(v) < bucketHeader || native.Uint64(v[8:]) != 0 {
 		return bad(w.m.root, "a bucket without a root, or with a sequence")
 	}
@@ -275,7 +275,7 @@ func (w *walk) bucket(v []byte, skip bool, entry entryFunc) error {
 }
 
 // freelist claims the pages of the free list and those in it.
-func (w *walk) freelist() (free uint64, err error) {
+func (w *pageVerifier) freelist() (free uint64, err error) {
 	id := w.m.freelist
 	flags, n, pages, err := w.header(id)
 	if err != nil {

@@ -138,7 +138,7 @@ func (p *Picture) Find(lane uint32, seq uint64) (Entry, error) {
 		return Entry{}, ErrNotFound
 	}
 	row, _ := p.s.ledger.Lane(lane)
-	if _, gap := row.Marks.GapAt(seq); gap || seq <= row.Marks.Mark {
+	if _, gap := row.Watermarks.GapAt(seq); gap || seq <= row.Watermarks.Sealed {
 		return Entry{}, ErrNotFound
 	}
 	return Entry{Batch: ingest.Batch{Lane: lane, Properties: l.props}, State: ingest.Open}, nil
@@ -156,7 +156,7 @@ func (p *Picture) Settled() iter.Seq2[Entry, error] { return p.History() }
 // and those behind it, up to end, are in none. Both are 0 for a lane without records.
 func (s *Store) LaneMarks(lane uint32) (sealed, end uint64) {
 	if row, ok := s.ledger.Lane(lane); ok {
-		sealed = row.Marks.Mark
+		sealed = row.Watermarks.Sealed
 	}
 	end, _ = s.end(lane)
 	return sealed, max(sealed, end)

@@ -43,8 +43,8 @@ func missing(lane uint32, seg uint64, r span, err error) *found {
 // that fn saw, and whether fn wants more and there is more.
 func (s *Store) scanRun(l *lane, from, last uint64, fn func(*found) bool) (next uint64, more bool, err error) {
 	s.mu.RLock()
-	h, ok := l.heldAt(from)
-	after, follows := l.nextHeld(from)
+	h, ok := l.rangeAt(from)
+	after, follows := l.rangeAfter(from)
 	lost := ok && h.seg.lost
 	s.mu.RUnlock()
 	switch {
@@ -115,10 +115,10 @@ func (s *Store) Unsealed() iter.Seq2[Frame, error] {
 		for _, l := range s.lanes.sorted() {
 			high, _ := s.end(l.no)
 			row, _ := s.ledger.Lane(l.no)
-			if row.Marks.Mark >= high {
+			if row.Watermarks.Sealed >= high {
 				continue
 			}
-			for _, r := range row.Marks.Pieces(span{First: row.Marks.Mark + 1, Last: high}) {
+			for _, r := range row.Watermarks.Pieces(span{First: row.Watermarks.Sealed + 1, Last: high}) {
 				if !s.unsealedIn(l, r, yield) {
 					return
 				}

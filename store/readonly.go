@@ -65,7 +65,7 @@ func Look(dir string, opts *Options) (*Picture, error) {
 		segments: map[uint64]*segment{},
 	}
 	s.objects = &object.Dir{FS: s.fs, Path: s.path(objectsName), NoSync: true}
-	if err := s.trusted(true); err != nil {
+	if err := s.checkPermissions(true); err != nil {
 		return nil, err
 	}
 	if s.lock, err = lookLock(s.fs, dir, &o); err != nil {
@@ -109,7 +109,7 @@ func (s *Store) look() (*Picture, error) {
 	r.note(found)
 	s.setID(l.Spool())
 	s.disk.set(s.ledgerPath(), found.Size)
-	for _, step := range []func() error{r.openLog, r.homeless, r.restoreLanes, r.mirror, r.strangers, r.damage, r.missing, r.loadObjects, r.loadPaused, r.account} {
+	for _, step := range []func() error{r.openLog, r.quarantineOrphanLanes, r.restoreLanes, r.mirror, r.foreignFiles, r.damage, r.missing, r.loadObjects, r.loadPaused, r.account} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("looking at %s: %w", s.dir, err)
 		}
@@ -133,13 +133,13 @@ func (r *recovery) lookWithout(cause error) error {
 	if err := r.startLog(wal.Known{}); err != nil {
 		return err
 	}
-	if err := r.homeless(); err != nil {
+	if err := r.quarantineOrphanLanes(); err != nil {
 		return err
 	}
 	infos := r.inLog()
 	out := &LedgerError{Dir: s.dir, Err: cause, Segments: len(infos)}
 	for _, l := range r.log.Lanes {
-		marks, err := r.rebuiltMarks(l, infos)
+		marks, err := r.rebuiltWatermarks(l, infos)
 		if err != nil {
 			return err
 		}
