@@ -213,7 +213,11 @@ func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
 	case f != nil && !f.gently:
 		q.ready = append(q.ready, q.open.Flush(nil)...)
 	case f != nil || q.drains.Load() > 0:
-		q.ready = append(q.ready, q.open.Flush(q.queue.unsent)...)
+		decided := make(map[uint32]bool, len(q.ready)) // and not in the queue yet
+		for i := range q.ready {
+			decided[q.ready[i].Lane] = true
+		}
+		q.ready = append(q.ready, q.open.Flush(func(lane uint32) bool { return decided[lane] || q.queue.unsent(lane) })...)
 	}
 	if len(q.ready) == 0 {
 		return nil
