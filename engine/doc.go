@@ -67,7 +67,8 @@
 // its effect, so any step may be the last of this process. Behind a
 // router ([transport.Router]; package transport/route has one) all of this is by
 // destination: one that is in trouble delays none of the others. Within a lane
-// batches are first attempted in the order of acceptance. The order in which
+// batches are first attempted in the order of acceptance, unless its table is of
+// [FreshFirst]; tables of a higher [Class] go before others. The order in which
 // they become visible at the destination is its own affair.
 //
 // Sources, files and streams, are read to disk as they come, in memory of a few
