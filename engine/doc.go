@@ -18,7 +18,8 @@
 //   - Ask what became of them. [Spool.Wait] and [Spool.Status] tell it of one
 //     record, [Spool.WaitAll] and [Spool.StatusAll] of all records of a receipt, in
 //     this process or a later one.
-//   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why.
+//   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why, and an
+//     [Observer] is told what happens.
 //     [Spool.DeadLetters] are the records that can never be ingested.
 //     [Look] shows a spool that no process has open. The commands of kustospool see
 //     one that is open by its socket (package operate), which [Options].NoSocket turns off.
@@ -88,6 +89,6 @@
 // ingest/record): what would take a neighbour with it in a batch, or be passed
 // over by the service without a word, is refused. It does not deduplicate
 // what callers send twice, unless they set Request.Key. It has no metrics
-// endpoint ([Spool.Stats] is the data for one) and writes no log unless given
-// a logger.
+// endpoint (package telemetry makes one of [Spool.Stats] and [Options].Observer) and
+// writes no log unless given a logger.
 package engine

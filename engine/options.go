@@ -94,7 +94,8 @@ type Options struct {
 	// the transport's to bound, and its size is nobody's. Default 10 minutes.
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
-	// the service before the batch is sent again. Default 2 minutes.
+	// the service before the batch is sent again; and an accepted batch about which
+	// nobody may ask any more, for want of a role. Default 2 minutes.
 	// Of what nobody can be asked about (transport.Error.Untraceable) it is not
 	// waited for.
 	UnknownGrace time.Duration

@@ -168,6 +168,9 @@ func (q *sealer) run(ctx context.Context) {
 		case request := <-q.flushes:
 			f, forced = &request, true
 		}
+		// Asked before the news are taken: what was acknowledged before the drain
+		// began is then among them, and is not sealed in two.
+		draining := q.drains.Load() > 0 || f != nil && f.gently
 		for _, frame := range q.news.take() {
 			q.takeIn(frame)
 		}
@@ -176,7 +179,7 @@ func (q *sealer) run(ctx context.Context) {
 		}
 		// One moment for both: a deadline between two would be missed by both.
 		now := time.Now()
-		err := q.seal(ctx, now, f)
+		err := q.seal(ctx, now, draining, f != nil && !f.gently)
 		if f != nil {
 			f.done <- err
 		}
@@ -199,8 +202,9 @@ func (q *sealer) run(ctx context.Context) {
 }
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
-// the new batches on. What the ledger does not take stays ready. f may be nil.
-func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
+// the new batches on. What the ledger does not take stays ready. All that is open is
+// due in a flush, and in a drain where nothing unsent is before it.
+func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) error {
 	q.freed = now.Add(time.Hour)
 	q.ready = append(q.ready, q.open.Due(now, func(lane uint32) bool {
 		d := q.queue.waits(lane, now)
@@ -210,9 +214,9 @@ func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
 		return d > 0
 	})...)
 	switch {
-	case f != nil && !f.gently:
+	case all:
 		q.ready = append(q.ready, q.open.Flush(nil)...)
-	case f != nil || q.drains.Load() > 0:
+	case draining:
 		decided := make(map[uint32]bool, len(q.ready)) // and not in the queue yet
 		for i := range q.ready {
 			decided[q.ready[i].Lane] = true
