@@ -94,7 +94,8 @@ func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
 			continue
 		}
 		cut := e.Batch
-		parts, err := s.Split(ctx, cut.ID, ingest.Sealed, damageCuts(t, err, &cut), nil)
+		move(t, s, cut.ID, ingest.Sealed, ingest.Sending)
+		parts, err := s.Split(ctx, cut.ID, ingest.Sending, damageCuts(t, err, &cut), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +107,8 @@ func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
 				continue
 			}
 			dead += p.Batch.Records()
-			if _, err := s.DeadLetter(ctx, p.Batch.ID, ingest.Sealed, &ingest.Failure{Class: "damaged", Code: "damaged"}); err != nil {
+			move(t, s, p.Batch.ID, ingest.Sealed, ingest.Sending)
+			if _, err := s.DeadLetter(ctx, p.Batch.ID, ingest.Sending, &ingest.Failure{Class: "damaged", Code: "damaged"}); err != nil {
 				t.Fatal(err)
 			}
 		}
