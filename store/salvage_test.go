@@ -94,8 +94,9 @@ func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
 			continue
 		}
 		cut := e.Batch
+		cuts := damageCuts(t, err, &cut)
 		move(t, s, cut.ID, ingest.Sealed, ingest.Sending)
-		parts, err := s.Split(ctx, cut.ID, ingest.Sending, damageCuts(t, err, &cut), nil)
+		parts, err := s.Split(ctx, cut.ID, ingest.Sending, cuts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +108,7 @@ func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
 				continue
 			}
 			dead += p.Batch.Records()
-			move(t, s, p.Batch.ID, ingest.Sealed, ingest.Sending)
-			if _, err := s.DeadLetter(ctx, p.Batch.ID, ingest.Sending, &ingest.Failure{Class: "damaged", Code: "damaged"}); err != nil {
+			if _, err := s.DeadLetter(ctx, p.Batch.ID, ingest.Sealed, &ingest.Failure{Class: "damaged", Code: "damaged"}); err != nil {
 				t.Fatal(err)
 			}
 		}

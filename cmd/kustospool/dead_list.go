@@ -38,8 +38,9 @@ type letterStatus struct {
 
 func letterOf(d *engine.DeadLetter) letterStatus {
 	p := &d.Batch.Properties
-	out := letterStatus{Batch: operate.Batch{ID: d.Batch.ID.String(), Database: p.Database, Table: p.Table, State: d.State.String(), Records: d.Batch.Records(),
-		RawBytes: d.DataBytes, Attempts: d.Attempts, SealedAt: d.Batch.SealedAt, Updated: d.Updated, NextAttempt: d.NextAttempt, Failure: d.Failure}, Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
+	b := operate.Batch{ID: d.Batch.ID.String(), Database: p.Database, Table: p.Table, State: d.State.String(), Records: d.Batch.Records(),
+		RawBytes: d.DataBytes, Attempts: d.Attempts, SealedAt: d.Batch.SealedAt, Updated: d.Updated, NextAttempt: d.NextAttempt, Failure: d.Failure}
+	out := letterStatus{Batch: b, Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
 		PayloadRecords: d.Records(), PayloadBytes: d.Bytes, Damaged: d.Damaged, InDoubt: d.InDoubt()}
 	if p.Mapping != "" {
 		out.Mapping = p.Mapping
