@@ -83,7 +83,6 @@ func TestDrainSealsBehindWhatLeft(t *testing.T) {
 		s := open(t, t.TempDir(), fake, o)
 		put(t, s, dead, row(1), row(2), row(3))
 		put(t, s, telemetry, row(1), row(2), row(3))
-		time.Sleep(time.Second) // two of each are a batch by now, which the drain finds
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Drain(ctx); err == nil {

@@ -205,8 +205,12 @@ func TestAlarmOverAThinLink(t *testing.T) {
 			if late*100 > len(ingested) {
 				t.Errorf("%d of %d alarms were not accepted within 5s", late, len(ingested))
 			}
-			if share < 0.25 || w.bytes["fresh"] < w.bytes["backlog"] {
-				t.Errorf("the backlog has %.2f of the link, and what is fresh not more", share)
+			if share < 0.25 {
+				t.Errorf("the backlog has %.2f of the link", share)
+			}
+			// In full the batches of the backlog take minutes each, too few to tell more.
+			if !full && w.bytes["fresh"] < w.bytes["backlog"] {
+				t.Errorf("what is fresh has less of the link than the backlog: %v", w.bytes)
 			}
 			if st := s.Stats(); st.Waiting.Records < int64(backlog)/10 {
 				t.Errorf("%d records wait at the end: the backlog was too small to see anything", st.Waiting.Records)
