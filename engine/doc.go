@@ -18,7 +18,8 @@
 //   - Ask what became of them. [Spool.Wait] and [Spool.Status] tell it of one
 //     record, [Spool.WaitAll] and [Spool.StatusAll] of all records of a receipt, in
 //     this process or a later one.
-//   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why.
+//   - Watch. [Spool.Stats] is one snapshot of what waits, since when and why, and an
+//     [Observer] is told what happens.
 //     [Spool.DeadLetters] are the records that can never be ingested.
 //     [Look] shows a spool that no process has open. The commands of kustospool see
 //     one that is open by its socket (package operate), which [Options].NoSocket turns off.
@@ -66,7 +67,8 @@
 // its effect, so any step may be the last of this process. Behind a
 // router ([transport.Router]; package transport/route has one) all of this is by
 // destination: one that is in trouble delays none of the others. Within a lane
-// batches are first attempted in the order of acceptance. The order in which
+// batches are first attempted in the order of acceptance, unless its table is of
+// [FreshFirst]; tables of a higher [Class] go before others. The order in which
 // they become visible at the destination is its own affair.
 //
 // Sources, files and streams, are read to disk as they come, in memory of a few
@@ -87,6 +89,6 @@
 // ingest/record): what would take a neighbour with it in a batch, or be passed
 // over by the service without a word, is refused. It does not deduplicate
 // what callers send twice, unless they set Request.Key. It has no metrics
-// endpoint ([Spool.Stats] is the data for one) and writes no log unless given
-// a logger.
+// endpoint (package telemetry makes one of [Spool.Stats] and [Options].Observer) and
+// writes no log unless given a logger.
 package engine

@@ -20,10 +20,13 @@ import (
 type live struct {
 	// Immutable.
 	senders, maxUnconfirmed int
+	freshShare              int // percent
+	freshFor                time.Duration
 	retryMin, retryMax      time.Duration
 	pace                    pace
 	route                   func(*store.Entry) string // the destination of a batch
 	properties              func(lane uint32) ingest.Properties
+	order                   func(*ingest.Properties) (Class, Order)
 	log                     *slog.Logger
 	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
 	// nothing waiting any more.
@@ -38,8 +41,15 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
+	began        [classes]began
 	paused       map[TableName]bool
 	unsaid       []func() // lines for the log, which unlock writes
+}
+
+// began counts the attempts of a class.
+type began struct {
+	attempts int64
+	bytes    [2]int64 // of their batches, by side
 }
 
 // place is where the engine has a batch.
@@ -60,6 +70,9 @@ type liveBatch struct {
 	lane     *laneQueue
 	order    uint64 // in its lane
 	index    int    // among those that wait in its lane
+	newIndex int    // and among its newest, of a lane with FreshFirst
+	side     side   // from which it was taken, while it is being sent
+	bytes    int64
 	sealedAt time.Time
 	doubtful bool   // an earlier attempt may have brought it in
 	turns    uint64 // that it had
@@ -83,14 +96,18 @@ type queueKey struct {
 
 // laneQueue holds what one lane has sealed and not yet sent to one destination,
 // oldest first. In a lane of references to blobs what failed goes to the end:
-// what is wrong with one blob says nothing of the next.
+// what is wrong with one blob says nothing of the next. A lane with FreshFirst is
+// sent from both ends.
 type laneQueue struct {
 	key         queueKey
 	table       TableName
 	paused      bool // by an operator
 	destination *destination
-	turn        int // its place among the lanes of the destination
+	class       Class
+	freshFor    time.Duration // of a batch of it; 0 without FreshFirst
+	places      [2]int        // in the rings of its class, by side; of fresh with FreshFirst only
 	waiting     batchHeap
+	newest      newestHeap // the same, with FreshFirst; empty without
 	sending     int
 	awaiting    int
 	probe       *liveBatch // the batch taken last
@@ -111,18 +128,21 @@ type destination struct {
 	to       string
 	breaker  breaker
 	sending  int
+	alarms   int             // of sending, those of ClassAlarm
+	rest     int             // of sending, those that are neither alarms nor fresh
 	failure  *ingest.Failure // what it last failed with; nil when well
-	troubled time.Time       // when a line told of that; zero while none did
-	lanes    []*laneQueue
-	turns    turns
-	last     int       // the lane that had the last turn
+	ranks    [classes]rank
+	troubled time.Time // when a line told of that; zero while none did
 	pauses   pauseHeap // lanes whose time has not come
 	awaiting map[ingest.BatchID]*liveBatch
 	inquiry  inquiry
+	// freshFirst is set when a lane of it is of FreshFirst.
+	freshFirst bool
 }
 
 func newLive(o *Options, p pace, route func(*store.Entry) string, properties func(lane uint32) ingest.Properties) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
+	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf,
+		retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
 		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
@@ -198,13 +218,13 @@ func (l *live) takeRefused(n int) []store.Entry {
 
 func (l *live) queueLocked(e *store.Entry, to string, now time.Time) {
 	b := l.batchLocked(e, to)
-	b.order, b.sealedAt, b.doubtful = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0
+	b.order, b.sealedAt, b.doubtful, b.bytes = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0, e.Batch.RawBytes
 	if e.Batch.Properties.ByReference { // sealed in order, so that new ones are at their place there, too
 		b.order = l.queued
 		l.queued++
 	}
 	b.place = waiting
-	heap.Push(&b.lane.waiting, b)
+	b.lane.push(b)
 	l.refreshLocked(b.lane, now)
 }
 
@@ -227,13 +247,17 @@ func (l *live) leaveLocked(b *liveBatch) {
 	q := b.lane
 	switch b.place {
 	case waiting:
-		heap.Remove(&q.waiting, b.index)
-		if len(q.waiting) == 0 {
-			q.waiting = nil
+		if q.remove(b); len(q.waiting) == 0 || q.freshFor > 0 {
 			l.emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
 		q.destination.sending--
+		switch {
+		case q.class == ClassAlarm:
+			q.destination.alarms--
+		case b.side == rest:
+			q.destination.rest--
+		}
 		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
 			l.emptied.Raise() // a drain may seal the lane
 		}
@@ -256,10 +280,17 @@ func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
 	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
-		d := l.destinationLocked(key.to)
+		d := l.destinationLocked(to)
+		class, order := l.order(&e.Batch.Properties)
 		table := TableName{e.Batch.Properties.Database, e.Batch.Properties.Table}
-		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, turn: d.turns.add(), pause: -1}
-		d.lanes = append(d.lanes, q)
+		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, class: class, pause: -1}
+		sides := &d.ranks[class-1].sides
+		q.places[rest] = sides[rest].add(q)
+		if order == FreshFirst {
+			q.freshFor = l.freshFor
+			q.places[fresh] = sides[fresh].add(q)
+			d.freshFirst = true
+		}
 		l.lanes[key] = q
 	}
 	return q
@@ -275,9 +306,22 @@ func (l *live) destinationLocked(to string) *destination {
 	return d
 }
 
-// waits reports whether the lane has sealed batches of which no attempt has begun.
-func (l *live) waits(lane uint32) bool {
-	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 })
+// waits is for how long at most the lane has sealed batches of which no attempt
+// has begun, and that keep it from being sealed by age; 0 where it has none. In
+// the order of acceptance it is as long as one waits; a lane with FreshFirst goes
+// on once the newest that waits is not fresh any more.
+func (l *live) waits(lane uint32, now time.Time) (long time.Duration) {
+	l.anyQueue(lane, func(q *laneQueue) bool {
+		switch {
+		case len(q.waiting) == 0:
+		case q.freshFor > 0:
+			long = max(long, q.freshLeft(now))
+		default:
+			long = forever
+		}
+		return false
+	})
+	return long
 }
 
 // unsent reports whether the lane has sealed batches that no destination has
@@ -299,16 +343,26 @@ func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 	return false
 }
 
-// refreshLocked brings the lane's turn up to date, after any change of it.
+// refreshLocked brings the lane's turns up to date, after any change of it.
 func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
-	load := int32(never)
 	ready := len(q.waiting) > 0 && !q.paused && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
+	load := [2]int32{never, never}
 	if ready && !paused {
-		load = int32(q.sending + q.awaiting)
+		isFresh := q.freshFor > 0 && q.newest[0].isFresh(now)
+		if isFresh {
+			load[fresh] = int32(q.sending + q.awaiting)
+		}
+		if !isFresh || !q.waiting[0].isFresh(now) { // a part of a split batch is younger than those behind it
+			load[rest] = int32(q.sending + q.awaiting)
+		}
 	}
-	d.turns.set(q.turn, load)
+	sides := &d.ranks[q.class-1].sides
+	sides[rest].turns.set(q.places[rest], load[rest])
+	if q.freshFor > 0 {
+		sides[fresh].turns.set(q.places[fresh], load[fresh])
+	}
 	switch {
 	case paused && q.pause < 0:
 		heap.Push(&d.pauses, q)
@@ -317,67 +371,6 @@ func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	case q.pause >= 0:
 		heap.Remove(&d.pauses, q.pause)
 	}
-}
-
-// room is how many more batches may await their outcome.
-func (l *live) room(d *destination) int { return l.maxUnconfirmed - len(d.awaiting) }
-
-// open reports whether an attempt may begin now; pause is how long it is at
-// most until that may change by itself. What is under way may end up awaiting
-// its outcome, so there must be room for that too.
-func (l *live) open(d *destination, now time.Time) (ok bool, pause time.Duration) {
-	n, pause := d.breaker.allowed(now)
-	if n == 0 {
-		return false, pause
-	}
-	return d.sending < min(n, l.room(d)), time.Hour
-}
-
-// pick takes the next batch that may be attempted now. When there is none,
-// wait is how long it can be until there is, if nothing else happens. Its time
-// grows with the destinations, and with the logarithm of lanes and batches.
-func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	wait = time.Hour
-	for range l.inTurn {
-		l.turn = (l.turn + 1) % len(l.inTurn)
-		d := l.inTurn[l.turn]
-		for len(d.pauses) > 0 && !d.pauses[0].notBefore.After(now) {
-			l.refreshLocked(d.pauses[0], now)
-		}
-		open, pause := l.open(d, now)
-		wait = min(wait, pause)
-		if !open {
-			continue
-		}
-		// A lane may await as many outcomes as it leaves free for the others:
-		// one table of which nothing is heard must not stop them.
-		i, ok := d.turns.next(d.last, int32(l.room(d)-d.sending))
-		if !ok {
-			if len(d.pauses) > 0 {
-				wait = min(wait, d.pauses[0].notBefore.Sub(now))
-			}
-			continue
-		}
-		d.last = i
-		return l.takeLocked(d.lanes[i], now), 0, true
-	}
-	return turn{}, wait, false
-}
-
-// takeLocked begins an attempt at the lane's first batch.
-func (l *live) takeLocked(q *laneQueue, now time.Time) turn {
-	b := q.waiting[0]
-	l.leaveLocked(b)
-	b.place = sending
-	b.turns++
-	q.sending++
-	q.destination.sending++
-	q.probe = b
-	l.attempts++
-	l.refreshLocked(q, now)
-	return turn{b.id, q, b, b.turns}
 }
 
 // takeOldest removes the oldest waiting batch of all lanes, so that no attempt

@@ -1,5 +1,7 @@
 package engine
 
+import "container/heap"
+
 // batchHeap has the batch that is sent first at its top.
 type batchHeap []*liveBatch
 
@@ -20,6 +22,47 @@ func (h *batchHeap) Pop() any {
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return b
+}
+
+// newestHeap has the batch that was accepted last at its top.
+type newestHeap []*liveBatch
+
+func (h newestHeap) Len() int           { return len(h) }
+func (h newestHeap) Less(i, j int) bool { return h[i].order > h[j].order }
+func (h newestHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].newIndex, h[j].newIndex = i, j
+}
+func (h *newestHeap) Push(x any) {
+	b := x.(*liveBatch)
+	b.newIndex = len(*h)
+	*h = append(*h, b)
+}
+func (h *newestHeap) Pop() any {
+	old := *h
+	b := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return b
+}
+
+// push has a batch wait in its lane.
+func (q *laneQueue) push(b *liveBatch) {
+	heap.Push(&q.waiting, b)
+	if q.freshFor > 0 {
+		heap.Push(&q.newest, b)
+	}
+}
+
+// remove takes a batch that waits from its lane.
+func (q *laneQueue) remove(b *liveBatch) {
+	heap.Remove(&q.waiting, b.index)
+	if q.freshFor > 0 {
+		heap.Remove(&q.newest, b.newIndex)
+	}
+	if len(q.waiting) == 0 {
+		q.waiting, q.newest = nil, nil
+	}
 }
 
 // pauseHeap has the lane whose pause ends first at its top.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"log/slog"
@@ -55,7 +54,11 @@ func TestTurnsAreThoseOfAWalk(t *testing.T) {
 }
 
 func testLive(senders, unconfirmed int) *live {
-	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler)}).withDefaults()
+	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler),
+		Tables: map[TableName]TableOptions{
+			{Table: "alarm"}: {Class: ClassAlarm}, {Table: "fresh"}: {Order: FreshFirst}, {Table: "bulk"}: {Class: ClassBulk},
+			{Table: "fresh bulk"}: {Class: ClassBulk, Order: FreshFirst},
+		}}).withDefaults()
 	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
 		func(e *store.Entry) string { return e.Batch.Properties.Folder }, func(uint32) ingest.Properties { return ingest.Properties{} })
 }
@@ -63,6 +66,9 @@ func testLive(senders, unconfirmed int) *live {
 func sealedEntry(lane uint32, first uint64) store.Entry {
 	return store.Entry{State: ingest.Sealed, Batch: ingest.Batch{ID: ingest.NewBatchID(ingest.SpoolID{}, lane, first, first), Lane: lane, First: first, Last: first}}
 }
+
+// modelTables are the tables of the lanes from 1 on.
+var modelTables = []string{"", "", "alarm", "fresh", "bulk", "fresh bulk"}
 
 // What live counts is what there is, whatever happens in which order; a lane's
 // batches leave in order; and nothing that may go is passed over.
@@ -78,8 +84,10 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 			now := time.Now().Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hours")) * time.Hour)
 			switch step := rapid.IntRange(0, 13).Draw(t, "step"); {
 			case step < 3:
-				e := sealedEntry(uint32(rapid.IntRange(1, 4).Draw(t, "lane")), next)
-				e.Batch.Properties.Table = fmt.Sprint(e.Batch.Lane % 2)
+				e := sealedEntry(uint32(rapid.IntRange(1, 6).Draw(t, "lane")), next)
+				e.Batch.Properties.Table = modelTables[e.Batch.Lane-1]
+				e.Batch.SealedAt = now.Add(-time.Duration(rapid.IntRange(0, 12).Draw(t, "minutes old")) * time.Minute)
+				e.Batch.RawBytes = rapid.Int64Range(0, 1000).Draw(t, "bytes")
 				e.Batch.Properties.Folder = rapid.SampledFrom([]string{"", "", "other"}).Draw(t, "to")
 				rows[e.Batch.ID] = e
 				next++
@@ -97,9 +105,12 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 					t.Fatal("an attempt at a batch of a paused table")
 				}
 				for _, other := range one.lane.waiting {
-					if other.order < one.batch.order {
-						t.Fatal("a younger batch of the lane went first")
+					if older := other.order < one.batch.order; older != (one.batch.side == fresh) {
+						t.Fatalf("batch %d of side %d went before batch %d of the lane", one.batch.order, one.batch.side, other.order)
 					}
+				}
+				if one.batch.side == fresh && !one.batch.isFresh(now) {
+					t.Fatal("a batch that is not fresh went as such")
 				}
 				begun = append(begun, one)
 			case step < 8 && len(begun) > 0: // an answer comes
@@ -136,12 +147,12 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 				}
 			case step == 12:
 				var list []store.Pause
-				if table := rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "paused"); table != "" {
+				if table := rapid.SampledFrom([]string{"", "alarm", "fresh"}).Draw(t, "paused"); table != "" {
 					list = append(list, store.Pause{Table: table})
 				}
 				l.setPaused(list)
 			case step == 13:
-				l.retryNow(TableName{Table: rapid.SampledFrom([]string{"0", "1"}).Draw(t, "retried")}, now)
+				l.retryNow(TableName{Table: rapid.SampledFrom([]string{"", "fresh"}).Draw(t, "retried")}, now)
 			case step >= 10 && len(awaited) > 0:
 				i := rapid.IntRange(0, len(awaited)-1).Draw(t, "heard of")
 				e := rows[awaited[i]]
@@ -200,15 +211,20 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 
 // stuck fails when a batch may go and was not picked.
 func stuck(t *rapid.T, l *live, now time.Time) {
-	for _, d := range l.destinations {
-		if ok, _ := l.open(d, now); !ok {
+	for _, q := range l.lanes {
+		d := q.destination
+		n, _ := d.breaker.allowed(now)
+		if n == 0 || !l.open(d, q.class, n) {
 			continue
 		}
-		for _, q := range d.lanes {
-			probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
-			if len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending {
-				t.Fatalf("lane %+v was passed over", q.key)
-			}
+		probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
+		mayGo := len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending
+		if mayGo && q.class != ClassAlarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
+			ring := &d.ranks[q.class-1].sides[fresh].turns // as it was when the clock was last looked at, which jumps here
+			mayGo = q.freshFor > 0 && q.newest[0].isFresh(now) && ring.least[ring.leafs+q.places[fresh]] != never
+		}
+		if mayGo {
+			t.Fatalf("lane %+v was passed over", q.key)
 		}
 	}
 }
@@ -216,6 +232,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 // counted compares the sums that live keeps with a count.
 func counted(t *rapid.T, l *live) {
 	type sum struct{ waiting, sending, awaiting int }
+	alarms, others := map[*destination]int{}, map[*destination]int{}
 	lanes, destinations := map[*laneQueue]sum{}, map[*destination]sum{}
 	for _, b := range l.batches {
 		var one sum
@@ -224,6 +241,12 @@ func counted(t *rapid.T, l *live) {
 			one.waiting++
 		case sending:
 			one.sending++
+			switch {
+			case b.lane.class == ClassAlarm:
+				alarms[b.lane.destination]++
+			case b.side == rest:
+				others[b.lane.destination]++
+			}
 		case awaiting:
 			one.awaiting++
 		default:
@@ -239,10 +262,19 @@ func counted(t *rapid.T, l *live) {
 		if got := (sum{len(q.waiting), q.sending, q.awaiting}); got != lanes[q] {
 			t.Fatalf("lane %+v counts %+v, and there are %+v", q.key, got, lanes[q])
 		}
+		if q.freshFor > 0 && len(q.newest) != len(q.waiting) {
+			t.Fatalf("lane %+v has %d newest of %d that wait", q.key, len(q.newest), len(q.waiting))
+		}
 	}
 	for _, d := range l.destinations {
 		if got := (sum{destinations[d].waiting, d.sending, len(d.awaiting)}); got != destinations[d] {
 			t.Fatalf("destination %q counts %+v, and there are %+v", d.to, got, destinations[d])
+		}
+		if d.alarms != alarms[d] || d.rest != others[d] {
+			t.Fatalf("destination %q counts %d alarms and %d of the rest, and there are %d and %d", d.to, d.alarms, d.rest, alarms[d], others[d])
+		}
+		if max(d.alarms, d.sending-d.alarms) > l.senders {
+			t.Fatalf("destination %q has %d attempts under way, %d of them alarms", d.to, d.sending, d.alarms)
 		}
 	}
 }
@@ -327,7 +359,7 @@ func BenchmarkPick(b *testing.B) {
 				for n := range size.batches {
 					l.add(sealedEntry(uint32(n%size.lanes), uint64(n/size.lanes)+1))
 				}
-				for i, q := range l.destinations[""].lanes {
+				for i, q := range l.destinations[""].ranks[ClassNormal-1].sides[rest].lanes {
 					if held && i != size.lanes/2 { // all but one wait for an operator
 						q.failures, q.held, q.notBefore = 1, true, time.Now().Add(time.Hour)
 						l.refreshLocked(q, time.Now())
@@ -341,7 +373,7 @@ func BenchmarkPick(b *testing.B) {
 					q := one.lane
 					l.leaveLocked(one.batch)
 					one.batch.place = waiting
-					heap.Push(&q.waiting, one.batch)
+					q.push(one.batch)
 					l.refreshLocked(q, now)
 					l.mu.Unlock()
 				}

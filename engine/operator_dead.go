@@ -42,7 +42,7 @@ func (o *inUse) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.Dea
 			out.Next = out.Letters[most-1].ID.String()
 			break
 		}
-		out.Letters = append(out.Letters, operate.DeadLetter{ID: b.ID, Properties: *p, Lane: b.Lane, First: b.First, Last: b.Last, RawBytes: b.RawBytes,
+		out.Letters = append(out.Letters, operate.DeadLetter{ID: b.ID, Properties: *p, Lane: b.Lane, First: b.First, Last: b.Last, RawBytes: d.DataBytes,
 			SealedAt: b.SealedAt, Attempts: d.Attempts, Unresolved: d.Unresolved, Updated: d.Updated, Failure: d.Failure, Payload: d.Payload, Bytes: d.Bytes, Damaged: d.Damaged})
 	}
 	return out, nil

@@ -31,7 +31,14 @@ type Options struct {
 	// takes its neighbours with it. The check costs about a microsecond a KiB.
 	// Default false.
 	UncheckedJSON bool
-	// Tables overrides the five above for single tables.
+	// Class of tables that Tables does not name: which tables go before which.
+	// Default ClassNormal.
+	Class Class
+	// Order of tables that Tables does not name: which of a table's batches goes
+	// first. Default OldestFirst, the order of acceptance. FreshFirst wants two
+	// Senders at least.
+	Order Order
+	// Tables overrides the seven above for single tables.
 	Tables map[TableName]TableOptions
 
 	// Full says what Ingest does when MaxDiskBytes is reached. Default BlockCaller.
@@ -64,8 +71,19 @@ type Options struct {
 
 	// Senders is how many attempts run at the same time, all lanes together; with
 	// a router, for each destination. Each holds the transport's upload buffers.
-	// Default 4, at most 256.
+	// As many of ClassAlarm may run beside them. Default 4, at most 256.
 	Senders int
+	// FreshShare is what the fresh batches of tables with FreshFirst have of their
+	// destination while others of the same class wait there, in percent of the
+	// bytes before compression; what is not fresh has the rest, whatever its table.
+	// At a destination with such a table what is not fresh, and no alarm, holds no
+	// more of the Senders than its share, rounded up (2 of 4), and leaves one free.
+	// Default 70, from 1 to 99.
+	FreshShare int
+	// FreshFor is how long a batch is fresh, from its sealing, and how often one is
+	// sealed of a table with FreshFirst that cannot be delivered. Default 10
+	// minutes, at least a second.
+	FreshFor time.Duration
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
 	// time, with a router for each destination; sending pauses at the bound, and
 	// for one table alone at half of it. Default 1000.
@@ -76,7 +94,8 @@ type Options struct {
 	// the transport's to bound, and its size is nobody's. Default 10 minutes.
 	AttemptTimeout time.Duration
 	// UnknownGrace is how long an attempt of unknown outcome is looked for at
-	// the service before the batch is sent again. Default 2 minutes.
+	// the service before the batch is sent again; and an accepted batch about which
+	// nobody may ask any more, for want of a role. Default 2 minutes.
 	// Of what nobody can be asked about (transport.Error.Untraceable) it is not
 	// waited for.
 	UnknownGrace time.Duration
@@ -115,6 +134,8 @@ type TableOptions struct {
 	Guarantee   ingest.Guarantee
 	Confirm     ingest.Confirm
 	OnBadRecord BadRecordPolicy
+	Class       Class
+	Order       Order
 	// UncheckedJSON inherits false only: what all tables leave unchecked one
 	// cannot have checked.
 	UncheckedJSON bool
@@ -157,6 +178,10 @@ func (o *Options) withDefaults() Options {
 	c.Guarantee = cmp.Or(c.Guarantee, ingest.ExactlyOnce)
 	c.Confirm = cmp.Or(c.Confirm, ingest.ConfirmIngested)
 	c.OnBadRecord = cmp.Or(c.OnBadRecord, StopAtBadRecord)
+	c.Class = cmp.Or(c.Class, ClassNormal)
+	c.Order = cmp.Or(c.Order, OldestFirst)
+	c.FreshShare = cmp.Or(c.FreshShare, DefaultFreshShare)
+	c.FreshFor = cmp.Or(c.FreshFor, DefaultFreshFor)
 	c.Full = cmp.Or(c.Full, BlockCaller)
 	c.MaxDiskBytes = cmp.Or(c.MaxDiskBytes, 8<<30)
 	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(max(c.MaxDiskBytes/8, 64<<10), 64<<20))
@@ -183,6 +208,8 @@ func (o *Options) table(name TableName) TableOptions {
 	t.Guarantee = cmp.Or(t.Guarantee, o.Guarantee)
 	t.Confirm = cmp.Or(t.Confirm, o.Confirm)
 	t.OnBadRecord = cmp.Or(t.OnBadRecord, o.OnBadRecord)
+	t.Class = cmp.Or(t.Class, o.Class)
+	t.Order = cmp.Or(t.Order, o.Order)
 	return t
 }
 
@@ -211,6 +238,12 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 	if o.Senders < 1 || o.Senders > 256 {
 		bad("Senders", o.Senders, "must be from 1 to 256")
 	}
+	if o.FreshShare < 1 || o.FreshShare > 99 {
+		bad("FreshShare", o.FreshShare, "must be from 1 to 99 percent")
+	}
+	if o.FreshFor < time.Second {
+		bad("FreshFor", o.FreshFor, "must be at least a second")
+	}
 	if o.MaxUnconfirmed < 1 {
 		bad("MaxUnconfirmed", o.MaxUnconfirmed, "must be at least 1")
 	}
@@ -238,8 +271,17 @@ func (o *Options) validate(caps func(TableName, ingest.Guarantee) (transport.Cap
 		if t.OnBadRecord < StopAtBadRecord || t.OnBadRecord > DeadLetterBadRecords {
 			bad(where+"OnBadRecord", t.OnBadRecord, "must be StopAtBadRecord, SkipBadRecords or DeadLetterBadRecords")
 		}
+		if t.Class < ClassAlarm || t.Class > ClassBulk {
+			bad(where+"Class", t.Class, "must be ClassAlarm, ClassNormal or ClassBulk")
+		}
+		switch {
+		case t.Order < OldestFirst || t.Order > FreshFirst:
+			bad(where+"Order", t.Order, "must be OldestFirst or FreshFirst")
+		case t.Order == FreshFirst && o.Senders == 1:
+			bad(where+"Order", t.Order, "wants at least two Senders, so that what is fresh need not wait for an old batch on the wire")
+		}
 	}
-	check("", TableName{}, TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm, OnBadRecord: o.OnBadRecord})
+	check("", TableName{}, TableOptions{Batch: o.Batch, Guarantee: o.Guarantee, Confirm: o.Confirm, OnBadRecord: o.OnBadRecord, Class: o.Class, Order: o.Order})
 	for name := range o.Tables {
 		if name.Database == "" || name.Table == "" {
 			bad("Tables", name, "must name a database and a table")

@@ -82,7 +82,7 @@ func TestEachTroubleIsToldTwice(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out sharedText
 				o := soon()
-				o.Logger, o.RetryMax = textLogger(&out), time.Second
+				o.Logger, o.RetryMax = textLogger(&out), 30*time.Second
 				fake := transporttest.NewFake()
 				s := open(t, t.TempDir(), fake, o)
 				for range 2 {

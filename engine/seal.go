@@ -18,7 +18,10 @@ import (
 // While a lane has sealed batches that have not left, its open range is sealed
 // neither by age nor by a drain: an outage then ends in few large batches, which
 // is what the service wants, however often the program is started meanwhile, and
-// the ledger stays as small as the disk quota divided by the batch size.
+// the ledger stays as small as the disk quota divided by the batch size. For age a
+// lane with FreshFirst waits only for a batch that is fresh itself, so that an
+// outage of hours does not end in one batch with the news of the last minute at
+// its end.
 type sealer struct {
 	lanes              laneTerms
 	books              sealBooks
@@ -34,6 +37,7 @@ type sealer struct {
 	// Owned by the goroutine.
 	open  *batching.Aggregator
 	ready []batching.Span // decided, not yet in the ledger; in lane order
+	freed time.Time       // when a lane that is due waits for its earlier batches no more
 }
 
 // laneTerms says how a lane is cut into batches.
@@ -49,7 +53,9 @@ type sealBooks interface {
 // sealedQueue is where sealed batches wait.
 type sealedQueue interface {
 	add(...store.Entry)
-	waits(lane uint32) bool
+	// waits is for how long at most a lane has batches that keep it from being
+	// sealed by age.
+	waits(lane uint32, now time.Time) time.Duration
 	unsent(lane uint32) bool
 }
 
@@ -162,6 +168,9 @@ func (q *sealer) run(ctx context.Context) {
 		case request := <-q.flushes:
 			f, forced = &request, true
 		}
+		// Asked before the news are taken: what was acknowledged before the drain
+		// began is then among them, and is not sealed in two.
+		draining := q.drains.Load() > 0 || f != nil && f.gently
 		for _, frame := range q.news.take() {
 			q.takeIn(frame)
 		}
@@ -170,7 +179,7 @@ func (q *sealer) run(ctx context.Context) {
 		}
 		// One moment for both: a deadline between two would be missed by both.
 		now := time.Now()
-		err := q.seal(ctx, now, f)
+		err := q.seal(ctx, now, draining, f != nil && !f.gently)
 		if f != nil {
 			f.done <- err
 		}
@@ -193,14 +202,26 @@ func (q *sealer) run(ctx context.Context) {
 }
 
 // seal writes what is decided, and what is due now, to the ledger, and hands
-// the new batches on. What the ledger does not take stays ready. f may be nil.
-func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
-	q.ready = append(q.ready, q.open.Due(now, q.queue.waits)...)
+// the new batches on. What the ledger does not take stays ready. All that is open is
+// due in a flush, and in a drain where nothing unsent is before it.
+func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) error {
+	q.freed = now.Add(time.Hour)
+	q.ready = append(q.ready, q.open.Due(now, func(lane uint32) bool {
+		d := q.queue.waits(lane, now)
+		if d > 0 && d < q.freed.Sub(now) {
+			q.freed = now.Add(d)
+		}
+		return d > 0
+	})...)
 	switch {
-	case f != nil && !f.gently:
+	case all:
 		q.ready = append(q.ready, q.open.Flush(nil)...)
-	case f != nil || q.drains.Load() > 0:
-		q.ready = append(q.ready, q.open.Flush(q.queue.unsent)...)
+	case draining:
+		decided := make(map[uint32]bool, len(q.ready)) // and not in the queue yet
+		for i := range q.ready {
+			decided[q.ready[i].Lane] = true
+		}
+		q.ready = append(q.ready, q.open.Flush(func(lane uint32) bool { return decided[lane] || q.queue.unsent(lane) })...)
 	}
 	if len(q.ready) == 0 {
 		return nil
@@ -221,10 +242,12 @@ func (q *sealer) seal(ctx context.Context, now time.Time, f *flush) error {
 }
 
 // next is how long the sealer may sleep. A lane that is due and waits for its
-// earlier batches does not count: it is told when they have left.
+// earlier batches counts with when it does not wait any more; it is told when
+// they have left before.
 func (q *sealer) next(now time.Time) time.Duration {
-	if at, ok := q.open.NextAfter(now); ok {
-		return time.Until(at)
+	at, ok := q.open.NextAfter(now)
+	if !ok || q.freed.Before(at) {
+		at = q.freed
 	}
-	return time.Hour
+	return time.Until(at)
 }

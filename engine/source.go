@@ -377,7 +377,7 @@ func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error)
 	began := in.s.events.now()
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
-		appended, err = in.s.store.AppendObjectsWith(in.ctx, objects, in.at)
+		appended, err = in.s.store.AppendObjects(in.ctx, objects, in.at)
 		return err
 	}); err != nil {
 		return ingest.Receipt{}, err

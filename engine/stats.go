@@ -54,6 +54,8 @@ type Stats struct {
 
 	// Lanes are all lanes of the spool, in the order in which they were first used.
 	Lanes []LaneStats
+	// Classes are the classes of tables, the one that goes first first. Nil in a View.
+	Classes []ClassStats
 
 	// Transport is what the transport tells of itself ([transport.Gauged]): how
 	// much of a cluster's capacity is in use, say. Nil where it tells nothing.
@@ -86,6 +88,10 @@ type LaneStats struct {
 	Waiting Backlog
 	Batches Batches
 	Rate    Rate
+
+	// Class and Order are those of its table; zero in a View.
+	Class Class
+	Order Order
 
 	// Held is set while the lane waits for an operator: for a missing table, or
 	// a permission that is refused.

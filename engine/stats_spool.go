@@ -20,6 +20,7 @@ func (s *Spool) Stats() Stats {
 	st.showPaused(s.store.Paused())
 	s.rates.fill(&st)
 	s.live.fill(&st)
+	s.fillOrder(&st)
 	return st
 }
 

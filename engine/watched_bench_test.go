@@ -3,12 +3,14 @@ package engine_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"kustospool/engine"
 	"kustospool/operate"
+	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
 
@@ -20,7 +22,6 @@ import (
 //
 //	go test ./engine -run '^$' -bench BesideStatus -benchtime 20000x
 func BenchmarkIngestBesideStatus(b *testing.B) {
-	const rounds, producers = 21, 16
 	dir := shortDir(b)
 	s := open(b, dir, transporttest.NewFake(), &engine.Options{MaxDiskBytes: 4 << 30})
 	table, err := s.Table(telemetry)
@@ -29,17 +30,48 @@ func BenchmarkIngestBesideStatus(b *testing.B) {
 	}
 	client := asked(b, dir)
 	stall(b, dir, 8)
+	b.ReportMetric(float64(besides(b, table, func(ctx context.Context) int { return watchBeside(ctx, b, client) })), "questions")
+}
+
+// The same beside checks of a spool that holds 256 MiB, one behind the other, as fast as Spool.Check
+// reads a spool in use.
+//
+//	go test ./engine -run '^$' -bench BesideCheck -benchtime 20000x
+func BenchmarkIngestBesideCheck(b *testing.B) {
+	size := 256 << 20
+	if b.N < 1000 {
+		size = 1 << 20 // it is only tried out
+	}
+	dir, fake := shortDir(b), transporttest.NewFake()
+	fake.Decide(func(d *transport.Delivery) (transporttest.Step, bool) {
+		return transporttest.Step{Fail: &transport.Error{Op: "send", Class: transport.Held, Code: "NoTable"}}, d.Batch.Properties.Table == "Held"
+	})
+	s := open(b, dir, fake, &engine.Options{MaxDiskBytes: 4 << 30, RetryMin: time.Minute})
+	held := telemetry
+	held.Table = "Held"
+	for range size >> 18 {
+		put(b, s, held, `{"x":"`+strings.Repeat("x", 1<<18)+`"}`)
+	}
+	table, err := s.Table(telemetry)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(besides(b, table, func(ctx context.Context) int { return checkBeside(ctx, b, s) })>>20), "MiB-checked")
+}
+
+// besides measures acknowledgements alone and beside something, in turns.
+func besides(b *testing.B, table *engine.Table, beside func(context.Context) int) (done int) {
+	const rounds, producers = 21, 16
 	var ratios, with, without []float64
-	asks := 0
 	b.ResetTimer()
 	for range rounds {
 		none := acksPerSecond(b, table, producers, b.N)
 		ctx, stop := context.WithCancel(b.Context())
-		var watching sync.WaitGroup
-		watching.Go(func() { asks += watchBeside(ctx, b, client) })
+		var running sync.WaitGroup
+		running.Go(func() { done += beside(ctx) })
 		some := acksPerSecond(b, table, producers, b.N)
 		stop()
-		watching.Wait()
+		running.Wait()
 		without, with, ratios = append(without, none), append(with, some), append(ratios, some/none)
 	}
 	median := func(list []float64) float64 {
@@ -51,7 +83,20 @@ func BenchmarkIngestBesideStatus(b *testing.B) {
 	b.ReportMetric(median(ratios), "ratio")
 	b.ReportMetric(ratios[0], "ratio-least")
 	b.ReportMetric(ratios[len(ratios)-1], "ratio-most")
-	b.ReportMetric(float64(asks), "questions")
+	return done
+}
+
+// checkBeside has the spool checked until its context ends, and tells how many bytes were read.
+func checkBeside(ctx context.Context, b *testing.B, s *engine.Spool) (bytes int) {
+	for ctx.Err() == nil {
+		read := 0
+		if _, err := s.Check(ctx, &engine.CheckOptions{Progress: func(p engine.CheckProgress) { read = int(p.Bytes) }}); err != nil && ctx.Err() == nil {
+			b.Error(err)
+			return bytes
+		}
+		bytes += read
+	}
+	return bytes
 }
 
 // watchBeside asks until its context ends.

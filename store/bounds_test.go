@@ -294,7 +294,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		settle(t, s, sealAll(t, s)[0].Batch.ID)
 	}
 	n := 0
-	for e, err := range s.History {
+	for e, err := range s.Settled() {
 		if err != nil || e.State != ingest.Succeeded {
 			t.Errorf("%+v, %v", e, err)
 		}

@@ -10,4 +10,5 @@ type bugs struct {
 	deadLate      bool // a batch becomes a dead letter before its files are written
 	tornStats     bool // a snapshot takes the log's ends before the ledger's watermarks
 	keepUndead    bool // a dead letter that did not become one stays
+	markEarly     bool // the mark of a dead letter that is retried goes before its files
 }

@@ -164,7 +164,7 @@ func appendObject(s *store.Store, lane uint32, name string) (acks []ack) {
 		must(o.Record([]byte(data)))
 		acks = append(acks, ack{lane: lane, data: data})
 	}
-	out, err := s.AppendObjects(ctx, []*store.Object{o})
+	out, err := s.AppendObjects(ctx, []*store.Object{o}, nil)
 	must(err)
 	must(o.Discard())
 	for i := range acks {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"time"
 
 	"kustospool/internal/crashpoint"
@@ -95,7 +96,9 @@ func (s *Store) compact(seg *segment) error {
 	})
 	if err != nil {
 		s.mu.Lock()
-		seg.sparse = time.Now().Add(compactAfter)
+		if seg.sparse = time.Now().Add(compactAfter); errors.Is(err, wal.ErrDamaged) {
+			seg.solid = max(seg.live, 1) // not again before much of what is wanted is settled, the damage perhaps
+		}
 		s.mu.Unlock()
 		return s.translate(err)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -179,4 +180,51 @@ func readRecords(t *testing.T, s *Store) map[[2]uint64]string {
 		}
 	}
 	return out
+}
+
+// TestCompactDamaged: a segment whose wanted frames are damaged is tried once,
+// and not each minute for ever; the others are written again all the same.
+func TestCompactDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		sp := newSparseSpool(t, dir, 1<<30, 40)
+		defer sp.Close()
+		sp.settled()
+		damaged := 0
+		files, err := filepath.Glob(filepath.Join(dir, segmentsName, "*"+segmentSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i := bytes.Index(data, []byte("dead 7")); i > 0 {
+				data[i]++
+				damaged++
+				if err := os.WriteFile(name, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if damaged != 1 {
+			t.Fatalf("%d of %d files have the record", damaged, len(files))
+		}
+		time.Sleep(compactAfter + time.Second)
+		for range files {
+			sp.settled()
+		}
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		tried := 0
+		for _, seg := range sp.segments {
+			if seg.solid > 0 {
+				tried++
+			}
+		}
+		if again := sp.sparseLocked(time.Now().Add(time.Hour)); tried != 1 || again != nil {
+			t.Errorf("%d segments were found damaged, and %+v would be tried again", tried, again)
+		}
+	})
 }

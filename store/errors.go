@@ -41,10 +41,6 @@ var (
 	ErrForeign = errors.New("not a spool")
 )
 
-// TransitionError says which move of a batch the transition table forbids. It
-// matches [ErrConflict].
-type TransitionError = ledger.TransitionError
-
 // LockedError is returned by Open when another process, or another Store of
 // this process, has the spool open.
 type LockedError struct {

@@ -60,6 +60,12 @@ func (s *Store) EndRetry(ctx context.Context, id ingest.BatchID) error {
 		return fmt.Errorf("%w: the records of dead letter %s are not in the log again", ErrConflict, id)
 	}
 	s.forgetDeadCount() // the mark came without a change of the directory
+	if s.opts.bugs.markEarly {
+		if err := s.RemovePosition(ctx, deadMark+id.String()); err != nil {
+			return err
+		}
+		return s.takeAway(id)
+	}
 	if err := s.takeAway(id); err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func (h *history) appendObjects() error {
 		return nil
 	}
 	positions := h.positions()
-	got, err := h.s.AppendObjectsWith(ctx, objects, positions)
+	got, err := h.s.AppendObjects(ctx, objects, positions)
 	if err == nil {
 		h.note("append of %d objects: %v", len(objects), got)
 		want, i := h.w.add(recs, positions), 0
@@ -255,8 +255,8 @@ func (h *history) deadLetter() error {
 	return h.outcome(fmt.Sprintf("dead letter %v", p), err, func(w *world) { w.settle(p, ingest.DeadLettered) })
 }
 
-// removeDead removes a dead letter. After an error, or a cut, a crash may bring
-// it back any time later.
+// removeDead removes a dead letter, or retries it. After an error of the removal,
+// or a cut, a crash may bring it back any time later.
 func (h *history) removeDead() error {
 	all := h.w.graves()
 	if len(all) == 0 {
@@ -268,6 +268,9 @@ func (h *history) removeDead() error {
 		return nil
 	}
 	id := ingest.NewBatchID(h.s.id, h.w.lanes[p.lane].no, p.first, d.last)
+	if p.first%2 == 0 {
+		return h.retryDead(p, id)
+	}
 	err := h.s.RemoveDeadLetter(id)
 	h.note("remove dead letter %v: %v", p, err)
 	if err == nil && !h.rig.fs.Off() {

@@ -41,6 +41,7 @@ var plants = []planted{
 	{name: "an object goes with its first record", door: bugs{dropObjects: true}},
 	{name: "dead before its letter is written", door: bugs{deadLate: true}},
 	{name: "a letter of a batch that lives stays", door: bugs{keepUndead: true}},
+	{name: "the mark of a retry goes before the letter", door: bugs{markEarly: true}},
 }
 
 // TestHistoriesNotice is the control of TestHistories: each planted defect is

@@ -512,6 +512,9 @@ func (h *history) last() error {
 	if err := h.open(); err != nil {
 		return err
 	}
+	if err := h.endRetries(); err != nil {
+		return err
+	}
 	if err := h.drain(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -121,19 +122,42 @@ func (a *ages) sealed(mark uint64) {
 
 // laneTable finds lanes by number and by key.
 type laneTable struct {
-	byNo atomic.Pointer[map[uint32]*lane] // replaced, never changed
+	// pages are by number / lanesInPage. The map is replaced and never changed, so
+	// that a reader takes no lock, and is copied only for a new page, so that many
+	// lanes are made in a time that grows little faster than their number.
+	pages atomic.Pointer[map[uint32]*lanePage]
 
 	mu    sync.RWMutex
 	byKey map[string]*lane
 }
 
+const lanesInPage = 64
+
+type lanePage [lanesInPage]atomic.Pointer[lane]
+
 func newLaneTable() *laneTable {
 	t := &laneTable{byKey: map[string]*lane{}}
-	t.byNo.Store(&map[uint32]*lane{})
+	t.pages.Store(&map[uint32]*lanePage{})
 	return t
 }
 
-func (t *laneTable) get(no uint32) *lane { return (*t.byNo.Load())[no] }
+func (t *laneTable) get(no uint32) *lane {
+	if p := (*t.pages.Load())[no/lanesInPage]; p != nil {
+		return p[no%lanesInPage].Load()
+	}
+	return nil
+}
+
+// all gives every lane, in no order.
+func (t *laneTable) all(yield func(*lane) bool) {
+	for _, p := range *t.pages.Load() {
+		for i := range p {
+			if l := p[i].Load(); l != nil && !yield(l) {
+				return
+			}
+		}
+	}
+}
 
 func (t *laneTable) find(key string) *lane {
 	t.mu.RLock()
@@ -144,27 +168,26 @@ func (t *laneTable) find(key string) *lane {
 func (t *laneTable) add(lanes ...*lane) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := *t.byNo.Load()
-	fresh := make(map[uint32]*lane, len(old)+len(lanes))
-	for no, l := range old {
-		fresh[no] = l
-	}
+	pages := *t.pages.Load()
+	copied := false
 	for _, l := range lanes {
-		fresh[l.no] = l
+		p := pages[l.no/lanesInPage]
+		if p == nil {
+			if !copied {
+				pages, copied = maps.Clone(pages), true
+			}
+			p = new(lanePage)
+			pages[l.no/lanesInPage] = p
+		}
+		p[l.no%lanesInPage].Store(l)
 		t.byKey[l.key] = l
 	}
-	t.byNo.Store(&fresh)
+	t.pages.Store(&pages)
 }
 
 // sorted lists all lanes by number.
 func (t *laneTable) sorted() []*lane {
-	all := *t.byNo.Load()
-	out := make([]*lane, 0, len(all))
-	for _, l := range all {
-		out = append(out, l)
-	}
-	slices.SortFunc(out, func(a, b *lane) int { return cmp.Compare(a.no, b.no) })
-	return out
+	return slices.SortedFunc(t.all, func(a, b *lane) int { return cmp.Compare(a.no, b.no) })
 }
 
 // Lane gives the number of the lane of p, and makes it durable when it is

@@ -270,7 +270,7 @@ func (s *Store) stage(tx *ledger.Tx, objects []*liveObject, ends []laneEnd) erro
 func (s *Store) unsaved(which func(*liveObject) bool) (out []*liveObject) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, l := range *s.lanes.byNo.Load() {
+	for l := range s.lanes.all {
 		for _, o := range l.objects {
 			if !o.saved && which(o) {
 				out = append(out, o)

@@ -218,7 +218,7 @@ type laneEnd struct {
 func (s *Store) ends(seg *segment) (out []laneEnd) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, l := range *s.lanes.byNo.Load() {
+	for l := range s.lanes.all {
 		if seg != nil {
 			if _, ok := seg.lanes[l.no]; !ok {
 				continue

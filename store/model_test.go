@@ -125,7 +125,7 @@ func (m *model) appendObjects(t *rapid.T) {
 	if rapid.IntRange(0, 4).Draw(t, "discarded") == 0 {
 		return
 	}
-	got, err := m.s.AppendObjects(ctx, objects)
+	got, err := m.s.AppendObjects(ctx, objects, nil)
 	if err != nil {
 		t.Fatalf("AppendObjects: %v", err)
 	}

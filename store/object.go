@@ -100,13 +100,9 @@ func (o *Object) Discard() error {
 // answers with the number of the first record of each; the numbers of one
 // lane's objects follow each other. All of it is on stable storage when it
 // returns nil: first the files, then the frames that refer to them. The errors
-// are those of Append. After ErrFull it can be called again.
-func (s *Store) AppendObjects(ctx context.Context, objects []*Object) ([]Appended, error) {
-	return s.AppendObjectsWith(ctx, objects, nil)
-}
-
-// AppendObjectsWith is AppendObjects with positions, as AppendWith is Append.
-func (s *Store) AppendObjectsWith(ctx context.Context, objects []*Object, positions []Position) ([]Appended, error) {
+// are those of Append. After ErrFull it can be called again. positions, if any,
+// become durable with the objects, as in AppendWith.
+func (s *Store) AppendObjects(ctx context.Context, objects []*Object, positions []Position) ([]Appended, error) {
 	if len(objects) == 0 && len(positions) == 0 {
 		return nil, s.Err()
 	}

@@ -55,7 +55,7 @@ func wholeObject(t testing.TB, s *store.Store, lane uint32, data []byte) uint64 
 		}
 		data = data[n:]
 	}
-	out, err := s.AppendObjects(ctx, []*store.Object{o})
+	out, err := s.AppendObjects(ctx, []*store.Object{o}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func lineObject(t testing.TB, s *store.Store, lane uint32, n, size int) []string
 	if o.Records() != int64(n) {
 		t.Fatalf("%d records, want %d", o.Records(), n)
 	}
-	if _, err := s.AppendObjects(ctx, []*store.Object{o}); err != nil {
+	if _, err := s.AppendObjects(ctx, []*store.Object{o}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return lines

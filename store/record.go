@@ -8,10 +8,6 @@ import (
 	"kustospool/store/internal/wal"
 )
 
-// MaxProgressBytes bounds Entry.Progress: what a transport writes, and the
-// name that a router puts before it.
-const MaxProgressBytes = ledger.MaxProgressBytes
-
 // Limits of a Position.
 const (
 	MaxPositionName  = ledger.MaxPositionName  // bytes of its name

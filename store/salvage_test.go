@@ -94,7 +94,9 @@ func (sp *salvageSpool) deliver(t *testing.T) (got []string, dead int64) {
 			continue
 		}
 		cut := e.Batch
-		parts, err := s.Split(ctx, cut.ID, ingest.Sealed, damageCuts(t, err, &cut), nil)
+		cuts := damageCuts(t, err, &cut)
+		move(t, s, cut.ID, ingest.Sealed, ingest.Sending)
+		parts, err := s.Split(ctx, cut.ID, ingest.Sending, cuts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ func (s *Store) Entry(id ingest.BatchID) (Entry, bool) { return s.ledger.Entry(i
 // Transition changes a batch's row if the batch is live and in state from,
 // and else fails with ErrConflict. apply gets a copy; it may leave State as it
 // is (an update of the journal) or set one that from.CanBecome allows
-// ([TransitionError] if not). It runs on the store's own goroutine: it must be
+// (ErrConflict if not). It runs on the store's own goroutine: it must be
 // quick and must not call the Store. The Batch cannot be changed. The change
 // is durable when Transition returns nil.
 //
@@ -128,11 +128,7 @@ func (s *Store) Find(lane uint32, seq uint64) (Entry, error) {
 	return s.ledger.FindHistory(lane, seq)
 }
 
-// History walks the rows of settled batches, oldest first, until yield
-// returns false. It reads a bounded number of rows at a time, so it shows
-// neither a moment nor a lock. A row that cannot be read is an error of its
-// own and does not end the walk.
-func (s *Store) History(yield func(Entry, error) bool) { s.ledger.History()(yield) }
-
-// Settled is History as an iterator, in the order of settlement.
+// Settled walks the rows of settled batches, oldest first. It reads a bounded
+// number of rows at a time, so it shows neither a moment nor a lock. A row that
+// cannot be read is an error of its own and does not end the walk.
 func (s *Store) Settled() iter.Seq2[Entry, error] { return s.ledger.History() }

@@ -14,6 +14,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/store"
+	"kustospool/store/internal/ledger"
 )
 
 func TestMain(m *testing.M) {
@@ -201,7 +202,7 @@ func TestTransitionIsCompareAndSet(t *testing.T) {
 		{"wrong state", ingest.Sending, ingest.Accepted, 0, store.ErrConflict},
 		{"forbidden move", ingest.Sealed, ingest.Succeeded, 0, store.ErrConflict},
 		{"dead letter by the back door", ingest.Sealed, ingest.DeadLettered, 0, store.ErrConflict},
-		{"progress too long", ingest.Sealed, ingest.Sealed, store.MaxProgressBytes + 1, ingest.ErrInvalid},
+		{"progress too long", ingest.Sealed, ingest.Sealed, ledger.MaxProgressBytes + 1, ingest.ErrInvalid},
 	} {
 		_, err := s.Transition(ctx, id, c.from, func(e *store.Entry) { e.State, e.Progress = c.to, make([]byte, c.progress) })
 		if !errors.Is(err, c.want) {

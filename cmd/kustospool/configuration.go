@@ -39,9 +39,14 @@ is a switch may stand alone, a flag that may be repeated has a line for each val
 and # begins a comment. It may have flags of any command: each takes its own. A name
 that is no flag of any command is an error. An empty variable counts as none. A flag
 that is repeated is taken whole from one of the three: values do not add up across them.
---table of sim and --from of dead, which are not those of the others, are for the command
-line only.
+Flags whose name means something else to another command are for the command line only:
+--table of sim, and --from.
 `
+
+// onLineOnly marks a flag with lineOnly.
+func onLineOnly(fs *pflag.FlagSet, name string) {
+	fs.Lookup(name).Annotations = map[string][]string{lineOnly: {}}
+}
 
 // outside is a flag that is set by its name from outside of the command line.
 // The set knows afterwards that it was, as for one of the command line.
@@ -96,7 +101,9 @@ func parseConfig(settled map[string]bool) ff.ConfigFileParser {
 	known := map[string]bool{}
 	for _, cmd := range commands() {
 		fs, _ := flagSet(cmd)
-		fs.VisitAll(func(f *pflag.Flag) { known[f.Name] = f.Name != configFlag })
+		fs.VisitAll(func(f *pflag.Flag) {
+			known[f.Name] = known[f.Name] || f.Name != configFlag && f.Annotations[lineOnly] == nil
+		})
 	}
 	return func(r io.Reader, set func(name, value string) error) error {
 		text, err := io.ReadAll(io.LimitReader(r, mostConfig+1))

@@ -70,6 +70,9 @@ func (c creation) run(ctx context.Context, console *console, d *destination, s *
 	if c.columns == nil && c.mapping == nil {
 		return nil
 	}
+	if s.budget.counts() {
+		return usagef("--create-table and --create-mapping are not counted by --budget-day and --budget-month: create them in a run of its own, without a budget")
+	}
 	client, err := d.admin(s)
 	if err != nil {
 		return usageError{err}

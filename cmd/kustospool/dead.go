@@ -91,7 +91,7 @@ command is wrong or the spool cannot be had.`,
 			fs.IntVar(&s.limit, "limit", 50, "how many to list or show, and of how many the plan is printed; 0 means all")
 			fs.StringVar(&s.out, "out", "", "export: directory to write to; it is made where it is missing, and no file is overwritten")
 			fs.StringVar(&s.from, "from", "", "retry: file with repaired records, or directory of such files")
-			fs.Lookup("from").Annotations = map[string][]string{lineOnly: {}} // peek has another one
+			onLineOnly(fs, "from")
 			fs.StringVar(&s.toDB, "to-database", "", "retry: database to send them to instead")
 			fs.StringVar(&s.toTable, "to-table", "", "retry: table to send them to instead")
 			fs.StringVar(&s.toMapping, "to-mapping", "", "retry: mapping at the service to use instead")

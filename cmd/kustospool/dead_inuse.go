@@ -56,7 +56,7 @@ func (d *deadInUse) DeadLetters() iter.Seq2[engine.DeadLetter, error] {
 
 func letterFrom(l *operate.DeadLetter) engine.DeadLetter {
 	return engine.DeadLetter{
-		BatchStatus: engine.BatchStatus{State: ingest.DeadLettered, Attempts: l.Attempts, Updated: l.Updated, Failure: l.Failure,
+		BatchStatus: engine.BatchStatus{State: ingest.DeadLettered, Attempts: l.Attempts, Updated: l.Updated, Failure: l.Failure, DataBytes: l.RawBytes,
 			Batch: ingest.Batch{ID: l.ID, Lane: l.Lane, First: l.First, Last: l.Last, Properties: l.Properties, RawBytes: l.RawBytes, SealedAt: l.SealedAt}},
 		Payload: l.Payload, Bytes: l.Bytes, Damaged: l.Damaged, Unresolved: l.Unresolved,
 	}

@@ -20,28 +20,6 @@ import (
 	"kustospool/operate"
 )
 
-// batchStatus is a batch, in the form of --json.
-type batchStatus struct {
-	ID          ingest.BatchID  `json:"id"`
-	Database    string          `json:"database"`
-	Table       string          `json:"table"`
-	State       ingest.State    `json:"state"`
-	Records     int64           `json:"records"`
-	RawBytes    int64           `json:"raw_bytes"`
-	Attempts    int             `json:"attempts"`
-	SealedAt    time.Time       `json:"sealed_at"`
-	Updated     time.Time       `json:"updated,omitzero"`
-	NextAttempt time.Time       `json:"next_attempt,omitzero"`
-	Failure     *ingest.Failure `json:"failure,omitempty"`
-}
-
-func batchOf(b *engine.BatchStatus) batchStatus {
-	p := &b.Batch.Properties
-	return batchStatus{ID: b.Batch.ID, Database: p.Database, Table: p.Table, State: b.State, Records: b.Batch.Records(),
-		RawBytes: b.DataBytes, Attempts: b.Attempts, SealedAt: b.Batch.SealedAt, Updated: b.Updated,
-		NextAttempt: b.NextAttempt, Failure: b.Failure}
-}
-
 // letterStatus is a dead letter, in the form of --json. Records and raw_bytes
 // are the batch's; payload_records and payload_bytes are what can be sent again.
 type letterStatus struct {
@@ -60,8 +38,9 @@ type letterStatus struct {
 
 func letterOf(d *engine.DeadLetter) letterStatus {
 	p := &d.Batch.Properties
-	out := letterStatus{Batch: operate.Batch{ID: d.Batch.ID.String(), Database: p.Database, Table: p.Table, State: d.State.String(), Records: d.Batch.Records(),
-		RawBytes: d.DataBytes, Attempts: d.Attempts, SealedAt: d.Batch.SealedAt, Updated: d.Updated, NextAttempt: d.NextAttempt, Failure: d.Failure}, Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
+	b := operate.Batch{ID: d.Batch.ID.String(), Database: p.Database, Table: p.Table, State: d.State.String(), Records: d.Batch.Records(),
+		RawBytes: d.DataBytes, Attempts: d.Attempts, SealedAt: d.Batch.SealedAt, Updated: d.Updated, NextAttempt: d.NextAttempt, Failure: d.Failure}
+	out := letterStatus{Batch: b, Format: p.Format, Mapping: p.MappingReference, Payload: d.Payload,
 		PayloadRecords: d.Records(), PayloadBytes: d.Bytes, Damaged: d.Damaged, InDoubt: d.InDoubt()}
 	if p.Mapping != "" {
 		out.Mapping = p.Mapping

@@ -241,6 +241,9 @@ func TestDeadOfASpoolInUse(t *testing.T) {
 	}
 	run(exitOK, "3 dead letters with 3 records", "list")
 	first := decode[letterStatus](t, run(exitOK, "", "list", "--json", "--limit", "1").out)
+	if first.RawBytes == 0 || first.RawBytes != first.PayloadBytes || first.Payload == "" || first.Failure == nil || first.SealedAt.IsZero() {
+		t.Errorf("%+v", first)
+	}
 	run(exitOK, "after 0 attempts", "show", first.ID)
 	run(exitFailed, "3 not. Nothing was changed", "retry", "--all")
 	run(exitOK, "1 dead letter with 1 record exported", "export", first.ID, "--out", files)

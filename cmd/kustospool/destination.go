@@ -13,6 +13,7 @@ import (
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
 	"kustospool/transport"
+	"kustospool/transport/budget"
 	"kustospool/transport/dir"
 	"kustospool/transport/direct"
 	"kustospool/transport/managed"
@@ -25,6 +26,7 @@ type destination struct {
 	target    target
 	transport transport.Transport
 	temporary string // a spool directory made for this run
+	meter     *budget.Meter
 
 	// Of --to sim: only.
 	sim             *kustosim.Sim
@@ -41,11 +43,14 @@ type destination struct {
 func reach(t target, s *deliverySettings, database, table string, blobs *blobInputs) (*destination, error) {
 	d := &destination{target: t, database: database, table: table}
 	var err error
+	if d.meter, err = s.meter(t); err != nil {
+		return nil, err
+	}
 	switch t.kind {
 	case toDirectory:
 		d.transport, err = dir.NewClient(t.dir, nil)
 	case toCluster:
-		d.transport, err = cluster(t.endpoint, t, s, blobs)
+		d.transport, err = cluster(t.endpoint, t, s, blobs, d.meter)
 	case toSimulator:
 		d.sim, err = kustosim.Start(&kustosim.Options{AutoCreate: table == "", BlobHosts: blobs.localHosts()})
 		if err != nil {
@@ -59,7 +64,7 @@ func reach(t target, s *deliverySettings, database, table string, blobs *blobInp
 				return nil, errors.Join(err, d.sim.Close())
 			}
 		}
-		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s, blobs)
+		d.transport, err = cluster(d.sim.Endpoint(), target{kind: toCluster, text: t.text, loopback: true}, s, blobs, nil)
 	}
 	if err != nil {
 		return nil, errors.Join(usagef("--to %q: %w", t.text, err), d.close())
@@ -73,7 +78,7 @@ var protocols = map[string]queued.Protocol{"auto": queued.Auto, "queue": queued.
 // outcomeSources are the values of --outcomes.
 var outcomeSources = map[string]queued.Outcomes{"table": queued.StatusTable, "peek": queued.PeekReports, "take": queued.TakeReports}
 
-func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) (transport.Transport, error) {
+func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs, meter *budget.Meter) (transport.Transport, error) {
 	cred, err := s.identity.credential(t)
 	if err != nil {
 		return nil, err
@@ -86,12 +91,12 @@ func cluster(endpoint string, t target, s *deliverySettings, blobs *blobInputs) 
 	if !ok {
 		return nil, usagef("--outcomes %q: must be table, peek or take", s.outcomes)
 	}
-	opts := &queued.ClientOptions{App: "kustospool", Outcomes: outcomes, AllowHosts: s.allowHosts, Protocol: protocol, BlobSecret: blobs.secret}
+	opts := &queued.ClientOptions{App: "kustospool", Outcomes: outcomes, AllowHosts: s.allowHosts, Protocol: protocol, BlobSecret: blobs.secret, Budget: meter}
 	if t.loopback {
 		// A simulator does not take minutes, and is not worn out by questions.
 		opts.TrackInterval = 100 * time.Millisecond
 	}
-	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval, BlobSecret: blobs.secret}
+	commands := &direct.ClientOptions{App: opts.App, AllowHosts: opts.AllowHosts, TrackInterval: opts.TrackInterval, BlobSecret: blobs.secret, Budget: meter}
 	modes := map[string]func() (transport.Transport, error){
 		"queued":    func() (transport.Transport, error) { return queued.NewClient(endpoint, cred, opts) },
 		"direct":    func() (transport.Transport, error) { return direct.NewClient(endpoint, cred, commands) },
@@ -211,6 +216,9 @@ func (d *destination) close() error {
 	if d.sim != nil {
 		errs = append(errs, d.sim.Close())
 		d.sim = nil
+	}
+	if d.meter != nil { // the transport is closed before
+		errs = append(errs, d.meter.Close())
 	}
 	return errors.Join(errs...)
 }

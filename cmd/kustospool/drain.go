@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport/admin"
@@ -67,7 +68,7 @@ func drain(ctx context.Context, c *console, s *drainSettings, args []string) (in
 		return 0, err
 	}
 	c.quiet = s.quiet
-	opts, err := s.options(c.err)
+	opts, err := s.options(c.err, engine.TableName{})
 	if err != nil {
 		return 0, err
 	}

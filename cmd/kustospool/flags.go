@@ -36,6 +36,8 @@ type deliverySettings struct {
 	confirm    string
 	maxDisk    byteSize
 	senders    int
+	order      orderSettings
+	budget     budgetSettings
 	timeout    time.Duration
 	lock       time.Duration
 	trust      bool
@@ -62,6 +64,8 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.confirm, "confirm", "ingested", "keep the data until it is ingested, or until the service has accepted it")
 	fs.Var(&s.maxDisk, "max-disk", "bound on all files of the spool; default 8GiB")
 	fs.IntVar(&s.senders, "senders", 0, "uploads at the same time; default 4")
+	s.order.register(fs)
+	s.budget.register(fs)
 	fs.DurationVar(&s.timeout, "timeout", 0, "how long to wait for the target, for delivery and for room in a full spool together; 0 means without limit")
 	fs.DurationVar(&s.lock, "lock-timeout", 10*time.Second, "how long to wait for a spool that another process has open")
 	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
@@ -72,8 +76,9 @@ func (s *deliverySettings) register(fs *pflag.FlagSet) {
 
 const trustUsage = "take a spool whose directory belongs to another user, or may be written by its group"
 
-// options are the engine's options that the flags ask for.
-func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
+// options are the engine's options that the flags ask for. own is the table that
+// the run ingests into; none for a run that only delivers.
+func (s *deliverySettings) options(stderr io.Writer, own engine.TableName) (*engine.Options, error) {
 	guarantee, err := ingest.ParseGuarantee(s.guarantee)
 	if err != nil {
 		return nil, usageError{err}
@@ -102,6 +107,9 @@ func (s *deliverySettings) options(stderr io.Writer) (*engine.Options, error) {
 		Senders:      s.senders,
 
 		TrustDirectory: s.trust,
+	}
+	if err := s.order.apply(opts, own); err != nil {
+		return nil, err
 	}
 	if s.maxDisk > 0 {
 		// Two segments have to fit, and room comes back a segment at a time.

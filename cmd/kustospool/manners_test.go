@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"kustospool/engine"
 )
 
 // shellLines are the commands of this program in a text of shell commands:
@@ -144,7 +146,7 @@ func TestChoices(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := settings.(*sendSettings)
-			if _, err := s.options(nil); err != nil {
+			if _, err := s.options(nil, engine.TableName{}); err != nil {
 				t.Errorf("--%s %s: %v", name, value, err)
 			}
 			if usage := fs.Lookup(name).Usage; name != "guarantee" && name != "confirm" && !strings.Contains(usage, value) && fs.Lookup(name).DefValue != value {

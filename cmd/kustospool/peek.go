@@ -51,6 +51,7 @@ ledger cannot, 2 the command is wrong or the spool cannot be had.`,
 		flags: func(fs *pflag.FlagSet) any {
 			s := new(peekSettings)
 			fs.Uint64Var(&s.from, "from", 0, "number of the first record to show")
+			onLineOnly(fs, "from")
 			fs.StringVar(&s.grep, "grep", "", "show records that match this regular expression (RE2), of long ones the first megabyte")
 			fs.IntVar(&s.limit, "limit", 20, "how many records to show; 0 means all")
 			s.register(fs)

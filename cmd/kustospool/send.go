@@ -145,7 +145,7 @@ func send(ctx context.Context, c *console, s *sendSettings, args []string) (int,
 	if err := checkRows(t, s.rowsOut, s.json); err != nil {
 		return 0, err
 	}
-	opts, err := s.options(c.err)
+	opts, err := s.options(c.err, engine.TableName{Database: s.database, Table: s.table})
 	if err != nil {
 		return 0, err
 	}

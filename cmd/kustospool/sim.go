@@ -62,7 +62,7 @@ Examples:
 			s := new(simSettings)
 			fs.StringVar(&s.listen, "listen", "127.0.0.1:0", "loopback address of the cluster; port 0 picks a free one")
 			fs.StringArrayVar(&s.tables, "table", nil, "table to create, DB.TABLE or DB.TABLE(column:type,...); may be repeated")
-			fs.Lookup("table").Annotations = map[string][]string{lineOnly: {}}
+			onLineOnly(fs, "table")
 			fs.BoolVar(&s.autoCreate, "auto-create", false, "create unknown tables when data arrives for them; on when no --table is given")
 			fs.BoolVar(&s.strict, "strict-json", false, "fail a blob for a malformed JSON line, which the service passes over in silence")
 			fs.BoolVar(&s.preferREST, "prefer-rest", false, "tell clients to submit over REST instead of by queue")

@@ -69,7 +69,7 @@ func exported(t *testing.T, r sdk.Reader) (values, names map[string]string) {
 	attrsOf := func(set attribute.Set) map[string]string {
 		out := map[string]string{}
 		for _, kv := range set.ToSlice() {
-			out[string(kv.Key)] = kv.Value.Emit()
+			out[string(kv.Key)] = kv.Value.String()
 		}
 		return out
 	}

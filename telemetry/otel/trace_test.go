@@ -50,7 +50,7 @@ func process(t *testing.T, dir string, tr transport.Transport, rec *tracetest.Sp
 func attr(s sdktrace.ReadOnlySpan, key string) string {
 	for _, kv := range s.Attributes() {
 		if string(kv.Key) == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""
@@ -215,7 +215,7 @@ func TestNoControlCharacterInASpan(t *testing.T) {
 	}
 	text := spans[0].Status().Description
 	for _, kv := range spans[0].Attributes() {
-		text += kv.Value.Emit()
+		text += kv.Value.String()
 	}
 	if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
 		t.Errorf("%q", text)

@@ -14,6 +14,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/transport"
+	"kustospool/transport/budget"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/upload"
@@ -34,6 +35,11 @@ type ClientOptions struct {
 	// ClientOptions are the Azure SDK's. Its Transport carries every request,
 	// to Kusto and to storage. Its Retry is not used.
 	azcore.ClientOptions
+
+	// Budget bounds what passes; nil for no bound. It counts at the connections of
+	// the client's own: a Transport of your own dials through Budget.Conn by itself.
+	// One meter is for all clients of a destination.
+	Budget *budget.Meter
 
 	// App names the application in the service's traces; "kustospool" by default.
 	App string
@@ -172,7 +178,7 @@ func NewClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c := &Client{opts: opts.withDefaults()}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
-		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts, Meter: c.opts.Budget,
 		Timeouts: kusto.Timeouts{Stall: c.opts.StallTimeout},
 	})
 	if err != nil {

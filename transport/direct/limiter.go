@@ -235,7 +235,7 @@ func (s capacityFigures) used() bool {
 // that broke off, as the queued client has them, and lookups_forbidden, how often
 // the credential's role did not allow to look for a batch, once it happened.
 func (c *Client) Figures() []transport.Figure {
-	uploads := c.uploads.Figures()
+	uploads := append(c.uploads.Figures(), c.opts.Budget.Figures()...)
 	if n := c.forbidden.Load(); n > 0 {
 		uploads = append(uploads, transport.Figure{Name: "lookups_forbidden", Value: n})
 	}

@@ -13,6 +13,7 @@ import (
 
 	"kustospool/ingest"
 	"kustospool/transport"
+	"kustospool/transport/budget"
 	"kustospool/transport/internal/kusto"
 	"kustospool/transport/internal/reference"
 	"kustospool/transport/internal/upload"
@@ -82,6 +83,11 @@ type ClientOptions struct {
 	// whose raw size is not known. The service then finds out, and ingests the
 	// blob by itself.
 	SkipBlobProbe bool
+
+	// Budget bounds what passes; nil for no bound. It counts at the connections of
+	// the client's own: a Transport of your own dials through Budget.Conn by itself.
+	// One meter is for all clients of a destination.
+	Budget *budget.Meter
 
 	// An upload goes on for as long as storage acknowledges blocks of it at
 	// MinRate or more, in bytes a second; default 1 KiB/s, at least 1. Its size
@@ -211,7 +217,7 @@ func newClient(endpoint string, cred azcore.TokenCredential, opts *ClientOptions
 	c := &Client{opts: opts.withDefaults(), now: now}
 	errs := c.opts.validate()
 	service, err := kusto.NewService(endpoint, cred, &kusto.Options{
-		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts,
+		ClientOptions: c.opts.ClientOptions, App: c.opts.App, AllowHosts: c.opts.AllowHosts, Meter: c.opts.Budget,
 		Timeouts: kusto.Timeouts{Connect: c.opts.ConnectTimeout, TLS: c.opts.TLSTimeout, Headers: c.opts.HeaderTimeout, Stall: c.opts.StallTimeout},
 	})
 	if err != nil {
@@ -250,9 +256,10 @@ func (c *Client) Capabilities() transport.Capabilities {
 // uploads_begun_again (what storage had of them was gone, or the bytes had
 // changed), and upload_bytes_kept, which were not sent again; and
 // lookups_forbidden, questions for outcomes over REST that the credential's role
-// did not allow, once there were any.
+// did not allow, once there were any. With them are those of the budget
+// ([budget.Meter.Figures]).
 func (c *Client) Figures() []transport.Figure {
-	figures := c.uploads.Figures()
+	figures := append(c.uploads.Figures(), c.opts.Budget.Figures()...)
 	if n := c.forbidden.Load(); n > 0 {
 		figures = append(figures, transport.Figure{Name: "lookups_forbidden", Value: n})
 	}

@@ -15,12 +15,15 @@
 //     to choose, and passes every byte on as it came. It also is a link: with
 //     so many bytes a second, up and down by a schedule or by hand.
 //
+// A [Dialer] is a slow link without faults at the client's end, with a rate and a
+// latency, for clients that talk to several servers.
+//
 // What is deterministic: which request is struck, and how many bytes of its
 // body were taken before. What is not: how many more bytes the client had
 // already handed to the kernel, and whether a client sees a reply that a reset
 // follows ([ThenReset]).
 //
-// Both have a Close that joins their goroutines. TLS, HTTP/2 and pipelined
+// All have a Close that joins their goroutines. TLS, HTTP/2 and pipelined
 // requests are not understood; a proxy breaks the connection of a head that it
 // cannot read.
 package netfault

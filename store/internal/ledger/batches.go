@@ -293,7 +293,7 @@ func (l *Ledger) Split(ctx context.Context, id ingest.BatchID, from ingest.State
 		if !from.CanBecome(ingest.Split) {
 			return &TransitionError{Batch: id, From: from, To: ingest.Split}
 		}
-		ranges, err := CutSpan(Span{old.Batch.First, old.Batch.Last}, cuts)
+		ranges, err := cutSpan(Span{old.Batch.First, old.Batch.Last}, cuts)
 		if err != nil {
 			return err
 		}
@@ -319,9 +319,9 @@ func (l *Ledger) Split(ctx context.Context, id ingest.BatchID, from ingest.State
 	return out, nil
 }
 
-// CutSpan divides a span at the cuts, which are the first numbers of all parts
+// cutSpan divides a span at the cuts, which are the first numbers of all parts
 // but the first.
-func CutSpan(r Span, cuts []uint64) ([]Span, error) {
+func cutSpan(r Span, cuts []uint64) ([]Span, error) {
 	bad := &ingest.FieldError{Field: "cuts", Value: fmt.Sprint(cuts[:min(len(cuts), 8)]),
 		Rule: fmt.Sprintf("must ascend inside of %d..%d", r.First+1, r.Last)}
 	if len(cuts) == 0 {

@@ -128,9 +128,7 @@ func (h *history) recovered(r *Recovered, lost bool) {
 		h.wrong("damage %+v, doubt %v, strangers %+v, missing %v", r.Damage, r.TailMissing, r.ForeignFiles, r.Missing)
 		return
 	}
-	for _, g := range r.Gone {
-		delete(h.books.tombs, g.No)
-	}
+	clear(h.books.tombs) // their files are recycled, or gone
 	if lost {
 		clear(h.books.rows)
 	}

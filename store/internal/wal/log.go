@@ -114,13 +114,6 @@ func (l *Log) SetLimit(no uint32, lim FrameLimit) error {
 	return nil
 }
 
-// Err says why nothing can be appended any more: ErrFailed, ErrClosed, or nil.
-func (l *Log) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
-}
-
 // fail ends the log. The first reason stays. A failure while Close waits for
 // the commits under way is one too.
 func (l *Log) fail(err error) error {

@@ -57,8 +57,6 @@ type Options struct {
 	// Failed, when set, is called once when the log fails, on whichever
 	// goroutine met the failure. It must not call the Log.
 	Failed func(error)
-	// Clock gives accept times. Default time.Now.
-	Clock func() time.Time
 
 	// For tests: planted bugs; no maintainer goroutine, whose work is then
 	// done by Maintain; and where generations come from.
@@ -86,9 +84,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.RecycledFiles = max(o.RecycledFiles, 0)
 	if o.OpenSegments <= 0 {
 		o.OpenSegments = DefaultOpenSegments
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
 	}
 	if o.generation == nil {
 		o.generation = newGeneration

@@ -196,8 +196,6 @@ type Recovered struct {
 	Refs            []RefAt
 	// Missing are the numbers of rows whose file is not there.
 	Missing []uint64
-	// Gone are tombstones of which no file is left: their rows may go.
-	Gone []Tombstone
 	// Damage is what did not prove itself in what was read.
 	Damage []Damage
 	// ForeignFiles are files to be set aside.

@@ -229,11 +229,6 @@ func (r *recovery) files(infos []vfs.Info) error {
 		}
 	}
 	slices.Sort(r.out.Missing)
-	for _, s := range r.known.Tombstones {
-		if !found[s.No] {
-			r.out.Gone = append(r.out.Gone, s)
-		}
-	}
 	return nil
 }
 

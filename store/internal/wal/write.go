@@ -69,7 +69,7 @@ func (l *Log) tryCommit(g *group) error {
 		return l.fail(fmt.Errorf("%w for a commit", ErrExhausted))
 	}
 	began := time.Now()
-	now := l.opts.Clock().UnixNano()
+	now := began.UnixNano()
 	l.extras(g, now)
 	length, h := g.seal(commitHeader{
 		generation: w.seg.info.Generation, segment: w.seg.info.No, number: w.number + 1, at: now, chain: w.chain,

@@ -49,7 +49,7 @@ func reuse(t *testing.T, wire bool) (wrong, early int64) {
 	}}
 	var carrier policy.Transporter = &http.Client{Transport: rt}
 	if wire {
-		carrier = NewWire(carrier, Timeouts{})
+		carrier = NewWire(carrier, Timeouts{}, nil)
 	}
 	data := bytes.Repeat([]byte{'a'}, 1<<20)
 	ctx, body := t.Context(), NewBody(data)
@@ -107,7 +107,7 @@ func TestTriesShareNoReader(t *testing.T) {
 		if lent {
 			ctx = WithBody(ctx, NewBody(data))
 		}
-		if _, err := blockClient(t, server.URL+"/account/container/blob", NewWire(&http.Client{Transport: rt}, Timeouts{}), 1).
+		if _, err := blockClient(t, server.URL+"/account/container/blob", NewWire(&http.Client{Transport: rt}, Timeouts{}, nil), 1).
 			StageBlock(ctx, "AAAA", streaming.NopCloser(bytes.NewReader(data)), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestBodyOfAnotherRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = NewWire(carrier, Timeouts{}).Do(req)
+		_, err = NewWire(carrier, Timeouts{}, nil).Do(req)
 		return err
 	}
 	if err := send(bytes.NewReader([]byte("a token request"))); err != nil || got != "a token request" {

@@ -178,6 +178,9 @@ func StorageRefused(err error) bool {
 
 // WireFailure classifies an error that came without a reply.
 func (s *Secrets) WireFailure(op string, err error, effect Effect, sent *Sent) *transport.Error {
+	if e := s.outOfBudget(err, effect, sent); e != nil {
+		return e
+	}
 	e := &transport.Error{Op: op, Class: transport.Transient, Message: s.Words(err.Error()), Err: cause(err)}
 	var cred *credentialError
 	if errors.As(err, &cred) {

@@ -38,6 +38,8 @@ type Options struct {
 	AllowHosts []string
 	// Timeouts are of the stages of a request.
 	Timeouts Timeouts
+	// Meter counts what passes; nil for none.
+	Meter Meter
 }
 
 // Service is one cluster's REST endpoints. It is safe for concurrent use.
@@ -64,7 +66,7 @@ func NewService(endpoint string, cred azcore.TokenCredential, opts *Options) (*S
 	if cred == nil && !c.Loopback {
 		return nil, &ingest.FieldError{Field: "credential", Rule: "must be given for a cluster that is not on this machine"}
 	}
-	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport, opts.Timeouts), secrets: new(Secrets)}
+	s := &Service{cluster: c, app: HeaderText(opts.App), wire: NewWire(opts.Transport, opts.Timeouts, opts.Meter), secrets: new(Secrets)}
 	if s.app == "" {
 		s.app = "kustospool"
 	}

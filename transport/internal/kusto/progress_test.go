@@ -16,7 +16,7 @@ import (
 // is not.
 func TestStall(t *testing.T) {
 	const stall = 300 * time.Millisecond
-	wire := NewWire(nil, Timeouts{Stall: stall})
+	wire := NewWire(nil, Timeouts{Stall: stall}, nil)
 	defer wire.CloseIdle()
 
 	// A listener that accepts and never reads: the socket's buffers fill up.

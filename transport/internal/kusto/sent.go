@@ -38,13 +38,14 @@ func (s *Sent) Never(err error) bool {
 		return true
 	}
 	var (
-		cred *credentialError
-		dns  *net.DNSError
-		op   *net.OpError
-		cert *tls.CertificateVerificationError
+		closed *closedError
+		cred   *credentialError
+		dns    *net.DNSError
+		op     *net.OpError
+		cert   *tls.CertificateVerificationError
 	)
 	switch {
-	case errors.As(err, &cred), errors.As(err, &dns), errors.As(err, &cert):
+	case errors.As(err, &closed), errors.As(err, &cred), errors.As(err, &dns), errors.As(err, &cert):
 		return true
 	case errors.As(err, &op):
 		return op.Op == "dial"

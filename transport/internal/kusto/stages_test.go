@@ -19,7 +19,7 @@ const stage = 200 * time.Millisecond
 // itself may take far longer than a stage.
 func post(t *testing.T, timeouts Timeouts, url string) (*transport.Error, time.Duration) {
 	t.Helper()
-	wire := NewWire(nil, timeouts)
+	wire := NewWire(nil, timeouts, nil)
 	defer wire.CloseIdle()
 	ctx, sent := Watch(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("message"))

@@ -28,6 +28,16 @@ type Wire struct {
 	own     []*http.Client // none when the caller brought a Transporter
 	// stall is how long a request's or a reply's body may stand still.
 	stall time.Duration
+	meter Meter // nil where nothing is counted
+}
+
+// Meter counts and bounds what passes over connections. Its errors that have a
+// method Wait say when it lets something pass again.
+type Meter interface {
+	// Check says whether a request may begin.
+	Check() error
+	// Conn has what passes over a connection counted.
+	Conn(net.Conn) net.Conn
 }
 
 // Timeouts bound the stages of a request. A zero one is the default.
@@ -49,22 +59,24 @@ const (
 
 // NewWire wraps next; nil means an HTTP client of its own. A carrier that was
 // brought bounds the stages before the reply by itself: of t only Stall counts.
-func NewWire(next policy.Transporter, t Timeouts) *Wire {
+// A meter may be nil; the connections of a carrier that was brought are for whoever
+// made it to have counted.
+func NewWire(next policy.Transporter, t Timeouts, m Meter) *Wire {
 	stall := cmp.Or(t.Stall, DefaultStall)
 	if next != nil {
-		return &Wire{next: next, uploads: next, stall: stall}
+		return &Wire{next: next, uploads: next, stall: stall, meter: m}
 	}
-	c, uploads := newClient(t, t.Headers), newClient(t, 0)
-	return &Wire{next: c, uploads: uploads, own: []*http.Client{c, uploads}, stall: stall}
+	c, uploads := newClient(t, t.Headers, m), newClient(t, 0, m)
+	return &Wire{next: c, uploads: uploads, own: []*http.Client{c, uploads}, stall: stall, meter: m}
 }
 
 // newClient is an HTTP client that waits for a reply as long as headers says.
-func newClient(t Timeouts, headers time.Duration) *http.Client {
+func newClient(t Timeouts, headers time.Duration, m Meter) *http.Client {
 	dialer := &net.Dialer{Timeout: cmp.Or(t.Connect, DefaultConnect), KeepAlive: 30 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  proxyOf,
-			DialContext:            dialHere(dialer.DialContext),
+			DialContext:            metered(m, dialHere(dialer.DialContext)),
 			ForceAttemptHTTP2:      true,
 			MaxIdleConns:           64,
 			MaxIdleConnsPerHost:    16,
@@ -79,6 +91,20 @@ func newClient(t Timeouts, headers time.Duration) *http.Client {
 	}
 }
 
+// metered dials connections that are counted.
+func metered(m Meter, dial dialFunc) dialFunc {
+	if m == nil {
+		return dial
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return m.Conn(c), nil
+	}
+}
+
 // proxyOf is the environment's proxy, and none for this machine: what is sent
 // to it may be plain, and is nobody else's.
 func proxyOf(r *http.Request) (*url.URL, error) {
@@ -88,9 +114,12 @@ func proxyOf(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
+// dialFunc makes a connection, as [net.Dialer.DialContext] does.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // dialHere dials "localhost" at the loopback addresses, whatever a hosts file
 // or a resolver makes of the name.
-func dialHere(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+func dialHere(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || !strings.EqualFold(host, "localhost") {
@@ -108,6 +137,11 @@ func dialHere(dial func(ctx context.Context, network, address string) (net.Conn,
 
 // Do sends one request.
 func (w *Wire) Do(req *http.Request) (*http.Response, error) {
+	if w.meter != nil {
+		if err := w.meter.Check(); err != nil {
+			return nil, &closedError{err}
+		}
+	}
 	packed := req.Method != http.MethodHead && req.Header.Get("Accept-Encoding") == "" && req.Header.Get("Range") == ""
 	if packed { // net/http would do so, and unpack what it then knows no bound of
 		req = req.Clone(req.Context())

@@ -123,7 +123,7 @@ func TestProbe(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	wire := kusto.NewWire(nil, kusto.Timeouts{})
+	wire := kusto.NewWire(nil, kusto.Timeouts{}, nil)
 	defer wire.CloseIdle()
 	for name, want := range map[string]int64{"plain.csv": 100, "x.csv.gz": 1100, "x.zip": 1100, "x.parquet": 100, "told.csv.gz": 12345, "gone.csv": 0, "moved.csv": 0,
 		"plain.csv;impersonate": 0} {
