@@ -62,3 +62,14 @@ func TestPaceAfterABreak(t *testing.T) {
 	p.took(300, 2, time.Nanosecond)
 	p.took(0, 0, 0)
 }
+
+// The first size, and each that follows from it, is at least the smallest block:
+// with none a payload is cut into blocks without end.
+func TestFirstBlock(t *testing.T) {
+	for smallest, want := range map[int]int{0: firstBlock, 1 << 10: 2 << 10, minBlock: firstBlock, BlockBytes: BlockBytes} {
+		u := New(nil, nil, Options{MinBlock: smallest})
+		if got := u.pace.size(); got != want {
+			t.Errorf("MinBlock %d: the first block has %d bytes, want %d", smallest, got, want)
+		}
+	}
+}

@@ -81,7 +81,7 @@ type Uploader struct {
 func New(wire *kusto.Wire, ingestion *kusto.Ingestion, opts Options) *Uploader {
 	u := &Uploader{opts: opts, wire: wire, ingestion: ingestion}
 	u.pace.least, u.pace.time = cmp.Or(opts.MinBlock, minBlock), cmp.Or(opts.BlockTime, blockTime)
-	u.pace.first = min(u.pace.least*firstBlock/minBlock, BlockBytes)
+	u.pace.first = min(u.pace.least*(firstBlock/minBlock), BlockBytes) // the quotient first: an int may have 32 bits
 	u.zippers.New = func() any {
 		z, err := gzip.NewWriterLevel(io.Discard, opts.CompressionLevel)
 		if err != nil {
