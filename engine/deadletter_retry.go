@@ -88,6 +88,7 @@ func (s *Spool) RetryDeadLetter(ctx context.Context, id ingest.BatchID, how *Ret
 		return Retried{}, err
 	}
 	crashpoint.Reach("retry.stored")
+	s.events.handled(id, "retried") // it is none any more, whatever becomes of its files
 	s.log.Info("retried a dead letter", "database", to.Database, "table", to.Table, "batch", id, "records", rcpt.Records)
 	if err := s.endRetry(context.WithoutCancel(ctx), id, lifecycle.Retried); err != nil {
 		s.log.Warn("the files of a dead letter that was retried are still there; the next Open takes them away", "batch", id, "err", err)
@@ -125,12 +126,10 @@ func (s *Spool) storeAgain(ctx context.Context, p ingest.Properties, in io.Reade
 func (s *Spool) endRetry(ctx context.Context, id ingest.BatchID, why lifecycle.Kind) error {
 	row := store.Entry{Batch: ingest.Batch{ID: id}, State: ingest.DeadLettered}
 	_, do, err := lifecycle.Decide(row, lifecycle.Event{Kind: why, Again: true})
-	if err == nil && do.Has(lifecycle.TakeAway) {
-		if err = s.store.EndRetry(ctx, id); err == nil {
-			s.events.handled(id, "retried")
-		}
+	if err != nil || !do.Has(lifecycle.TakeAway) {
+		return err
 	}
-	return err
+	return s.store.EndRetry(ctx, id)
 }
 
 // endRetries makes up for what a process could not do before it ended. What

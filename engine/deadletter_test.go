@@ -322,13 +322,23 @@ func TestRetryThatACrashCut(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(dead.Payload))); err != nil {
 		t.Errorf("a look changed something: %v", err)
 	}
-	again := open(t, dir, openDestination{f.Tracking()}, soon())
+	observed := &books{}
+	o := soon()
+	o.Observer = observed
+	again := open(t, dir, openDestination{f.Tracking()}, o)
 	if left, _ := filepath.Glob(filepath.Join(dir, "dead", "*")); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}
 	drain(t, again)
 	sameRows(t, f.AllRows(), []string{`{"bad":1}`})
 	deadCounts(t, again.Stats(), 0, 1)
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What Open found has it as handled already.
+	if observed.opens != 1 || observed.handled != 0 {
+		t.Errorf("%d events of handled dead letters beside the one that was found", observed.handled)
+	}
 }
 
 // TestIdle: at rest a dead letter can be retried and removed; nothing is
