@@ -101,7 +101,15 @@ func (a *salvaging) before(dir string, opts *Options) (err error) {
 		if !f.PutBack() {
 			continue
 		}
-		if err := s.fs.Rename(s.path(filepath.FromSlash(f.Name)), s.path(segmentsName, segmentName(f.no))); err != nil {
+		from := s.path(filepath.FromSlash(f.Name))
+		if f.usedBeside() {
+			copied := s.path(quarantined, a.name, segmentName(f.no))
+			if err := s.copyFile(s.fs, from, copied); err != nil {
+				return err
+			}
+			from = copied
+		}
+		if err := s.fs.Rename(from, s.path(segmentsName, segmentName(f.no))); err != nil {
 			return err
 		}
 		if err := errors.Join(s.syncDir(s.path(segmentsName)), s.syncDir(s.path(quarantined))); err != nil {
@@ -115,15 +123,21 @@ func (a *salvaging) before(dir string, opts *Options) (err error) {
 
 // keepLedger copies the ledger as it is.
 func (a *salvaging) keepLedger(s *Store) error {
-	from, err := s.books().Open(s.ledgerPath(), vfs.ReadOnly)
+	err := s.copyFile(s.books(), s.ledgerPath(), s.path(quarantined, a.name, ledgerName))
 	if vfs.Missing(err) || errors.Is(err, vfs.ErrNotRegular) {
 		return nil
 	}
+	return err
+}
+
+// copyFile copies a file of a file system durably.
+func (s *Store) copyFile(fsys vfs.FS, name, to string) error {
+	from, err := fsys.Open(name, vfs.ReadOnly)
 	if err != nil {
 		return err
 	}
-	defer from.Close()
-	return s.writeFile(s.path(quarantined, a.name, ledgerName), func(w *fileWriter) error {
+	defer from.Close() // it is only read
+	return s.writeFile(to, func(w *fileWriter) error {
 		_, err := copyAll(w, from)
 		return err
 	})
@@ -164,7 +178,10 @@ func (a *salvaging) after(ctx context.Context) error {
 		}
 	}
 	for i := range plan.Files {
-		if f := &plan.Files[i]; !f.PutBack() && f.Err == nil && f.Homeless == 0 && (a.doubtful || f.Doubtful == 0) {
+		// What is used up goes, or a plan after KeyRetention would store it again.
+		f := &plan.Files[i]
+		there := !f.PutBack() || f.usedBeside()
+		if there && f.Err == nil && (f.Homeless == 0 || len(a.of(f)) > 0) && (a.doubtful || f.Doubtful == 0) {
 			if err := a.keep(quarantined, filepath.Base(f.Name)); err != nil {
 				return err
 			}
@@ -194,11 +211,7 @@ const (
 // store appends records of a file as new ones. Each has a key, so that a repeat finds it.
 func (a *salvaging) store(ctx context.Context, f *SalvagedFile, list []lostRecords) error {
 	s := a.s
-	path := s.path(filepath.FromSlash(f.Name))
-	if f.PutBack() {
-		path = s.path(segmentsName, segmentName(f.no))
-	}
-	log, found, err := s.readAlone(f.no, path)
+	log, found, err := s.readAlone(f.no, s.path(filepath.FromSlash(f.Name)))
 	if err != nil {
 		return err
 	}
