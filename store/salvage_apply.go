@@ -10,7 +10,6 @@ import (
 
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/vfs"
-	"kustospool/store/internal/ledger"
 	"kustospool/store/internal/wal"
 )
 
@@ -158,11 +157,6 @@ func (a *salvaging) after(ctx context.Context) error {
 		}
 	}
 	crashpoint.Reach("salvage.stored")
-	if n := a.out.Doubtful; n > 0 {
-		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { tx.Count(0, 0, n); return nil }); err != nil {
-			return err
-		}
-	}
 	for _, id := range plan.Letters {
 		doc, err := s.readDead(id)
 		if vfs.Missing(err) {
@@ -235,17 +229,18 @@ func (a *salvaging) storeRange(ctx context.Context, log *wal.Log, infos []wal.Se
 		if len(recs) == 0 {
 			return nil
 		}
+		if doubtful {
+			if err := a.countDoubtful(recs); err != nil {
+				return err
+			}
+		}
 		done, err := s.Append(ctx, recs)
 		if err != nil {
 			return err
 		}
 		for _, d := range done {
-			if d.Duplicate {
-				continue
-			}
-			a.out.Stored++
-			if doubtful {
-				a.out.Doubtful++
+			if !d.Duplicate {
+				a.out.Stored++
 			}
 		}
 		recs, bytes = nil, 0
@@ -274,4 +269,24 @@ func (a *salvaging) storeRange(ctx context.Context, log *wal.Log, infos []wal.Se
 		}
 	}
 	return flush()
+}
+
+// countDoubtful counts what is stored next and was not before. A call that is cut off behind
+// it counts some twice: too many possible duplicates are safe, and too few are not.
+func (a *salvaging) countDoubtful(recs []Record) error {
+	n := int64(0)
+	for i := range recs {
+		_, known, err := gate{a.s}.Key(recs[i].Lane, hashKey(a.s.id, recs[i].Lane, recs[i].Key))
+		if err != nil {
+			return a.s.translate(err)
+		}
+		if !known {
+			n++
+		}
+	}
+	a.out.Doubtful += n
+	if n == 0 {
+		return nil
+	}
+	return a.s.CountPossibleDuplicates(background, n)
 }

@@ -384,8 +384,26 @@ func TestSalvage_OfWhatMayHaveArrived(t *testing.T) {
 	if done := sp.apply(t, false); done.Stored != 0 || done.PutBack == 0 {
 		t.Errorf("%+v", done)
 	}
-	if done := sp.apply(t, true); done.Stored != dead || done.Doubtful != dead {
+	done := sp.apply(t, true)
+	if done.Stored != dead || done.Doubtful != dead {
 		t.Errorf("%+v", done)
+	}
+	// As after a kill before the file was moved.
+	if err := os.Rename(filepath.Join(sp.dir, filepath.FromSlash(done.Kept), filepath.Base(sp.aside)), sp.aside); err != nil {
+		t.Fatal(err)
+	}
+	if again := sp.apply(t, true); again.Stored != 0 || again.Doubtful != 0 {
+		t.Errorf("after a kill: %+v", again)
+	}
+	look, err := store.Look(sp.dir, sp.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := look.Stats().PossibleDuplicates; n != dead {
+		t.Errorf("%d possible duplicates of %d", n, dead)
+	}
+	if err := look.Close(); err != nil {
+		t.Fatal(err)
 	}
 	got, lost := sp.deliver(t)
 	slices.Sort(got)
