@@ -78,15 +78,17 @@ func (s *Spool) RetryDeadLetter(ctx context.Context, id ingest.BatchID, how *Ret
 		return Retried{}, err
 	}
 	defer end()
-	if n := row.PossibleDuplicates - found.PossibleDuplicates; n > 0 {
+	if n := row.PossibleDuplicates - found.PossibleDuplicates; n > 0 && !s.letters.isCounted(id) {
 		if err := s.store.CountPossibleDuplicates(ctx, n); err != nil {
 			return Retried{}, err
 		}
+		s.letters.setCounted(id, true) // this call may be refused, and given again
 	}
 	rcpt, err := s.storeAgain(ctx, to, in, store.DeadLetterMark(id))
 	if err != nil {
 		return Retried{}, err
 	}
+	s.letters.setCounted(id, false)
 	crashpoint.Reach("retry.stored")
 	s.events.handled(id, "retried") // it is none any more, whatever becomes of its files
 	s.log.Info("retried a dead letter", "database", to.Database, "table", to.Table, "batch", id, "records", rcpt.Records)
@@ -165,6 +167,7 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 	if err := s.store.RemoveDeadLetter(id); err != nil {
 		return err
 	}
+	s.letters.setCounted(id, false)
 	s.events.handled(id, "removed")
 	s.log.Info("removed a dead letter", "database", found.Batch.Properties.Database, "table", found.Batch.Properties.Table, "batch", id, "records", found.Batch.Records())
 	return nil
@@ -172,13 +175,30 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 
 // letters are the dead letters that calls deal with now.
 type letters struct {
-	mu  mutex // guards now
-	now map[ingest.BatchID]bool
+	mu      mutex // guards the rest
+	now     map[ingest.BatchID]bool
+	counted map[ingest.BatchID]bool // their records are in the counter of possible duplicates, and not stored again yet
 }
 
 func (l *letters) init() {
 	l.mu.name = "letters"
-	l.now = make(map[ingest.BatchID]bool)
+	l.now, l.counted = make(map[ingest.BatchID]bool), make(map[ingest.BatchID]bool)
+}
+
+func (l *letters) isCounted(id ingest.BatchID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted[id]
+}
+
+func (l *letters) setCounted(id ingest.BatchID, is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if is {
+		l.counted[id] = true
+	} else {
+		delete(l.counted, id)
+	}
 }
 
 // take keeps other calls away from a dead letter until done.

@@ -256,6 +256,10 @@ func TestRetryInDoubt(t *testing.T) {
 	if st := s.Stats(); st.Acked != before.Acked || st.Duplicates != before.Duplicates {
 		t.Errorf("%+v", st)
 	}
+	for range 3 { // what is refused for its records is counted once, however often it is given
+		_, err := s.RetryDeadLetter(t.Context(), dead[0].Batch.ID, &engine.Retry{AcceptDoubles: true, Records: strings.NewReader("{")})
+		isInvalid(t, err, "")
+	}
 	if _, err := s.RetryDeadLetter(t.Context(), dead[0].Batch.ID, &engine.Retry{AcceptDoubles: true}); err != nil {
 		t.Fatal(err)
 	}
