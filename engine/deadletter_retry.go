@@ -201,6 +201,28 @@ func (l *letters) setCounted(id ingest.BatchID, is bool) {
 	}
 }
 
+// ownNames refuses the names that are for the marks of dead letters, but of those that are
+// being retried: a source of such a name would make an end of a dead letter.
+func (l *letters) ownNames(at []ingest.Position) error {
+	for i := range at {
+		id, mark := store.IsDeadLetterMark(at[i].Name)
+		if !mark {
+			continue
+		}
+		l.mu.Lock()
+		retried := l.now[id]
+		l.mu.Unlock()
+		if !retried {
+			return badName(at[i].Name)
+		}
+	}
+	return nil
+}
+
+func badName(name string) error {
+	return &ingest.FieldError{Field: "position", Value: fmt.Sprintf("named %.40q", name), Rule: `must not have a name that begins with "\x00dead/"`}
+}
+
 // take keeps other calls away from a dead letter until done.
 func (l *letters) take(id ingest.BatchID) (done func(), err error) {
 	l.mu.Lock()

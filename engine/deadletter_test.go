@@ -445,3 +445,20 @@ func TestRetriesAtTheSameTime(t *testing.T) {
 	sameRows(t, f.AllRows(), []string{`{"bad":1}`})
 	conserved(t, s)
 }
+
+// A source cannot be called like the mark of a dead letter, which would end it.
+func TestNoSourceEndsADeadLetter(t *testing.T) {
+	s, _, dead := deadIn(t, t.TempDir(), telemetry, `{"bad":1}`)
+	mark := store.DeadLetterMark(dead.Batch.ID)
+	_, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(row(1)), Position: &mark})
+	isInvalid(t, err, "position")
+	_, err = s.IngestReader(t.Context(), telemetry, strings.NewReader(row(1)), mark)
+	isInvalid(t, err, "position")
+	_, err = s.IngestReader(t.Context(), telemetry, strings.NewReader(strings.Repeat(row(1)+"\n", 200_000)), mark)
+	isInvalid(t, err, "position")
+	isInvalid(t, s.RemovePosition(t.Context(), mark.Name), "position")
+	deadCounts(t, s.Stats(), 1, 0)
+	if all := waiting(t, s); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+}
