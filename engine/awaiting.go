@@ -80,6 +80,9 @@ func (l *live) await(e store.Entry) {
 	b := l.batchLocked(&e, to)
 	b.awaited, b.place = w, awaiting
 	b.lane.awaiting++
+	if b.lane.class == ClassAlarm {
+		b.lane.destination.awaitingAlarms++
+	}
 	b.lane.destination.awaiting[b.id] = b
 	l.refreshLocked(b.lane, now)
 	l.toAsk.Raise()

@@ -78,16 +78,19 @@ func (s *Spool) RetryDeadLetter(ctx context.Context, id ingest.BatchID, how *Ret
 		return Retried{}, err
 	}
 	defer end()
-	if n := row.PossibleDuplicates - found.PossibleDuplicates; n > 0 {
+	if n := row.PossibleDuplicates - found.PossibleDuplicates; n > 0 && !s.letters.isCounted(id) {
 		if err := s.store.CountPossibleDuplicates(ctx, n); err != nil {
 			return Retried{}, err
 		}
+		s.letters.setCounted(id, true) // this call may be refused, and given again
 	}
 	rcpt, err := s.storeAgain(ctx, to, in, store.DeadLetterMark(id))
 	if err != nil {
 		return Retried{}, err
 	}
+	s.letters.setCounted(id, false)
 	crashpoint.Reach("retry.stored")
+	s.events.handled(id, "retried") // it is none any more, whatever becomes of its files
 	s.log.Info("retried a dead letter", "database", to.Database, "table", to.Table, "batch", id, "records", rcpt.Records)
 	if err := s.endRetry(context.WithoutCancel(ctx), id, lifecycle.Retried); err != nil {
 		s.log.Warn("the files of a dead letter that was retried are still there; the next Open takes them away", "batch", id, "err", err)
@@ -125,12 +128,10 @@ func (s *Spool) storeAgain(ctx context.Context, p ingest.Properties, in io.Reade
 func (s *Spool) endRetry(ctx context.Context, id ingest.BatchID, why lifecycle.Kind) error {
 	row := store.Entry{Batch: ingest.Batch{ID: id}, State: ingest.DeadLettered}
 	_, do, err := lifecycle.Decide(row, lifecycle.Event{Kind: why, Again: true})
-	if err == nil && do.Has(lifecycle.TakeAway) {
-		if err = s.store.EndRetry(ctx, id); err == nil {
-			s.events.handled(id, "retried")
-		}
+	if err != nil || !do.Has(lifecycle.TakeAway) {
+		return err
 	}
-	return err
+	return s.store.EndRetry(ctx, id)
 }
 
 // endRetries makes up for what a process could not do before it ended. What
@@ -166,6 +167,7 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 	if err := s.store.RemoveDeadLetter(id); err != nil {
 		return err
 	}
+	s.letters.setCounted(id, false)
 	s.events.handled(id, "removed")
 	s.log.Info("removed a dead letter", "database", found.Batch.Properties.Database, "table", found.Batch.Properties.Table, "batch", id, "records", found.Batch.Records())
 	return nil
@@ -173,13 +175,52 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 
 // letters are the dead letters that calls deal with now.
 type letters struct {
-	mu  mutex // guards now
-	now map[ingest.BatchID]bool
+	mu      mutex // guards the rest
+	now     map[ingest.BatchID]bool
+	counted map[ingest.BatchID]bool // their records are in the counter of possible duplicates, and not stored again yet
 }
 
 func (l *letters) init() {
 	l.mu.name = "letters"
-	l.now = make(map[ingest.BatchID]bool)
+	l.now, l.counted = make(map[ingest.BatchID]bool), make(map[ingest.BatchID]bool)
+}
+
+func (l *letters) isCounted(id ingest.BatchID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted[id]
+}
+
+func (l *letters) setCounted(id ingest.BatchID, is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if is {
+		l.counted[id] = true
+	} else {
+		delete(l.counted, id)
+	}
+}
+
+// ownNames refuses the names that are for the marks of dead letters, but of those that are
+// being retried: a source of such a name would make an end of a dead letter.
+func (l *letters) ownNames(at []ingest.Position) error {
+	for i := range at {
+		id, mark := store.IsDeadLetterMark(at[i].Name)
+		if !mark {
+			continue
+		}
+		l.mu.Lock()
+		retried := l.now[id]
+		l.mu.Unlock()
+		if !retried {
+			return badName(at[i].Name)
+		}
+	}
+	return nil
+}
+
+func badName(name string) error {
+	return &ingest.FieldError{Field: "position", Value: fmt.Sprintf("named %.40q", name), Rule: `must not have a name that begins with "\x00dead/"`}
 }
 
 // take keeps other calls away from a dead letter until done.

@@ -256,6 +256,10 @@ func TestRetryInDoubt(t *testing.T) {
 	if st := s.Stats(); st.Acked != before.Acked || st.Duplicates != before.Duplicates {
 		t.Errorf("%+v", st)
 	}
+	for range 3 { // what is refused for its records is counted once, however often it is given
+		_, err := s.RetryDeadLetter(t.Context(), dead[0].Batch.ID, &engine.Retry{AcceptDoubles: true, Records: strings.NewReader("{")})
+		isInvalid(t, err, "")
+	}
 	if _, err := s.RetryDeadLetter(t.Context(), dead[0].Batch.ID, &engine.Retry{AcceptDoubles: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -322,13 +326,23 @@ func TestRetryThatACrashCut(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(dead.Payload))); err != nil {
 		t.Errorf("a look changed something: %v", err)
 	}
-	again := open(t, dir, openDestination{f.Tracking()}, soon())
+	observed := &books{}
+	o := soon()
+	o.Observer = observed
+	again := open(t, dir, openDestination{f.Tracking()}, o)
 	if left, _ := filepath.Glob(filepath.Join(dir, "dead", "*")); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}
 	drain(t, again)
 	sameRows(t, f.AllRows(), []string{`{"bad":1}`})
 	deadCounts(t, again.Stats(), 0, 1)
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What Open found has it as handled already.
+	if observed.opens != 1 || observed.handled != 0 {
+		t.Errorf("%d events of handled dead letters beside the one that was found", observed.handled)
+	}
 }
 
 // TestIdle: at rest a dead letter can be retried and removed; nothing is
@@ -430,4 +444,21 @@ func TestRetriesAtTheSameTime(t *testing.T) {
 	drain(t, s)
 	sameRows(t, f.AllRows(), []string{`{"bad":1}`})
 	conserved(t, s)
+}
+
+// A source cannot be called like the mark of a dead letter, which would end it.
+func TestNoSourceEndsADeadLetter(t *testing.T) {
+	s, _, dead := deadIn(t, t.TempDir(), telemetry, `{"bad":1}`)
+	mark := store.DeadLetterMark(dead.Batch.ID)
+	_, err := s.Ingest(t.Context(), &ingest.Request{Properties: telemetry, Data: []byte(row(1)), Position: &mark})
+	isInvalid(t, err, "position")
+	_, err = s.IngestReader(t.Context(), telemetry, strings.NewReader(row(1)), mark)
+	isInvalid(t, err, "position")
+	_, err = s.IngestReader(t.Context(), telemetry, strings.NewReader(strings.Repeat(row(1)+"\n", 200_000)), mark)
+	isInvalid(t, err, "position")
+	isInvalid(t, s.RemovePosition(t.Context(), mark.Name), "position")
+	deadCounts(t, s.Stats(), 1, 0)
+	if all := waiting(t, s); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
 }

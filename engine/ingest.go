@@ -117,6 +117,9 @@ func (s *Spool) RemovePosition(ctx context.Context, name string) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
+	if _, mark := store.IsDeadLetterMark(name); mark {
+		return badName(name)
+	}
 	return s.store.RemovePosition(ctx, name)
 }
 
@@ -190,6 +193,9 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest.Position) ([]ingest.Receipt, error) {
 	if len(recs) == 0 && len(at) == 0 {
 		return nil, nil
+	}
+	if err := s.letters.ownNames(at); err != nil {
+		return nil, err
 	}
 	total := int64(0)
 	for _, r := range recs {

@@ -135,7 +135,9 @@ type destination struct {
 	troubled time.Time // when a line told of that; zero while none did
 	pauses   pauseHeap // lanes whose time has not come
 	awaiting map[ingest.BatchID]*liveBatch
-	inquiry  inquiry
+	// awaitingAlarms counts, of awaiting, those of ClassAlarm.
+	awaitingAlarms int
+	inquiry        inquiry
 	// freshFirst is set when a lane of it is of FreshFirst.
 	freshFirst bool
 }
@@ -263,6 +265,9 @@ func (l *live) leaveLocked(b *liveBatch) {
 		}
 	case awaiting:
 		q.awaiting--
+		if q.class == ClassAlarm {
+			q.destination.awaitingAlarms--
+		}
 		delete(q.destination.awaiting, b.id)
 	}
 	b.place = nowhere

@@ -2,8 +2,15 @@ package engine
 
 import "time"
 
-// room is how many more batches may await their outcome.
-func (l *live) room(d *destination) int { return l.maxUnconfirmed - len(d.awaiting) }
+// room is how many more batches of a class may await their outcome, with all that are
+// under way. Alarms have room of their own: what nothing is heard of stops none of them.
+func (l *live) room(d *destination, c Class) int {
+	alarms := d.alarms + d.awaitingAlarms
+	if c == ClassAlarm {
+		return l.maxUnconfirmed - alarms
+	}
+	return l.maxUnconfirmed - (d.sending + len(d.awaiting) - alarms)
+}
 
 // open reports whether an attempt of a class may begin where the breaker allows
 // n at once. Alarms have n of their own. What is under way may end up awaiting its
@@ -13,7 +20,7 @@ func (l *live) open(d *destination, c Class, n int) bool {
 	if c == ClassAlarm {
 		busy = d.alarms
 	}
-	return busy < n && d.sending < l.room(d)
+	return busy < n && l.room(d, c) > 0
 }
 
 // admits reports whether a batch that is neither fresh nor an alarm may begin
@@ -80,9 +87,6 @@ func (o offer) any() bool { return o[rest] != nil || o[fresh] != nil }
 // chooseLocked is the lane whose turn it is at a destination, and which end of
 // it; nil where none may go.
 func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, side) {
-	// A lane may await as many outcomes as it leaves free for the others: one
-	// table of which nothing is heard must not stop them.
-	below := int32(l.room(d) - d.sending)
 	var offers [classes]offer
 	chosen := -1
 	for i := range offers {
@@ -91,6 +95,9 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 			continue
 		}
 		r := &d.ranks[i]
+		// A lane may await as many outcomes as it leaves free for the others: one
+		// table of which nothing is heard must not stop them.
+		below := int32(l.room(d, c))
 		offers[i][fresh] = l.freshLocked(&r.sides[fresh], below, now)
 		if c == ClassAlarm || !d.freshFirst || l.admits(d, r, n) {
 			offers[i][rest] = r.sides[rest].next(below) // behind freshLocked, which may add to it

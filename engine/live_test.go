@@ -218,7 +218,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 			continue
 		}
 		probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
-		mayGo := len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d)-d.sending
+		mayGo := len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d, q.class)
 		if mayGo && q.class != ClassAlarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
 			ring := &d.ranks[q.class-1].sides[fresh].turns // as it was when the clock was last looked at, which jumps here
 			mayGo = q.freshFor > 0 && q.newest[0].isFresh(now) && ring.least[ring.leafs+q.places[fresh]] != never
@@ -229,10 +229,35 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 	}
 }
 
+// An alarm goes although as many batches of other tables await their outcome as may.
+func TestAnAlarmDoesNotWaitForOutcomes(t *testing.T) {
+	l := testLive(2, 4)
+	for lane := uint32(1); lane <= 4; lane++ {
+		e := sealedEntry(lane, 1)
+		l.add(e)
+		if _, _, ok := l.pick(time.Now()); !ok {
+			t.Fatalf("batch %d was not picked", lane)
+		}
+		e.State, e.Updated = ingest.Accepted, time.Now()
+		l.await(e)
+	}
+	more := sealedEntry(5, 1)
+	l.add(more)
+	if turn, _, ok := l.pick(time.Now()); ok {
+		t.Fatalf("%v was picked beyond the bound", turn.id)
+	}
+	alarm := sealedEntry(6, 1)
+	alarm.Batch.Properties.Table = "alarm"
+	l.add(alarm)
+	if turn, _, ok := l.pick(time.Now()); !ok || turn.id != alarm.Batch.ID {
+		t.Errorf("the alarm was not picked: %v, %v", turn.id, ok)
+	}
+}
+
 // counted compares the sums that live keeps with a count.
 func counted(t *rapid.T, l *live) {
 	type sum struct{ waiting, sending, awaiting int }
-	alarms, others := map[*destination]int{}, map[*destination]int{}
+	alarms, others, heard := map[*destination]int{}, map[*destination]int{}, map[*destination]int{}
 	lanes, destinations := map[*laneQueue]sum{}, map[*destination]sum{}
 	for _, b := range l.batches {
 		var one sum
@@ -249,6 +274,9 @@ func counted(t *rapid.T, l *live) {
 			}
 		case awaiting:
 			one.awaiting++
+			if b.lane.class == ClassAlarm {
+				heard[b.lane.destination]++
+			}
 		default:
 			t.Fatalf("batch %s is nowhere, and is kept", b.id)
 		}
@@ -269,6 +297,10 @@ func counted(t *rapid.T, l *live) {
 	for _, d := range l.destinations {
 		if got := (sum{destinations[d].waiting, d.sending, len(d.awaiting)}); got != destinations[d] {
 			t.Fatalf("destination %q counts %+v, and there are %+v", d.to, got, destinations[d])
+		}
+		if d.awaitingAlarms != heard[d] || l.room(d, ClassAlarm) < 0 || l.room(d, ClassNormal) < 0 {
+			t.Fatalf("destination %q counts %d alarms that are awaited of %d, and has room for %d, and %d others",
+				d.to, d.awaitingAlarms, heard[d], l.room(d, ClassAlarm), l.room(d, ClassNormal))
 		}
 		if d.alarms != alarms[d] || d.rest != others[d] {
 			t.Fatalf("destination %q counts %d alarms and %d of the rest, and there are %d and %d", d.to, d.alarms, d.rest, alarms[d], others[d])

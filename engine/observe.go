@@ -128,8 +128,9 @@ type BatchSettled struct {
 	Failure *ingest.Failure // of DeadLettered and Dropped; else what was last said
 }
 
-// DeadLetterHandled says that a dead letter is none any more. One that somebody
-// removes from the directory is only counted, in [DeadLetterStats].
+// DeadLetterHandled says that a dead letter is none any more. One of which only the
+// files are left is told once: by the process that retried it, or in Recovered. One that
+// somebody removes from the directory is only counted, in [DeadLetterStats].
 type DeadLetterHandled struct {
 	At    time.Time
 	Batch ingest.BatchID

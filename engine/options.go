@@ -86,7 +86,8 @@ type Options struct {
 	FreshFor time.Duration
 	// MaxUnconfirmed is how many batches may wait for their outcome at the same
 	// time, with a router for each destination; sending pauses at the bound, and
-	// for one table alone at half of it. Default 1000.
+	// for one table alone at half of it. As many of ClassAlarm may beside them.
+	// Default 1000.
 	MaxUnconfirmed int
 	// AttemptTimeout bounds what of one attempt is not an upload: its time begins
 	// again whenever the transport says that another part of an upload has

@@ -330,6 +330,9 @@ func (in *intake) wait(try func() error) error {
 // finish makes it all durable, in one transaction: the records first, and then
 // what was refused.
 func (in *intake) finish() (rcpt ingest.Receipt, err error) {
+	if err := in.s.letters.ownNames(in.at); err != nil {
+		return ingest.Receipt{}, err
+	}
 	forget := in.s.refusals.note(in.refused.noted)
 	defer func() {
 		if err != nil {

@@ -43,7 +43,7 @@ type Request struct {
 // read up to there, so that after a crash the source neither skips nor repeats
 // any. The last one of a name is kept until it is removed.
 type Position struct {
-	Name  string // the source's; 1 to 255 bytes of UTF-8
+	Name  string // the source's; 1 to 255 bytes of UTF-8, and not "\x00dead/" at its beginning
 	Value []byte // at most 1 KiB; not nil
 }
 

@@ -20,8 +20,8 @@ import (
 // carries [DeadLetterMark]: as long as there is that position, the dead letter
 // is none any more, and its records are not appended a second time.
 
-// deadMark begins the names of these positions. No source is called so, and
-// Positions does not show them.
+// deadMark begins the names of these positions. Positions does not show them, and
+// the engine lets no source be called so.
 const deadMark = "\x00dead/"
 
 // handledSuffix is what the name of a document gets when its dead letter is
@@ -32,6 +32,16 @@ const handledSuffix = ".handled"
 // when they are appended again. [Store.EndRetry] removes it.
 func DeadLetterMark(id ingest.BatchID) Position {
 	return Position{Name: deadMark + id.String(), Value: []byte{}}
+}
+
+// IsDeadLetterMark reports whether a position is the mark of a dead letter, and of which;
+// the ID is zero where the name is like that of a mark and is none.
+func IsDeadLetterMark(name string) (id ingest.BatchID, is bool) {
+	text, is := strings.CutPrefix(name, deadMark)
+	if is {
+		id, _ = ingest.ParseBatchID(text) // zero where it is none
+	}
+	return id, is
 }
 
 // Retried reports whether the records of a dead letter are in the log again.

@@ -41,9 +41,11 @@ type SalvagedFile struct {
 	Settled int64
 	Lost    int64 // wait in the spool, and cannot be read there: the file is put back into the log
 	// Dead were dead-lettered because they could not be read, or will be, as the file's place
-	// in the log is taken: they are stored as new.
-	Dead     int64
-	Doubtful int64 // nobody knows whether they were delivered: they are stored as new where that is asked for
+	// in the log is taken, or their batch was made without them: they are stored as new.
+	Dead int64
+	// Doubtful are those of which nobody knows whether they were delivered, also because of an
+	// attempt at their batch: they are stored as new where that is asked for.
+	Doubtful int64
 	Homeless int64 // nobody knows their table, or they are in an object
 	Err      error // why the file cannot be read as a segment; nothing was read of it then
 
@@ -52,8 +54,13 @@ type SalvagedFile struct {
 	dead, doubtful []lostRecords
 }
 
-// PutBack reports whether the file goes back into the log.
+// PutBack reports whether the file goes back into the log. Of two of the same segment
+// the first one does, and the other has Err.
 func (f *SalvagedFile) PutBack() bool { return f.Lost > 0 }
+
+// usedBeside reports whether it has more than what goes back: then it goes back as a
+// copy, and is there until that is stored.
+func (f *SalvagedFile) usedBeside() bool { return len(f.dead)+len(f.doubtful) > 0 }
 
 // lostRecords are records of a lane in a file of the log.
 type lostRecords struct {
@@ -79,7 +86,8 @@ func PlanSalvage(dir string, opts *Options) (*Salvage, error) {
 
 func (p *Picture) planSalvage() (*Salvage, error) {
 	s := p.s
-	v := &salvager{s: s, lost: map[uint32][]span{}, dead: map[uint32][]span{}, byKey: map[string]uint32{}}
+	v := &salvager{s: s, lost: map[uint32][]span{}, sure: map[uint32][]span{}, dead: map[uint32][]span{}, doubt: map[uint32][]span{},
+		byKey: map[string]uint32{}, back: map[uint64]string{}}
 	for _, l := range s.lanes.sorted() {
 		v.byKey[l.key] = l.no
 	}
@@ -87,15 +95,16 @@ func (p *Picture) planSalvage() (*Salvage, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.Err != nil && c.Waiting > 0 {
-			v.lost[c.Lane] = append(v.lost[c.Lane], span{First: c.First, Last: c.Last})
+		if c.Err != nil && c.Waiting > 0 { // of a frame a part may be settled
+			v.lost[c.Lane] = append(v.lost[c.Lane], parts(s.waiting(s.lanes.get(c.Lane)), span{First: c.First, Last: c.Last})...)
 		}
 	}
+	v.divide()
 	letters, err := v.letters()
 	if err != nil {
 		return nil, err
 	}
-	for _, spans := range []map[uint32][]span{v.lost, v.dead} {
+	for _, spans := range []map[uint32][]span{v.lost, v.sure, v.dead, v.doubt} {
 		for _, of := range spans {
 			slices.SortFunc(of, func(a, b span) int { return cmp.Compare(a.First, b.First) })
 		}
@@ -106,7 +115,11 @@ func (p *Picture) planSalvage() (*Salvage, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		plan.Files = append(plan.Files, v.file(name))
+		f := v.file(name)
+		if f.PutBack() {
+			v.back[f.no] = name
+		}
+		plan.Files = append(plan.Files, f)
 	}
 	plan.Letters = v.found(letters, plan.Files)
 	return plan, nil
@@ -116,8 +129,11 @@ func (p *Picture) planSalvage() (*Salvage, error) {
 type salvager struct {
 	s     *Store
 	lost  map[uint32][]span // by lane: waiting, and not to be read
-	dead  map[uint32][]span // by lane: dead-lettered because of damage
+	sure  map[uint32][]span // of lost: certainly not delivered
+	dead  map[uint32][]span // by lane: dead-lettered because of damage, and certainly not delivered
+	doubt map[uint32][]span // by lane: of either, of a batch of which an attempt may have arrived
 	byKey map[string]uint32
+	back  map[uint64]string // by segment: the file that goes back in its place
 }
 
 // letters finds what was dead-lettered because it could not be read.
@@ -135,7 +151,11 @@ func (v *salvager) letters() (docs []*deadDocument, err error) {
 		if err != nil || len(doc.Damaged) == 0 {
 			continue // check tells of it
 		}
-		v.dead[doc.Lane] = append(v.dead[doc.Lane], doc.Damaged...)
+		to := v.dead
+		if doc.Unresolved > 0 {
+			to = v.doubt
+		}
+		to[doc.Lane] = append(to[doc.Lane], doc.Damaged...)
 		docs = append(docs, doc)
 	}
 	return docs, nil
@@ -221,6 +241,10 @@ func (v *salvager) file(name string) SalvagedFile {
 	f := SalvagedFile{Name: name}
 	no, _ := segmentNumber(filepath.Base(name))
 	f.no = no
+	if first := v.back[no]; first != "" {
+		f.Err = fmt.Errorf("%s goes back as segment %d; what this one has beside it is seen by the next plan", first, no)
+		return f
+	}
 	if seg := v.s.segments[no]; seg == nil || seg.lost {
 		_, err := v.s.fs.Stat(v.s.path(segmentsName, segmentName(no)))
 		f.free = vfs.Missing(err)
@@ -231,6 +255,9 @@ func (v *salvager) file(name string) SalvagedFile {
 		return f
 	}
 	r := &recovery{log: found}
+	if f.free {
+		f.free, err = v.fits(log, r.inLog())
+	}
 	for _, info := range r.inLog() {
 		for no, held := range info.Lanes {
 			key := ""
@@ -299,11 +326,14 @@ func (v *salvager) place(f *SalvagedFile, no uint32, key string, r span) {
 		return sum
 	}
 	left := r.Count()
+	doubt := v.doubt[no]
 	if f.free {
 		left -= take(v.lost[no], &f.Lost, nil)
+		doubt = without(doubt, v.lost[no]) // under their own batch they go with its tag
 	} else {
-		left -= take(v.lost[no], &f.Dead, &f.dead)
+		left -= take(v.sure[no], &f.Dead, &f.dead)
 	}
+	left -= take(doubt, &f.Doubtful, &f.doubtful)
 	there := count(parts(unsettled, r)) - count(parts(v.lost[no], r))
 	f.There += there
 	left -= there

@@ -10,7 +10,6 @@ import (
 
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/vfs"
-	"kustospool/store/internal/ledger"
 	"kustospool/store/internal/wal"
 )
 
@@ -101,7 +100,15 @@ func (a *salvaging) before(dir string, opts *Options) (err error) {
 		if !f.PutBack() {
 			continue
 		}
-		if err := s.fs.Rename(s.path(filepath.FromSlash(f.Name)), s.path(segmentsName, segmentName(f.no))); err != nil {
+		from := s.path(filepath.FromSlash(f.Name))
+		if f.usedBeside() {
+			copied := s.path(quarantined, a.name, segmentName(f.no))
+			if err := s.copyFile(s.fs, from, copied); err != nil {
+				return err
+			}
+			from = copied
+		}
+		if err := s.fs.Rename(from, s.path(segmentsName, segmentName(f.no))); err != nil {
 			return err
 		}
 		if err := errors.Join(s.syncDir(s.path(segmentsName)), s.syncDir(s.path(quarantined))); err != nil {
@@ -115,15 +122,21 @@ func (a *salvaging) before(dir string, opts *Options) (err error) {
 
 // keepLedger copies the ledger as it is.
 func (a *salvaging) keepLedger(s *Store) error {
-	from, err := s.books().Open(s.ledgerPath(), vfs.ReadOnly)
+	err := s.copyFile(s.books(), s.ledgerPath(), s.path(quarantined, a.name, ledgerName))
 	if vfs.Missing(err) || errors.Is(err, vfs.ErrNotRegular) {
 		return nil
 	}
+	return err
+}
+
+// copyFile copies a file of a file system durably.
+func (s *Store) copyFile(fsys vfs.FS, name, to string) error {
+	from, err := fsys.Open(name, vfs.ReadOnly)
 	if err != nil {
 		return err
 	}
-	defer from.Close()
-	return s.writeFile(s.path(quarantined, a.name, ledgerName), func(w *fileWriter) error {
+	defer from.Close() // it is only read
+	return s.writeFile(to, func(w *fileWriter) error {
 		_, err := copyAll(w, from)
 		return err
 	})
@@ -144,11 +157,6 @@ func (a *salvaging) after(ctx context.Context) error {
 		}
 	}
 	crashpoint.Reach("salvage.stored")
-	if n := a.out.Doubtful; n > 0 {
-		if err := s.ledger.Do(background, func(tx *ledger.Tx) error { tx.Count(0, 0, n); return nil }); err != nil {
-			return err
-		}
-	}
 	for _, id := range plan.Letters {
 		doc, err := s.readDead(id)
 		if vfs.Missing(err) {
@@ -164,7 +172,10 @@ func (a *salvaging) after(ctx context.Context) error {
 		}
 	}
 	for i := range plan.Files {
-		if f := &plan.Files[i]; !f.PutBack() && f.Err == nil && f.Homeless == 0 && (a.doubtful || f.Doubtful == 0) {
+		// What is used up goes, or a plan after KeyRetention would store it again.
+		f := &plan.Files[i]
+		there := !f.PutBack() || f.usedBeside()
+		if there && f.Err == nil && (f.Homeless == 0 || len(a.of(f)) > 0) && (a.doubtful || f.Doubtful == 0) {
 			if err := a.keep(quarantined, filepath.Base(f.Name)); err != nil {
 				return err
 			}
@@ -194,11 +205,7 @@ const (
 // store appends records of a file as new ones. Each has a key, so that a repeat finds it.
 func (a *salvaging) store(ctx context.Context, f *SalvagedFile, list []lostRecords) error {
 	s := a.s
-	path := s.path(filepath.FromSlash(f.Name))
-	if f.PutBack() {
-		path = s.path(segmentsName, segmentName(f.no))
-	}
-	log, found, err := s.readAlone(f.no, path)
+	log, found, err := s.readAlone(f.no, s.path(filepath.FromSlash(f.Name)))
 	if err != nil {
 		return err
 	}
@@ -222,17 +229,18 @@ func (a *salvaging) storeRange(ctx context.Context, log *wal.Log, infos []wal.Se
 		if len(recs) == 0 {
 			return nil
 		}
+		if doubtful {
+			if err := a.countDoubtful(recs); err != nil {
+				return err
+			}
+		}
 		done, err := s.Append(ctx, recs)
 		if err != nil {
 			return err
 		}
 		for _, d := range done {
-			if d.Duplicate {
-				continue
-			}
-			a.out.Stored++
-			if doubtful {
-				a.out.Doubtful++
+			if !d.Duplicate {
+				a.out.Stored++
 			}
 		}
 		recs, bytes = nil, 0
@@ -261,4 +269,24 @@ func (a *salvaging) storeRange(ctx context.Context, log *wal.Log, infos []wal.Se
 		}
 	}
 	return flush()
+}
+
+// countDoubtful counts what is stored next and was not before. A call that is cut off behind
+// it counts some twice: too many possible duplicates are safe, and too few are not.
+func (a *salvaging) countDoubtful(recs []Record) error {
+	n := int64(0)
+	for i := range recs {
+		_, known, err := gate{a.s}.Key(recs[i].Lane, hashKey(a.s.id, recs[i].Lane, recs[i].Key))
+		if err != nil {
+			return a.s.translate(err)
+		}
+		if !known {
+			n++
+		}
+	}
+	a.out.Doubtful += n
+	if n == 0 {
+		return nil
+	}
+	return a.s.CountPossibleDuplicates(background, n)
 }

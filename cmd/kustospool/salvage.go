@@ -30,10 +30,11 @@ Without --apply it shows what it would do and changes nothing: by file, how many
 were read, good (they prove themselves) and bad, and of the good ones how many
 
   lost       wait in the spool and cannot be read there: the file goes back into the log
-  dead       were dead-lettered because they could not be read: stored as new, and their
-             dead letters are dealt with
-  doubtful   may have been delivered before, which nobody knows any more: stored as new
-             with --doubtful, and counted as possible duplicates
+  dead       were dead-lettered because they could not be read, or will be, since their
+             batch was made without them: stored as new, and the dead letters of which all
+             is found are dealt with
+  doubtful   may have been delivered before, which nobody knows any more or is not known of
+             an attempt: stored as new with --doubtful, and counted as possible duplicates
   settled    or there: in the spool, nothing is to be done
   homeless   of no table that is known, or in an object; they stay where they are
 
