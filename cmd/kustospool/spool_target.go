@@ -112,8 +112,10 @@ func (x *session) checkTarget() error {
 	if was == "sim:" {
 		deliver = "TARGET" // that simulator is no more
 	}
-	return fmt.Errorf("the spool %s holds %s for %s, not for %s. To deliver them there:\n  kustospool drain --to %s --spool %s\nTo deliver them to %s, add --retarget; for a spool of its own, name another --spool",
-		x.dir, holds, was, is.name, shellWord(deliver), shellWord(x.dir), is.name)
+	return errors.Join( // a line each
+		fmt.Errorf("the spool %s holds %s for %s, not for %s. To deliver them there:", x.dir, holds, was, is.name),
+		fmt.Errorf("  kustospool drain --to %s --spool %s", shellWord(deliver), shellWord(x.dir)),
+		fmt.Errorf("To deliver them to %s, add --retarget; for a spool of its own, name another --spool", is.name))
 }
 
 // keepTarget writes down what the open spool is for from now on.
