@@ -71,7 +71,7 @@ func TestABatchThatIsAllDamagedIsCalledSo(t *testing.T) {
 			if len(dead) != 1 {
 				t.Fatalf("%d dead letters", len(dead))
 			}
-			if why := dead[0].Failure; why == nil || why.Class != "damaged" || why.Code != "damaged" {
+			if why := dead[0].Failure; why == nil || why.Class != "damaged" || why.Code != "damaged" || strings.Count(why.Message, "segment 1") != 1 {
 				t.Errorf("%v", why)
 			}
 		})

@@ -64,7 +64,7 @@ var advices = []advice{
 	{VolumeFull, Critical, "the volume is full",
 		"Make room on the volume of the spool. Nothing that was acknowledged is lost, and delivery goes on and makes room itself where it can."},
 	{Damaged, Critical, "the disk has damaged the spool",
-		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. Remove the files in `quarantine` once they were looked at."},
+		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. What can be read after all of a file of the log that was set aside goes back by `kustospool salvage`. Remove the files in `quarantine` once they were looked at."},
 	{NotRunning, Warning, "no process has the spool open, so nothing is delivered",
 		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 }
