@@ -31,6 +31,7 @@ var flagOf = map[string]string{
 	"BytesPerDay":            "--budget-day",
 	"BytesPerMonth":          "--budget-month",
 	"window":                 "--window",
+	"class":                  "--class",
 }
 
 // inFlags is an error's text in the words of the flags: whoever runs the
