@@ -151,7 +151,7 @@ func writeLetter(w io.Writer, d *engine.DeadLetter, text []byte) error {
 	if l.Mapping != "" {
 		fmt.Fprintf(t, "mapping\t%s\n", visible.String(l.Mapping))
 	}
-	fmt.Fprintf(t, "set aside\t%s, after %d attempts\nsealed\t%s\nsaid\t%s\n", d.Updated.Format(time.RFC3339), d.Attempts, d.Batch.SealedAt.Format(time.RFC3339), said(d.Failure))
+	fmt.Fprintf(t, "set aside\t%s, after %s\nsealed\t%s\nsaid\t%s\n", d.Updated.Format(time.RFC3339), count(int64(d.Attempts), "attempt"), d.Batch.SealedAt.Format(time.RFC3339), said(d.Failure))
 	fmt.Fprintf(t, "records\t%d (%s)\npayload\t%s\n", d.Records(), shortBytes(d.Bytes), d.Payload)
 	if d.Damaged > 0 {
 		fmt.Fprintf(t, "damaged\t%s more could not be read; what is left of them is in quarantine/%s-*.frame\n", count(d.Damaged, "record"), d.Batch.ID)
