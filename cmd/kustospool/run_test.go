@@ -6,19 +6,37 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"kustospool/ingest"
+	"kustospool/internal/crashpoint"
 )
 
 // asCommand makes this test binary the command.
 const asCommand = "KUSTOSPOOL_TEST_AS_COMMAND"
 
+// dieAt has such a command killed at a crash point, POINT:N for the nth time
+// that it is reached.
+const dieAt = "KUSTOSPOOL_TEST_DIE_AT"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
+		if point, nth, ok := strings.Cut(os.Getenv(dieAt), ":"); ok {
+			n, err := strconv.Atoi(nth)
+			if err != nil {
+				panic(err)
+			}
+			crashpoint.Arm(point, n, func() {
+				if self, err := os.FindProcess(os.Getpid()); err != nil || self.Kill() != nil {
+					panic("the process cannot be killed")
+				}
+				select {} // nothing behind the point happens
+			})
+		}
 		main()
 		return
 	}

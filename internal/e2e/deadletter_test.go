@@ -239,7 +239,9 @@ func TestKillDeadLettersIsSeen(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes for some seconds; -short")
 	}
-	for fault, words := range map[string]string{"twice": "duplicated", "lost": "missing"} {
+	// What is there twice is a row twice, or a row and a dead letter that the second
+	// round did not come to.
+	for fault, words := range map[string][]string{"twice": {"duplicated", "in two places"}, "lost": {"missing"}} {
 		t.Run(fault, func(t *testing.T) {
 			sim := startClosed(t)
 			dir := t.TempDir()
@@ -250,7 +252,7 @@ func TestKillDeadLettersIsSeen(t *testing.T) {
 			}
 			s := mustOpen(t, dir, sim.Endpoint(), quick())
 			drain(t, s, time.Minute)
-			if err := k.books.Check(k.places(t, s, sim), ledger.ExactlyOnce).Err(); err == nil || !strings.Contains(err.Error(), words) {
+			if err := k.books.Check(k.places(t, s, sim), ledger.ExactlyOnce).Err(); err == nil || !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) }) {
 				t.Errorf("the books say %v", err)
 			}
 		})

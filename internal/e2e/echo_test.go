@@ -359,7 +359,7 @@ func TestNoSecretReachesTheSpool(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					s, err := engine.Open(dir, c, &engine.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+					s, err := engine.Open(dir, c, &engine.Options{NoSocket: true, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 					if err != nil {
 						t.Fatal(err)
 					}
