@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -98,14 +99,19 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	a.events.begins(&row)
 	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
-	ack, sendErr := a.transport.Send(sendCtx, &transport.Delivery{
-		Batch:    &c.entry.Batch,
-		Attempt:  c.entry.Attempts,
-		Progress: c.entry.Progress,
-		Payload:  a.payloads.Payload(&c.entry.Batch),
-		Journal:  j,
-		Moved:    moved,
-	})
+	payload := a.payloads.Payload(&c.entry.Batch)
+	var ack transport.Ack
+	sendErr := allDamaged(payload)
+	if sendErr == nil {
+		ack, sendErr = a.transport.Send(sendCtx, &transport.Delivery{
+			Batch:    &c.entry.Batch,
+			Attempt:  c.entry.Attempts,
+			Progress: c.entry.Progress,
+			Payload:  payload,
+			Journal:  j,
+			Moved:    moved,
+		})
+	}
 	cancel()
 	var ev lifecycle.Event
 	var terr *transport.Error
@@ -125,6 +131,18 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 		terr = nil // neither the destination's fault nor the lane's
 	}
 	return result{again: c.queue, err: terr, settled: c.settled()}, nil
+}
+
+// allDamaged is the error of a batch of which nothing can be read. Its size is 0,
+// so that a transport would refuse it as empty and never meet the damage.
+func allDamaged(p *store.Payload) error {
+	if p.Size() > 0 {
+		return nil
+	}
+	in := p.Open()
+	defer in.Close()
+	_, err := io.Copy(io.Discard, in)
+	return err
 }
 
 // acknowledged is the event of an answer without an error.

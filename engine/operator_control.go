@@ -52,9 +52,14 @@ func (o *inUse) Retry(_ context.Context, q operate.TableQuery) (*operate.Retried
 	}
 	n, err := o.spool.Retry(t)
 	if errors.Is(err, ErrPaused) {
-		err = &operate.Error{Code: operate.Invalid, Message: "table " + t.Database + "." + t.Table + " is paused: resume it"}
+		err = isPaused(t)
 	}
 	return &operate.Retried{Database: t.Database, Table: t.Table, Batches: int64(n), InUse: true}, err
+}
+
+// isPaused is why a table is not tried.
+func isPaused(t TableName) error {
+	return &operate.Error{Code: operate.Invalid, Message: "table " + t.Database + "." + t.Table + " is paused: resume it"}
 }
 
 // tableNamed is the table that is named as TABLE or DB.TABLE: one of the spool's, or of
@@ -139,13 +144,19 @@ func (a *atRest) Resume(_ context.Context, q operate.TableQuery) (*operate.Resum
 
 // Retry tells how many batches of a table wait: who opens the spool next tries it at once.
 func (a *atRest) Retry(_ context.Context, q operate.TableQuery) (*operate.Retried, error) {
-	out := &operate.Retried{}
-	return out, a.look(q.Table, func(v *View, t TableName) {
+	out, paused := &operate.Retried{}, false
+	err := a.look(q.Table, func(v *View, t TableName) {
 		out.Database, out.Table = t.Database, t.Table
+		_, since := without(v.picture.Paused(), t)
+		paused = !since.IsZero()
 		for _, l := range v.Stats().Lanes {
 			if l.Properties.Database == t.Database && l.Properties.Table == t.Table {
 				out.Batches += l.Batches.Sealed
 			}
 		}
 	})
+	if err == nil && paused {
+		err = isPaused(TableName{Database: out.Database, Table: out.Table})
+	}
+	return out, err
 }

@@ -46,7 +46,7 @@ var advices = []advice{
 	{PermissionRefused, Warning, "the service refuses the permission",
 		"Grant the identity of this program the role that the service's words name (Database Ingestor, or Table Ingestor on the table), or mend its credential. It is tried again by itself."},
 	{MissingTable, Warning, "the table or its database is missing",
-		"Create the table, in the service or with `kustospool drain --create-table COLUMNS`, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
+		"Create the table in the service, or with `kustospool drain --create-table COLUMNS` where no process has the spool open, or correct its name where the records come from. It is tried again by itself, and other tables go on meanwhile."},
 	{MissingMapping, Warning, "the mapping is missing, or does not fit",
 		"Create or mend the mapping in the service under the same name. It is tried again by itself, and other tables go on meanwhile."},
 	{BlobRefused, Warning, "a blob that was given by reference cannot be read",
@@ -64,7 +64,7 @@ var advices = []advice{
 	{VolumeFull, Critical, "the volume is full",
 		"Make room on the volume of the spool. Nothing that was acknowledged is lost, and delivery goes on and makes room itself where it can."},
 	{Damaged, Critical, "the disk has damaged the spool",
-		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. Remove the files in `quarantine` once they were looked at."},
+		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. What can be read after all of a file of the log that was set aside goes back by `kustospool salvage`. Remove the files in `quarantine` once they were looked at."},
 	{NotRunning, Warning, "no process has the spool open, so nothing is delivered",
 		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 }

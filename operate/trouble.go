@@ -110,7 +110,11 @@ func (f *finder) damage() {
 	t := Trouble{Kind: Damaged}
 	var what []string
 	if n := c.QuarantinedFiles; n > 0 {
-		what = append(what, fmt.Sprintf("%d files with damaged data, of %d bytes, were set aside in quarantine", n, c.QuarantinedBytes))
+		files := "1 file with damaged data, of %d bytes, was set aside in quarantine"
+		if n > 1 {
+			files = fmt.Sprint(n) + " files with damaged data, of %d bytes, were set aside in quarantine"
+		}
+		what = append(what, fmt.Sprintf(files, c.QuarantinedBytes))
 		for i, file := range f.s.Quarantine {
 			if i < 5 {
 				t.Files = append(t.Files, file.Name)
@@ -124,7 +128,11 @@ func (f *finder) damage() {
 		}
 	}
 	if n := len(f.s.Found); n > 0 {
-		what = append(what, fmt.Sprintf("%d signs of damage were found that are not dealt with yet, the first: %s", n, f.s.Found[0]))
+		found := "damage was found that is not dealt with yet: "
+		if n > 1 {
+			found = fmt.Sprintf("%d signs of damage were found that are not dealt with yet, the first: ", n)
+		}
+		what = append(what, found+f.s.Found[0])
 	}
 	t.What = strings.Join(what, "; ")
 	f.add(t)
@@ -134,7 +142,7 @@ func (f *finder) dead() {
 	if f.s.Counters.DeadWaiting == 0 {
 		return
 	}
-	t := Trouble{Kind: MalformedRecords, What: fmt.Sprintf("%d dead letters wait to be dealt with", f.s.Counters.DeadWaiting)}
+	t := Trouble{Kind: MalformedRecords, What: wait(f.s.Counters.DeadWaiting, "dead letter") + " to be dealt with"}
 	for i := range f.s.Dead {
 		d := &f.s.Dead[i]
 		t.Records += d.Records
@@ -186,7 +194,7 @@ func (f *finder) lanes() {
 			t.Last = l.Failure.At
 			t.say(l.Failure)
 		}
-		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(kind).what, t.Records)
+		t.What = fmt.Sprintf("%s; %s", adviceOf(kind).what, wait(t.Records, "record"))
 	}
 	// A destination can be unwell before anything of a table has failed.
 	if u := f.s.Unhealthy; u != nil {
@@ -208,7 +216,7 @@ func (f *finder) paused() {
 				t.Records += l.Open + l.Records
 			}
 		}
-		t.What = fmt.Sprintf("%s; %d records wait", adviceOf(TablePaused).what, t.Records)
+		t.What = fmt.Sprintf("%s; %s", adviceOf(TablePaused).what, wait(t.Records, "record"))
 		if p.Reason != "" {
 			t.What += "; because: " + p.Reason
 		}
@@ -216,10 +224,18 @@ func (f *finder) paused() {
 	}
 }
 
+// wait says that n things do.
+func wait(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " waits"
+	}
+	return fmt.Sprintf("%d %ss wait", n, thing)
+}
+
 func (f *finder) atRest() {
 	if n := f.s.Counters.Open + f.s.Counters.Sealed; n > 0 && !f.s.InUse {
 		f.add(Trouble{Kind: NotRunning, Records: n, Since: f.s.Counters.Oldest,
-			What: fmt.Sprintf("%s; %d records wait", adviceOf(NotRunning).what, n)})
+			What: fmt.Sprintf("%s; %s", adviceOf(NotRunning).what, wait(n, "record"))})
 	}
 }
 

@@ -89,7 +89,7 @@ func (s *Store) Check() *Check {
 // Check is as of [Store.Check].
 func (p *Picture) Check() *Check {
 	c := p.s.Check()
-	c.Stats, c.history = p.Stats(), p.History()
+	c.Stats, c.history = p.Stats(), p.Settled()
 	return c
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"kustospool/internal/vfs"
 	"kustospool/store/internal/ledger"
@@ -120,7 +121,9 @@ type CorruptionError struct {
 
 // Error names segment, lane, range and cause.
 func (e *CorruptionError) Error() string {
-	return fmt.Sprintf("segment %d: records %d..%d of lane %d are damaged: %v", e.Segment, e.First, e.Last, e.Lane, e.Err)
+	// The log names the same place in its own error, which is not said twice.
+	cause := strings.TrimPrefix(fmt.Sprint(e.Err), fmt.Sprintf("%v: segment %d, lane %d, records %d..%d: ", wal.ErrDamaged, e.Segment, e.Lane, e.First, e.Last))
+	return fmt.Sprintf("segment %d: records %d..%d of lane %d are damaged: %s", e.Segment, e.First, e.Last, e.Lane, cause)
 }
 
 // Unwrap gives the cause.

@@ -60,7 +60,7 @@ func (s *Store) checkPermissionsOf(name string, info *vfs.Info, look bool) error
 	pass := s.opts.TrustDirectory || look && user == 0
 	switch {
 	case info.Perm&othersWrite != 0:
-		return &UntrustedError{Path: name, Reason: fmt.Sprintf("may be written by everybody (mode %04o)", info.Perm)}
+		return &UntrustedError{Path: name, Reason: fmt.Sprintf("may be written by everybody (mode %04o); take that right away, as by chmod o-w", info.Perm)}
 	case !pass && info.Owner != user:
 		return &UntrustedError{Path: name, Reason: fmt.Sprintf("belongs to user %d, and this process is user %d", info.Owner, user), Optional: true}
 	case !pass && info.Perm&groupWrites != 0:

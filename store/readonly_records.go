@@ -144,13 +144,10 @@ func (p *Picture) Find(lane uint32, seq uint64) (Entry, error) {
 	return Entry{Batch: ingest.Batch{Lane: lane, Properties: l.props}, State: ingest.Open}, nil
 }
 
-// History walks the rows of settled batches, by lane and first record. A row that
+// Settled walks the rows of settled batches, by lane and first record. A row that
 // cannot be read is an error of its own and does not end the walk; a page that
 // cannot does.
-func (p *Picture) History() iter.Seq2[Entry, error] { return p.s.ledger.LookHistory() }
-
-// Settled is History, in its order.
-func (p *Picture) Settled() iter.Seq2[Entry, error] { return p.History() }
+func (p *Picture) Settled() iter.Seq2[Entry, error] { return p.s.ledger.LookHistory() }
 
 // LaneMarks says where a lane stands: records up to sealed are in a batch or were,
 // and those behind it, up to end, are in none. Both are 0 for a lane without records.

@@ -271,7 +271,7 @@ func TestNagios(t *testing.T) {
 		{"by flag", []string{"--critical-age", "1m"}, operate.Status{InUse: true, Counters: operate.Counters{OldestSeconds: 60, FreeBytes: -1}}, nagiosCritical, ";60;0;"},
 		{"many", []string{"--warn-waiting", "5"}, operate.Status{InUse: true, Counters: operate.Counters{Open: 5, FreeBytes: -1}}, nagiosWarning, "5 records wait |"},
 		{"full", nil, operate.Status{InUse: true, Counters: operate.Counters{DiskBytes: 80, QuotaBytes: 100, FreeBytes: -1}}, nagiosWarning, "80% of the room are used | waiting=0;;;0; oldest=0s;3600;86400;0; dead_letters=0;1;;0; disk=80B;80;95;0;100"},
-		{"dead", nil, operate.Status{InUse: true, Counters: operate.Counters{DeadWaiting: 1, FreeBytes: -1}}, nagiosWarning, "1 dead letters wait |"},
+		{"dead", nil, operate.Status{InUse: true, Counters: operate.Counters{DeadWaiting: 1, FreeBytes: -1}}, nagiosWarning, "1 dead letter waits |"},
 		{"dead and no matter", []string{"--warn-dead", "0"}, operate.Status{InUse: true, Counters: operate.Counters{DeadWaiting: 1, FreeBytes: -1}}, nagiosOK, "OK"},
 		{"held", nil, operate.Status{InUse: true, Lanes: held, Counters: operate.Counters{FreeBytes: -1}}, nagiosWarning, "table-held, table D.T/x: "},
 		{"damaged", nil, operate.Status{InUse: true, Counters: operate.Counters{QuarantinedFiles: 2, FreeBytes: -1}}, nagiosCritical, "damaged: 2 files"},

@@ -36,7 +36,7 @@ func (s *deliverySettings) meter(t target) (*budget.Meter, error) {
 	for _, text := range b.windows {
 		w, err := budget.ParseWindow(text)
 		if err != nil {
-			return nil, usagef("--window: %w", err)
+			return nil, usageError{err}
 		}
 		o.Windows = append(o.Windows, w)
 	}
@@ -55,7 +55,7 @@ func (s *deliverySettings) meter(t target) (*budget.Meter, error) {
 	}
 	m, err := budget.Open(filepath.Join(dir, budgetFile), &o)
 	if err != nil {
-		return nil, usagef("--budget-second, --budget-day, --budget-month: %w", err)
+		return nil, usageError{err}
 	}
 	return m, nil
 }

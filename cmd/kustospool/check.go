@@ -179,7 +179,7 @@ func (s *checkShow) progress(p engine.CheckProgress) {
 	}
 	note := ""
 	if p.Bad > 0 {
-		note = fmt.Sprintf("%d records are bad", p.Bad)
+		note = count(p.Bad, "bad record")
 	}
 	s.phase.Show(time.Now(), p.Bytes/unit, note)
 }
@@ -198,7 +198,7 @@ func (r *checkReport) writeText(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "spool\t%s\nidentity\t%s\nfound\t%s\n", visible.String(r.Spool), r.ID, verdict)
 	fmt.Fprintf(t, "records read\t%d (%d wait)\ngood\t%d\nbad\t%d (%d wait)\n", r.Read, r.Waiting, r.Good, r.Bad, r.BadWaiting)
-	fmt.Fprintf(t, "dead letters read\t%d\ngood\t%d (%d records)\nbad\t%d\n", r.Dead.Read, r.Dead.Good, r.Dead.Records, r.Dead.Bad)
+	fmt.Fprintf(t, "dead letters read\t%d\ngood\t%d (%s)\nbad\t%d\n", r.Dead.Read, r.Dead.Good, count(r.Dead.Records, "record"), r.Dead.Bad)
 	if r.Gone > 0 {
 		fmt.Fprintf(t, "delivered meanwhile\t%d, and not read\n", r.Gone)
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -85,6 +87,15 @@ func completionTree(out io.Writer) *cobra.Command {
 			if fs.Lookup(name) != nil {
 				// It fails for a flag that is not there or was given twice.
 				_ = sub.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+			}
+		}
+		if cmd.name == "dead" {
+			verbs := slices.Sorted(maps.Keys(deadVerbs))
+			sub.ValidArgsFunction = func(_ *cobra.Command, before []string, _ string) ([]string, cobra.ShellCompDirective) {
+				if len(before) > 0 { // what follows are the names of dead letters
+					return nil, cobra.ShellCompDirectiveNoFileComp
+				}
+				return verbs, cobra.ShellCompDirectiveNoFileComp
 			}
 		}
 		if cmd.name == "completion" {

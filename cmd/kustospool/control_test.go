@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,18 +43,29 @@ func TestPauseAtRest(t *testing.T) {
 	if sim.Count("D", "T") != 0 || sim.Count("D", "U") != 1 {
 		t.Errorf("%d rows in T and %d in U", sim.Count("D", "T"), sim.Count("D", "U"))
 	}
-	run(exitOK, "No process has the spool open", "retry", "T")
+	run(exitPending, "What to do about it:\n  kustospool status --spool "+spool+"\n", "drain", "--to", sim.Endpoint())
+	run(exitUsage, "is paused: resume it", "retry", "T")
 	var resumed operate.Resumed
 	if got := run(exitOK, "", "resume", "D.T", "--json"); json.Unmarshal([]byte(got.out), &resumed) != nil || !resumed.Was || resumed.Table != "T" {
 		t.Errorf("%+v", got)
 	}
 	run(exitOK, "D.T was not paused", "resume", "T")
+	run(exitOK, "No process has the spool open", "retry", "T")
 	run(exitOK, "", "drain", "--to", sim.Endpoint())
 	if sim.Count("D", "T") != 1 || sim.Count("D", "U") != 1 {
 		t.Errorf("%d rows in T and %d in U", sim.Count("D", "T"), sim.Count("D", "U"))
 	}
 	for _, bad := range [][]string{{"pause"}, {"pause", "T", "U"}, {"resume", "Nowhere"}, {"pause", "T", "--reason", strings.Repeat("x", 257)}} {
 		run(exitUsage, "", bad...)
+	}
+	if runtime.GOOS == "windows" {
+		return // there are no such rights
+	}
+	if err := os.Chmod(spool, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"status", "history", "check"} {
+		run(exitUsage, "chmod o-w", name)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"kustospool/engine"
 	"kustospool/internal/kustosim"
+	"kustospool/transport/transporttest"
 )
 
 func TestSend_CreateTable(t *testing.T) {
@@ -120,6 +122,14 @@ func TestDrain_CreateTable(t *testing.T) {
 	store("U")
 	drain(exitUsage, "name one with --table: D.T, D.U", "--create-table", "a:int")
 	drain(exitOK, "Table D.U is there", "--create-table", "a:int", "--table", "D.U")
+	held, err := engine.Open(spool, transporttest.NewFake(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain(exitUsage, "create the table in the service, or stop that process first", "--create-table", "a:int", "--lock-timeout", "0")
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if sim.Count("D", "T") != 2 || sim.Count("D", "U") != 1 {
 		t.Errorf("%d rows in T and %d in U", sim.Count("D", "T"), sim.Count("D", "U"))
 	}

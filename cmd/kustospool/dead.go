@@ -63,8 +63,8 @@ the end of the process at any moment, doubles nothing and loses nothing. Where t
 outcome of an attempt was never learned the records may be in the table already: that is
 told, and --accept-doubles sends them all the same. --from names a file with the
 repaired records of one dead letter, or a directory as export has written it, whose
-files are the repaired records of the dead letters that they are named after; they take the place of
-the old ones as a whole.
+files are the repaired records of the dead letters that they are named after; they take
+the place of the old ones as a whole.
 
 A spool that a process has open is asked through its socket, and does what it is told;
 repaired records may then have 4 MiB at most. What is retried waits in the spool until it
@@ -76,7 +76,8 @@ Examples:
   kustospool dead show 8b5c0f3e-7d1a-8c42-9d0e-3f2b1a6c7d88 --spool /var/spool/fleet
   kustospool dead export --table Readings --out repaired --spool /var/spool/fleet
   kustospool dead retry --from repaired --apply --spool /var/spool/fleet
-  kustospool dead retry --code BadRequest_MappingReferenceNotFound --to-mapping readings_v2 --apply --spool /var/spool/fleet
+  kustospool dead retry --code BadRequest_MappingReferenceWasNotFound \
+      --to-mapping readings_v2 --apply --spool /var/spool/fleet
   kustospool dead drop --before 720h --apply --spool /var/spool/fleet
 
 Exit codes: 0 shown or done, 1 of some it could not be done, or one cannot be read, 2 the

@@ -211,7 +211,7 @@ func (s *deadSettings) tellOf(c *console, l *handledLetter, sum *handledLetters)
 	if l.Receipt != "" {
 		what += ", receipt " + l.Receipt
 	}
-	_, err := fmt.Fprintf(c.out, "%s  %s.%s  %d records (%s): %s\n", l.ID, visible.String(l.Database), visible.String(l.Table), l.Records, shortBytes(l.Bytes), what)
+	_, err := fmt.Fprintf(c.out, "%s  %s.%s  %s (%s): %s\n", l.ID, visible.String(l.Database), visible.String(l.Table), count(l.Records, "record"), shortBytes(l.Bytes), what)
 	return err
 }
 

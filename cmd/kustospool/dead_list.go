@@ -151,10 +151,10 @@ func writeLetter(w io.Writer, d *engine.DeadLetter, text []byte) error {
 	if l.Mapping != "" {
 		fmt.Fprintf(t, "mapping\t%s\n", visible.String(l.Mapping))
 	}
-	fmt.Fprintf(t, "set aside\t%s, after %d attempts\nsealed\t%s\nsaid\t%s\n", d.Updated.Format(time.RFC3339), d.Attempts, d.Batch.SealedAt.Format(time.RFC3339), said(d.Failure))
+	fmt.Fprintf(t, "set aside\t%s, after %s\nsealed\t%s\nsaid\t%s\n", d.Updated.Format(time.RFC3339), count(int64(d.Attempts), "attempt"), d.Batch.SealedAt.Format(time.RFC3339), said(d.Failure))
 	fmt.Fprintf(t, "records\t%d (%s)\npayload\t%s\n", d.Records(), shortBytes(d.Bytes), d.Payload)
 	if d.Damaged > 0 {
-		fmt.Fprintf(t, "damaged\t%d records more could not be read; what is left of them is in quarantine/%s-*.frame\n", d.Damaged, d.Batch.ID)
+		fmt.Fprintf(t, "damaged\t%s more could not be read; what is left of them is in quarantine/%s-*.frame\n", count(d.Damaged, "record"), d.Batch.ID)
 	}
 	if d.InDoubt() {
 		fmt.Fprintf(t, "in doubt\tof %d attempts the outcome was never learned: the records may be in the table\n", d.Unresolved)
@@ -215,7 +215,7 @@ func (s *deadSettings) export(ctx context.Context, c *console, box deadReader, c
 			if err := json.NewEncoder(c.out).Encode(exported{d.Batch.ID, file, letterOf(d)}); err != nil {
 				return 0, err
 			}
-		} else if _, err := fmt.Fprintf(c.out, "%s\t%d records of %s: %s\n", visible.String(file), d.Records(), tableOf(&d.Batch.Properties), said(d.Failure)); err != nil {
+		} else if _, err := fmt.Fprintf(c.out, "%s\t%s of %s: %s\n", visible.String(file), count(d.Records(), "record"), tableOf(&d.Batch.Properties), said(d.Failure)); err != nil {
 			return 0, err
 		}
 	}

@@ -106,6 +106,9 @@ func (x *session) explain(o outcome, stats *engine.Stats) {
 	if shown == 0 && stats.Unhealthy != nil {
 		c.note("  %s", progress.Clean(stats.Unhealthy.String()))
 	}
+	if o.why == held {
+		c.note("What to do about it:\n  kustospool status --spool %s", shellWord(x.dir))
+	}
 	if n := stats.Waiting.Records; n > 0 {
 		c.note("%s in the spool, durable and not delivered. To go on:\n  %s", count(n, "record"), goOn(x.dest.target, x.dir))
 	}

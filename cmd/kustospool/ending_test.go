@@ -162,7 +162,7 @@ func TestDrain_SaysThatThereAreDeadLetters(t *testing.T) {
 	end := sim.IngestFault("D", "T", kustosim.IngestFault{Kind: kustosim.FailPermanent})
 	spool := filepath.Join(t.TempDir(), "s")
 	got := kustospool(t, "{\"a\":1}\n", "send", "--to", sim.Endpoint(), "--database", "D", "--table", "T", "--spool", spool, "--json", "-")
-	if r := decode[report](t, got.out); got.code != exitFailed || r.DeadLettered != 1 || r.DeadLetters != 1 || !strings.Contains(got.stderr, "Dead letters, each with its reason: "+filepath.Join(spool, "dead")) {
+	if r := decode[report](t, got.out); got.code != exitFailed || r.DeadLettered != 1 || r.DeadLetters != 1 || !strings.Contains(got.stderr, "Dead letters, each with its reason: "+filepath.Join(spool, "dead")+"\n  kustospool dead list --spool "+spool+"\n") {
 		t.Fatalf("%+v", got)
 	}
 	end()

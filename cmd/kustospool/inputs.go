@@ -99,3 +99,11 @@ func count(n int64, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// wait says that n things do.
+func wait(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " waits"
+	}
+	return count(n, thing) + " wait"
+}

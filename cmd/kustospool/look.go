@@ -55,13 +55,13 @@ func (s *lookSettings) dir(c *console) (string, error) {
 	return dir, mustBeSpool(dir)
 }
 
-// look opens the spool for reading. found hears of damage.
+// look opens the spool for reading, for the table that drain is to create. found
+// hears of damage.
 func (s *lookSettings) look(dir string, found *findings) (*store.Picture, error) {
 	p, err := store.Look(dir, &store.Options{Logger: slog.New(openingLog{found: found}), TrustDirectory: s.trust, LockTimeout: s.lock})
 	var locked *store.LockedError
 	if errors.As(err, &locked) {
-		// What its process knows beside the files is not in them.
-		return nil, refusedError{fmt.Errorf("%w; a spool in use is not read: stop that process, or wait for its end", err)}
+		return nil, refusedError{fmt.Errorf("%w, which delivers it: create the table in the service, or stop that process first", err)}
 	}
 	return p, err
 }

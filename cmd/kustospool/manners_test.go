@@ -132,6 +132,12 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("--%s: %s", name, got.out)
 		}
 	}
+	if got := kustospool(t, "", completePlainCall, "dead", ""); !strings.HasPrefix(got.out, "drop\nexport\nlist\nretry\nshow\n:") {
+		t.Errorf("what dead does: %s", got.out)
+	}
+	if got := kustospool(t, "", completePlainCall, "dead", "show", ""); !strings.HasPrefix(got.out, ":") {
+		t.Errorf("behind what dead does: %s", got.out)
+	}
 	if got := kustospool(t, "", "completion", "tcsh"); got.code != exitUsage || !strings.Contains(got.stderr, `"tcsh": the shell must be one of bash|zsh|fish`) {
 		t.Errorf("%+v", got)
 	}

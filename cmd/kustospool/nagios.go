@@ -100,10 +100,10 @@ func (b *nagiosBounds) judge(w io.Writer, s *operate.Status) (int, error) {
 	}
 	raise(age.level(n.OldestSeconds), "the oldest record waits for %s", shortAge(n.OldestSeconds))
 	raise(used.level(disk), "%.0f%% of the room are used", disk)
-	raise(dead.level(float64(n.DeadWaiting)), "%d dead letters wait", n.DeadWaiting)
-	raise(waits.level(float64(waiting)), "%d records wait", waiting)
+	raise(dead.level(float64(n.DeadWaiting)), "%s", wait(n.DeadWaiting, "dead letter"))
+	raise(waits.level(float64(waiting)), "%s", wait(waiting, "record"))
 	if level == nagiosOK {
-		reasons = []string{fmt.Sprintf("%d records wait, the oldest for %s", waiting, shortAge(n.OldestSeconds))}
+		reasons = []string{fmt.Sprintf("%s, the oldest for %s", wait(waiting, "record"), shortAge(n.OldestSeconds))}
 	}
 	// 'label'=value[unit];warn;critical;least;most
 	data := []string{

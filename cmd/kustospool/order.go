@@ -44,7 +44,7 @@ func (s *orderSettings) apply(opts *engine.Options, own engine.TableName) error 
 		i := strings.LastIndexByte(text, '=')
 		class, err := engine.ParseClass(text[i+1:])
 		if err != nil {
-			return usagef("--class %q: %w", text, err)
+			return usageError{err}
 		}
 		name := own
 		if i >= 0 {

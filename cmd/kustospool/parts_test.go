@@ -225,11 +225,23 @@ func TestInFlags(t *testing.T) {
 		{usageError{errors.Join(senders, &ingest.FieldError{Field: "max age", Value: "-1s", Rule: "must be positive"})}, "--senders 1000: must be from 1 to 256\n--batch-age -1s: must be positive"},
 		{fmt.Errorf("a.json: %w", room), "a.json: data of 9 bytes: does not fit into a spool of 8 bytes (--max-disk)"},
 		{io.EOF, "EOF"},
+		{budgetError(t, "25:00-06:00", 0), "--window 25:00-06:00: must be two different times of a day in UTC, such as 22:00-06:00"},
+		{budgetError(t, "", 20000), "--budget-day 20000: must be 0 for no bound, or at least 65536"},
 	} {
 		if got := inFlags(tc.err); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)
 		}
 	}
+}
+
+// budgetError is what the flags of a budget are refused with.
+func budgetError(t *testing.T, window string, day int64) error {
+	s := &deliverySettings{spool: t.TempDir(), budget: budgetSettings{day: byteSize(day)}}
+	if window != "" {
+		s.budget.windows = []string{window}
+	}
+	_, err := s.meter(target{kind: toCluster})
+	return err
 }
 
 func TestCredential(t *testing.T) {

@@ -19,7 +19,7 @@ func writeReceipt(w io.Writer, r *operate.Receipt) error {
 		fmt.Fprintf(t, "%s\t%d from number %d on", f.State, f.Records, f.Number)
 		switch b := f.Batch; {
 		case b != nil:
-			fmt.Fprintf(t, ", batch %s of %d records, attempts %d, at %s", b.ID, b.Records, b.Attempts, b.Updated.Format(time.RFC3339))
+			fmt.Fprintf(t, ", batch %s of %s, attempts %d, at %s", b.ID, count(b.Records, "record"), b.Attempts, b.Updated.Format(time.RFC3339))
 			if b.Failure != nil {
 				fmt.Fprintf(t, ": %s", visible.String(b.Failure.String()))
 			}

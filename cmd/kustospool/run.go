@@ -12,6 +12,7 @@ import (
 
 	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/cmd/kustospool/internal/snapshot"
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/visible"
 )
@@ -122,7 +123,7 @@ func codeOf(err error) int {
 	if errors.As(err, &change) {
 		return exitChanged
 	}
-	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) {
+	if errors.As(err, &usage) || errors.As(err, &refused) || errors.Is(err, ingest.ErrInvalid) || errors.Is(err, engine.ErrUntrusted) {
 		return exitUsage
 	}
 	return exitFailed

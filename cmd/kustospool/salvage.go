@@ -151,7 +151,7 @@ func (r *salvageReport) writeText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "spool\t%s\n", visible.String(r.Spool))
 	if r.Ledger != "" {
-		fmt.Fprintf(t, "ledger\tcannot be read: %s\nopen again\t%d records, which may have been delivered\n", visible.String(r.Ledger), r.Again)
+		fmt.Fprintf(t, "ledger\tcannot be read: %s\nopen again\t%s, which may have been delivered\n", visible.String(r.Ledger), count(r.Again, "record"))
 	} else if len(r.Files) == 0 {
 		fmt.Fprintf(t, "found\tno segment that was set aside\n")
 	}

@@ -516,7 +516,7 @@ func TestStatus_ListsAreCut(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 	text := kustospool(t, "", "status", "--spool", dir, "--limit", "1")
-	if !strings.Contains(text.out, "and 2 more") || !strings.Contains(text.out, "1 records in no batch") {
+	if !strings.Contains(text.out, "and 2 more") || !strings.Contains(text.out, "1 record in no batch") {
 		t.Errorf("status %s", text.out)
 	}
 }

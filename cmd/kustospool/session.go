@@ -150,7 +150,7 @@ func (x *session) remark(r *report, o outcome, after *engine.Stats) {
 	}
 	switch {
 	case r.DeadLettered > 0:
-		c.note("Dead letters, each with its reason: %s", deadDir(x.dir))
+		c.note("Dead letters, each with its reason: %s\n  kustospool dead list --spool %s", deadDir(x.dir), shellWord(x.dir))
 	case r.DeadLetters > 0:
 		c.tell("The spool holds dead letters of earlier runs, %d, each with its reason: %s", r.DeadLetters, deadDir(x.dir))
 	}

@@ -112,8 +112,15 @@ func (x *session) checkTarget() error {
 	if was == "sim:" {
 		deliver = "TARGET" // that simulator is no more
 	}
-	return fmt.Errorf("the spool %s holds %s for %s, not for %s. To deliver them there:\n  kustospool drain --to %s --spool %s\nTo deliver them to %s, add --retarget; for a spool of its own, name another --spool",
-		x.dir, holds, was, is.name, shellWord(deliver), shellWord(x.dir), is.name)
+	var lines []error // shown as a line each; a line end within one would be an escape
+	for _, line := range []string{
+		fmt.Sprintf("the spool %s holds %s for %s, not for %s. To deliver them there:", x.dir, holds, was, is.name),
+		fmt.Sprintf("  kustospool drain --to %s --spool %s", shellWord(deliver), shellWord(x.dir)),
+		fmt.Sprintf("To deliver them to %s, add --retarget; for a spool of its own, name another --spool", is.name),
+	} {
+		lines = append(lines, errors.New(line))
+	}
+	return errors.Join(lines...)
 }
 
 // keepTarget writes down what the open spool is for from now on.

@@ -25,7 +25,7 @@ func TestSend_SpoolOfAnotherTarget(t *testing.T) {
 		t.Errorf("target %q, %v", was, err)
 	}
 	got := send(a)
-	if got.code != exitUsage || !strings.Contains(got.stderr, "kustospool drain --to "+down+" --spool "+spool) || !strings.Contains(got.stderr, "--retarget") {
+	if got.code != exitUsage || !strings.Contains(got.stderr, "\n  kustospool drain --to "+down+" --spool "+spool+"\n") || !strings.Contains(got.stderr, "--retarget") {
 		t.Errorf("%+v", got)
 	}
 	if n, err := spooledIn(spool, false); n != 1 || err != nil {

@@ -48,7 +48,6 @@ Examples:
   kustospool status --spool /var/spool/fleet
   kustospool status --spool /var/spool/fleet --watch
   kustospool status --spool /var/spool/fleet --nagios --warn-age 10m --critical-age 2h
-  kustospool status 0123456789abcdef00000001000000000000002a+5 --spool /var/spool/fleet
   kustospool status ds14c7fk5v9ke000001000000000000a+5 --spool /var/spool/fleet
   kustospool status --to https://ingest-help.westeurope.kusto.windows.net --json
 

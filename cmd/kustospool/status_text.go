@@ -103,7 +103,7 @@ func rateText(r *operate.Rate, toEmpty *float64) string {
 	text := fmt.Sprintf("%.3g records/s, %s/s", r.Records, shortBytes(int64(r.Bytes)))
 	switch {
 	case toEmpty == nil:
-		text += ", so that it does not get empty"
+		text += "; not emptying"
 	case *toEmpty > 0:
 		text += fmt.Sprintf(", empty in %s", shortAge(*toEmpty))
 	}
@@ -158,7 +158,11 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 	if l.Blobs {
 		size = "of a size that shows when they are sent"
 	}
-	add("waiting", "%d records in no batch, %d in %d batches (%s)", l.Open, l.Records, l.Batches, size)
+	batches := "batches"
+	if l.Batches == 1 {
+		batches = "batch"
+	}
+	add("waiting", "%s in no batch, %d in %d %s (%s)", count(l.Open, "record"), l.Records, l.Batches, batches, size)
 	if !l.Oldest.IsZero() {
 		add("oldest", "accepted %s, %s ago", l.Oldest.Format(time.RFC3339), shortAge(l.OldestSeconds))
 	}

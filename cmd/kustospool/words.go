@@ -27,6 +27,11 @@ var flagOf = map[string]string{
 	"Options.OnBadRecord":    "--on-bad-record",
 	"store.Options.MaxBytes": "--max-disk",
 	"Options.MaxDiskBytes":   "--max-disk",
+	"BytesPerSecond":         "--budget-second",
+	"BytesPerDay":            "--budget-day",
+	"BytesPerMonth":          "--budget-month",
+	"window":                 "--window",
+	"class":                  "--class",
 }
 
 // inFlags is an error's text in the words of the flags: whoever runs the

@@ -1,6 +1,9 @@
 package wal
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Limits of what is stored.
 const (
@@ -142,6 +145,9 @@ type Lost struct {
 	Lane uint32
 	Span
 }
+
+// String is for the log and for who reads of the damage.
+func (l Lost) String() string { return fmt.Sprintf("lane %d, records %d..%d", l.Lane, l.First, l.Last) }
 
 // ForeignFile is an entry of the log's directory that is not a segment of this
 // log, or not one that could be read. It is left as it is; the caller moves it.
