@@ -151,7 +151,8 @@ const (
 	// RejectNew makes Ingest return ErrFull.
 	RejectNew
 	// DropOldest deletes the oldest batches that are not under way, and counts
-	// their records as dropped.
+	// their records as dropped. Where all are under way the call is refused with
+	// ErrFull.
 	DropOldest
 )
 
