@@ -3,8 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -89,21 +87,7 @@ func TestACheckOfASpoolInUseFindsDamage(t *testing.T) {
 	fake.Down(transporttest.Fail(transport.Transient))
 	s := open(t, dir, fake, soon())
 	put(t, s, telemetry, rows(20)...)
-	path := filepath.Join(dir, "segments", "00000001.log")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt([]byte("#"), int64(strings.Index(string(data), `"n":7,`))); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	spoil(t, dir, `"n":7,`)
 	told := 0
 	r, err := s.Check(t.Context(), &engine.CheckOptions{Progress: func(p engine.CheckProgress) {
 		told++

@@ -2,8 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -41,21 +39,7 @@ func TestABatchThatIsAllDamagedIsCalledSo(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			path := filepath.Join(dir, "segments", "00000001.log")
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := os.OpenFile(path, os.O_WRONLY, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := f.WriteAt([]byte("#"), int64(strings.Index(string(data), `"n":7,`))); err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Close(); err != nil {
-				t.Fatal(err)
-			}
+			spoil(t, dir, `"n":7,`)
 			if atRest {
 				fake = transporttest.NewFake() // the first is closed with its spool
 				strict.Fake = fake

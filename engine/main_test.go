@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -145,5 +148,29 @@ func isInvalid(t testing.TB, err error, part string) {
 	}
 	if !contains(err.Error(), part) {
 		t.Fatalf("%q does not say %q", err, part)
+	}
+}
+
+// spoil overwrites the first byte of a text in the first segment of a spool.
+func spoil(t *testing.T, dir, text string) {
+	t.Helper()
+	path := filepath.Join(dir, "segments", "00000001.log")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte(text))
+	if at < 0 {
+		t.Fatalf("%s does not hold %q", path, text)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("#"), int64(at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
