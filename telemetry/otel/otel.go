@@ -189,14 +189,14 @@ func (b *Bridge) record(ctx context.Context, name string, v float64, attrs ...at
 
 // recordAll records each time of a histogram as the upper bound of its bucket.
 func (b *Bridge) recordAll(ctx context.Context, name string, d *engine.Durations) {
-	with := metric.WithAttributeSet(attribute.NewSet(b.spool()))
+	with := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(b.spool()))} // one for all: there may be thousands
 	for i, n := range d.Buckets {
 		v := 2 * bounds[len(bounds)-1]
 		if i < len(bounds) {
 			v = bounds[i]
 		}
 		for range n {
-			b.histograms[name].Record(ctx, v, with)
+			b.histograms[name].Record(ctx, v, with...)
 		}
 	}
 }
