@@ -39,7 +39,7 @@ type Recovered struct {
 	At   time.Time     // of Stats
 	Took time.Duration // all of Open
 	// Stats is the spool as it was found, before anything of it was moved. What
-	// is of a process is zero in it, and Disk.Free is -1.
+	// is of a process is zero in it, Disk.Free is -1, and Waiting.Oldest that of batches.
 	Stats Stats
 }
 
