@@ -199,7 +199,8 @@ func (f *follower) statusAtRest(ctx context.Context, q operate.StatusQuery) (*op
 	}
 	defer func() { <-r.turn }()
 	now := r.trace()
-	if r.seen.trace != now || r.seen.err != nil && r.early() <= 0 {
+	unseen := r.seen.status == nil && r.seen.err == nil // a spool that is gone has no trace either
+	if unseen || r.seen.trace != now || r.seen.err != nil && r.early() <= 0 {
 		if err := f.waitForLook(ctx); err != nil {
 			return nil, err
 		}

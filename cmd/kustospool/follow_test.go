@@ -206,6 +206,33 @@ func TestFollowerOfAMuteProcess(t *testing.T) {
 	}
 }
 
+// A spool that is taken away together with its program is told as an error, until there is one
+// again.
+func TestFollowerOfWhatIsGone(t *testing.T) {
+	dir := filepath.Join(shortDir(t), "spool")
+	s := owner(t, dir)
+	f := follow(t, dir)
+	if _, err := f.Status(t.Context(), operate.StatusQuery{}); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, s)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	f.lose(f.client)
+	f.rest.notBefore = time.Time{} // it does not wait for the process to come back
+	for range 2 {
+		if _, err := f.Status(t.Context(), operate.StatusQuery{}); err == nil || !strings.Contains(err.Error(), "there is no spool in") {
+			t.Errorf("%v", err)
+		}
+	}
+	s = owner(t, dir)
+	defer closed(t, s)
+	if st, err := f.Status(t.Context(), operate.StatusQuery{}); err != nil || !st.InUse {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
 // TestFollowerKeepsNobodyOut: a program opens its spool again and again, with the usual
 // patience, while a follower is asked all the time.
 func TestFollowerKeepsNobodyOut(t *testing.T) {
