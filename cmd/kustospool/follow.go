@@ -50,7 +50,7 @@ func newFollower(dir string, trust bool) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, turn: make(chan struct{}, 1)}}, nil
+	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, settle: settleTime, turn: make(chan struct{}, 1)}}, nil
 }
 
 // Close hangs up. Calls must have ended.

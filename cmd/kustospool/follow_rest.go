@@ -38,9 +38,10 @@ var errAnswers = errors.New("a process has the spool open")
 
 // rest is what is known of a spool at rest.
 type rest struct {
-	dir   string
-	trust bool
-	turn  chan struct{} // held by who looks, one at a time; guards seen and its fields
+	dir    string
+	trust  bool
+	settle time.Duration // settleTime, and less in tests
+	turn   chan struct{} // held by who looks, one at a time; guards seen and its fields
 
 	seen sight
 
@@ -56,7 +57,7 @@ type sight struct {
 }
 
 // settleFrom puts off the next look.
-func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(settleTime)) }
+func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(r.settle)) }
 
 func (r *rest) putOff(until time.Time) {
 	r.mu.Lock()

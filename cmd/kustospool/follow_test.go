@@ -70,6 +70,7 @@ func follow(t *testing.T, dir string) *follower {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
+	f.rest.settle = settleTime / 20
 	return f
 }
 
@@ -206,6 +207,26 @@ func TestFollowerOfAMuteProcess(t *testing.T) {
 	}
 }
 
+// A socket that has no room in the spool's directory is found as well, again and again.
+func TestFollowerOfASocketElsewhere(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
+	dir := filepath.Join(shortDir(t), strings.Repeat("long/", 25), "spool")
+	f := (*follower)(nil)
+	for round := range 2 {
+		s := owner(t, dir)
+		if f == nil {
+			f = follow(t, dir)
+		}
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); err != nil || !st.InUse || filepath.Dir(f.socket) == dir {
+			t.Errorf("round %d: %+v, %v, socket %s", round, st, err, f.socket)
+		}
+		closed(t, s)
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); err != nil || st.InUse {
+			t.Errorf("round %d, at rest: %+v, %v", round, st, err)
+		}
+	}
+}
+
 // TestFollowerKeepsNobodyOut: a program opens its spool again and again, with the usual
 // patience, while a follower is asked all the time.
 func TestFollowerKeepsNobodyOut(t *testing.T) {
@@ -239,7 +260,7 @@ func TestFollowerKeepsNobodyOut(t *testing.T) {
 	}
 	for i := range 40 {
 		f.rest.mu.Lock()
-		f.rest.notBefore = time.Time{} // nor does it wait for the process to come back
+		f.rest.notBefore = time.Time{} // it looks more often than it would, and waits for no process to come back
 		f.rest.mu.Unlock()
 		for n := looks.Load(); looks.Load() == n && t.Context().Err() == nil; {
 			runtime.Gosched()
