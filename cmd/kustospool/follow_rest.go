@@ -140,12 +140,12 @@ func (f *follower) look(ctx context.Context, command string, ask func(context.Co
 		return f.inUse(ctx, locked)
 	}
 	if err == nil {
+		f.answersAt(filepath.Join(f.dir, operate.SocketName)) // the look has seen that its directory can be trusted
 		err = ask(held, restSpool{v.Operator().(readable), found})
 		err = errors.Join(err, v.Close())
 	}
 	// From here on the lock is free.
 	r.putOff(time.Now().Add(restShare * time.Since(began)))
-	f.answersAt(filepath.Join(f.dir, operate.SocketName)) // whose directory can be trusted: the look has seen to that
 	if err != nil && held.Err() != nil && ctx.Err() == nil {
 		return &operate.Error{Code: operate.Unsupported, Message: fmt.Sprintf("reading the spool takes longer than %s, for which it may be kept from its program here: kustospool %s --spool %s", mostHeld, command, shellWord(f.dir))}
 	}

@@ -365,6 +365,35 @@ func TestFollowerRepeatsNoChange(t *testing.T) {
 	}
 }
 
+// In a directory that everybody may write to, the socket may be anybody's: nobody is asked.
+func TestFollowerAsksNoStranger(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such rights")
+	}
+	dir := filepath.Join(shortDir(t), "spool")
+	closed(t, owner(t, dir))
+	socket, err := operate.Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := new(abrupt)
+	stranger.well.Store(true)
+	server := operate.Serve(socket, stranger, slog.New(slog.DiscardHandler))
+	defer server.Close()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, dir)
+	for range 3 {
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); !errors.Is(err, engine.ErrUntrusted) {
+			t.Errorf("%+v, %v", st, err)
+		}
+	}
+	if n := stranger.asked.Load(); n != 0 {
+		t.Errorf("the stranger was asked %d times", n)
+	}
+}
+
 // What was seen at rest is told as it is now, and as much of it as is asked for.
 func TestStatusNow(t *testing.T) {
 	at := time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
