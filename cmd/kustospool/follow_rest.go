@@ -200,7 +200,8 @@ func (f *follower) statusAtRest(ctx context.Context, q operate.StatusQuery) (*op
 	}
 	defer func() { <-r.turn }()
 	now := r.trace()
-	if r.seen.trace != now || r.seen.err != nil && r.early() <= 0 {
+	// A status counts until something changes, and an error until the next look may be made.
+	if r.seen.trace != now || r.seen.status == nil && (r.seen.err == nil || r.early() <= 0) {
 		if err := f.waitForLook(ctx); err != nil {
 			return nil, err
 		}
