@@ -48,6 +48,7 @@ var layers = []layer{
 	{path: "internal/crashpoint"},
 	{path: "internal/wake"},
 	{path: "internal/visible"},
+	{path: "internal/plot", may: []string{"internal/visible"}},
 	{path: "internal/datasync", may: []string{"golang.org/x/sys/"}},
 	{path: "internal/vfs", may: []string{"internal/datasync", "golang.org/x/sys/"}},
 	{path: "internal/vfs/memfs", may: []string{"internal/vfs"}, infrastructure: true},
