@@ -41,6 +41,7 @@ type tab struct {
 	t      *testing.T
 	ctx    context.Context
 	origin string
+	plain  bool // JavaScript is off: what is new comes by reload
 
 	mu      sync.Mutex // guards what follows
 	trouble []string
@@ -197,6 +198,22 @@ func (b *tab) within(limit time.Duration, expression string) error {
 	}
 }
 
+// waits waits for something outside of the tab.
+func (b *tab) waits(ok func() bool) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 5*patience)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			b.fatalf("what is waited for does not come about")
+		case <-look.C:
+		}
+	}
+}
+
 // until waits for an expression in the page, and fails the test without it.
 func (b *tab) until(expression string) {
 	b.t.Helper()
@@ -208,14 +225,32 @@ func (b *tab) until(expression string) {
 // click clicks with the mouse where the element is that a selector finds.
 func (b *tab) click(selector string) {
 	b.t.Helper()
+	at := b.place(selector)
+	b.do(chromedp.MouseClickXY(at[0], at[1]))
+}
+
+// place brings the element that a selector finds into view; it is the middle of it.
+func (b *tab) place(selector string) [2]float64 {
+	b.t.Helper()
 	b.until(`document.querySelector(` + quoted(selector) + `)`)
-	at := ask[[2]float64](b, `(() => {
+	return ask[[2]float64](b, `(() => {
 		const e = document.querySelector(`+quoted(selector)+`);
 		e.scrollIntoView({block: "center", behavior: "instant"});
 		const r = e.getBoundingClientRect();
 		return [r.left + r.width / 2, r.top + r.height / 2];
 	})()`)
-	b.do(chromedp.MouseClickXY(at[0], at[1]))
+}
+
+// news waits for an expression in a page that shows what is new, and fails the test
+// without it: one with JavaScript by itself, one without by reload.
+func (b *tab) news(expression string) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); b.plain && time.Now().Before(end); b.reload() {
+		if b.within(5*lookEvery, expression) == nil {
+			return
+		}
+	}
+	b.until(expression)
 }
 
 // tabs is how many times Tab is pressed at most to reach something.

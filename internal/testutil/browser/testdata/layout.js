@@ -5,8 +5,10 @@
 	name(e) {
 		const path = [];
 		for (; e && e !== document.documentElement; e = e.parentElement) {
-			if (e.id) {
-				path.unshift("#" + e.id);
+			// The property of a form with a field of that name is the field.
+			const id = e.getAttribute("id");
+			if (id) {
+				path.unshift("#" + id);
 				break;
 			}
 			const same = [...(e.parentElement?.children ?? [])].filter(s => s.localName === e.localName);
@@ -46,11 +48,12 @@
 	},
 
 	// small are the things to touch of less than 24 by 24 pixels. A link in a sentence is
-	// as high as its line (WCAG 2.2, 2.5.8, "Inline").
+	// as high as its line (WCAG 2.2, 2.5.8, "Inline"), and what is left of the page until it
+	// has the focus cannot be touched.
 	small() {
 		const inline = e => e.localName === "a" && getComputedStyle(e).display === "inline" && e.parentElement.innerText.trim() !== e.innerText.trim();
 		return this.interactive().filter(e => !inline(e)).map(e => [e, e.getBoundingClientRect()])
-			.filter(([, r]) => r.width < 23.5 || r.height < 23.5)
+			.filter(([, r]) => r.right > 0).filter(([, r]) => r.width < 23.5 || r.height < 23.5)
 			.map(([e, r]) => `${this.name(e)} ("${e.innerText.trim()}") is ${r.width.toFixed(1)} by ${r.height.toFixed(1)}`);
 	},
 
@@ -129,8 +132,9 @@
 		return !e || e === document.body || e === document.documentElement ? null : {name: this.name(e), look: this.look(e)};
 	},
 
-	// reachable are the interactive elements and how they are marked now.
+	// reachable are the interactive elements and how they are marked without the focus.
 	reachable() {
+		document.activeElement?.blur();
 		return this.interactive().map(e => ({name: this.name(e), look: this.look(e)}));
 	},
 })
