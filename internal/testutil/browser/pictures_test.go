@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,28 +130,29 @@ func TestPictures(t *testing.T) {
 
 	for _, shot := range []struct {
 		name          string
-		width, height int64
+		width, height int64 // of the picture: the page goes on below it
 		phone         bool
-		scheme        string
+		media         []string
 		vision        emulation.SetEmulatedVisionDeficiencyType
 	}{
-		{"page-desktop.png", 1280, 800, false, "light", emulation.SetEmulatedVisionDeficiencyTypeNone},
-		{"page-desktop-dark.png", 1280, 800, false, "dark", emulation.SetEmulatedVisionDeficiencyTypeNone},
-		{"page-phone.png", 390, 844, true, "light", emulation.SetEmulatedVisionDeficiencyTypeNone},
-		{"page-phone-dark.png", 390, 844, true, "dark", emulation.SetEmulatedVisionDeficiencyTypeNone},
-		// For the eye alone: does it read without colors.
-		{"grey.png", 1280, 800, false, "light", emulation.SetEmulatedVisionDeficiencyTypeAchromatopsia},
+		{"page-desktop.png", 1280, 2400, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"page-desktop-dark.png", 1280, 2400, false, []string{"prefers-color-scheme", "dark"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"page-phone.png", 390, 1688, true, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"page-phone-dark.png", 390, 1688, true, []string{"prefers-color-scheme", "dark"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		// For the eye alone: does it read without colors, and in those of the reader.
+		{"eye-forced.png", 1280, 2400, false, []string{"forced-colors", "active"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"eye-grey.png", 1280, 2400, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeAchromatopsia},
 	} {
 		b := open(t, s.url)
 		if shot.vision != emulation.SetEmulatedVisionDeficiencyTypeNone {
 			b = watched(t, s.url) // the browser has a filter of its own for that, by an address of data
 		}
-		b.size(shot.width, shot.height, shot.phone)
-		b.media("prefers-color-scheme", shot.scheme)
+		b.size(shot.width, min(shot.height, 844), shot.phone)
+		b.media(shot.media...)
 		b.do(command(emulation.SetEmulatedVisionDeficiency, emulation.SetEmulatedVisionDeficiencyParams{Type: shot.vision}))
 		b.load("/")
 		b.until(isLive + " && " + trouble + " && " + there(row(dead)))
-		data, err := small(b.picture(float64(shot.width), 2*float64(shot.height)))
+		data, err := small(b.picture(float64(shot.width), float64(shot.height)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +163,7 @@ func TestPictures(t *testing.T) {
 			t.Errorf("%s has %d bytes, at most %d", shot.name, len(data), maxPicture)
 		}
 		dir := t.ArtifactDir()
-		if update && shot.name != "grey.png" {
+		if update && strings.HasPrefix(shot.name, "page-") {
 			dir = docsImages
 		}
 		if err := os.WriteFile(filepath.Join(dir, shot.name), data, 0o644); err != nil {
