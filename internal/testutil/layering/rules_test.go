@@ -72,6 +72,7 @@ var layers = []layer{
 	{path: "telemetry", may: []string{"engine", "ingest"}},
 	{path: "telemetry/prometheus", may: []string{"telemetry"}},
 	{path: "telemetry/otel", may: []string{"telemetry", "engine", "ingest", "transport", "internal/visible", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/"}},
+	{path: "statushttp", may: []string{"ingest", "operate", "internal/visible", "internal/plot", "golang.org/x/time/rate"}},
 	// Adapters know a table by an interface of their own.
 	{path: "slogspool", may: []string{"ingest"}},
 	{path: "typed", may: []string{"ingest"}},
@@ -81,7 +82,7 @@ var layers = []layer{
 
 // withoutAzure are the packages that must not reach an Azure type even through
 // what they import.
-var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "operate", "engine", "slogspool", "typed"}
+var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "operate", "engine", "slogspool", "typed", "statushttp"}
 
 // pkg is what the go command says of a package.
 type pkg struct {
