@@ -40,14 +40,14 @@ func (swallow) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, 
 }
 
 // BenchmarkAcksObserved is what watching costs acknowledgements: each of ten rounds
-// takes them, one after the other, from two spools that nobody watches, from one
-// with a meter that is scraped each second, from one with OpenTelemetry's SDK,
-// collected each second and tracing every batch, from one with the page, which a
-// reader follows, and from one with all of these. The ratios are to the mean of
-// the two that nobody watches in the same round: their medians, least and most. The
-// spread to compare with is that of the two by each other, either way round, so that
-// its median says nothing. A round is b.N acknowledgements of each spool, and
-// many times as many where producers share commits, so that it takes a second or two.
+// takes them, one after the other, from two spools that nobody watches, from one with a
+// meter that is scraped each second, from one with OpenTelemetry's SDK, collected each
+// second and tracing every batch, from one with the page, which a reader follows, and
+// from one with all of these. The ratios are to the mean of the two that nobody watches
+// in the same round: their medians, least and most. The spread to compare with is that of
+// the two by each other, either way round, so that its median says nothing. A round is
+// b.N acknowledgements of each spool, and many times as many where producers share
+// commits, so that it takes a second or two.
 //
 //	go test ./telemetry -run '^$' -bench AcksObserved -benchtime 20000x
 func BenchmarkAcksObserved(b *testing.B) {
