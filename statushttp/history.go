@@ -59,26 +59,26 @@ func (p *point) merge(newer point) {
 	*p = newer
 }
 
-// series are the points of a ring as lines. A step without an answer is a gap.
+// series are points as lines. A step without an answer is a gap.
 type series struct {
 	at                          []time.Time
 	records, age, acked, settle []float64 // NaN in a gap; acked and settle a second
 }
 
-func (r *ring) series() series {
-	n := len(r.points)
+func seriesOf(points []point) series {
+	n := len(points)
 	s := series{at: make([]time.Time, n), records: gaps(n), age: gaps(n), acked: gaps(n), settle: gaps(n)}
-	for i, p := range r.points {
+	for i, p := range points {
 		s.at[i] = p.at
 		if !p.ok {
 			continue
 		}
 		s.records[i], s.age[i] = float64(p.records), p.age
-		if i == 0 || !r.points[i-1].ok {
+		if i == 0 || !points[i-1].ok {
 			continue
 		}
 		// Counters only grow; where they do not, another spool is there now.
-		before := r.points[i-1]
+		before := points[i-1]
 		if dt := p.at.Sub(before.at).Seconds(); dt > 0 && p.acked >= before.acked && p.settled >= before.settled {
 			s.acked[i], s.settle[i] = float64(p.acked-before.acked)/dt, float64(p.settled-before.settled)/dt
 		}

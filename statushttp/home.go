@@ -31,15 +31,16 @@ func (p *Page) asset(w http.ResponseWriter, r *http.Request) {
 func (p *Page) home(w http.ResponseWriter, r *http.Request) {
 	l := p.watch.first(r.Context())
 	if l == nil {
-		l = &look{at: time.Now(), every: p.o.Every}
-		l.parts = partsOf(l, p.watch.may)
+		l = &look{at: time.Now()}
+		l.show(p.watch.may, nil, nil)
 	}
 	name := rangeOf(r.URL.Query().Get("range"))
 	data := struct{ Parts []template.HTML }{}
+	parts := l.parts()
 	for _, part := range partNames {
-		data.Parts = append(data.Parts, template.HTML(l.parts[part]))
+		data.Parts = append(data.Parts, template.HTML(parts[part]))
 		if part == "backlog" {
-			data.Parts = append(data.Parts, template.HTML(chartsPart(l, name)))
+			data.Parts = append(data.Parts, template.HTML(l.charts[name]()))
 		}
 	}
 	// A browser without script comes again, and leaves behind what an action said.
@@ -55,11 +56,11 @@ type rangeLink struct {
 }
 
 // chartsPart is the section with the charts of a range.
-func chartsPart(l *look, name string) string {
+func chartsPart(name, svg string) string {
 	data := struct {
 		Ranges []rangeLink
 		SVG    template.HTML
-	}{SVG: template.HTML(l.charts[name])}
+	}{SVG: template.HTML(svg)}
 	for _, r := range ranges {
 		words := map[string]string{"15m": "15 minutes", "24h": "24 hours"}[r]
 		data.Ranges = append(data.Ranges, rangeLink{Name: r, Words: words, Now: r == name})

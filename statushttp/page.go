@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -107,7 +108,9 @@ func (p *Page) routes() {
 	add("/readyz", route{get: p.readyz})
 	add("/assets/{name}", route{get: p.asset, open: true})
 	add("/v1/", route{get: p.protocol, post: p.protocol})
-	add("/", route{get: p.nowhere, post: p.nowhere})
+	for _, path := range []string{"/", "/v1", "/dead", "/do", "/assets"} { // the mux would send some of them to an address that does not know where the page is mounted
+		add(path, route{get: p.nowhere, post: p.nowhere})
+	}
 }
 
 // ServeHTTP answers a request. The path is below where the page is mounted, with
@@ -127,6 +130,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at, _, _ := strings.Cut(r.RequestURI, "?")
 		h.Set("Location", "./"+at[strings.LastIndexByte(at, '/')+1:]+"/")
 		w.WriteHeader(http.StatusPermanentRedirect)
+		return
+	}
+	if clean := path.Clean(r.URL.Path); r.URL.Path != clean && r.URL.Path != clean+"/" {
+		p.method(route{get: p.nowhere, post: p.nowhere}).ServeHTTP(w, r) // for the same reason
 		return
 	}
 	p.mux.ServeHTTP(w, r)

@@ -11,7 +11,7 @@ import (
 var templateFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"text": text, "count": count, "counted": counted, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": size, "span": span, "when": when, "said": failureText, "name": nameOf,
+	"text": text, "count": count, "counted": counted, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": size, "span": span, "when": when, "said": said, "name": nameOf,
 	"pieces": pieces, "sign": sign, "title": troubleTitle,
 }).ParseFS(templateFiles, "assets/*.html"))
 

@@ -89,10 +89,10 @@ func (s *stream) show(l *look) error {
 			s.sent[name], parts[name] = html, html
 		}
 	}
-	for name, html := range l.parts {
+	for name, html := range l.parts() {
 		add(name, html)
 	}
-	add("charts", chartsPart(l, s.name))
+	add("charts", l.charts[s.name]())
 	var b bytes.Buffer
 	b.WriteString("event: parts\ndata: ")
 	if err := json.NewEncoder(&b).Encode(parts); err != nil { // one line

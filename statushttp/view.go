@@ -6,14 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"kustospool/ingest"
 	"kustospool/operate"
 )
 
 // What the page lists at most. The protocol below v1/ lists more.
 const (
-	maxShown  = 20  // batches, dead letters, files
-	maxTables = 200 // rows of tables
+	maxShown    = 20  // batches, dead letters, files
+	maxTables   = 200 // rows of tables
+	maxTroubles = 50
 )
 
 // may is what a reader is offered.
@@ -40,6 +40,8 @@ type view struct {
 	MoreTabs int
 	Batches  []operate.Batch
 	Dead     []operate.Batch
+	Files    []operate.File // set aside
+	Troubles []operate.Trouble
 	Critical int
 	Warnings int
 }
@@ -89,7 +91,11 @@ func viewOf(l *look, m may) *view {
 	v.Tables, v.MoreTabs = tableRows(s)
 	v.Batches = s.Batches[:min(len(s.Batches), maxShown)]
 	v.Dead = s.Dead[:min(len(s.Dead), maxShown)]
-	for i := range s.Troubles {
+	v.Files = s.Quarantine[:min(len(s.Quarantine), maxShown)]
+	v.Troubles = slices.Clone(s.Troubles[:min(len(s.Troubles), maxTroubles)])
+	for i := range v.Troubles {
+		files := &v.Troubles[i].Files
+		*files = (*files)[:min(len(*files), maxShown)]
 		switch s.Troubles[i].Level {
 		case operate.Critical:
 			v.Critical++
@@ -146,6 +152,8 @@ func laneState(l *operate.Lane, s *operate.Status) (state, sign, why string) {
 		return "paused", "‖", pausedText(l.Paused)
 	case l.Held:
 		return "held", "■", "something has to be mended first"
+	case l.Failure != nil && s.Unhealthy != nil && s.InUse:
+		return "waiting", "…", "the destination does not take anything now"
 	case !s.InUse:
 		return "waiting", "…", "no process has the spool open"
 	case l.Next.After(s.At):
@@ -166,6 +174,3 @@ func pausedText(p *operate.Paused) string {
 
 // nameOf is a table's name as it is shown.
 func nameOf(database, table string) string { return text(database + "." + table) }
-
-// failureText is what a batch was last told.
-func failureText(f *ingest.Failure) string { return said(f) }

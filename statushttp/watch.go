@@ -2,7 +2,9 @@ package statushttp
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,20 +14,27 @@ import (
 
 // look is what one look at the spool found. It is not changed once it is there.
 type look struct {
-	number int
-	at     time.Time
-	every  time.Duration
+	begun  time.Time
+	at     time.Time       // of the answer, or of its absence
 	status *operate.Status // of the last answer; nil where there never was one
 	seen   time.Time       // when that was
 	// err is why there is no answer now, and failing since when.
 	err     error
 	failing time.Time
-	parts   map[string]string // HTML, by the element's id
-	charts  map[string]string // by range
+	// HTML, made once, when the first reader wants it: a page that nobody looks at
+	// costs a question to the spool and no more.
+	parts  func() map[string]string // by the element's id
+	charts map[string]func() string // the section with the charts, by range
 }
 
-// answers reports whether the spool answered at this look.
-func (l *look) answers() bool { return l.status != nil && l.err == nil }
+// show readies what is made of a look.
+func (l *look) show(m may, short, long []point) {
+	l.parts = sync.OnceValue(func() map[string]string { return partsOf(l, m) })
+	l.charts = map[string]func() string{
+		"15m": sync.OnceValue(func() string { return chartsPart("15m", chartsOf(seriesOf(short), "15m")) }),
+		"24h": sync.OnceValue(func() string { return chartsPart("24h", chartsOf(seriesOf(long), "24h")) }),
+	}
+}
 
 // watch looks at the spool again and again.
 type watch struct {
@@ -65,16 +74,19 @@ func (w *watch) run(ctx context.Context) {
 
 // look asks once, and shows what it found to all who wait for it.
 func (w *watch) look(ctx context.Context) {
+	begun := time.Now()
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	status, err := w.spool.Status(asking, operate.StatusQuery{Limit: maxShown})
 	cancel()
 	if ctx.Err() != nil {
 		return // what Close interrupts says nothing of the spool
 	}
-	l := &look{at: time.Now(), every: w.every, err: err}
+	if err == nil && status == nil {
+		err = errors.New("the spool gave no answer and no error")
+	}
+	l := &look{begun: begun, at: time.Now(), err: err}
 	before, _ := w.latest()
 	if before != nil {
-		l.number = before.number + 1
 		l.status, l.seen, l.failing = before.status, before.seen, before.failing
 	}
 	p := point{at: l.at}
@@ -92,8 +104,7 @@ func (w *watch) look(ctx context.Context) {
 	}
 	w.short.add(p)
 	w.long.add(p)
-	l.parts = partsOf(l, w.may)
-	l.charts = map[string]string{"15m": chartsOf(w.short.series(), "15m"), "24h": chartsOf(w.long.series(), "24h")}
+	l.show(w.may, slices.Clone(w.short.points), slices.Clone(w.long.points))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = l
@@ -128,15 +139,22 @@ func (w *watch) first(ctx context.Context) *look {
 // again has the spool looked at now, and waits a moment for it: what an action did
 // shows on the page that comes behind it.
 func (w *watch) again(ctx context.Context) {
-	_, changed := w.latest()
+	asked := time.Now()
 	select {
 	case w.now <- struct{}{}:
-	default:
+	default: // one is wanted already, and has not begun
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()
-	select {
-	case <-changed:
-	case <-ctx.Done():
+	for {
+		l, changed := w.latest()
+		if l != nil && !l.begun.Before(asked) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
