@@ -174,7 +174,7 @@ func (run *Run) doubt() string {
 	if run.Rounds == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d rounds: no verdict)", run.Rounds)
+	return fmt.Sprintf(" (median of %d: no verdict)", run.Rounds)
 }
 
 // chart is nil where the run has none of the bars.
@@ -253,7 +253,7 @@ func (o *others) chart(runs []Run) *plot.Chart {
 			}
 			word := v.Word
 			if runs[i].Rounds > 0 {
-				word += fmt.Sprintf(" (%d rounds)", runs[i].Rounds)
+				word += fmt.Sprintf(" (median of %d)", runs[i].Rounds)
 			}
 			if o.share {
 				value, bound = v.Ratio/v.Wanted, 1

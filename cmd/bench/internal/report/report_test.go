@@ -104,7 +104,7 @@ func TestVerdictsAsPrinted(t *testing.T) {
 // A run of few rounds is no verdict, and its charts say so.
 func TestFewRounds(t *testing.T) {
 	run := read(t, "3 rounds: the verdicts below are no verdicts, which want medians of at least 5\nPASS  drain, x  0.97  >= 0.95  a 1 / b 1\n")[0]
-	if c := Charts([]Run{run})[0].Chart; run.Rounds != 3 || !strings.Contains(c.Categories[0], "PASS (3 rounds): ") {
+	if c := Charts([]Run{run})[0].Chart; run.Rounds != 3 || !strings.Contains(c.Categories[0], "PASS (median of 3): ") {
 		t.Errorf("%+v, %q", run, c.Categories)
 	}
 }
