@@ -29,12 +29,15 @@
     return s && !s.isCollapsed && s.rangeCount > 0 && s.getRangeAt(0).intersectsNode(part);
   };
 
+  // A part with a button that is held down is kept until it is let go: the click is the old button's.
+  let held = null;
+
   const waiting = new Map();
 
   const replace = (id, html) => {
     const old = document.getElementById(id);
     if (!old) return;
-    if (marked(old)) {
+    if (held === old || marked(old)) {
       waiting.set(id, html);
       return;
     }
@@ -61,9 +64,21 @@
     if (target) target.focus({ preventScroll: true });
   };
 
-  document.addEventListener("selectionchange", () => {
+  const catchUp = () => {
     for (const [id, html] of [...waiting]) replace(id, html);
-  });
+  };
+  const hold = (event) => { held = event.target.closest("section[id]"); };
+  const letGo = () => {
+    held = null;
+    setTimeout(catchUp); // behind the click, which comes next
+  };
+  document.addEventListener("selectionchange", catchUp);
+  addEventListener("pointerdown", hold);
+  addEventListener("pointerup", letGo);
+  addEventListener("pointercancel", letGo);
+  addEventListener("keydown", (event) => { if (event.key === " ") hold(event); });
+  addEventListener("keyup", (event) => { if (event.key === " ") letGo(); });
+  addEventListener("blur", letGo);
 
   const open = () => {
     clearTimeout(timer);
