@@ -29,6 +29,17 @@
     return s && !s.isCollapsed && s.rangeCount > 0 && s.getRangeAt(0).intersectsNode(part);
   };
 
+  // Troubles that come and go are told in the title, and to who cannot see the page.
+  const title = document.title.replace(/^▲ \d+ · /, "");
+  const troubles = (part) => {
+    const n = Number(part.dataset.critical) + Number(part.dataset.warnings);
+    const words = n === 0 ? "No troubles." : n === 1 ? "1 trouble." : n + " troubles.";
+    document.title = (n > 0 ? "▲ " + n + " · " : "") + title;
+    const said = document.getElementById("announced");
+    if (said.dataset.n !== String(n)) said.textContent = words;
+    said.dataset.n = n;
+  };
+
   const waiting = new Map();
 
   const replace = (id, html) => {
@@ -51,6 +62,7 @@
     const key = focused && (focused.dataset.key || (focused.parentElement && focused.parentElement.dataset.key));
     const summary = focused && focused.tagName === "SUMMARY";
     old.replaceWith(next);
+    if (id === "troubles") troubles(next);
     if (!focused) return;
     let target = key ? keyed(next, key) : null;
     if (target && summary) target = target.querySelector("summary");
