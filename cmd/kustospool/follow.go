@@ -50,7 +50,7 @@ func newFollower(dir string, trust bool) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, turn: make(chan struct{}, 1)}}, nil
+	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, settle: settleTime, turn: make(chan struct{}, 1)}}, nil
 }
 
 // Close hangs up. Calls must have ended.
@@ -203,7 +203,7 @@ func (f *follower) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 func (f *follower) History(ctx context.Context, q operate.HistoryQuery) (*operate.History, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.History, error) { return c.History(ctx, q) },
 		func(ctx context.Context) (out *operate.History, err error) {
-			return out, f.read(ctx, "history", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "history", func(ctx context.Context, s restSpool) error {
 				out, err = s.History(ctx, q)
 				return err
 			})
@@ -214,7 +214,7 @@ func (f *follower) History(ctx context.Context, q operate.HistoryQuery) (*operat
 func (f *follower) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.Peek, error) { return c.Peek(ctx, q) },
 		func(ctx context.Context) (out *operate.Peek, err error) {
-			return out, f.read(ctx, "peek TABLE", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "peek TABLE", func(ctx context.Context, s restSpool) error {
 				out, err = s.Peek(ctx, q)
 				return err
 			})
@@ -225,7 +225,7 @@ func (f *follower) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 func (f *follower) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operate.Receipt, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.Receipt, error) { return c.Receipt(ctx, q) },
 		func(ctx context.Context) (out *operate.Receipt, err error) {
-			return out, f.read(ctx, "status RECEIPT", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "status RECEIPT", func(ctx context.Context, s restSpool) error {
 				out, err = s.Receipt(ctx, q)
 				return err
 			})
@@ -235,16 +235,22 @@ func (f *follower) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operat
 // ListDead lists dead letters.
 func (f *follower) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.DeadList, error) { return c.ListDead(ctx, q) },
-		func(context.Context) (*operate.DeadList, error) {
-			return nil, f.needsProcess(operate.Unsupported, "dead list")
+		func(ctx context.Context) (out *operate.DeadList, err error) {
+			return out, f.read(ctx, "dead list", func(ctx context.Context, s restSpool) error {
+				out, err = s.ListDead(ctx, q)
+				return err
+			})
 		})
 }
 
 // DeadPayload reads a piece of a dead letter.
 func (f *follower) DeadPayload(ctx context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.DeadPayload, error) { return c.DeadPayload(ctx, q) },
-		func(context.Context) (*operate.DeadPayload, error) {
-			return nil, f.needsProcess(operate.Unsupported, "dead show ID")
+		func(ctx context.Context) (out *operate.DeadPayload, err error) {
+			return out, f.read(ctx, "dead show ID", func(ctx context.Context, s restSpool) error {
+				out, err = s.DeadPayload(ctx, q)
+				return err
+			})
 		})
 }
 

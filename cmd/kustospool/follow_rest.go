@@ -38,9 +38,10 @@ var errAnswers = errors.New("a process has the spool open")
 
 // rest is what is known of a spool at rest.
 type rest struct {
-	dir   string
-	trust bool
-	turn  chan struct{} // held by who looks, one at a time; guards seen and its fields
+	dir    string
+	trust  bool
+	settle time.Duration // settleTime, and less in tests
+	turn   chan struct{} // held by who looks, one at a time; guards seen and its fields
 
 	seen sight
 
@@ -56,7 +57,7 @@ type sight struct {
 }
 
 // settleFrom puts off the next look.
-func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(settleTime)) }
+func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(r.settle)) }
 
 func (r *rest) putOff(until time.Time) {
 	r.mu.Lock()
@@ -87,7 +88,7 @@ func (r *rest) trace() string {
 
 // read has a spool at rest asked, with its lock held for mostHeld at most. command is
 // what reads it without that bound.
-func (f *follower) read(ctx context.Context, command string, ask func(context.Context, operate.Spool) error) error {
+func (f *follower) read(ctx context.Context, command string, ask func(context.Context, restSpool) error) error {
 	r := &f.rest
 	if err := f.takeTurn(ctx); err != nil {
 		return err
@@ -128,7 +129,7 @@ func (f *follower) waitForLook(ctx context.Context) error {
 }
 
 // look takes the spool's lock, asks, and lets go of it. The caller has the turn.
-func (f *follower) look(ctx context.Context, command string, ask func(context.Context, operate.Spool) error) error {
+func (f *follower) look(ctx context.Context, command string, ask func(context.Context, restSpool) error) error {
 	r := &f.rest
 	began := time.Now()
 	held, cancel := context.WithTimeout(ctx, mostHeld)
@@ -139,7 +140,7 @@ func (f *follower) look(ctx context.Context, command string, ask func(context.Co
 		return f.inUse(ctx, locked)
 	}
 	if err == nil {
-		err = ask(held, restSpool{v.Operator(), found})
+		err = ask(held, restSpool{v.Operator().(readable), found})
 		err = errors.Join(err, v.Close())
 	}
 	// From here on the lock is free.
@@ -166,15 +167,21 @@ func (f *follower) inUse(ctx context.Context, locked *engine.LockedError) error 
 	return &operate.Error{Code: operate.Conflict, Message: fmt.Sprintf("%v; it cannot be asked about it, unless it has just begun or is about to end: %v", locked, err)}
 }
 
+// readable is what can be asked of a spool at rest.
+type readable interface {
+	operate.Spool
+	operate.DeadReader
+}
+
 // restSpool is a spool that is looked at, with what the look has heard.
 type restSpool struct {
-	operate.Spool
+	readable
 	found *findings
 }
 
 // Status also tells of the damage that the look found.
 func (s restSpool) Status(ctx context.Context, q operate.StatusQuery) (*operate.Status, error) {
-	out, err := s.Spool.Status(ctx, q)
+	out, err := s.readable.Status(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +206,7 @@ func (f *follower) statusAtRest(ctx context.Context, q operate.StatusQuery) (*op
 		}
 		now = r.trace() // before the look: what changes meanwhile is looked at again
 		var seen *operate.Status
-		err := f.look(ctx, "status", func(ctx context.Context, s operate.Spool) (err error) {
+		err := f.look(ctx, "status", func(ctx context.Context, s restSpool) (err error) {
 			seen, err = s.Status(ctx, operate.StatusQuery{Limit: operate.MaxListed})
 			return err
 		})

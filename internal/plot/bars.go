@@ -79,7 +79,7 @@ func (d *drawing) drawBars(top float64) {
 			if v := d.figure(b.Values, k); !math.IsNaN(v) {
 				y, foot := d.y.at(v), d.foot(&d.y)
 				d.bar(i, x+1, min(y, foot), width-2, math.Abs(foot-y))
-				words := d.UnitY.text(v, math.Abs(v)/100)
+				words := d.UnitY.Text(v)
 				if w := d.figure(b.Wanted, k); d.canvas.width(words) <= width+2 {
 					over := min(y, foot)
 					if !math.IsNaN(w) && math.Abs(d.y.at(w)-over+d.size*0.5) < d.size {
@@ -132,7 +132,7 @@ func (d *drawing) drawAcross(top float64) {
 		y += name
 		for i, b := range d.bars {
 			v, w := d.figure(b.Values, k), d.figure(b.Wanted, k)
-			end := d.foot(&d.x)
+			end, words := d.foot(&d.x), d.UnitY.Text(v)
 			if !math.IsNaN(v) {
 				x, foot := d.x.at(v), d.foot(&d.x)
 				d.bar(i, min(x, foot), y+1, math.Abs(foot-x), height-2)
@@ -141,12 +141,12 @@ func (d *drawing) drawAcross(top float64) {
 			if !math.IsNaN(w) {
 				x := d.x.at(w)
 				d.want(x, y-1, x, y+height+1)
-				if math.Abs(x-end) < 8 || x > end && x < end+40 {
-					end = x
+				if x > end-8 && x < end+d.canvas.width(words)+8 {
+					end = x // the figure stands behind the stroke
 				}
 			}
 			if !math.IsNaN(v) && height >= d.size*0.8 {
-				d.label(d.UnitY.text(v, math.Abs(v)/100), end+5, y+height/2+d.size*0.35, "start")
+				d.label(words, end+5, y+height/2+d.size*0.35, "start")
 			}
 			y += height
 		}

@@ -97,7 +97,7 @@ func (d *drawing) ticksX() {
 	d.x.ticks = nil
 	for _, v := range d.TicksX[:min(len(d.TicksX), 100)] {
 		if v = d.valueX(v); v >= d.x.low && v <= d.x.high {
-			d.x.ticks = append(d.x.ticks, tick{v, d.UnitX.text(v, math.Abs(v)/1000)})
+			d.x.ticks = append(d.x.ticks, tick{v, d.UnitX.Text(v)})
 		}
 	}
 }

@@ -40,12 +40,15 @@
     said.dataset.n = n;
   };
 
+  // A part with a button that is held down is kept until it is let go: the click is the old button's.
+  let held = null;
+
   const waiting = new Map();
 
   const replace = (id, html) => {
     const old = document.getElementById(id);
     if (!old) return;
-    if (marked(old)) {
+    if (held === old || marked(old)) {
       waiting.set(id, html);
       return;
     }
@@ -73,9 +76,21 @@
     if (target) target.focus({ preventScroll: true });
   };
 
-  document.addEventListener("selectionchange", () => {
+  const catchUp = () => {
     for (const [id, html] of [...waiting]) replace(id, html);
-  });
+  };
+  const hold = (event) => { held = event.target.closest("section[id]"); };
+  const letGo = () => {
+    held = null;
+    setTimeout(catchUp); // behind the click, which comes next
+  };
+  document.addEventListener("selectionchange", catchUp);
+  addEventListener("pointerdown", hold);
+  addEventListener("pointerup", letGo);
+  addEventListener("pointercancel", letGo);
+  addEventListener("keydown", (event) => { if (event.key === " ") hold(event); });
+  addEventListener("keyup", (event) => { if (event.key === " ") letGo(); });
+  addEventListener("blur", letGo);
 
   const open = () => {
     clearTimeout(timer);
@@ -91,6 +106,9 @@
       for (const id of Object.keys(parts)) replace(id, parts[id]);
       say(true, "● Live");
     });
+    source.addEventListener("still", () => {
+      lastSign = Date.now();
+    });
     source.onerror = () => {
       say(false, "○ Not live: the connection is lost. It is tried again.");
       if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 5000);
@@ -99,6 +117,14 @@
 
   say(false, "○ Not live yet.");
   open();
+  // A connection can be gone without a word. Something comes every 15 seconds.
+  setInterval(() => {
+    if (body.dataset.live === "yes" && Date.now() - lastSign > 40000) {
+      say(false, "○ Not live: nothing comes any more. It is tried again.");
+      lastSign = Date.now();
+      open();
+    }
+  }, 5000);
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 })();
