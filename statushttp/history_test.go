@@ -77,7 +77,8 @@ func TestSeries(t *testing.T) {
 			}
 		}
 	}
-	if marks := silences(s); len(marks) != 1 {
+	begin := float64(at.Unix())
+	if marks := silences(s); len(marks) != 1 || marks[0].From != begin+2 || marks[0].To != begin+6 {
 		t.Errorf("silences %v", marks)
 	}
 }

@@ -48,8 +48,10 @@ type shell struct {
 	Login  bool   // there is a token, so that one can log out
 	Live   bool   // the page follows the stream
 	Range  string
-	Told   *message
-	Body   template.HTML
+	// Troubles is how many there are, without those that end by themselves.
+	Troubles int
+	Told     *message
+	Body     template.HTML
 }
 
 // send writes a whole page.

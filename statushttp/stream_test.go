@@ -158,6 +158,23 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// Where looks are rare, the reader is told that the connection is still there.
+func TestEventsBetweenLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := open(t, counting(), &Options{Every: time.Hour})
+		c := listen(t, p)()
+		got := &reading{parts: map[string]string{}}
+		follow(t, c)
+		go read(c, got)
+		time.Sleep(4*streamQuiet + time.Second)
+		synctest.Wait()
+		if n, _, ended, _ := got.look(); n != 5 || ended {
+			t.Errorf("%d events in %v", n, 4*streamQuiet)
+		}
+		_ = c.Close()
+	})
+}
+
 // What did not change is not sent again.
 func TestEventsAreWhatChanged(t *testing.T) {
 	var sent []string

@@ -27,6 +27,19 @@ type look struct {
 	charts map[string]func() string // the section with the charts, by range
 }
 
+// troubles is how many there are that somebody should look after.
+func (l *look) troubles() (n int) {
+	if l.status == nil {
+		return 0
+	}
+	for i := range l.status.Troubles {
+		if l.status.Troubles[i].Level != operate.Note {
+			n++
+		}
+	}
+	return n
+}
+
 // show readies what is made of a look.
 func (l *look) show(m may, short, long []point) {
 	l.parts = sync.OnceValue(func() map[string]string { return partsOf(l, m) })
