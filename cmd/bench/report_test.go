@@ -235,7 +235,7 @@ func TestReportRefuses(t *testing.T) {
 	}{
 		{"no file", nil, 2, "at least one FILE"},
 		{"no such file", []string{filepath.Join(dir, "none")}, 1, "none"},
-		{"one of two is bad", []string{"testdata/report/run.txt", bad}, 1, fmt.Sprintf("%s:%d: BenchmarkIngest/engine=a/record=1: wants", bad, strings.Count(good, "\n")+1)},
+		{"one of two is bad", []string{"testdata/report/run.txt", bad}, 1, fmt.Sprintf("%s:%d: wants /record=N and /producers=N", bad, strings.Count(good, "\n")+1)},
 		{"nothing to draw", []string{filepath.Join(dir, "alone.txt")}, 1, "nothing to draw"},
 		{"prefix", []string{"-prefix", "../x", "testdata/report/run.txt"}, 2, `-prefix "../x": must be a name`},
 		{"flag", []string{"-o", "x"}, 2, "-o"},

@@ -18,8 +18,8 @@ import (
 // what changes something is done by the process that has the spool open, or refused
 // with the command that does it at rest.
 //
-// A question that gets no answer is asked once more, of whoever has the spool then. What
-// changes something is never repeated: where no answer comes, the error says that it may
+// A question that gets no answer is asked again, of whoever has the spool then, mostTries
+// times in all. What changes something is never repeated: where no answer comes, the error says that it may
 // have been done.
 //
 // Errors are those of [operate.Spool]. It has no goroutine of its own. Its methods may be
@@ -41,6 +41,10 @@ var (
 	_ operate.DeadKeeper = (*follower)(nil)
 	_ operate.Checker    = (*follower)(nil)
 )
+
+// mostTries is how often a question is asked: programs that end and begin all the time may
+// cut off some of its answers.
+const mostTries = 5
 
 // mostAsked leaves room on the socket, which takes operate.MaxClients, for others.
 const mostAsked = 4
@@ -133,15 +137,16 @@ func (f *follower) place(ctx context.Context) (leave func(), err error) {
 // ask asks a question that changes nothing.
 func ask[A any](ctx context.Context, f *follower, process func(*operate.Client) (A, error), atRest func(context.Context) (A, error)) (A, error) {
 	var none A
-	for again := false; ; again = true {
+	var lost error
+	for range mostTries {
 		c := f.process(ctx)
 		if c == nil {
-			switch a, err := atRest(ctx); {
-			case errors.Is(err, errAnswers) && !again:
-				continue
-			default:
+			a, err := atRest(ctx)
+			if !errors.Is(err, errAnswers) {
 				return a, err
 			}
+			lost = err
+			continue
 		}
 		leave, err := f.place(ctx)
 		if err != nil {
@@ -153,10 +158,12 @@ func ask[A any](ctx context.Context, f *follower, process func(*operate.Client) 
 			return a, err
 		}
 		f.lose(c)
-		if again || errors.Is(err, context.DeadlineExceeded) { // it is there, and too slow
-			return none, &operate.Error{Code: operate.Failed, Message: err.Error()}
+		lost = err
+		if errors.Is(err, context.DeadlineExceeded) {
+			break // it is there, and too slow
 		}
 	}
+	return none, &operate.Error{Code: operate.Failed, Message: "no process that has the spool open has answered: " + lost.Error()}
 }
 
 // change has the process do something, once. verb is what the command calls it.

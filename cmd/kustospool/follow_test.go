@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -258,7 +259,11 @@ func TestFollowerKeepsNobodyOut(t *testing.T) {
 			}
 		})
 	}
-	for i := range 40 {
+	times := 40
+	if testing.Short() {
+		times = 10
+	}
+	for i := range times {
 		f.rest.mu.Lock()
 		f.rest.notBefore = time.Time{} // it looks more often than it would, and waits for no process to come back
 		f.rest.mu.Unlock()
@@ -271,7 +276,7 @@ func TestFollowerKeepsNobodyOut(t *testing.T) {
 		}
 		closed(t, s)
 	}
-	if n := looks.Load(); n < 40 {
+	if n := looks.Load(); n < int64(times) {
 		t.Errorf("the spool was looked at %d times: this test shows nothing", n)
 	}
 }
@@ -339,7 +344,7 @@ func (a *abrupt) DropDead(context.Context, operate.DropDead) (*operate.DroppedDe
 	panic(http.ErrAbortHandler)
 }
 
-// TestFollowerRepeatsNoChange: a question without an answer is asked once more, and what
+// TestFollowerRepeatsNoChange: a question without an answer is asked again, and what
 // changes something is done at most once, and told as what it is: not known.
 func TestFollowerRepeatsNoChange(t *testing.T) {
 	dir := shortDir(t)
@@ -360,8 +365,62 @@ func TestFollowerRepeatsNoChange(t *testing.T) {
 	spool.well.Store(false)
 	spool.asked.Store(0)
 	_, err = f.Status(t.Context(), operate.StatusQuery{})
-	if n := spool.asked.Load(); n != 2 || err == nil {
+	if n := spool.asked.Load(); n != mostTries || codeOfAnswer(err) != operate.Failed {
 		t.Errorf("a question that got no answer was asked %d times: %v", n, err)
+	}
+}
+
+// A spool that is taken away is told as such, and found when it is put back.
+func TestFollowerOfAMovedSpool(t *testing.T) {
+	base := shortDir(t)
+	dir, away := filepath.Join(base, "spool"), filepath.Join(base, "away")
+	f := follow(t, dir)
+	if st, err := f.Status(t.Context(), operate.StatusQuery{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where there is none: %+v, %v", st, err)
+	}
+	closed(t, owner(t, dir))
+	for range 2 {
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); err != nil || st.InUse {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if err := os.Rename(dir, away); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("taken away: %+v, %v", st, err)
+		}
+		if err := os.Rename(away, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// In a directory that everybody may write to, the socket may be anybody's: nobody is asked.
+func TestFollowerAsksNoStranger(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such rights")
+	}
+	dir := filepath.Join(shortDir(t), "spool")
+	closed(t, owner(t, dir))
+	socket, err := operate.Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := new(abrupt)
+	stranger.well.Store(true)
+	server := operate.Serve(socket, stranger, slog.New(slog.DiscardHandler))
+	defer server.Close()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, dir)
+	for range 3 {
+		if st, err := f.Status(t.Context(), operate.StatusQuery{}); !errors.Is(err, engine.ErrUntrusted) {
+			t.Errorf("%+v, %v", st, err)
+		}
+	}
+	if n := stranger.asked.Load(); n != 0 {
+		t.Errorf("the stranger was asked %d times", n)
 	}
 }
 

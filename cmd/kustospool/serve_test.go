@@ -296,6 +296,33 @@ func TestServe_DeadLetterAtRest(t *testing.T) {
 	}
 }
 
+// More clients than it takes wait outside until others have gone.
+func TestServe_Clients(t *testing.T) {
+	s := serving(t, "--spool", spoolOf(t))
+	address := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/")
+	var silent []net.Conn
+	for range mostClients {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c)
+	}
+	s.client.Timeout = headTime / 10 // who says nothing may stay for headTime
+	if resp, err := s.client.Get(s.url + "healthz"); err == nil {
+		resp.Body.Close()
+		t.Errorf("client %d was answered", mostClients+1)
+	}
+	for _, c := range silent {
+		_ = c.Close()
+	}
+	s.client.Timeout = 0
+	if code, text, _ := s.do("GET", "healthz", ""); code != http.StatusOK {
+		t.Errorf("%d, %s", code, text)
+	}
+}
+
 // pemFiles are a certificate of tests for example.com and loopback, and its key.
 func pemFiles(t *testing.T) (cert, key string, roots *x509.CertPool) {
 	t.Helper()

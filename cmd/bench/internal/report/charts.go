@@ -174,7 +174,7 @@ func (run *Run) doubt() string {
 	if run.Rounds == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d rounds: no verdict)", run.Rounds)
+	return fmt.Sprintf(" (median of %d: no verdict)", run.Rounds)
 }
 
 // chart is nil where the run has none of the bars.
@@ -253,7 +253,7 @@ func (o *others) chart(runs []Run) *plot.Chart {
 			}
 			word := v.Word
 			if runs[i].Rounds > 0 {
-				word += fmt.Sprintf(" in %d rounds", runs[i].Rounds)
+				word += fmt.Sprintf(" (median of %d)", runs[i].Rounds)
 			}
 			if o.share {
 				value, bound = v.Ratio/v.Wanted, 1
@@ -261,7 +261,7 @@ func (o *others) chart(runs []Run) *plot.Chart {
 			if v.Word == "FAIL" {
 				failed++
 			}
-			c.Categories = append(c.Categories, fmt.Sprintf("%s  %s: %.2f, %s %.2f", word, v.Bar, v.Ratio, sign, v.Wanted))
+			c.Categories = append(c.Categories, fmt.Sprintf("%s: %s: %.2f, %s %.2f", word, v.Bar, v.Ratio, sign, v.Wanted))
 			bar.Values, bar.Wanted = append(bar.Values, value), append(bar.Wanted, bound)
 		}
 	}

@@ -156,7 +156,7 @@ func (run *Run) add(r *benchfmt.Result) error {
 	record, err1 := strconv.Atoi(labels["record"])
 	producers, err2 := strconv.Atoi(labels["producers"])
 	if err1 != nil || err2 != nil || record < 1 || producers < 1 {
-		return fmt.Errorf("Benchmark%s: wants /record=N and /producers=N in its name, numbers from 1", r.Name.String())
+		return fmt.Errorf("wants /record=N and /producers=N in a name, numbers from 1; this is Benchmark%s", r.Name.String())
 	}
 	if engine == "" {
 		return nil // bench ingest measures one engine, in other columns

@@ -104,7 +104,7 @@ func TestVerdictsAsPrinted(t *testing.T) {
 // A run of few rounds is no verdict, and its charts say so.
 func TestFewRounds(t *testing.T) {
 	run := read(t, "3 rounds: the verdicts below are no verdicts, which want medians of at least 5\nPASS  drain, x  0.97  >= 0.95  a 1 / b 1\n")[0]
-	if c := Charts([]Run{run})[0].Chart; run.Rounds != 3 || !strings.Contains(c.Categories[0], "in 3 rounds") {
+	if c := Charts([]Run{run})[0].Chart; run.Rounds != 3 || !strings.Contains(c.Categories[0], "PASS (median of 3): ") {
 		t.Errorf("%+v, %q", run, c.Categories)
 	}
 }
@@ -114,7 +114,7 @@ func TestBadLines(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"nothing", "hello\n", "x.txt: has neither"},
 		{"a value that is no number", good + "BenchmarkIngest/engine=a/record=1/producers=1 1 one acks/s\n", "x.txt:2: "},
-		{"no producers", good + "\n==> next\nBenchmarkIngest/engine=a/record=1 1 1 acks/s\n", "x.txt:4: BenchmarkIngest/engine=a/record=1: wants"},
+		{"no producers", good + "\n==> next\nBenchmarkIngest/engine=a/record=1 1 1 acks/s\n", "x.txt:4: wants /record=N and /producers=N in a name, numbers from 1; this is BenchmarkIngest/engine=a/record=1"},
 		{"producers below 1", "BenchmarkIngest/engine=a/record=1/producers=0 1 1 acks/s\n", "x.txt:1: "},
 		{"columns", good + "PASS  a bar  0.5\n", "x.txt:2: a verdict has 5 columns"},
 		{"ratio", "PASS  a bar  half  >= 1.00  a / b\n", `x.txt:1: column ratio is "half"`},
