@@ -75,6 +75,32 @@ func TestLoginEnds(t *testing.T) {
 	})
 }
 
+// A stream that began while a login was good does not go on for ever behind it: whoever
+// follows is asked again who it is.
+func TestLoginEndsItsStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := open(t, counting(), &Options{Token: secret, Every: time.Minute})
+		c := listen(t, p)()
+		r := local("GET", "/", "")
+		r.Host = "localhost"
+		if _, err := fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: localhost\r\nCookie: %s=%s\r\n\r\n", cookieName(r), p.guard.cookieValue(time.Now().Add(time.Minute))); err != nil {
+			t.Fatal(err)
+		}
+		got := &reading{parts: map[string]string{}}
+		go read(c, got)
+		time.Sleep(streamFor - time.Second)
+		synctest.Wait()
+		if n, _, ended, code := got.look(); n < 50 || ended || code != http.StatusOK {
+			t.Errorf("before its time: %d events, ended %v, %d", n, ended, code)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if _, _, ended, _ := got.look(); !ended {
+			t.Error("it goes on")
+		}
+	})
+}
+
 // However many guess, what is remembered of them is bounded, and those who guessed
 // most are not forgotten.
 func TestFailuresAreBounded(t *testing.T) {

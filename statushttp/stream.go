@@ -15,6 +15,9 @@ const (
 	// streamQuiet is how long nothing may be sent before something is. The script takes
 	// a connection for lost after 40 seconds without.
 	streamQuiet = 15 * time.Second
+	// streamFor is how long one lasts. The browser begins the next one by itself, and is
+	// asked again then who it is: a login that has ended ends its streams.
+	streamFor = time.Hour
 )
 
 // events follows the page: at each look one event with the parts that are not as
@@ -41,6 +44,8 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
 	body, flush := packed(w, r)
+	quiet := time.NewTimer(streamQuiet)
+	defer quiet.Stop()
 	s := &stream{write: func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 			return err
@@ -51,25 +56,27 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		if err := flush(); err != nil {
 			return err
 		}
+		quiet.Reset(streamQuiet)
 		return out.Flush()
 	}, name: rangeOf(r.URL.Query().Get("range")), sent: map[string]string{}}
 	if s.write([]byte("retry: 2000\n\n")) != nil {
 		return
 	}
-	quiet := time.NewTimer(streamQuiet)
-	defer quiet.Stop()
+	end := time.NewTimer(streamFor)
+	defer end.Stop()
 	for {
 		l, changed := p.watch.latest()
 		if l != nil && s.show(l) != nil {
 			return // whoever it was has gone, or does not read
 		}
-		quiet.Reset(streamQuiet)
 		select {
 		case <-changed:
 		case <-quiet.C:
 			if s.write([]byte("event: still\ndata: {}\n\n")) != nil {
 				return
 			}
+		case <-end.C:
+			return
 		case <-r.Context().Done():
 			return
 		case <-p.done.Done():

@@ -266,6 +266,34 @@ func TestEventsAreWhatChanged(t *testing.T) {
 	}
 }
 
+// Where nothing changes, as with a spool that never answered, something comes all the same:
+// the script takes a silent connection for lost.
+func TestStreamOfNothingNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &whole{}
+		s.set(func(context.Context) (*operate.Status, error) { return nil, errors.New("nobody is there") })
+		p := open(t, s, nil)
+		c := listen(t, p)()
+		follow(t, c)
+		heard := make(chan int)
+		go func() {
+			n := 0
+			lines := bufio.NewScanner(c)
+			for lines.Scan() {
+				if strings.HasPrefix(lines.Text(), "event: ") {
+					n++
+				}
+			}
+			heard <- n
+		}()
+		time.Sleep(30 * time.Minute)
+		_ = c.Close()
+		if n := <-heard; n < 30*60/int(streamQuiet/time.Second) {
+			t.Errorf("%d events in half an hour", n)
+		}
+	})
+}
+
 // A reader who does not read is left, and nobody waits for it meanwhile.
 func TestStalledReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
