@@ -37,7 +37,6 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, http.StatusNotImplemented, "This server cannot bound how long a write takes, so it has no streams.")
 		return
 	}
-	_ = out.SetReadDeadline(time.Time{}) // the request is read; a server's ReadTimeout is not for the stream
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
 	s := &stream{write: func(b []byte) error {

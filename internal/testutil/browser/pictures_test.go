@@ -142,13 +142,13 @@ func TestPictures(t *testing.T) {
 		media         []string
 		vision        emulation.SetEmulatedVisionDeficiencyType
 	}{
-		{"page-desktop.png", 1280, 2400, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
-		{"page-desktop-dark.png", 1280, 2400, false, []string{"prefers-color-scheme", "dark"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"page-desktop.png", 1280, 2700, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"page-desktop-dark.png", 1280, 2700, false, []string{"prefers-color-scheme", "dark"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
 		{"page-phone.png", 390, 1688, true, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
 		{"page-phone-dark.png", 390, 1688, true, []string{"prefers-color-scheme", "dark"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
 		// For the eye alone: does it read without colors, and in those of the reader.
-		{"eye-forced.png", 1280, 2400, false, []string{"forced-colors", "active"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
-		{"eye-grey.png", 1280, 2400, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeAchromatopsia},
+		{"eye-forced.png", 1280, 2700, false, []string{"forced-colors", "active"}, emulation.SetEmulatedVisionDeficiencyTypeNone},
+		{"eye-grey.png", 1280, 2700, false, []string{"prefers-color-scheme", "light"}, emulation.SetEmulatedVisionDeficiencyTypeAchromatopsia},
 	} {
 		b := open(t, s.url)
 		if shot.vision != emulation.SetEmulatedVisionDeficiencyTypeNone {
