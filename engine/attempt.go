@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -60,7 +61,7 @@ func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane ui
 		}
 		a.ledgerTrouble.begin("batch", id, "err", err)
 		select {
-		case <-time.After(retryDelay(failures, a.retryMin, a.retryMax)):
+		case <-time.After(retry.Delay(failures, a.retryMin, a.retryMax)):
 		case <-ctx.Done():
 			return r
 		}
@@ -179,7 +180,7 @@ func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *
 	case terr.Class == transport.Unknown:
 		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
 		if terr.Untraceable { // there is nothing to wait for but the usual pause
-			ev.At = now.Add(retryDelay(e.Attempts, a.retryMin, a.retryMax))
+			ev.At = now.Add(retry.Delay(e.Attempts, a.retryMin, a.retryMax))
 		}
 	case terr.Class == transport.Malformed:
 		ev.Kind = lifecycle.AnsweredMalformed

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -160,7 +161,7 @@ func (l *live) inquired(to string, err error) {
 	}
 	now := time.Now()
 	q.failures++
-	q.until = now.Add(retryDelay(q.failures, l.retryMin, l.retryMax))
+	q.until = now.Add(retry.Delay(q.failures, l.retryMin, l.retryMax))
 	q.failure = transport.Classify(err, false).Failure(now).Following(q.failure)
 }
 

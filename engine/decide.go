@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -33,7 +34,7 @@ type batches struct {
 
 	delivered atomic.Bool // in this process; the first one has a line
 
-	mu    mutex // guards begun
+	mu    lock.Mutex // guards begun
 	begun map[ingest.BatchID]store.Entry
 }
 
@@ -44,7 +45,7 @@ type outcomes interface {
 }
 
 func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, log *slog.Logger) *batches {
-	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
+	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: lock.Mutex{Name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
 }
 
 // lost is told of a batch whose outcome was awaited and that is not live any

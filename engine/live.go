@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/internal/wake"
 	"kustospool/store"
@@ -32,7 +33,7 @@ type live struct {
 	// nothing waiting any more.
 	toSend, toAsk, toRefuse, emptied wake.Signal
 
-	mu           mutex // guards everything below
+	mu           lock.Mutex // guards everything below
 	batches      map[ingest.BatchID]*liveBatch
 	lanes        map[queueKey]*laneQueue
 	destinations map[string]*destination
@@ -145,7 +146,7 @@ type destination struct {
 func newLive(o *Options, p pace, route func(*store.Entry) string, properties func(lane uint32) ingest.Properties) *live {
 	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf,
 		retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
-		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
+		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: lock.Mutex{Name: "live"},
 		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -103,7 +104,7 @@ func (l *live) resultLocked(id ingest.BatchID, q *laneQueue, to []string, now ti
 
 // pauseLocked keeps all lanes of a destination back after a failure of it.
 func (l *live) pauseLocked(d *destination, now time.Time, err *transport.Error) {
-	pause := retryDelay(d.breaker.failures, l.retryMin, l.retryMax)
+	pause := retry.Delay(d.breaker.failures, l.retryMin, l.retryMax)
 	d.breaker.pause(now.Add(max(pause, err.RetryAfter)))
 	if d.troubled.IsZero() {
 		d.troubled = now
@@ -117,7 +118,7 @@ func (l *live) holdLocked(q *laneQueue, now time.Time, err *transport.Error) {
 	q.failures++
 	q.held = err.Class == transport.Held
 	q.failure = err.Failure(now).Following(q.failure)
-	pause := retryDelay(q.failures, l.retryMin, l.retryMax)
+	pause := retry.Delay(q.failures, l.retryMin, l.retryMax)
 	q.notBefore = now.Add(max(pause, err.RetryAfter))
 	if q.held && q.told.IsZero() {
 		q.told = now

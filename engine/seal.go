@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/engine/internal/lock"
+	"kustospool/engine/internal/retry"
 	"kustospool/internal/wake"
 	"kustospool/store"
 )
@@ -65,12 +67,12 @@ type sealedQueue interface {
 type news struct {
 	wake wake.Signal // for the sealer
 
-	mu     mutex // guards frames and spare
+	mu     lock.Mutex // guards frames and spare
 	frames []store.Frame
 	spare  []store.Frame // what was taken in before, to be filled again
 }
 
-func newNews() *news { return &news{wake: wake.New(), mu: mutex{name: "news"}} }
+func newNews() *news { return &news{wake: wake.New(), mu: lock.Mutex{Name: "news"}} }
 
 // committed is the store's committer telling what it wrote.
 func (n *news) committed(frames []store.Frame) {
@@ -195,7 +197,7 @@ func (q *sealer) run(ctx context.Context) {
 		default:
 			q.ledgerTrouble.begin("err", err)
 			failures++
-			next = retryDelay(failures, q.retryMin, q.retryMax)
+			next = retry.Delay(failures, q.retryMin, q.retryMax)
 		}
 		timer.Reset(next)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/operate"
 	"kustospool/store"
@@ -193,7 +194,7 @@ func (s *Spool) unknownGrace() func(attempts int) time.Duration {
 	if s.transport.tracks() {
 		return func(int) time.Duration { return grace }
 	}
-	return func(attempts int) time.Duration { return retryDelay(attempts, least, most) }
+	return func(attempts int) time.Duration { return retry.Delay(attempts, least, most) }
 }
 
 // ID is the spool's identity, part of every receipt it issues.
