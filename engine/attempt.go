@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/live"
 	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
@@ -41,7 +42,7 @@ type payloads interface {
 // transport sends, the result is made durable. The ledger is written outside
 // of ctx, which ends when the spool closes: an attempt that was cut off must
 // still be on record.
-func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) result {
+func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) live.Result {
 	r, err := a.try(ctx, id)
 	if err != nil {
 		r = a.withoutLedger(ctx, id, lane, err)
@@ -53,8 +54,8 @@ func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) 
 // full volume may have room again, and the batch is then taken up as after a
 // crash. It holds the attempt's place meanwhile, so that nothing is sent whose
 // outcome could not be recorded.
-func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) result {
-	r := result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
+func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) live.Result {
+	r := live.Result{Err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
 	for failures := 1; ; failures++ {
 		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
 			return r // the store said so itself; the next Open goes on
@@ -65,12 +66,12 @@ func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane ui
 		case <-ctx.Done():
 			return r
 		}
-		e, live := a.batches.row(id)
-		if !live {
+		e, there := a.batches.row(id)
+		if !there {
 			a.tell(lane)
-			return result{settled: true}
+			return live.Result{Settled: true}
 		}
-		if r.again, err = a.found(ctx, &e); err == nil {
+		if r.Again, err = a.found(ctx, &e); err == nil {
 			a.ledgerTrouble.end()
 			return r
 		}
@@ -85,16 +86,16 @@ func (a *attempts) found(ctx context.Context, e *store.Entry) ([]store.Entry, er
 	return c.queue, err
 }
 
-func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
+func (a *attempts) try(ctx context.Context, id ingest.BatchID) (live.Result, error) {
 	durable := context.WithoutCancel(ctx)
 	defer a.batches.ended(id)
 	due := lifecycle.Event{Kind: lifecycle.Due}
 	c, err := a.batches.happened(durable, id, due)
 	if err != nil {
-		return result{}, err
+		return live.Result{}, err
 	}
 	if c.do.Has(lifecycle.Refuse) {
-		return result{settled: true}, a.refuser.refuse(durable, c.entry)
+		return live.Result{Settled: true}, a.refuser.refuse(durable, c.entry)
 	}
 	row, began := c.entry, time.Now()
 	a.events.begins(&row)
@@ -124,14 +125,14 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	}
 	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
 		a.events.ended(began, &row, &ev, nil)
-		return result{}, err
+		return live.Result{}, err
 	}
 	a.events.ended(began, &row, &ev, &c.entry)
 	a.log.Debug("attempt ended", about(&row, append(because(ev.Failure), "outcome", outcomeOf(&ev), "state", c.entry.State, "took", time.Since(began))...)...)
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
 		terr = nil // neither the destination's fault nor the lane's
 	}
-	return result{again: c.queue, err: terr, settled: c.settled()}, nil
+	return live.Result{Again: c.queue, Err: terr, Settled: c.settled()}, nil
 }
 
 // allDamaged is the error of a batch of which nothing can be read. Its size is 0,

@@ -40,8 +40,8 @@ type batches struct {
 
 // outcomes is whose outcomes are asked for.
 type outcomes interface {
-	await(store.Entry)
-	forget(ingest.BatchID)
+	Await(store.Entry)
+	Forget(ingest.BatchID)
 }
 
 func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, log *slog.Logger) *batches {
@@ -50,7 +50,7 @@ func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, lo
 
 // lost is told of a batch whose outcome was awaited and that is not live any
 // more.
-func (b *batches) lost(id ingest.BatchID) { b.tracker.forget(id) }
+func (b *batches) lost(id ingest.BatchID) { b.tracker.Forget(id) }
 
 // row is a live batch's row.
 func (b *batches) row(id ingest.BatchID) (store.Entry, bool) { return b.ledger.Entry(id) }
@@ -209,10 +209,10 @@ func (b *batches) split(ctx context.Context, e *store.Entry, c *change, ev lifec
 func (b *batches) carryOut(c *change) {
 	batch := &c.entry.Batch
 	if c.do.Has(lifecycle.Await) {
-		b.tracker.await(c.entry)
+		b.tracker.Await(c.entry)
 	}
 	if c.do.Has(lifecycle.Forget) {
-		b.tracker.forget(batch.ID)
+		b.tracker.Forget(batch.ID)
 	}
 	switch c.entry.State {
 	case ingest.Split:

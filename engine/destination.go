@@ -83,11 +83,3 @@ func (p *plug) progressLimit() int {
 	}
 	return transport.MaxProgressBytes + transport.MaxRouteBytes
 }
-
-// later is the later one of two failures; either may be nil.
-func later(a, b *ingest.Failure) *ingest.Failure {
-	if a == nil || b != nil && b.At.After(a.At) {
-		return b
-	}
-	return a
-}

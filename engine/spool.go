@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kustospool/engine/internal/live"
 	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/operate"
@@ -42,7 +43,7 @@ type Spool struct {
 
 	batches  *batches
 	lanes    laneIndex
-	live     *live
+	live     *live.Mirror
 	sealer   *sealer
 	attempts *attempts
 	changes  changes
@@ -103,18 +104,18 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	found.Spool, found.Disk.Quota, found.Disk.Free = st.ID(), o.MaxDiskBytes, -1
 	found.DeadLetters = deadLetterStats(&found, st.WaitingDeadLetters())
 	s.events.begin(&found)
-	s.live.setPaused(st.Paused())
+	s.live.SetPaused(st.Paused())
 	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
-	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
+	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.ToRefuse}
 	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
 	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
 	s.attempts.ledgerTrouble = ledgerTrouble
 	q := s.sealer
-	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
+	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.Emptied, s.changes.closed()
 	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
-	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
-	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
+	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.ToSend}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.ToAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -140,7 +141,9 @@ func newSpool(o Options, plug *plug) *Spool {
 	s.changes.init()
 	s.refusals.init()
 	s.letters.init()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of, s.lanes.propertiesOf)
+	s.live = live.New(live.Options{Senders: o.Senders, MaxUnconfirmed: o.MaxUnconfirmed, FreshShare: o.FreshShare, FreshFor: o.FreshFor, RetryMin: o.RetryMin, RetryMax: o.RetryMax,
+		Pace:  live.Pace{Tracks: plug.tracks(), Every: plug.every, AtMost: plug.atMost, Verdict: o.VerdictTimeout, Grace: s.unknownGrace()},
+		Route: plug.of, Order: o.liveOrder, Properties: s.lanes.propertiesOf, Because: becauseOf, Log: o.Logger})
 	s.sealer = newSealer(&s.lanes)
 	return s
 }
@@ -288,7 +291,7 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		s.live.add(queue...)
+		s.live.Add(queue...)
 	}
 	return nil
 }

@@ -88,6 +88,8 @@ func TestRules(t *testing.T) {
 		{"somebody enters a room of the store", pkg{ImportPath: "kustospool/engine", Doc: "x", Imports: []string{"kustospool/store/internal/ledger"}}, "engine imports store/internal/ledger"},
 		{"a room of the engine knows the door", pkg{ImportPath: "kustospool/engine/internal/retry", Doc: "x", Imports: []string{"kustospool/engine"}}, "only commands"},
 		{"a room of the engine knows a room above it", pkg{ImportPath: "kustospool/engine/internal/lock", Doc: "x", Imports: []string{"kustospool/engine/internal/lifecycle"}}, "lock imports engine/internal/lifecycle"},
+		{"a room of the engine knows one that it may", pkg{ImportPath: "kustospool/engine/internal/live", Doc: "x", Imports: []string{"kustospool/engine/internal/lock"}}, ""},
+		{"the mirror knows the table of a batch's life", pkg{ImportPath: "kustospool/engine/internal/live", Doc: "x", Imports: []string{"kustospool/engine/internal/lifecycle"}}, "live imports engine/internal/lifecycle"},
 		{"engine imports a transport", pkg{ImportPath: "kustospool/engine", Doc: "x", Imports: []string{"kustospool/transport/queued"}}, "engine imports transport/queued"},
 		{"engine reaches Azure", pkg{ImportPath: "kustospool/engine", Doc: "x", Deps: []string{"time", "github.com/Azure/azure-sdk-for-go/sdk/azcore"}}, "engine depends on github.com/Azure"},
 		{"transport imports engine", pkg{ImportPath: "kustospool/transport/queued", Doc: "x", Imports: []string{"kustospool/engine"}}, "only commands"},

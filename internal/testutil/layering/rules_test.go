@@ -42,6 +42,7 @@ var layers = []layer{
 	{path: "operate", may: []string{"ingest", "internal/visible", "golang.org/x/sys/"}},
 	// The rooms of the engine: who may know whom. Only the door knows all.
 	{path: "engine/internal/lifecycle", may: []string{"ingest", "store"}},
+	{path: "engine/internal/live", may: []string{"engine/internal/lock", "engine/internal/retry", "ingest", "store", "transport", "internal/wake"}},
 	{path: "engine/internal/lock"},
 	{path: "engine/internal/retry", may: []string{"github.com/cenkalti/backoff/v4"}},
 	{path: "engine", may: []string{"engine/internal/", "ingest", "internal/visible", "ingest/record", "ingest/content", "batching", "store", "transport", "operate", "internal/wake", "internal/crashpoint", "golang.org/x/sync/"}},
