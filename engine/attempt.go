@@ -20,7 +20,7 @@ import (
 type attempts struct {
 	batches   *batches
 	events    *events
-	transport *plug
+	transport sender
 	payloads  payloads
 	refuser   interface {
 		refuse(context.Context, store.Entry) error
@@ -31,6 +31,13 @@ type attempts struct {
 	timeout            time.Duration
 	retryMin, retryMax time.Duration
 	grace              func(attempts int) time.Duration
+}
+
+// sender is the transport, as package plug makes it safe.
+type sender interface {
+	Send(context.Context, *transport.Delivery) (transport.Ack, error)
+	Tracks() bool
+	ProgressLimit() int
 }
 
 // payloads gives the bytes of batches.
@@ -99,7 +106,7 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (live.Result, err
 	}
 	row, began := c.entry, time.Now()
 	a.events.begins(&row)
-	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
+	j := &journal{batches: a.batches, batch: id, limit: a.transport.ProgressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
 	payload := a.payloads.Payload(&c.entry.Batch)
 	var ack transport.Ack
@@ -149,7 +156,7 @@ func allDamaged(p *store.Payload) error {
 
 // acknowledged is the event of an answer without an error.
 func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
-	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.tracks()}
+	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.Tracks()}
 	switch ack.State {
 	case ingest.Accepted:
 		ev.Kind = lifecycle.AnsweredAccepted

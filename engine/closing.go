@@ -66,7 +66,8 @@ func (s *Spool) close(ctx context.Context) error {
 		case <-timeout.C:
 		}
 	}
-	err := &NotClosedError{Sends: int(s.transport.sending.Load()), Questions: int(s.transport.asking.Load())}
+	err := new(NotClosedError)
+	err.Sends, err.Questions = s.transport.UnderWay()
 	s.changes.close()
 	s.store.SayWhy(err.Error())
 	return err
@@ -78,7 +79,7 @@ func (s *Spool) finish() {
 	s.running.Wait()
 	s.checks.end()
 	silence(s.server, s.log)
-	transportErr := s.transport.close()
+	transportErr := s.transport.Close()
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
 	s.events.end()
 	s.changes.close()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kustospool/engine/internal/live"
+	"kustospool/engine/internal/plug"
 	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/operate"
@@ -37,7 +38,7 @@ import (
 type Spool struct {
 	// Immutable after Open.
 	store     *store.Store
-	transport *plug
+	transport *plug.Plug
 	opts      Options
 	log       *slog.Logger
 
@@ -83,14 +84,14 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
 	}
 	o := opts.withDefaults()
-	plug, err := newPlug(tr, o.Logger)
+	guarded, err := plug.New(tr, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.validate(plug.capabilitiesBy); err != nil {
+	if err := o.validate(capabilitiesBy(guarded)); err != nil {
 		return nil, err
 	}
-	s := newSpool(o, plug)
+	s := newSpool(o, guarded)
 	grace := s.unknownGrace()
 	news := newNews()
 	opened := time.Now()
@@ -107,7 +108,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	s.live.SetPaused(st.Paused())
 	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
 	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.ToRefuse}
-	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+	s.attempts = &attempts{batches: s.batches, events: s.events, transport: guarded, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
 	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
 	s.attempts.ledgerTrouble = ledgerTrouble
@@ -115,7 +116,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.Emptied, s.changes.closed()
 	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.ToSend}
-	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.ToAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, log: o.Logger, wake: s.live.ToAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -135,15 +136,16 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 }
 
 // newSpool makes a spool without its store, and starts nothing.
-func newSpool(o Options, plug *plug) *Spool {
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+func newSpool(o Options, to *plug.Plug) *Spool {
+	every, atMost := to.Cadence()
+	s := &Spool{transport: to, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
 	s.letters.init()
 	s.live = live.New(live.Options{Senders: o.Senders, MaxUnconfirmed: o.MaxUnconfirmed, FreshShare: o.FreshShare, FreshFor: o.FreshFor, RetryMin: o.RetryMin, RetryMax: o.RetryMax,
-		Pace:  live.Pace{Tracks: plug.tracks(), Every: plug.every, AtMost: plug.atMost, Verdict: o.VerdictTimeout, Grace: s.unknownGrace()},
-		Route: plug.of, Order: o.liveOrder, Properties: s.lanes.propertiesOf, Because: becauseOf, Log: o.Logger})
+		Pace:  live.Pace{Tracks: to.Tracks(), Every: every, AtMost: atMost, Verdict: o.VerdictTimeout, Grace: s.unknownGrace()},
+		Route: to.Destination, Order: o.liveOrder, Properties: s.lanes.propertiesOf, Because: becauseOf, Log: o.Logger})
 	s.sealer = newSealer(&s.lanes)
 	return s
 }
@@ -194,7 +196,7 @@ func (s *Spool) opened(dir string, found *Stats) {
 // be asked there is nothing to wait for but the usual pause.
 func (s *Spool) unknownGrace() func(attempts int) time.Duration {
 	least, most, grace := s.opts.RetryMin, s.opts.RetryMax, s.opts.UnknownGrace
-	if s.transport.tracks() {
+	if s.transport.Tracks() {
 		return func(int) time.Duration { return grace }
 	}
 	return func(attempts int) time.Duration { return retry.Delay(attempts, least, most) }
@@ -277,7 +279,7 @@ func (s *Spool) recover() error {
 		s.sealer.takeIn(frame)
 	}
 	for _, e := range s.store.Live() {
-		caps, err := s.capabilitiesOf(s.transport.of(&e))
+		caps, err := s.transport.CapabilitiesOf(s.transport.Destination(&e))
 		if err != nil {
 			return fmt.Errorf("where batch %s of table %s goes cannot be told: %w", e.Batch.ID, e.Batch.Properties.Table, err)
 		}

@@ -17,7 +17,7 @@ func (s *Spool) Stats() Stats {
 	st.DeadLetters = deadLetterStats(&st, s.store.WaitingDeadLetters())
 	st.Duplicates.AvoidedByKey = s.repeated.Load()
 	st.WaitingForRoom = int(s.waitingForRoom.Load())
-	st.Transport = s.transport.figures()
+	st.Transport = s.transport.Figures()
 	st.showPaused(s.store.Paused())
 	s.rates.fill(&st)
 	known := s.live.Look(st.At)

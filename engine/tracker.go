@@ -52,8 +52,8 @@ type outcomeBooks interface {
 
 // asker asks a destination.
 type asker interface {
-	track(context.Context, []transport.Pending) ([]transport.Verdict, error)
-	tracks() bool
+	Track(context.Context, []transport.Pending) ([]transport.Verdict, error)
+	Tracks() bool
 }
 
 // run puts questions until ctx ends, and then waits for those under way, which
@@ -107,7 +107,7 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	}
 	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
-	verdicts, err := t.asker.track(askCtx, pending)
+	verdicts, err := t.asker.Track(askCtx, pending)
 	if err == nil || ctx.Err() == nil { // else it was cut off
 		t.questions.Inquired(to, err)
 	}
@@ -153,7 +153,7 @@ func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
 // event is that of a verdict.
 func (t *tracker) event(v transport.Verdict) lifecycle.Event {
 	now := time.Now()
-	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: t.asker.tracks()}
+	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: t.asker.Tracks()}
 	switch {
 	case v.State == ingest.Succeeded:
 		ev.Kind = lifecycle.ReportedSucceeded
