@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"kustospool/engine/internal/answers"
 	"kustospool/ingest"
 	"kustospool/operate"
 )
@@ -18,7 +19,7 @@ const maxUnreadable = 20
 
 // ListDead lists dead letters.
 func (o *inUse) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
-	most, err := limit("limit", q.Limit, operate.MaxDead, operate.MaxDead)
+	most, err := answers.Limit("limit", q.Limit, operate.MaxDead, operate.MaxDead)
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,7 @@ func TestRules(t *testing.T) {
 		{"a room of the engine knows one that it may", pkg{ImportPath: "kustospool/engine/internal/live", Doc: "x", Imports: []string{"kustospool/engine/internal/lock"}}, ""},
 		{"the mirror knows the table of a batch's life", pkg{ImportPath: "kustospool/engine/internal/live", Doc: "x", Imports: []string{"kustospool/engine/internal/lifecycle"}}, "live imports engine/internal/lifecycle"},
 		{"what guards the transport knows the mirror", pkg{ImportPath: "kustospool/engine/internal/plug", Doc: "x", Imports: []string{"kustospool/engine/internal/live"}}, "plug imports engine/internal/live"},
+		{"what answers an operator knows the transports", pkg{ImportPath: "kustospool/engine/internal/answers", Doc: "x", Imports: []string{"kustospool/transport"}}, "answers imports transport"},
 		{"engine imports a transport", pkg{ImportPath: "kustospool/engine", Doc: "x", Imports: []string{"kustospool/transport/queued"}}, "engine imports transport/queued"},
 		{"engine reaches Azure", pkg{ImportPath: "kustospool/engine", Doc: "x", Deps: []string{"time", "github.com/Azure/azure-sdk-for-go/sdk/azcore"}}, "engine depends on github.com/Azure"},
 		{"transport imports engine", pkg{ImportPath: "kustospool/transport/queued", Doc: "x", Imports: []string{"kustospool/engine"}}, "only commands"},

@@ -41,6 +41,7 @@ var layers = []layer{
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "transport/budget", "ingest", "ingest/record", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
 	{path: "operate", may: []string{"ingest", "internal/visible", "golang.org/x/sys/"}},
 	// The rooms of the engine: who may know whom. Only the door knows all.
+	{path: "engine/internal/answers", may: []string{"ingest", "operate", "store"}},
 	{path: "engine/internal/lifecycle", may: []string{"ingest", "store"}},
 	{path: "engine/internal/live", may: []string{"engine/internal/lock", "engine/internal/retry", "ingest", "store", "transport", "internal/wake"}},
 	{path: "engine/internal/lock"},
