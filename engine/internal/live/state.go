@@ -40,7 +40,7 @@ type ClassState struct {
 func (l *Mirror) Look(now time.Time) *State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st := &State{Attempts: l.attempts}
+	st := &State{Attempts: l.attempts, Queues: make([]QueueState, 0, len(l.lanes))}
 	var asking *ingest.Failure
 	for _, d := range l.destinations {
 		st.Unhealthy = later(st.Unhealthy, d.failure)
