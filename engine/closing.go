@@ -11,18 +11,24 @@ import (
 // the attempts that it cuts off have that to end in order.
 const lastMoment = time.Second
 
-// NotClosedError is returned by Close and Shutdown when calls of the transport
-// have not returned in time. They cannot be given up: what they still send would
-// meet the next attempt at the same batch. Until they return the spool's lock is
-// held, and Open refuses the directory with a [*LockedError] that says so; then
-// the spool closes by itself. Another Close waits for it again.
+// NotClosedError is returned by Close and Shutdown when calls of the transport, or of
+// the observer, have not returned in time. Those of the transport cannot be given up:
+// what they still send would meet the next attempt at the same batch. Until they
+// return the spool's lock is held, and Open refuses the directory with a
+// [*LockedError] that says so; then the spool closes by itself. Another Close waits
+// for it again. The observer is waited for last: the files are closed by then, the
+// lock is free, and only its goroutine is left.
 type NotClosedError struct {
-	Sends     int // calls of Transport.Send
-	Questions int // calls of Tracker.Track
+	Sends     int  // calls of Transport.Send
+	Questions int  // calls of Tracker.Track
+	Observer  bool // Observer.Observe; then the directory can be opened
 }
 
 // Error says what is waited for.
 func (e *NotClosedError) Error() string {
+	if e.Observer {
+		return "engine: the spool's files are closed, but Observer.Observe has not returned; its goroutine is left until it has"
+	}
 	if e.Sends+e.Questions == 0 {
 		return "engine: the spool is still closing; its lock is held until it has"
 	}
@@ -42,8 +48,8 @@ func (s *Spool) Shutdown(ctx context.Context) error {
 // joins every goroutine, and closes the transport and the store. What is not
 // delivered stays on disk. Further calls return the first one's error.
 //
-// A transport that does not return when it is cut off makes Close return a
-// [*NotClosedError] after Options.CloseTimeout.
+// A transport that does not return when it is cut off, or an observer that does
+// not return, makes Close return a [*NotClosedError] after Options.CloseTimeout.
 func (s *Spool) Close() error { return s.close(context.Background()) }
 
 func (s *Spool) close(ctx context.Context) error {
@@ -66,15 +72,18 @@ func (s *Spool) close(ctx context.Context) error {
 		case <-timeout.C:
 		}
 	}
-	err := new(NotClosedError)
+	err := &NotClosedError{Observer: s.events.waitedFor()}
 	err.Sends, err.Questions = s.transport.UnderWay()
 	s.changes.close()
-	s.store.SayWhy(err.Error())
+	if !err.Observer { // then the lock is another's
+		s.store.SayWhy(err.Error())
+	}
 	return err
 }
 
 // finish joins every goroutine and closes what the spool owns. It runs in a
-// goroutine of its own, which ends when the last call of the transport returns.
+// goroutine of its own, which ends when the last call of the transport, and of the
+// observer, returns.
 func (s *Spool) finish() {
 	s.running.Wait()
 	s.checks.end()

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
@@ -19,6 +20,11 @@ const (
 	// gatherEvents is how long events are gathered: a commit of every
 	// acknowledgement must not wake one goroutine more.
 	gatherEvents = 20 * time.Millisecond
+	// timedCalls are the calls of that time that are all timed; of those beyond, one
+	// in timedShare is. Two looks at the clock are a twentieth of what an
+	// acknowledgement costs where hundreds of producers share a commit.
+	timedCalls = 512
+	timedShare = 16
 )
 
 // events hands the engine's events over to the observer: whoever sends one
@@ -32,7 +38,9 @@ type events struct {
 	quit chan struct{}
 	done chan struct{} // closed when the goroutine has ended
 
-	calls sharedDurations // of calls that returned
+	calls  sharedDurations // of calls that were timed and returned
+	since  atomic.Int64    // calls since the list was taken
+	ending atomic.Bool     // the goroutine is to end and has not
 
 	mu     lock.Mutex // guards what is below; held for memory only
 	begun  bool       // Recovered is in the list; what Open's store did before is in its Stats
@@ -138,19 +146,23 @@ func (e *events) committed(frames []store.Frame) {
 	e.wake.Raise()
 }
 
-// returned is told of each call that stored records.
-func (e *events) returned(began time.Time) {
-	if e != nil {
-		e.calls.add(time.Since(began))
+// called is the time at which a call begins that stores records; zero for one that
+// is not timed.
+func (e *events) called() (t time.Time) {
+	if e == nil {
+		return t
 	}
-}
-
-// now is the time at which a call begins; not asked for without an observer.
-func (e *events) now() (t time.Time) {
-	if e != nil {
+	if n := e.since.Add(1); n <= timedCalls || n%timedShare == 0 {
 		t = time.Now()
 	}
 	return t
+}
+
+// returned is told of each call that stored records.
+func (e *events) returned(called time.Time) {
+	if !called.IsZero() {
+		e.calls.add(time.Since(called))
+	}
 }
 
 // waited is told of each call that found the spool full, when that is over.
@@ -253,6 +265,7 @@ func (e *events) decided(row *store.Entry, why *ingest.Failure) {
 // take gives all that waits.
 func (e *events) take() []Event {
 	calls := e.calls.take()
+	e.since.Store(0)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.flushLocked()
@@ -313,10 +326,15 @@ func (e *events) hand(list []Event) ([]Event, error) {
 // end hands over what is left. Nothing may be sent any more.
 func (e *events) end() {
 	if e != nil {
+		e.ending.Store(true)
 		close(e.quit)
 		<-e.done
+		e.ending.Store(false)
 	}
 }
+
+// waitedFor reports whether end waits for the observer.
+func (e *events) waitedFor() bool { return e != nil && e.ending.Load() }
 
 // add counts an event.
 func (f *EventsFolded) add(ev Event) {

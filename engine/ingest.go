@@ -175,7 +175,7 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	if err := s.fitsAtAll(int64(len(rec.Data))); err != nil {
 		return ingest.Receipt{}, err
 	}
-	began := s.events.now()
+	called := s.events.called()
 	a, err := s.store.AppendOne(ctx, rec.Lane, rec.Data, rec.Key)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
@@ -186,7 +186,7 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
-	s.events.returned(began)
+	s.events.returned(called)
 	return s.receipt(rec.Lane, a), nil
 }
 
@@ -208,7 +208,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 		return nil, &ingest.FieldError{Field: "requests", Value: fmt.Sprintf("of %d records and %d bytes", len(recs), total),
 			Rule: fmt.Sprintf("at most %d records and %d bytes in one call", MaxIngestAllRecords, MaxIngestAllBytes)}
 	}
-	began := s.events.now()
+	called := s.events.called()
 	appended, err := s.store.AppendWith(ctx, recs, at)
 	if errors.Is(err, ErrFull) {
 		err = s.whenRoom(ctx, func() (err error) {
@@ -219,7 +219,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 	if err != nil {
 		return nil, err
 	}
-	s.events.returned(began)
+	s.events.returned(called)
 	receipts := make([]ingest.Receipt, len(appended))
 	for i, a := range appended {
 		receipts[i] = s.receipt(recs[i].Lane, a)
@@ -248,7 +248,7 @@ const roomRecheck = 5 * time.Second
 func (s *Spool) whenRoom(ctx context.Context, try func() error) (err error) {
 	s.waitingForRoom.Add(1)
 	defer s.waitingForRoom.Add(-1)
-	began := s.events.now()
+	began := time.Now()
 	defer func() { s.events.waited(began, err) }()
 	for {
 		if s.closing.Load() {

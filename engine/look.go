@@ -22,13 +22,24 @@ type View struct{ picture *store.Picture }
 // fs.ErrNotExist where there is none, one that says what Open would do where
 // the ledger is damaged, and those of the file system.
 func Look(dir string, opts *Options) (*View, error) {
+	return LookContext(context.Background(), dir, opts)
+}
+
+// LookContext is Look for who must let go of the spool in time, so as to keep no process
+// from opening it: once ctx has ended none of the spool's files is read any more, by the
+// look or through the View, and what was under way ends with ctx's error. The lock is
+// held until Close all the same.
+func LookContext(ctx context.Context, dir string, opts *Options) (*View, error) {
 	o := opts.withDefaults()
-	p, err := store.Look(dir, &store.Options{Logger: o.Logger, TrustDirectory: o.TrustDirectory, LockTimeout: o.LockTimeout})
+	p, err := store.LookContext(ctx, dir, &store.Options{Logger: o.Logger, TrustDirectory: o.TrustDirectory, LockTimeout: o.LockTimeout})
 	if err != nil {
 		return nil, ownError(err)
 	}
 	// What is in no batch yet is known once it was walked.
 	for _, err := range p.Unsealed() {
+		if ended := ctx.Err(); ended != nil {
+			err = ended
+		}
 		if err != nil {
 			_ = p.Close() // it was only read
 			return nil, err

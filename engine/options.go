@@ -117,7 +117,8 @@ type Options struct {
 	NoSocket bool
 
 	// CloseTimeout is how long Close waits for calls of the transport that do not
-	// return when they are cut off; see [NotClosedError]. Default 30 s.
+	// return when they are cut off, and for the observer; see [NotClosedError].
+	// Default 30 s.
 	CloseTimeout time.Duration
 
 	// Observer is told what happens. Nil: nobody is.

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -162,5 +163,60 @@ func TestLinesAboutBatches(t *testing.T) {
 				t.Errorf("not once: %s in\n%s", want, out.String())
 			}
 		}
+	})
+}
+
+// healthyLog is all that is said at Info and above by two processes, of which the second
+// finds what the first left and meets an outage and a missing table.
+const healthyLog = `
+level=INFO msg="opened the spool" dir=DIR spool=SPOOL
+level=INFO msg="delivered the first batch" database=Demo table=Telemetry batch=BATCH attempt=1 records=2 state=succeeded
+level=INFO msg="closed the spool" spool=SPOOL
+level=INFO msg="opened the spool" dir=DIR spool=SPOOL waiting=1 batches=0
+level=INFO msg="delivered the first batch" database=Demo table=Telemetry batch=BATCH attempt=1 records=1 state=succeeded
+level=WARN msg="the destination is in trouble; batches wait" class=throttled code=Code\u001b[2J request_id=req-1 err="send: words\\nof the service, sig=REDACTED"
+level=INFO msg="the destination answers again" after=AFTER
+level=WARN msg="a table waits for an operator" database=Demo table=Telemetry lane=1 class=held code=Code\u001b[2J request_id=req-1 err="send: words\\nof the service, sig=REDACTED"
+level=INFO msg="the table takes batches again" database=Demo table=Telemetry lane=1 after=AFTER
+level=INFO msg="closed the spool" spool=SPOOL
+`
+
+// TestLogAsItReads compares what two processes say, word by word.
+func TestLogAsItReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		dir := t.TempDir()
+		for process := range 2 {
+			o := soon()
+			o.Logger, o.Batch.MaxRecords, o.RetryMax = slog.New(slog.NewTextHandler(&out, nil)), 2, 10*time.Second
+			fake := transporttest.NewFake()
+			s, err := engine.Open(dir, fake.Tracking(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, s, telemetry, rows(4)...)
+			drain(t, s)
+			for _, class := range []transport.Class{transport.Throttled, transport.Held}[:2*process] {
+				fake.Down(&transport.Error{Op: "send", Class: class, Code: "Code\x1b[2J", RequestID: "req-1", Message: "words\nof the service, sig=SECRET"})
+				put(t, s, telemetry, rows(2)...)
+				time.Sleep(time.Minute)
+				fake.Down(nil)
+				drain(t, s)
+			}
+			put(t, s, telemetry, row(1)) // waits for the next process
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := out.String()
+		for _, r := range []struct{ what, as string }{
+			{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`, "BATCH"}, {`spool=[0-9a-f]{16}`, "spool=SPOOL"}, {regexp.QuoteMeta(dir), "DIR"}, {`time=\S+ `, ""}, {`after=\S+`, "after=AFTER"},
+		} {
+			text = regexp.MustCompile(r.what).ReplaceAllString(text, r.as)
+		}
+		if want := healthyLog[1:]; text != want {
+			t.Errorf("got\n%s\nwant\n%s", text, want)
+		}
+		noSecretNorControl(t, out.String())
 	})
 }

@@ -378,7 +378,7 @@ func (in *intake) finish() (rcpt ingest.Receipt, err error) {
 }
 
 func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error) {
-	began := in.s.events.now()
+	called := in.s.events.called()
 	var appended []store.Appended
 	if err := in.wait(func() (err error) {
 		appended, err = in.s.store.AppendObjects(in.ctx, objects, in.at)
@@ -386,7 +386,7 @@ func (in *intake) finishObjects(objects []*store.Object) (ingest.Receipt, error)
 	}); err != nil {
 		return ingest.Receipt{}, err
 	}
-	in.s.events.returned(began)
+	in.s.events.returned(called)
 	p, first := *in.p, in.objects
 	if len(first) == 0 {
 		p, first = refusedProperties(in.p), in.refused.objects

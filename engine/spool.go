@@ -184,7 +184,10 @@ func (s *Spool) storeOptions(committed func([]store.Frame)) *store.Options {
 func (s *Spool) opened(dir string, found *Stats) {
 	args := []any{"dir", dir, "spool", found.Spool}
 	if found.Waiting.Records > 0 {
-		args = append(args, "waiting", found.Waiting.Records, "batches", found.Batches.Live(), "oldest", found.Waiting.Oldest)
+		args = append(args, "waiting", found.Waiting.Records, "batches", found.Batches.Live())
+	}
+	if oldest := found.Waiting.Oldest; !oldest.IsZero() { // of what is in no batch it is not known yet
+		args = append(args, "oldest", oldest)
 	}
 	if n := found.DeadLetters.Waiting; n > 0 {
 		args = append(args, "dead_letters", n)

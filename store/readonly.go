@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,13 @@ func (e *LedgerError) Unwrap() error { return e.Err }
 // meaning; the superuser need not set the last one. Errors: [UntrustedError], [LockedError] for a spool that a process has open, [LedgerError], [VersionError], one that matches
 // fs.ErrNotExist where there is no spool, and those of the file system.
 func Look(dir string, opts *Options) (*Picture, error) {
+	return LookContext(context.Background(), dir, opts)
+}
+
+// LookContext is Look for a holder of the lock who must let go of it in time: once ctx
+// has ended no more of the spool's files is read, by the look or through the Picture,
+// and what was under way ends with ctx's error.
+func LookContext(ctx context.Context, dir string, opts *Options) (*Picture, error) {
 	o := opts.withDefaults()
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -59,7 +67,7 @@ func Look(dir string, opts *Options) (*Picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.files = unchanged{o.files}
+	o.files = unchanged{o.files, ctx}
 	s := &Store{
 		dir: dir, opts: o, log: o.Logger, fs: o.files, lanes: newLaneTable(), disk: newDisk(), failed: make(chan struct{}),
 		segments: map[uint64]*segment{},
@@ -71,7 +79,11 @@ func Look(dir string, opts *Options) (*Picture, error) {
 	if s.lock, err = lookLock(s.fs, dir, &o); err != nil {
 		return nil, err
 	}
-	p, err := s.look()
+	p, err := s.look(ctx)
+	if ended := ctx.Err(); ended != nil {
+		// What it found since may be for want of bytes that are there.
+		return nil, errors.Join(fmt.Errorf("looking at %s: %w", dir, ended), s.endLook())
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.endLook())
 	}
@@ -86,13 +98,13 @@ func lookLock(fsys vfs.FS, dir string, o *Options) (vfs.File, error) {
 	return waitLock(fsys, dir, o.LockTimeout)
 }
 
-func (s *Store) look() (*Picture, error) {
+func (s *Store) look(ctx context.Context) (*Picture, error) {
 	r := &recovery{s: s, look: true}
 	current, old := s.segmentFiles()
 	if old && !current {
 		return nil, &VersionError{Dir: s.dir, Version: 2, Known: ledger.FormatVersion}
 	}
-	l, found, err := ledger.Look(unchanged{s.books()}, s.ledgerPath())
+	l, found, err := ledger.Look(unchanged{s.books(), ctx}, s.ledgerPath())
 	var version *ledger.VersionError
 	switch {
 	case errors.As(err, &version):
@@ -216,9 +228,12 @@ func (p *Picture) OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error) {
 // Close lets go of the spool's lock and files.
 func (p *Picture) Close() error { return p.s.endLook() }
 
-// unchanged is a file system that nothing can be changed in. Of a lock file
-// that is there the lock can be taken.
-type unchanged struct{ vfs.FS }
+// unchanged is a file system that nothing can be changed in, and that nothing can be
+// read from once ctx has ended. Of a lock file that is there the lock can be taken.
+type unchanged struct {
+	vfs.FS
+	ctx context.Context // of the look; it is over with it
+}
 
 var errUnchanged = errors.New("a look changes nothing")
 
@@ -226,7 +241,36 @@ func (u unchanged) Open(name string, mode vfs.Mode) (vfs.File, error) {
 	if mode != vfs.ReadOnly {
 		return nil, errUnchanged
 	}
-	return u.FS.Open(name, mode)
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := u.FS.Open(name, mode)
+	if err != nil {
+		return nil, err
+	}
+	return untilEnded{f, u.ctx}, nil
+}
+
+// List fails once the look is over.
+func (u unchanged) List(dir string) ([]vfs.Info, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return u.FS.List(dir)
+}
+
+// untilEnded is a file that is read until a look is over.
+type untilEnded struct {
+	vfs.File
+	ctx context.Context
+}
+
+// ReadAt fails once the look is over.
+func (f untilEnded) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
 }
 
 func (unchanged) Rename(string, string) error { return errUnchanged }

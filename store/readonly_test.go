@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -335,4 +336,59 @@ func TestLookWithHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	openStore(t, dir, quick)
+}
+
+// reads is a context that ends when its error was asked for a number of times, which a
+// look does before each read.
+type reads struct {
+	context.Context
+	left, asked int
+}
+
+func (r *reads) Err() error {
+	if r.asked++; r.asked > r.left {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestLookThatEnds: wherever in a look its context ends, it is that error and no damage,
+// the lock is free, and nothing has changed; and a Picture reads nothing any more.
+func TestLookThatEnds(t *testing.T) {
+	c := makeCorpus(t)
+	dir := t.TempDir()
+	writeFiles(t, dir, c.unclean)
+	before := traces(t, dir)
+	quick := crashOptions()
+	quick.LockTimeout = time.Nanosecond
+	ended := 0
+	for n := 0; ; n++ {
+		ctx := &reads{Context: t.Context(), left: n}
+		p, err := store.LookContext(ctx, dir, quick)
+		if err == nil {
+			ctx.left = 0
+			for f, err := range p.Unsealed() {
+				if err == nil {
+					t.Fatalf("read %+v after the end", f)
+				}
+				break
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		var lost *store.LedgerError
+		if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &lost) {
+			t.Fatalf("ended after %d reads: %v", n, err)
+		}
+		ended++
+	}
+	if ended < 5 {
+		t.Errorf("a look was ended at %d places: it does not ask", ended)
+	}
+	if !maps.Equal(before, traces(t, dir)) {
+		t.Error("a look that ended changed the spool")
+	}
+	openStore(t, dir, quick) // the lock is free
 }

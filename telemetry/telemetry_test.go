@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -12,12 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	metricsdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.uber.org/goleak"
 
 	"kustospool/batching"
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/telemetry"
+	"kustospool/telemetry/otel"
 	"kustospool/transport"
 	"kustospool/transport/transporttest"
 )
@@ -129,21 +132,21 @@ func TestTablesAreBounded(t *testing.T) {
 	}
 }
 
-// unbalanced says what is wrong with a collection by itself.
-func unbalanced(all []telemetry.Series) string {
-	acked, waiting, settled := sum(all, "kustospool.records.acknowledged"), sum(all, "kustospool.records.waiting"), sum(all, "kustospool.records.settled")
+// unbalanced says what is wrong with a scrape or an export by itself.
+func unbalanced(all samples) string {
+	acked, waiting, settled := all.sum("kustospool_records_acknowledged_total"), all.sum("kustospool_records_waiting"), all.sum("kustospool_records_settled_total")
 	if acked != waiting+settled {
 		return fmt.Sprintf("%v acknowledged, %v waiting, %v settled", acked, waiting, settled)
 	}
-	if tables := sum(all, "kustospool.table.records.waiting"); tables != waiting {
+	if tables := all.sum("kustospool_table_records_waiting"); tables != waiting {
 		return fmt.Sprintf("%v waiting, of tables %v", waiting, tables)
 	}
 	return ""
 }
 
-// An hour of trouble: outages, lost replies, missing tables, a full spool. At each
-// scrape, every few seconds, acknowledged = waiting + settled, and
-// no counter goes back. The control mixes two scrapes.
+// An hour of trouble: outages, lost replies, missing tables, a full spool. In each
+// scrape, and each export of OpenTelemetry's, every few seconds, acknowledged =
+// waiting + settled, and no counter goes back. The control mixes two of them.
 func TestAnHourOfTroubleBalances(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an hour is thousands of waits for the disk; the full run has it")
@@ -171,10 +174,15 @@ func TestAnHourOfTroubleBalances(t *testing.T) {
 			}
 			return step, true
 		})
-		m := telemetry.New(nil)
+		m, reader := telemetry.New(nil), metricsdk.NewManualReader()
+		bridge, err := otel.New(m, otel.Config{MeterProvider: metricsdk.NewMeterProvider(metricsdk.WithReader(reader)), TraceRatio: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bridge.Close()
 		s, err := engine.Open(t.TempDir(), fake.Tracking(), &engine.Options{
 			Batch: batching.Policy{MaxAge: time.Minute, MaxRecords: 50}, MaxDiskBytes: 8 << 20, SegmentBytes: 1 << 20,
-			RetryMax: 20 * time.Second, Observer: m, Full: engine.DropOldest, NoSocket: true,
+			RetryMax: 20 * time.Second, Observer: telemetry.Observers{m, bridge}, Full: engine.DropOldest, NoSocket: true,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -201,26 +209,34 @@ func TestAnHourOfTroubleBalances(t *testing.T) {
 				}
 			})
 		}
-		last, torn, scrapes := []telemetry.Series(nil), 0, 0
+		ways := map[string]func() samples{
+			"scrape": func() samples { return scraped(t, m) },
+			"export": func() samples { return exported(t, reader) },
+		}
+		last, torn, scrapes := map[string]samples{}, map[string]int{}, 0
 		for end := time.Now().Add(time.Hour); time.Now().Before(end); {
-			all := m.Collect()
 			scrapes++
-			if bad := unbalanced(all); bad != "" {
-				t.Fatalf("scrape %d: %s", scrapes, bad)
-			}
-			if last != nil {
-				for i := range all {
-					if all[i].Kind == telemetry.Counter && sum(all, all[i].Name) < sum(last, all[i].Name) {
-						t.Fatalf("%s went back", all[i].Name)
+			for way, take := range ways {
+				all := take()
+				if bad := unbalanced(all); bad != "" {
+					t.Fatalf("%s %d: %s", way, scrapes, bad)
+				}
+				for key, v := range last[way] {
+					if name, _, _ := strings.Cut(key, "{"); strings.HasSuffix(name, "_total") && all[key] < v {
+						t.Fatalf("%s: %s went back", way, key)
 					}
 				}
-				mixed := slices.Clone(all)
-				mixed[0] = last[0]
-				if unbalanced(mixed) != "" {
-					torn++
+				mixed := maps.Clone(all)
+				for key, v := range last[way] {
+					if strings.HasPrefix(key, "kustospool_records_acknowledged_total{") {
+						mixed[key] = v
+					}
 				}
+				if unbalanced(mixed) != "" {
+					torn[way]++
+				}
+				last[way] = all
 			}
-			last = all
 			time.Sleep(time.Duration(rng.Int64N(int64(15 * time.Second))))
 		}
 		close(stop)
@@ -232,11 +248,18 @@ func TestAnHourOfTroubleBalances(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := m.Collect()
-		if bad := unbalanced(all); bad != "" || sum(all, "kustospool.records.waiting") != 0 {
-			t.Errorf("in the end: %s", bad)
+		for way, take := range ways {
+			if bad := unbalanced(take()); bad != "" || sum(all, "kustospool.records.waiting") != 0 {
+				t.Errorf("in the end: %s: %s", way, bad)
+			}
+			if torn[way] < 100 || scrapes < 200 {
+				t.Errorf("%d scrapes, and of those mixed %d were found: %s", scrapes, torn[way], way)
+			}
 		}
-		if torn == 0 || scrapes < 200 {
-			t.Errorf("%d scrapes, and of those mixed %d were found", scrapes, torn)
+		for _, d := range differences(scraped(t, m), exported(t, reader)) {
+			if !strings.HasPrefix(d, "kustospool_disk_free_bytes") { // the volume is not ours alone
+				t.Errorf("in the end: %s", d)
+			}
 		}
 		for _, name := range []string{"kustospool.records.acknowledged", "kustospool.attempts.ended", "kustospool.duplicates", "kustospool.wire.delivered"} {
 			if sum(all, name) == 0 {

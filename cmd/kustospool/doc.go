@@ -12,6 +12,7 @@
 //	kustospool pause       stop the delivery of a table, and keep its records
 //	kustospool resume      deliver a table again that was paused
 //	kustospool retry       try a table now, without waiting for the pause after a failure
+//	kustospool serve       show a spool in a browser, beside the program that owns it
 //	kustospool sim         run a simulated service to try things out on
 //	kustospool completion  print a shell's script that completes commands and flags
 //	kustospool version     print the version of the program and of its spools
@@ -52,6 +53,6 @@
 //
 // # What it does not do
 //
-// It creates tables and mappings only where a flag asks for it, and does not run in the background: a
+// It creates tables and mappings only where a flag asks for it, and does not ingest in the background: a
 // program that ingests all the time embeds the package engine.
 package main

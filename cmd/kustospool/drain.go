@@ -120,7 +120,7 @@ func (s *drainSettings) creation(t target, dir string) (c creation, p ingest.Pro
 	if c.columns, err = admin.ParseColumns(s.createTable); err != nil {
 		return c, p, usagef("--create-table: %w", err)
 	}
-	look := lookSettings{trust: s.trust, lock: s.lock}
+	look := lookSettings{spoolSettings: spoolSettings{trust: s.trust}, lock: s.lock}
 	picture, err := look.look(dir, new(findings))
 	if err != nil {
 		return c, p, err

@@ -15,32 +15,47 @@ import (
 	"kustospool/store"
 )
 
-// lookSettings are the flags of the commands that look at a spool.
-type lookSettings struct {
+// spoolSettings are the flags that name a spool that is there.
+type spoolSettings struct {
 	to    string
 	spool string
-	json  bool
 	trust bool
-	lock  time.Duration
+}
+
+func (s *spoolSettings) register(fs *pflag.FlagSet) {
+	fs.StringVar(&s.spool, "spool", "", "spool directory")
+	fs.StringVar(&s.to, "to", "", "target whose default spool is meant, where --spool is not given")
+	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
+}
+
+// lookSettings are the flags of the commands that look at a spool once.
+type lookSettings struct {
+	spoolSettings
+	json bool
+	lock time.Duration
 }
 
 func (s *lookSettings) register(fs *pflag.FlagSet) {
-	fs.StringVar(&s.spool, "spool", "", "spool directory")
-	fs.StringVar(&s.to, "to", "", "target whose default spool is meant, where --spool is not given")
+	s.spoolSettings.register(fs)
 	fs.BoolVar(&s.json, "json", false, "print JSON")
-	fs.BoolVar(&s.trust, "trust-directory", false, trustUsage)
 	fs.DurationVar(&s.lock, "lock-timeout", time.Second, "how long to wait for a spool that another process has open")
+}
+
+// dir is as of spoolSettings.
+func (s *lookSettings) dir(c *console) (string, error) {
+	if s.lock < 0 {
+		return "", usagef("--lock-timeout %s: must not be negative", s.lock)
+	}
+	return s.spoolSettings.dir(c)
 }
 
 // dir is the spool's directory. It is there. Other spools that the target may
 // have are told of.
-func (s *lookSettings) dir(c *console) (string, error) {
+func (s *spoolSettings) dir(c *console) (string, error) {
 	dir := s.spool
 	switch {
 	case dir == "" && s.to == "":
 		return "", usagef("name the spool: either --spool DIR, or --to TARGET for the target's default one")
-	case s.lock < 0:
-		return "", usagef("--lock-timeout %s: must not be negative", s.lock)
 	case dir == "":
 		t, err := parseTarget(s.to)
 		if err != nil {

@@ -50,7 +50,10 @@ func TestOperationsCommands(t *testing.T) {
 				kustospool(t, "", "dead", "export", "--all", "--out", "repaired", "--spool", s.dir)
 			}
 			ctx := t.Context()
-			if args[0] == "sim" {
+			if args[0] == "serve" {
+				args = append(args, "--listen", "127.0.0.1:0") // what is said last counts
+			}
+			if args[0] == "sim" || args[0] == "serve" {
 				// It runs until it is interrupted, which it is at once.
 				ended, cancel := context.WithCancel(ctx)
 				cancel()
@@ -80,7 +83,7 @@ func TestOperationsCommands(t *testing.T) {
 			t.Errorf("kustospool %s: %v", span[1], err)
 		}
 	}
-	for _, name := range []string{"send", "status", "peek", "history", "check", "dead", "version", "completion", "help", "sim"} {
+	for _, name := range []string{"send", "status", "peek", "history", "check", "dead", "version", "completion", "help", "sim", "serve"} {
 		if !ran[name] {
 			t.Errorf("the page has no command %s, or this test does not see it", name)
 		}

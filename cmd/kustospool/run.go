@@ -208,7 +208,7 @@ func flagSet(cmd *command) (*pflag.FlagSet, any) {
 
 func commands() []*command {
 	return []*command{sendCommand(), drainCommand(), statusCommand(), peekCommand(), historyCommand(), checkCommand(), deadCommand(), salvageCommand(),
-		pauseCommand(), resumeCommand(), retryCommand(), simCommand(), completionCommand(), versionCommand()}
+		pauseCommand(), resumeCommand(), retryCommand(), serveCommand(), simCommand(), completionCommand(), versionCommand()}
 }
 
 func find(name string) *command {

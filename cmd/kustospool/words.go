@@ -27,6 +27,7 @@ var flagOf = map[string]string{
 	"Options.OnBadRecord":    "--on-bad-record",
 	"store.Options.MaxBytes": "--max-disk",
 	"Options.MaxDiskBytes":   "--max-disk",
+	"Options.Hosts":          "--host",
 	"BytesPerSecond":         "--budget-second",
 	"BytesPerDay":            "--budget-day",
 	"BytesPerMonth":          "--budget-month",

@@ -21,6 +21,8 @@
 // while a batch waits for days. A batch's trace has the batch's ID as its own ID:
 // nothing is kept on disk for it, and all processes that have the batch add to one
 // trace. The parent of these spans stands for the batch itself and is no span.
+// The span of the seal is linked to the calls whose records are in the batch; where
+// they are of an earlier process, the records' IDs in both tell.
 // Where that ID is sampled is this package's to say ([Config].TraceRatio), because a
 // sampler that heeds parents takes what the parent says.
 //
@@ -41,6 +43,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"kustospool/engine"
+	"kustospool/ingest"
 	"kustospool/telemetry"
 )
 
@@ -66,7 +69,8 @@ type Bridge struct {
 	collecting metric.Registration
 
 	mu     sync.Mutex // guards what is below
-	linked []linked   // a ring
+	id     ingest.SpoolID
+	linked []linked // a ring
 	next   int
 }
 
@@ -156,6 +160,10 @@ func observe(to metric.Observer, o metric.Observable, s *telemetry.Series, p *te
 func (b *Bridge) Observe(ev engine.Event) {
 	ctx := context.Background()
 	switch ev := ev.(type) {
+	case engine.Recovered:
+		b.mu.Lock()
+		b.id = ev.Stats.Spool
+		b.mu.Unlock()
 	case engine.RecordsAcked:
 		b.recordAll(ctx, "kustospool.commit.duration", &ev.Commit)
 		b.recordAll(ctx, "kustospool.sync.duration", &ev.Sync)
@@ -166,6 +174,8 @@ func (b *Bridge) Observe(ev engine.Event) {
 		b.recordAll(ctx, "kustospool.sync.duration", &ev.Sync)
 	case engine.WaitedForRoom:
 		b.record(ctx, "kustospool.room.wait", ev.Took.Seconds(), b.spool())
+	case engine.BatchSealed:
+		b.sealed(&ev)
 	case engine.AttemptEnded:
 		b.record(ctx, "kustospool.attempt.duration", ev.Took.Seconds(), b.spool(), attribute.String("outcome", b.meter.Outcome(ev.Outcome)))
 		b.attempt(&ev)
@@ -189,14 +199,14 @@ func (b *Bridge) record(ctx context.Context, name string, v float64, attrs ...at
 
 // recordAll records each time of a histogram as the upper bound of its bucket.
 func (b *Bridge) recordAll(ctx context.Context, name string, d *engine.Durations) {
-	with := metric.WithAttributeSet(attribute.NewSet(b.spool()))
+	with := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(b.spool()))} // one for all: there may be thousands
 	for i, n := range d.Buckets {
 		v := 2 * bounds[len(bounds)-1]
 		if i < len(bounds) {
 			v = bounds[i]
 		}
 		for range n {
-			b.histograms[name].Record(ctx, v, with)
+			b.histograms[name].Record(ctx, v, with...)
 		}
 	}
 }

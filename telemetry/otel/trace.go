@@ -34,10 +34,11 @@ type Ingester interface {
 	Ingest(context.Context, *ingest.Request) (ingest.Receipt, error)
 }
 
-// Ingest is the spool's Ingest, with a span in ctx's trace. The span of the batch
-// that the record becomes part of is linked to it, where the record is still known:
-// the bridge remembers the last 10,000 that were sampled. Afterwards the record's ID,
-// an attribute of the span, finds the batch.
+// Ingest is the spool's Ingest, with a span in ctx's trace. The spans of the seal and
+// of the end of the batch that the record becomes part of are linked to it, where the
+// record is still known: the bridge remembers the last 10,000 that were sampled. In a
+// later process the record's ID, an attribute of the span, finds the batch, which has
+// those of its first and last record.
 func (b *Bridge) Ingest(ctx context.Context, spool Ingester, req *ingest.Request) (ingest.Receipt, error) {
 	ctx, span := b.tracer.Start(ctx, "kustospool ingest", trace.WithSpanKind(trace.SpanKindProducer))
 	defer span.End()
@@ -111,10 +112,19 @@ func (b *Bridge) span(name string, batch *ingest.Batch, from, to time.Time, do f
 			attribute.String("table", visible.String(batch.Properties.Table)),
 			attribute.String("batch", batch.ID.String()),
 			attribute.Int64("records", batch.Records()),
+			attribute.String("first_record", b.recordID(batch, batch.First)),
+			attribute.String("last_record", b.recordID(batch, batch.Last)),
 			attribute.Int64("bytes", batch.RawBytes))
 		do(span)
 	}
 	span.End(trace.WithTimestamp(to))
+}
+
+// recordID is the ID in the receipt of a record of the batch.
+func (b *Bridge) recordID(batch *ingest.Batch, seq uint64) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return ingest.NewID(b.id, batch.Lane, seq).String()
 }
 
 // failed says what went wrong, in words that hold no secret (see [ingest.Failure]).
@@ -127,6 +137,12 @@ func failed(span trace.Span, f *ingest.Failure) {
 	if f.RequestID != "" {
 		span.SetAttributes(attribute.String("request_id", visible.String(f.RequestID)))
 	}
+}
+
+// sealed is the span that ties the batch's trace to those of the calls, in the process
+// that knows them: the batch may become final in a later one.
+func (b *Bridge) sealed(ev *engine.BatchSealed) {
+	b.span("kustospool seal", &ev.Batch, ev.At, ev.At, func(trace.Span) {}, trace.WithLinks(b.links(&ev.Batch)...))
 }
 
 func (b *Bridge) attempt(ev *engine.AttemptEnded) {

@@ -129,6 +129,68 @@ func TestTraceFromIngestToSettlement(t *testing.T) {
 	})
 }
 
+// TestTraceOverRestarts: two processes take records and deliver nothing, a third one
+// delivers. What was sealed leads from its end to the calls by the seal in its trace;
+// what was not leads there by the records' IDs.
+func TestTraceOverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, rec := t.TempDir(), tracetest.NewSpanRecorder()
+		calls := map[string]sdktrace.ReadOnlySpan{} // by the record
+		for i := range 2 {
+			fake := transporttest.NewFake()
+			fake.Down(transporttest.Fail(transport.Transient))
+			process(t, dir, fake, rec, 0, func(ctx context.Context, s *engine.Spool, b *otel.Bridge) {
+				for j := range 3 - 2*i { // three are a batch, and one is none yet
+					if _, err := b.Ingest(ctx, s, &ingest.Request{Properties: demo, Data: fmt.Appendf(nil, `{"n":%d}`, 10*i+j)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+			})
+		}
+		for _, c := range named(rec, "kustospool ingest") {
+			calls[attr(c, "record")] = c
+		}
+		if n := len(named(rec, "kustospool batch")); n != 0 || len(calls) != 4 {
+			t.Fatalf("%d batches are settled before the third process, %d calls", n, len(calls))
+		}
+		process(t, dir, transporttest.NewFake(), rec, 0, func(ctx context.Context, s *engine.Spool, b *otel.Bridge) {
+			if err := s.Drain(ctx); err != nil {
+				t.Fatal(err)
+			}
+		})
+		seals := map[trace.TraceID]sdktrace.ReadOnlySpan{}
+		for _, s := range named(rec, "kustospool seal") {
+			seals[s.SpanContext().TraceID()] = s
+		}
+		batches := named(rec, "kustospool batch")
+		if len(batches) != 2 || len(seals) != 2 {
+			t.Fatalf("%d batches, %d seals", len(batches), len(seals))
+		}
+		for _, b := range batches {
+			first, seal := calls[attr(b, "first_record")], seals[b.SpanContext().TraceID()]
+			if first == nil || calls[attr(b, "last_record")] == nil || seal == nil || seal.Parent().SpanID() != b.Parent().SpanID() {
+				t.Fatalf("the batch %v leads to no call", b.Attributes())
+			}
+			var linked []trace.SpanID
+			for _, l := range seal.Links() {
+				linked = append(linked, l.SpanContext.SpanID())
+			}
+			switch attr(b, "records") {
+			case "3":
+				if len(linked) != 3 || linked[0] != first.SpanContext().SpanID() || seal.EndTime().After(b.EndTime().Add(-500*time.Millisecond)) {
+					t.Errorf("the seal is linked to %v, the first call is %v", linked, first.SpanContext().SpanID())
+				}
+			case "1":
+				if len(linked) != 0 {
+					t.Errorf("links %v of another process", linked)
+				}
+			}
+		}
+	})
+}
+
 // TestBatchIsLinkedToItsCalls: to 32 of them, and a split batch to its parts.
 func TestBatchIsLinkedToItsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

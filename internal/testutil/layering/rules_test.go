@@ -54,6 +54,7 @@ var layers = []layer{
 	{path: "internal/crashpoint"},
 	{path: "internal/wake"},
 	{path: "internal/visible"},
+	{path: "internal/plot", may: []string{"internal/visible"}},
 	{path: "internal/datasync", may: []string{"golang.org/x/sys/"}},
 	{path: "internal/vfs", may: []string{"internal/datasync", "golang.org/x/sys/"}},
 	{path: "internal/vfs/memfs", may: []string{"internal/vfs"}, infrastructure: true},
@@ -77,6 +78,7 @@ var layers = []layer{
 	{path: "telemetry", may: []string{"engine", "ingest"}},
 	{path: "telemetry/prometheus", may: []string{"telemetry"}},
 	{path: "telemetry/otel", may: []string{"telemetry", "engine", "ingest", "transport", "internal/visible", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/"}},
+	{path: "statushttp", may: []string{"ingest", "operate", "internal/visible", "internal/plot", "golang.org/x/time/rate"}},
 	// Adapters know a table by an interface of their own.
 	{path: "slogspool", may: []string{"ingest"}},
 	{path: "typed", may: []string{"ingest"}},
@@ -86,7 +88,7 @@ var layers = []layer{
 
 // withoutAzure are the packages that must not reach an Azure type even through
 // what they import.
-var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "operate", "engine", "slogspool", "typed"}
+var withoutAzure = []string{"ingest", "batching", "store", "transport", "transport/dir", "transport/route", "operate", "engine", "slogspool", "typed", "statushttp"}
 
 // pkg is what the go command says of a package.
 type pkg struct {

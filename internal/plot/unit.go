@@ -1,0 +1,88 @@
+package plot
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Unit is what values count.
+type Unit int
+
+const (
+	Number  Unit = iota // 1500, 15k, 20M
+	Bytes               // 1.5 KiB, 20 MiB
+	Seconds             // 250 µs, 1.5 ms, 20 s, 5 min, 3 h
+)
+
+// Text is a value in words of the unit, with three digits.
+func (u Unit) Text(v float64) string {
+	if v = bounded(v); math.IsNaN(v) {
+		return "none"
+	}
+	return u.text(v, math.Abs(v)/1000)
+}
+
+// scale is a factor and how it is written.
+type scale struct {
+	factor float64
+	suffix string
+}
+
+// Each begins with the largest.
+var scales = [...][]scale{
+	Number:  {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}},
+	Bytes:   {{1 << 50, " PiB"}, {1 << 40, " TiB"}, {1 << 30, " GiB"}, {1 << 20, " MiB"}, {1 << 10, " KiB"}, {1, " B"}},
+	Seconds: {{86400, " d"}, {3600, " h"}, {60, " min"}, {1, " s"}, {1e-3, " ms"}, {1e-6, " µs"}, {1e-9, " ns"}},
+}
+
+func (u Unit) scales() []scale {
+	if u < 0 || int(u) >= len(scales) {
+		u = Number
+	}
+	return scales[u]
+}
+
+// text is v with as many digits as tell it from v + step.
+func (u Unit) text(v, step float64) string {
+	all := u.scales()
+	s := all[len(all)-1]
+	if v == 0 {
+		s = scale{1, ""}
+	}
+	for _, larger := range all {
+		least := larger.factor
+		if larger.suffix == "k" {
+			least = 1e4 // 1024 is read more easily than 1.024k
+		}
+		if math.Abs(v) >= least*(1-1e-9) {
+			s = larger
+			break
+		}
+	}
+	decimals := 0
+	if step > 0 {
+		// A step of 0.25 wants two decimals, though it is only a bit less than 1.
+		for step /= s.factor; decimals < 9 && math.Abs(step-math.Round(step)) > step*1e-3; decimals++ {
+			step *= 10
+		}
+	}
+	out := strconv.FormatFloat(v/s.factor, 'f', decimals, 64)
+	if strings.Contains(out, ".") {
+		out = strings.TrimRight(strings.TrimRight(out, "0"), ".")
+	}
+	if out == "-0" {
+		out = "0"
+	}
+	return out + s.suffix
+}
+
+// bounded holds a value within what can be drawn. What is no number, or
+// infinite, is a gap.
+func bounded(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return math.NaN()
+	}
+	const most = 1e18
+	return max(-most, min(v, most))
+}

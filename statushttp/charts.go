@@ -1,0 +1,73 @@
+package statushttp
+
+import (
+	"strings"
+	"time"
+
+	"kustospool/internal/plot"
+)
+
+// gaps are n points that are not there.
+func gaps(n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = plot.Gap()
+	}
+	return out
+}
+
+// ranges are what the charts can show, the first one by default.
+var ranges = []string{"15m", "24h"}
+
+// rangeOf is the range that a reader asks for; the default for anything else.
+func rangeOf(asked string) string {
+	for _, r := range ranges {
+		if r == asked {
+			return r
+		}
+	}
+	return ranges[0]
+}
+
+// chartsOf draws what went on: what waits, how fast it comes and goes, and the age
+// of the oldest record.
+func chartsOf(s series, name string) string {
+	span := "in the last 15 minutes"
+	if name == "24h" {
+		span = "in the last 24 hours"
+	}
+	one := func(id, title, desc string, unit plot.Unit, lines ...plot.Line) string {
+		c := plot.Chart{ID: id, Title: title, Desc: desc + " " + span + ".", Width: 360, Height: 220, Time: true, UnitY: unit, Lines: lines, Marks: silences(s)}
+		return string(c.SVG())
+	}
+	var b strings.Builder
+	b.WriteString(one("chart-backlog", "Records that wait", "Number of records that are accepted and not yet delivered", plot.Number, line(s.at, s.records, "")))
+	b.WriteString(one("chart-rate", "Records a second", "How many records a second are accepted, and how many reach their end", plot.Number, line(s.at, s.acked, "accepted"), line(s.at, s.settle, "settled")))
+	b.WriteString(one("chart-age", "Age of the oldest record", "How long the oldest record that waits has waited", plot.Seconds, line(s.at, s.age, "")))
+	return b.String()
+}
+
+func line(at []time.Time, values []float64, name string) plot.Line {
+	l := plot.Line{Name: name, Points: make([]plot.Point, len(at))}
+	for i := range at {
+		l.Points[i] = plot.Point{X: float64(at[i].UnixMilli()) / 1000, Y: values[i]}
+	}
+	return l
+}
+
+// silences are the times in which the spool did not answer.
+func silences(s series) []plot.Mark {
+	var out []plot.Mark
+	for i := range s.at {
+		if s.records[i] == s.records[i] { // a number
+			continue
+		}
+		x := float64(s.at[i].UnixMilli()) / 1000
+		if n := len(out); n > 0 && i > 0 && s.records[i-1] != s.records[i-1] {
+			out[n-1].To = x
+		} else {
+			out = append(out, plot.Mark{Name: "no answer", From: x, To: x})
+		}
+	}
+	return out
+}

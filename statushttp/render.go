@@ -1,0 +1,64 @@
+package statushttp
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+)
+
+//go:embed assets/*.html
+var templateFiles embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"text": text, "count": count, "counted": counted, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": size, "span": span, "when": when, "said": said, "name": nameOf,
+	"pieces": pieces, "sign": sign, "title": troubleTitle,
+}).ParseFS(templateFiles, "assets/*.html"))
+
+// partNames are the parts of the page that change, each an element with this id.
+var partNames = []string{"state", "backlog", "troubles", "tables", "batches", "dead"}
+
+// partsOf makes the parts of the page from a look.
+func partsOf(l *look, m may) map[string]string {
+	v := viewOf(l, m)
+	out := make(map[string]string, len(partNames))
+	for _, name := range partNames {
+		out[name] = execute(name, v)
+	}
+	return out
+}
+
+// execute makes one template into text. The templates are the page's own, and are
+// given what they expect, so it does not fail.
+func execute(name string, data any) string {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		panic("statushttp: template " + name + ": " + err.Error())
+	}
+	return b.String()
+}
+
+// shell is what every page has around it.
+type shell struct {
+	Title  string
+	Base   string
+	Reload string // of a page that is not reloaded by script: seconds, and where to
+	Login  bool   // there is a token, so that one can log out
+	Live   bool   // the page follows the stream
+	Range  string
+	Told   *message
+	Body   template.HTML
+}
+
+// send writes a whole page.
+func (p *Page) send(w http.ResponseWriter, r *http.Request, status int, s shell) {
+	s.Title = text(s.Title)
+	s.Login = p.guard.guarded && s.Login
+	s.Told = p.told.of(r)
+	body := execute("shell", s)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte(body)) // who has gone away is told nothing
+	}
+}

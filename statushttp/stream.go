@@ -1,0 +1,103 @@
+package statushttp
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+const (
+	// maxStreams is how many may follow the page at the same time.
+	maxStreams = 16
+	// streamWrite is how long a write to one of them may take.
+	streamWrite = 10 * time.Second
+	// streamQuiet is how long nothing may be sent before something is.
+	streamQuiet = 15 * time.Second
+)
+
+// events follows the page: at each look one event with the parts that are not as
+// they were, an object of HTML by the element's id.
+func (p *Page) events(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		p.refuse(w, r, http.StatusMethodNotAllowed, "This address takes GET only.")
+		return
+	}
+	select {
+	case p.streams <- struct{}{}:
+		defer func() { <-p.streams }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		p.refuse(w, r, http.StatusServiceUnavailable, "Too many follow this page already.")
+		return
+	}
+	out := http.NewResponseController(w)
+	if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+		p.refuse(w, r, http.StatusNotImplemented, "This server cannot bound how long a write takes, so it has no streams.")
+		return
+	}
+	_ = out.SetReadDeadline(time.Time{}) // the request is read; a server's ReadTimeout is not for the stream
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
+	s := &stream{write: func(b []byte) error {
+		if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		return out.Flush()
+	}, name: rangeOf(r.URL.Query().Get("range")), sent: map[string]string{}}
+	if s.write([]byte("retry: 2000\n\n")) != nil {
+		return
+	}
+	quiet := time.NewTimer(streamQuiet)
+	defer quiet.Stop()
+	for {
+		l, changed := p.watch.latest()
+		if l != nil && s.show(l) != nil {
+			return // whoever it was has gone, or does not read
+		}
+		quiet.Reset(streamQuiet)
+		select {
+		case <-changed:
+		case <-quiet.C:
+			if s.write([]byte(": still there\n\n")) != nil {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		case <-p.done.Done():
+			return
+		}
+	}
+}
+
+// stream is one reader of the events.
+type stream struct {
+	write func([]byte) error
+	name  string            // of the range
+	sent  map[string]string // what the reader has, by the element's id
+}
+
+// show sends what the reader does not have yet.
+func (s *stream) show(l *look) error {
+	parts := map[string]string{}
+	add := func(name, html string) {
+		if s.sent[name] != html {
+			s.sent[name], parts[name] = html, html
+		}
+	}
+	for name, html := range l.parts() {
+		add(name, html)
+	}
+	add("charts", l.charts[s.name]())
+	var b bytes.Buffer
+	b.WriteString("event: parts\ndata: ")
+	if err := json.NewEncoder(&b).Encode(parts); err != nil { // one line
+		return err
+	}
+	b.WriteString("\n")
+	return s.write(b.Bytes())
+}

@@ -1,0 +1,160 @@
+package statushttp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kustospool/internal/visible"
+	"kustospool/operate"
+)
+
+// look is what one look at the spool found. It is not changed once it is there.
+type look struct {
+	begun  time.Time
+	at     time.Time       // of the answer, or of its absence
+	status *operate.Status // of the last answer; nil where there never was one
+	seen   time.Time       // when that was
+	// err is why there is no answer now, and failing since when.
+	err     error
+	failing time.Time
+	// HTML, made once, when the first reader wants it: a page that nobody looks at
+	// costs a question to the spool and no more.
+	parts  func() map[string]string // by the element's id
+	charts map[string]func() string // the section with the charts, by range
+}
+
+// show readies what is made of a look.
+func (l *look) show(m may, short, long []point) {
+	l.parts = sync.OnceValue(func() map[string]string { return partsOf(l, m) })
+	l.charts = map[string]func() string{
+		"15m": sync.OnceValue(func() string { return chartsPart("15m", chartsOf(seriesOf(short), "15m")) }),
+		"24h": sync.OnceValue(func() string { return chartsPart("24h", chartsOf(seriesOf(long), "24h")) }),
+	}
+}
+
+// watch looks at the spool again and again.
+type watch struct {
+	spool operate.Spool
+	every time.Duration
+	log   *slog.Logger
+	may   may
+	now   chan struct{} // a look is wanted at once
+
+	mu      sync.Mutex
+	last    *look         // guarded by mu
+	changed chan struct{} // guarded by mu; closed at the next look
+	short   *ring         // of run alone
+	long    *ring         // of run alone
+}
+
+func newWatch(spool operate.Spool, every time.Duration, log *slog.Logger, m may) *watch {
+	return &watch{spool: spool, every: every, log: log, may: m, now: make(chan struct{}, 1), changed: make(chan struct{}),
+		short: newRing(shortSpan, max(every, shortStep)), long: newRing(longSpan, max(every, longStep))}
+}
+
+// run looks until ctx ends.
+func (w *watch) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-w.now:
+		}
+		w.look(ctx)
+		timer.Reset(w.every)
+	}
+}
+
+// look asks once, and shows what it found to all who wait for it.
+func (w *watch) look(ctx context.Context) {
+	begun := time.Now()
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	status, err := w.spool.Status(asking, operate.StatusQuery{Limit: maxShown})
+	cancel()
+	if ctx.Err() != nil {
+		return // what Close interrupts says nothing of the spool
+	}
+	if err == nil && status == nil {
+		err = errors.New("the spool gave no answer and no error")
+	}
+	l := &look{begun: begun, at: time.Now(), err: err}
+	before, _ := w.latest()
+	if before != nil {
+		l.status, l.seen, l.failing = before.status, before.seen, before.failing
+	}
+	p := point{at: l.at}
+	if err == nil {
+		if before != nil && before.err != nil {
+			w.log.Info("the spool answers again", "silent", l.at.Sub(before.failing).Round(time.Second))
+		}
+		l.status, l.seen, l.failing = status, l.at, time.Time{}
+		n := &status.Counters
+		p.ok, p.records, p.age = true, n.Open+n.Sealed, n.OldestSeconds
+		p.acked, p.settled = n.Acked, n.Ingested+n.HandedOver+n.DeadLettered+n.Dropped
+	} else if l.failing.IsZero() {
+		l.failing = l.at
+		w.log.Warn("the spool does not answer", "error", visible.String(err.Error()))
+	}
+	w.short.add(p)
+	w.long.add(p)
+	l.show(w.may, slices.Clone(w.short.points), slices.Clone(w.long.points))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = l
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// latest is the last look, nil before the first, and what is closed at the next one.
+func (w *watch) latest() (*look, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last, w.changed
+}
+
+// first waits a moment for the first look.
+func (w *watch) first(ctx context.Context) *look {
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	for {
+		l, changed := w.latest()
+		if l != nil {
+			return l
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// again has the spool looked at now, and waits a moment for it: what an action did
+// shows on the page that comes behind it.
+func (w *watch) again(ctx context.Context) {
+	asked := time.Now()
+	select {
+	case w.now <- struct{}{}:
+	default: // one is wanted already, and has not begun
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	for {
+		l, changed := w.latest()
+		if l != nil && !l.begun.Before(asked) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package statushttp
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"kustospool/ingest"
+	"kustospool/internal/visible"
+	"kustospool/operate"
+)
+
+// maxText bounds a text of the service, of an operator or of a name on the page, in
+// bytes.
+const maxText = 600
+
+// text is foreign text on one line: bounded, with what cannot be seen as escapes.
+func text(s string) string {
+	head, more := cutText(s, maxText)
+	if head = visible.String(head); more > 0 {
+		return head + fmt.Sprintf(" … (%d bytes more)", more)
+	}
+	return head
+}
+
+// cutText is the beginning of s, cut between characters, and how much more there is.
+func cutText(s string, most int) (head string, more int) {
+	if len(s) <= most {
+		return s, 0
+	}
+	n := most
+	for n > most-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n], len(s) - n
+}
+
+// count is a number with a comma at each thousand.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// counted is a number and what it counts.
+func counted(n int64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	if strings.HasSuffix(one, "ch") {
+		return count(n) + " " + one + "es"
+	}
+	return count(n) + " " + one + "s"
+}
+
+// size is a number of bytes: three digits and a unit of 1024.
+func size(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n)/(1<<10), 0
+	for v >= 999.5 && unit < 4 {
+		v, unit = v/(1<<10), unit+1
+	}
+	return fmt.Sprintf("%.3g %s", v, [...]string{"KiB", "MiB", "GiB", "TiB", "PiB"}[unit])
+}
+
+// span is a time in seconds, in its two largest units.
+func span(seconds float64) string {
+	n := int64(max(min(seconds, 1e12), 0))
+	switch {
+	case n < 60:
+		return fmt.Sprintf("%d s", n)
+	case n < 3600:
+		return fmt.Sprintf("%d min %d s", n/60, n%60)
+	case n < 86400:
+		return fmt.Sprintf("%d h %d min", n/3600, n%3600/60)
+	}
+	return fmt.Sprintf("%d d %d h", n/86400, n%86400/3600)
+}
+
+// when is a moment, for people and for programs.
+func when(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "never"
+	}
+	t = t.UTC()
+	return template.HTML(`<time datetime="` + t.Format("2006-01-02T15:04:05Z") + `">` + t.Format("2006-01-02 15:04:05") + `</time>`)
+}
+
+// rateText is a speed, and how long the backlog takes at it.
+func rateText(r *operate.Rate, toEmpty *float64) string {
+	if r == nil {
+		return ""
+	}
+	out := fmt.Sprintf("%.3g records/s, %s/s", r.Records, size(int64(r.Bytes)))
+	switch {
+	case toEmpty == nil:
+		return out + "; not emptying"
+	case *toEmpty > 0:
+		return out + "; empty in " + span(*toEmpty)
+	}
+	return out
+}
+
+// said is a failure in one line.
+func said(f *ingest.Failure) string {
+	if f == nil {
+		return ""
+	}
+	return text(f.String())
+}
+
+// piece is a part of a sentence that is a command, or is not.
+type piece struct {
+	Text string
+	Code bool
+}
+
+// pieces are the commands, in backquotes, of a sentence and what is between them.
+func pieces(sentence string) []piece {
+	var out []piece
+	for i, s := range strings.Split(sentence, "`") {
+		if s != "" {
+			out = append(out, piece{s, i%2 == 1})
+		}
+	}
+	return out
+}
+
+// sign is a level of a trouble as a character, for who sees no colours.
+func sign(l operate.Level) string {
+	switch l {
+	case operate.Critical:
+		return "✖"
+	case operate.Warning:
+		return "▲"
+	}
+	return "ℹ"
+}
+
+// troubleTitle is a trouble in one line.
+func troubleTitle(t *operate.Trouble) string {
+	title := string(t.Kind)
+	switch {
+	case t.Table != "":
+		title += ", table " + t.Table
+	case t.Tables > 1:
+		title += fmt.Sprintf(", %d tables", t.Tables)
+	}
+	return text(title + ": " + t.What)
+}
