@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"io"
 	"iter"
 
 	"kustospool/engine/internal/answers"
+	"kustospool/ingest"
 	"kustospool/operate"
 	"kustospool/store"
 )
@@ -41,6 +43,7 @@ type books interface {
 	Dir() string
 	FirstLive(n int) (first []store.Entry, all int)
 	DeadLetters() iter.Seq2[store.DeadLetter, error]
+	OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error)
 	Quarantine() ([]store.SetAside, error)
 }
 
