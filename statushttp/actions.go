@@ -123,8 +123,8 @@ func (p *Page) pauseAsk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	table, more := cutText(r.URL.Query().Get("table"), 4<<10)
-	if table == "" || more > 0 {
-		p.refuse(w, r, http.StatusBadRequest, "The parameter table must be a table's name, as DB.TABLE.")
+	if more > 0 {
+		p.refuse(w, r, http.StatusBadRequest, "The parameter table must be the name of a table.")
 		return
 	}
 	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "./", Login: true, Body: template.HTML(execute("pauseask", struct{ Table string }{table}))})

@@ -1,6 +1,7 @@
 package statushttp
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -55,18 +56,17 @@ func line(at []time.Time, values []float64, name string) plot.Line {
 	return l
 }
 
-// silences are the times in which the spool did not answer.
+// silences are the times in which the spool did not answer: from the last answer before
+// to the first one behind.
 func silences(s series) []plot.Mark {
 	var out []plot.Mark
+	x := func(i int) float64 { return float64(s.at[max(0, min(i, len(s.at)-1))].UnixMilli()) / 1000 }
 	for i := range s.at {
-		if s.records[i] == s.records[i] { // a number
-			continue
-		}
-		x := float64(s.at[i].UnixMilli()) / 1000
-		if n := len(out); n > 0 && i > 0 && s.records[i-1] != s.records[i-1] {
-			out[n-1].To = x
-		} else {
-			out = append(out, plot.Mark{Name: "no answer", From: x, To: x})
+		switch silent, before := math.IsNaN(s.records[i]), i > 0 && math.IsNaN(s.records[i-1]); {
+		case silent && before:
+			out[len(out)-1].To = x(i + 1)
+		case silent:
+			out = append(out, plot.Mark{Name: "no answer", From: x(i - 1), To: x(i + 1)})
 		}
 	}
 	return out

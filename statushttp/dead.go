@@ -181,8 +181,8 @@ func (p *Page) deadList(w http.ResponseWriter, r *http.Request) {
 		Dead       []operate.Batch
 		Next       string
 		Unreadable []string
-	}{May: p.watch.may, Base: "../", Next: list.Next, Unreadable: list.Unreadable}
-	for i := range list.Letters {
+	}{May: p.watch.may, Base: "../", Next: list.Next, Unreadable: list.Unreadable[:min(len(list.Unreadable), maxShown)]}
+	for i := range list.Letters[:min(len(list.Letters), maxLetters)] {
 		d := &list.Letters[i]
 		data.Dead = append(data.Dead, operate.Batch{ID: d.ID.String(), Database: d.Properties.Database, Table: d.Properties.Table,
 			Records: int64(d.Last - d.First + 1), RawBytes: d.RawBytes, Updated: d.Updated, Failure: d.Failure})

@@ -47,7 +47,7 @@
 //	GET  dead/          all dead letters; ?after=ID goes on
 //	GET  dead/ID        one dead letter, its records and what a retry would do
 //	GET  dead/ID/drop   asks whether it is really to be dropped
-//	GET  pause          asks why a table is to be paused; ?table=DB.TABLE
+//	GET  pause          asks which table is to be paused, and why; ?table=DB.TABLE
 //	POST do/pause, do/resume, do/retry, do/dead-retry, do/dead-drop
 //	GET  login, POST login, POST logout
 //	GET  healthz        200 where the spool answered lately, otherwise 503

@@ -45,7 +45,7 @@ func (p *Page) home(w http.ResponseWriter, r *http.Request) {
 	}
 	// A browser without script comes again, and leaves behind what an action said.
 	again := max(5, int((p.o.Every+time.Second-1)/time.Second))
-	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "./", Login: true, Live: true, Range: name,
+	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "./", Login: true, Live: true, Range: name, Troubles: l.troubles(),
 		Reload: strconv.Itoa(again) + "; url=./?range=" + name, Body: template.HTML(execute("home", data))})
 }
 

@@ -5,6 +5,8 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+
+	"kustospool/operate"
 )
 
 //go:embed assets/*.html
@@ -12,7 +14,7 @@ var templateFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"text": text, "count": count, "counted": counted, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": size, "span": span, "when": when, "said": said, "name": nameOf,
-	"pieces": pieces, "sign": sign, "title": troubleTitle,
+	"pieces": pieces, "sign": sign, "level": levelClass, "words": func(l operate.Level) string { return text(string(l)) }, "title": troubleTitle,
 }).ParseFS(templateFiles, "assets/*.html"))
 
 // partNames are the parts of the page that change, each an element with this id.
@@ -46,8 +48,10 @@ type shell struct {
 	Login  bool   // there is a token, so that one can log out
 	Live   bool   // the page follows the stream
 	Range  string
-	Told   *message
-	Body   template.HTML
+	// Troubles is how many there are, without those that end by themselves.
+	Troubles int
+	Told     *message
+	Body     template.HTML
 }
 
 // send writes a whole page.

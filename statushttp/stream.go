@@ -12,7 +12,8 @@ const (
 	maxStreams = 16
 	// streamWrite is how long a write to one of them may take.
 	streamWrite = 10 * time.Second
-	// streamQuiet is how long nothing may be sent before something is.
+	// streamQuiet is how long nothing may be sent before something is. The script takes
+	// a connection for lost after 40 seconds without.
 	streamQuiet = 15 * time.Second
 )
 
@@ -37,7 +38,6 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, http.StatusNotImplemented, "This server cannot bound how long a write takes, so it has no streams.")
 		return
 	}
-	_ = out.SetReadDeadline(time.Time{}) // the request is read; a server's ReadTimeout is not for the stream
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
 	s := &stream{write: func(b []byte) error {
@@ -63,7 +63,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-quiet.C:
-			if s.write([]byte(": still there\n\n")) != nil {
+			if s.write([]byte("event: still\ndata: {}\n\n")) != nil {
 				return
 			}
 		case <-r.Context().Done():
@@ -93,6 +93,9 @@ func (s *stream) show(l *look) error {
 		add(name, html)
 	}
 	add("charts", l.charts[s.name]())
+	if len(parts) == 0 {
+		return nil
+	}
 	var b bytes.Buffer
 	b.WriteString("event: parts\ndata: ")
 	if err := json.NewEncoder(&b).Encode(parts); err != nil { // one line

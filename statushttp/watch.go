@@ -14,7 +14,7 @@ import (
 
 // look is what one look at the spool found. It is not changed once it is there.
 type look struct {
-	begun  time.Time
+	number int
 	at     time.Time       // of the answer, or of its absence
 	status *operate.Status // of the last answer; nil where there never was one
 	seen   time.Time       // when that was
@@ -25,6 +25,19 @@ type look struct {
 	// costs a question to the spool and no more.
 	parts  func() map[string]string // by the element's id
 	charts map[string]func() string // the section with the charts, by range
+}
+
+// troubles is how many there are that somebody should look after.
+func (l *look) troubles() (n int) {
+	if l.status == nil {
+		return 0
+	}
+	for i := range l.status.Troubles {
+		if l.status.Troubles[i].Level != operate.Note {
+			n++
+		}
+	}
+	return n
 }
 
 // show readies what is made of a look.
@@ -45,6 +58,7 @@ type watch struct {
 	now   chan struct{} // a look is wanted at once
 
 	mu      sync.Mutex
+	begun   int           // how many looks; guarded by mu
 	last    *look         // guarded by mu
 	changed chan struct{} // guarded by mu; closed at the next look
 	short   *ring         // of run alone
@@ -74,7 +88,10 @@ func (w *watch) run(ctx context.Context) {
 
 // look asks once, and shows what it found to all who wait for it.
 func (w *watch) look(ctx context.Context) {
-	begun := time.Now()
+	w.mu.Lock()
+	w.begun++
+	number := w.begun
+	w.mu.Unlock()
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	status, err := w.spool.Status(asking, operate.StatusQuery{Limit: maxShown})
 	cancel()
@@ -84,7 +101,7 @@ func (w *watch) look(ctx context.Context) {
 	if err == nil && status == nil {
 		err = errors.New("the spool gave no answer and no error")
 	}
-	l := &look{begun: begun, at: time.Now(), err: err}
+	l := &look{number: number, at: time.Now(), err: err}
 	before, _ := w.latest()
 	if before != nil {
 		l.status, l.seen, l.failing = before.status, before.seen, before.failing
@@ -139,7 +156,9 @@ func (w *watch) first(ctx context.Context) *look {
 // again has the spool looked at now, and waits a moment for it: what an action did
 // shows on the page that comes behind it.
 func (w *watch) again(ctx context.Context) {
-	asked := time.Now()
+	w.mu.Lock()
+	want := w.begun + 1 // one under way may have seen what was before
+	w.mu.Unlock()
 	select {
 	case w.now <- struct{}{}:
 	default: // one is wanted already, and has not begun
@@ -148,7 +167,7 @@ func (w *watch) again(ctx context.Context) {
 	defer cancel()
 	for {
 		l, changed := w.latest()
-		if l != nil && !l.begun.Before(asked) {
+		if l != nil && l.number >= want {
 			return
 		}
 		select {

@@ -15,7 +15,7 @@ import (
 
 // maxText bounds a text of the service, of an operator or of a name on the page, in
 // bytes.
-const maxText = 600
+const maxText = 1000
 
 // text is foreign text on one line: bounded, with what cannot be seen as escapes.
 func text(s string) string {
@@ -129,7 +129,7 @@ type piece struct {
 // pieces are the commands, in backquotes, of a sentence and what is between them.
 func pieces(sentence string) []piece {
 	var out []piece
-	for i, s := range strings.Split(sentence, "`") {
+	for i, s := range strings.Split(text(sentence), "`") {
 		if s != "" {
 			out = append(out, piece{s, i%2 == 1})
 		}
@@ -146,6 +146,14 @@ func sign(l operate.Level) string {
 		return "▲"
 	}
 	return "ℹ"
+}
+
+// levelClass is a level as the style sheet knows it.
+func levelClass(l operate.Level) string {
+	if l == operate.Critical || l == operate.Warning {
+		return string(l)
+	}
+	return string(operate.Note)
 }
 
 // troubleTitle is a trouble in one line.

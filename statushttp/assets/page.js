@@ -29,12 +29,26 @@
     return s && !s.isCollapsed && s.rangeCount > 0 && s.getRangeAt(0).intersectsNode(part);
   };
 
+  // Troubles that come and go are told in the title, and to who cannot see the page.
+  const title = document.title.replace(/^▲ \d+ · /, "");
+  const troubles = (part) => {
+    const n = Number(part.dataset.critical) + Number(part.dataset.warnings);
+    const words = n === 0 ? "No troubles." : n === 1 ? "1 trouble." : n + " troubles.";
+    document.title = (n > 0 ? "▲ " + n + " · " : "") + title;
+    const said = document.getElementById("announced");
+    if (said.dataset.n !== String(n)) said.textContent = words;
+    said.dataset.n = n;
+  };
+
+  // A part with a button that is held down is kept until it is let go: the click is the old button's.
+  let held = null;
+
   const waiting = new Map();
 
   const replace = (id, html) => {
     const old = document.getElementById(id);
     if (!old) return;
-    if (marked(old)) {
+    if (held === old || marked(old)) {
       waiting.set(id, html);
       return;
     }
@@ -51,6 +65,7 @@
     const key = focused && (focused.dataset.key || (focused.parentElement && focused.parentElement.dataset.key));
     const summary = focused && focused.tagName === "SUMMARY";
     old.replaceWith(next);
+    if (id === "troubles") troubles(next);
     if (!focused) return;
     let target = key ? keyed(next, key) : null;
     if (target && summary) target = target.querySelector("summary");
@@ -61,9 +76,21 @@
     if (target) target.focus({ preventScroll: true });
   };
 
-  document.addEventListener("selectionchange", () => {
+  const catchUp = () => {
     for (const [id, html] of [...waiting]) replace(id, html);
-  });
+  };
+  const hold = (event) => { held = event.target.closest("section[id]"); };
+  const letGo = () => {
+    held = null;
+    setTimeout(catchUp); // behind the click, which comes next
+  };
+  document.addEventListener("selectionchange", catchUp);
+  addEventListener("pointerdown", hold);
+  addEventListener("pointerup", letGo);
+  addEventListener("pointercancel", letGo);
+  addEventListener("keydown", (event) => { if (event.key === " ") hold(event); });
+  addEventListener("keyup", (event) => { if (event.key === " ") letGo(); });
+  addEventListener("blur", letGo);
 
   const open = () => {
     clearTimeout(timer);
@@ -79,6 +106,9 @@
       for (const id of Object.keys(parts)) replace(id, parts[id]);
       say(true, "● Live");
     });
+    source.addEventListener("still", () => {
+      lastSign = Date.now();
+    });
     source.onerror = () => {
       say(false, "○ Not live: the connection is lost. It is tried again.");
       if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 5000);
@@ -87,6 +117,14 @@
 
   say(false, "○ Not live yet.");
   open();
+  // A connection can be gone without a word. Something comes every 15 seconds.
+  setInterval(() => {
+    if (body.dataset.live === "yes" && Date.now() - lastSign > 40000) {
+      say(false, "○ Not live: nothing comes any more. It is tried again.");
+      lastSign = Date.now();
+      open();
+    }
+  }, 5000);
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 })();

@@ -1,0 +1,83 @@
+package statushttp
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The rings hold what they are for and no more, whatever comes.
+func TestRingIsBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		every := time.Duration(rapid.IntRange(100, 200_000).Draw(t, "every ms")) * time.Millisecond
+		short, long := newRing(shortSpan, max(every, shortStep)), newRing(longSpan, max(every, longStep))
+		now, last, peak := at, int64(0), int64(0)
+		for i := range rapid.IntRange(1, 3000).Draw(t, "looks") {
+			now = now.Add(every)
+			p := point{at: now, ok: rapid.IntRange(0, 9).Draw(t, "ok") > 0, records: rapid.Int64Range(0, 1e6).Draw(t, "records"), acked: int64(i)}
+			if p.ok {
+				last, peak = p.acked, max(peak, p.records)
+			}
+			short.add(p)
+			long.add(p)
+		}
+		for _, r := range []*ring{short, long} {
+			if len(r.points) > 721 || r == short && len(r.points) > 451 {
+				t.Fatalf("%d points", len(r.points))
+			}
+			var most, newest int64
+			for i, p := range r.points {
+				if i > 0 && !p.at.After(r.points[i-1].at) {
+					t.Fatalf("point %d is not behind the one before", i)
+				}
+				if p.ok {
+					most, newest = max(most, p.records), p.acked
+				}
+			}
+			if newest != last && r.step == every {
+				t.Fatalf("the newest look is lost: %d, want %d", newest, last)
+			}
+			if most != peak && now.Sub(at) < shortSpan { // no peak is lost before it is old
+				t.Fatalf("the peak is %d, want %d", most, peak)
+			}
+		}
+	})
+}
+
+func TestSeries(t *testing.T) {
+	r := newRing(time.Minute, time.Second)
+	for i, p := range []point{
+		{ok: true, records: 5, acked: 10, settled: 5},
+		{ok: true, records: 25, acked: 40, settled: 15},
+		{},
+		{ok: true, records: 30, acked: 50, settled: 20},
+		{ok: true, records: 1, acked: 1, settled: 0}, // another spool
+		{ok: true, records: 1, acked: 3, settled: 2},
+	} {
+		p.at = at.Add(time.Duration(i) * 2 * time.Second)
+		r.add(p)
+	}
+	s := seriesOf(r.points)
+	nan := math.NaN()
+	for _, tt := range []struct {
+		name      string
+		got, want []float64
+	}{
+		{"records", s.records, []float64{5, 25, nan, 30, 1, 1}},
+		{"acked", s.acked, []float64{nan, 15, nan, nan, nan, 1}},
+		{"settled", s.settle, []float64{nan, 5, nan, nan, nan, 1}},
+	} {
+		for i := range tt.want {
+			if tt.got[i] != tt.want[i] && !(math.IsNaN(tt.got[i]) && math.IsNaN(tt.want[i])) {
+				t.Errorf("%s is %v, want %v", tt.name, tt.got, tt.want)
+				break
+			}
+		}
+	}
+	begin := float64(at.Unix())
+	if marks := silences(s); len(marks) != 1 || marks[0].From != begin+2 || marks[0].To != begin+6 {
+		t.Errorf("silences %v", marks)
+	}
+}
