@@ -3,6 +3,7 @@ package statushttp
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +100,18 @@ func TestLoginEndsItsStreams(t *testing.T) {
 			t.Error("it goes on")
 		}
 	})
+}
+
+// Who has not shown the token cannot have anything packed, which takes memory.
+func TestLoginFormIsNotPacked(t *testing.T) {
+	p := open(t, &reader{}, &Options{Token: secret, Title: strings.Repeat("x", maxTitle)})
+	for _, method := range []string{"GET", "POST"} {
+		r := local(method, "/login", "token=wrong")
+		r.Header.Set("Accept-Encoding", "gzip")
+		if got := serve(p, r); got.Header.Get("Content-Encoding") != "" || !strings.Contains(bodyOf(t, got), `name="token"`) {
+			t.Errorf("%s: %v", method, got.Header)
+		}
+	}
 }
 
 // However many guess, what is remembered of them is bounded, and those who guessed

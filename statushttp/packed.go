@@ -8,6 +8,11 @@ import (
 	"strings"
 )
 
+// packFrom is how many bytes a page has at least that is packed. Packing takes a megabyte
+// of memory for a moment, which who has not shown the token must not ask for: the login
+// form is less than this.
+const packFrom = 4 << 10
+
 // packs reports whether who asks takes gzip: in every browser, and most of what
 // follows is as it was before, so that a thin link carries a fraction of it.
 func packs(r *http.Request) bool {

@@ -2,6 +2,7 @@ package statushttp
 
 import (
 	"bytes"
+	"compress/gzip"
 	"embed"
 	"html/template"
 	"io"
@@ -66,10 +67,13 @@ func (p *Page) send(w http.ResponseWriter, r *http.Request, status int, s shell)
 		w.WriteHeader(status)
 		return
 	}
-	out, _ := packed(w, r)
+	out := io.Writer(w)
+	if len(body) >= packFrom {
+		out, _ = packed(w, r)
+	}
 	w.WriteHeader(status)
-	_, _ = io.WriteString(out, body) // who has gone away is told nothing
-	if z, ok := out.(io.Closer); ok {
+	_, _ = io.WriteString(out, body)     // who has gone away is told nothing
+	if z, ok := out.(*gzip.Writer); ok { // an embedder's writer may have a Close as well
 		_ = z.Close() // the same
 	}
 }
