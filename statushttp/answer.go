@@ -48,7 +48,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, text s
 		return
 	}
 	base := baseOf(r)
-	p.send(w, r, status, shell{Title: p.o.Title, Base: base, Body: template.HTML(execute("said", struct{ Heading, Text, Base string }{http.StatusText(status), text, base}))})
+	p.send(w, r, status, shell{Title: defaultTitle, Base: base, Body: template.HTML(execute("said", struct{ Heading, Text, Base string }{http.StatusText(status), text, base}))})
 }
 
 // refuseFor is an error of the spool in place of an answer.

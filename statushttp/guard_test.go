@@ -236,3 +236,26 @@ func TestLogin(t *testing.T) {
 	}
 	send(local("POST", "/login", "token="+strings.Repeat("x", maxForm)), 400)
 }
+
+// Who is refused, or has yet to show the token, is not told what the page is called: that may
+// be a directory.
+func TestTitleIsForThoseWhoMayLook(t *testing.T) {
+	const title = "/var/spool/of-somebody"
+	p, guarded := open(t, &whole{}, &Options{Title: title}), open(t, &whole{}, &Options{Title: title, Token: secret})
+	foreign, remote := local("GET", "/", ""), local("GET", "/", "")
+	foreign.Host, remote.RemoteAddr = "evil.example", "192.0.2.1:5"
+	for name, got := range map[string]*http.Response{
+		"a foreign host":    serve(p, foreign),
+		"another machine":   serve(p, remote),
+		"no token":          serve(guarded, local("GET", "/", "")),
+		"the form of login": serve(guarded, local("GET", "/login", "")),
+		"a wrong token":     serve(guarded, local("POST", "/login", "token=x")),
+	} {
+		if body := bodyOf(t, got); strings.Contains(body, "of-somebody") || !strings.Contains(body, "<title>") {
+			t.Errorf("%s is told %s", name, body)
+		}
+	}
+	if body := bodyOf(t, serve(p, local("GET", "/", ""))); !strings.Contains(body, title) {
+		t.Error("and nobody else is")
+	}
+}

@@ -75,5 +75,5 @@ func (p *Page) loginPage(w http.ResponseWriter, r *http.Request, status int, wro
 		return
 	}
 	base := baseOf(r)
-	p.send(w, r, status, shell{Title: p.o.Title, Base: base, Body: template.HTML(execute("login", struct{ Base, Wrong string }{base, wrong}))})
+	p.send(w, r, status, shell{Title: defaultTitle, Base: base, Body: template.HTML(execute("login", struct{ Base, Wrong string }{base, wrong}))})
 }

@@ -96,7 +96,7 @@ func TestMarkupStaysText(t *testing.T) {
 	p := open(t, s, &Options{Actions: true, Title: evil})
 	s.failure = fmt.Errorf("%s", evil)
 	key := p.told.keep(message{Text: text(evil)})
-	for path, least := range map[string]int{"/?told=" + key: 25, "/dead/" + letterID: 3, "/dead/": 1, "/dead/" + letterID + "/drop": 1, "/nowhere": 1} {
+	for path, least := range map[string]int{"/?told=" + key: 25, "/dead/" + letterID: 3, "/dead/": 1, "/dead/" + letterID + "/drop": 1, "/nowhere?told=" + key: 1} {
 		bad, found := inspect(t, bodyOf(t, serve(p, local("GET", path, ""))))
 		for _, b := range bad {
 			t.Errorf("%s: %s", path, b)

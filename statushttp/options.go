@@ -14,6 +14,10 @@ import (
 // DefaultEvery is how often the spool is looked at by default.
 const DefaultEvery = 2 * time.Second
 
+// defaultTitle is also the title for those who are refused: one that was given may
+// name what is not for them, as a directory.
+const defaultTitle = "kustospool"
+
 const (
 	minEvery  = 100 * time.Millisecond
 	minToken  = 16
@@ -26,7 +30,8 @@ const (
 // Options say what a page shows and to whom. The zero value shows it to this
 // machine, and changes nothing.
 type Options struct {
-	// Title is what the page is called, in at most 200 bytes. Default: "kustospool".
+	// Title is what the page is called, in at most 200 bytes. Default: "kustospool". Who
+	// is refused or has not logged in does not see it.
 	Title string
 	// Actions allows what changes the spool: pause, resume and retry of tables, retry
 	// and drop of dead letters, and POST below v1/.
@@ -58,7 +63,7 @@ func (o *Options) settled() (Options, error) {
 		errs = append(errs, &ingest.FieldError{Field: "Options." + field, Value: value, Rule: rule})
 	}
 	if c.Title == "" {
-		c.Title = "kustospool"
+		c.Title = defaultTitle
 	}
 	if len(c.Title) > maxTitle {
 		bad("Title", strconv.Quote(c.Title[:40])+"...", "must have at most 200 bytes")
