@@ -450,6 +450,32 @@ func TestSlowSpool(t *testing.T) {
 	})
 }
 
+// A spool that goes on behind the end of the context, as one whose disk hangs, is told as one
+// that does not answer, is asked nothing more meanwhile, and shows again when it is back.
+func TestSpoolThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, hangs := &whole{}, make(chan struct{})
+		p := open(t, s, nil)
+		synctest.Wait()
+		s.set(func(context.Context) (*operate.Status, error) { <-hangs; return sample(), nil })
+		time.Sleep(5 * time.Minute)
+		if body := bodyOf(t, serve(p, local("GET", "/", ""))); !strings.Contains(body, "Nobody answers since") || !strings.Contains(body, `data-records="1234"`) {
+			t.Error("the page shows what was, and does not say so")
+		}
+		s.mu.Lock()
+		asked := s.asked
+		s.mu.Unlock()
+		if asked != 2 {
+			t.Errorf("asked %d times", asked)
+		}
+		close(hangs)
+		time.Sleep(2 * (askTimeout + lateTime))
+		if body := bodyOf(t, serve(p, local("GET", "/", ""))); strings.Contains(body, "Nobody answers since") {
+			t.Error("it is back, and the page does not say so")
+		}
+	})
+}
+
 // Readers' own questions are bounded in number and in time.
 func TestQuestionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

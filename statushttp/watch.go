@@ -3,6 +3,7 @@ package statushttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -63,7 +64,20 @@ type watch struct {
 	changed chan struct{} // guarded by mu; closed at the next look
 	short   *ring         // of run alone
 	long    *ring         // of run alone
+
+	late   chan answer    // of the question under way; nil where there is none; of run alone
+	asking sync.WaitGroup // the goroutine that waits for it; run joins it
 }
+
+// answer is what a spool said.
+type answer struct {
+	status *operate.Status
+	err    error
+}
+
+// lateTime is how much longer than its context a question may take before the page goes on
+// without its answer.
+const lateTime = time.Second
 
 func newWatch(spool operate.Spool, every time.Duration, log *slog.Logger, m may) *watch {
 	return &watch{spool: spool, every: every, log: log, may: m, now: make(chan struct{}, 1), changed: make(chan struct{}),
@@ -72,6 +86,7 @@ func newWatch(spool operate.Spool, every time.Duration, log *slog.Logger, m may)
 
 // run looks until ctx ends.
 func (w *watch) run(ctx context.Context) {
+	defer w.asking.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -92,9 +107,7 @@ func (w *watch) look(ctx context.Context) {
 	w.begun++
 	number := w.begun
 	w.mu.Unlock()
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
-	status, err := w.spool.Status(asking, operate.StatusQuery{Limit: maxShown})
-	cancel()
+	status, err := w.ask(ctx)
 	if ctx.Err() != nil {
 		return // what Close interrupts says nothing of the spool
 	}
@@ -127,6 +140,38 @@ func (w *watch) look(ctx context.Context) {
 	w.last = l
 	close(w.changed)
 	w.changed = make(chan struct{})
+}
+
+// ask asks the spool, and no longer than its time. A spool that goes on behind the end of the
+// context, as one whose disk hangs may, is told as one that does not answer; it is asked
+// nothing more until that question has ended.
+func (w *watch) ask(ctx context.Context) (*operate.Status, error) {
+	select {
+	case <-w.late: // of what was asked before; too old to be shown
+		w.late = nil
+	default:
+	}
+	if w.late == nil {
+		late := make(chan answer, 1)
+		w.late = late
+		w.asking.Go(func() {
+			asking, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			status, err := w.spool.Status(asking, operate.StatusQuery{Limit: maxShown})
+			late <- answer{status, err}
+		})
+	}
+	enough := time.NewTimer(askTimeout + lateTime)
+	defer enough.Stop()
+	select {
+	case a := <-w.late:
+		w.late = nil
+		return a.status, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-enough.C:
+		return nil, fmt.Errorf("no answer came within %s", askTimeout)
+	}
 }
 
 // latest is the last look, nil before the first, and what is closed at the next one.
