@@ -85,7 +85,7 @@ func listen(address, cert, key string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", address, err)
 	}
-	l = netutil.LimitListener(l, mostClients)
+	l = netutil.LimitListener(newShared(l), mostClients)
 	if secret != nil {
 		l = tls.NewListener(l, secret)
 	}
