@@ -40,11 +40,15 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
+	body, flush := packed(w, r)
 	s := &stream{write: func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 			return err
 		}
-		if _, err := w.Write(b); err != nil {
+		if _, err := body.Write(b); err != nil {
+			return err
+		}
+		if err := flush(); err != nil {
 			return err
 		}
 		return out.Flush()
@@ -98,7 +102,9 @@ func (s *stream) show(l *look) error {
 	}
 	var b bytes.Buffer
 	b.WriteString("event: parts\ndata: ")
-	if err := json.NewEncoder(&b).Encode(parts); err != nil { // one line
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)                  // the script reads it as JSON, and it is half as long again otherwise
+	if err := e.Encode(parts); err != nil { // one line
 		return err
 	}
 	b.WriteString("\n")

@@ -34,7 +34,8 @@ func TestLayout(t *testing.T) {
 	s, dead := troubled(t, statushttp.Options{})
 	locked := start(t, statushttp.Options{Token: strings.ReplaceAll(token, " ", "-")})
 	for _, at := range []struct{ name, url, path string }{
-		{"home", s.url, "/"}, {"dead letter", s.url, "/dead/" + dead}, {"drop", s.url, "/dead/" + dead + "/drop"}, {"login", locked.url, "/login"},
+		{"home", s.url, "/"}, {"dead letter", s.url, "/dead/" + dead}, {"drop", s.url, "/dead/" + dead + "/drop"},
+		{"dead letters", s.url, "/dead/"}, {"pause", s.url, "/pause?table=Demo.Telemetry"}, {"login", locked.url, "/login"},
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			b := open(t, at.url)

@@ -101,7 +101,7 @@ const backlogChart = `(() => {
 // its foot behind a top.
 const (
 	climbs = `(ys => ys[0] < 20 && Math.max(...ys) > 60 && ys.at(-1) > Math.max(...ys) - 1)(` + backlogChart + `)`
-	falls  = `(ys => ys[0] < 20 && Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
+	falls  = `(ys => Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
 )
 
 // cutStream is the control of what rises by itself: where the stream cannot be had nothing
@@ -122,7 +122,7 @@ func cutStream(t *testing.T, s *site, live *tab) {
 	if ask[bool](cut, isLive) {
 		t.Error("a page whose stream is cut says that it is live")
 	}
-	if err := live.rises(2 * time.Second); err != nil {
+	if err := live.rises(patience); err != nil {
 		t.Errorf("while another page's stream is cut, a live one does not go on: %v", err)
 	}
 }

@@ -24,6 +24,7 @@ const database = "Demo"
 type site struct {
 	sim   *kustosim.Sim
 	spool *engine.Spool
+	dir   string // of the spool
 	url   string
 }
 
@@ -32,7 +33,7 @@ type site struct {
 func start(t *testing.T, o statushttp.Options, tables ...string) *site {
 	t.Helper()
 	chromium.context(t)
-	s := &site{sim: simspool.Start(t, nil)}
+	s := &site{sim: simspool.Start(t, nil), dir: t.TempDir()}
 	for _, table := range tables {
 		if err := s.sim.CreateTable(database, table); err != nil {
 			t.Fatal(err)
@@ -44,7 +45,7 @@ func start(t *testing.T, o statushttp.Options, tables ...string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.spool = simspool.Open(t, t.TempDir(), client, &engine.Options{
+	s.spool = simspool.Open(t, s.dir, client, &engine.Options{
 		Batch:    batching.Policy{MaxAge: 20 * time.Millisecond},
 		RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 		MaxDiskBytes: 256 << 20,

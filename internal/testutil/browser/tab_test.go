@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// patience bounds what a tab is waited for.
-const patience = 15 * time.Second
+// patience bounds what a tab is waited for, also where the machine has much else to do.
+const patience = 30 * time.Second
 
 // lookEvery is how often a tab is asked whether it shows what is waited for.
 const lookEvery = 20 * time.Millisecond
@@ -201,7 +201,7 @@ func (b *tab) within(limit time.Duration, expression string) error {
 // waits waits for something outside of the tab.
 func (b *tab) waits(ok func() bool) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 5*patience)
+	ctx, cancel := context.WithTimeout(b.ctx, 3*patience)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
