@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -47,6 +48,7 @@ type books interface {
 	FirstLive(n int) (first []store.Entry, all int)
 	LiveOf(lane uint32) []store.Entry
 	DeadLetters() iter.Seq2[store.DeadLetter, error]
+	OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error)
 	Quarantine() ([]store.SetAside, error)
 	Waiting(lane uint32, from uint64) iter.Seq2[store.Waiting, error]
 	Settled() iter.Seq2[store.Entry, error]

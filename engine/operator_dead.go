@@ -11,20 +11,23 @@ import (
 	"kustospool/operate"
 )
 
-var _ operate.DeadKeeper = (*inUse)(nil)
+var (
+	_ operate.DeadReader = (*operator)(nil)
+	_ operate.DeadKeeper = (*inUse)(nil)
+)
 
 // maxUnreadable is how many dead letters that cannot be read one answer tells of.
 const maxUnreadable = 20
 
 // ListDead lists dead letters.
-func (o *inUse) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
+func (o *operator) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
 	most, err := limit("limit", q.Limit, operate.MaxDead, operate.MaxDead)
 	if err != nil {
 		return nil, err
 	}
 	filter := DeadLetterFilter{Code: q.Code, From: q.Since, Before: q.Before}
 	out := &operate.DeadList{Letters: []operate.DeadLetter{}}
-	for d, err := range o.spool.DeadLetters() {
+	for d, err := range deadLetters(o.books.DeadLetters()) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -49,12 +52,12 @@ func (o *inUse) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.Dea
 }
 
 // DeadPayload reads a piece of a payload.
-func (o *inUse) DeadPayload(_ context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
+func (o *operator) DeadPayload(_ context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
 	id, err := deadID(q.ID)
 	if err != nil {
 		return nil, err
 	}
-	in, err := o.spool.OpenDeadLetter(id)
+	in, err := o.books.OpenDeadLetter(id)
 	if err != nil {
 		return nil, deadError(err)
 	}

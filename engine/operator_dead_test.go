@@ -3,9 +3,11 @@ package engine_test
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
+	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/operate"
 )
@@ -113,4 +115,41 @@ func TestDeadLettersThroughTheSocket(t *testing.T) {
 	drain(t, s)
 	sameRows(t, f.AllRows(), []string{`{"bad":1}`, string(large)})
 	conserved(t, s)
+}
+
+// TestDeadLettersAtRest: those of a spool at rest are read by the same calls, with the same
+// answers, and no more can be done to them.
+func TestDeadLettersAtRest(t *testing.T) {
+	dir := shortDir(t)
+	f, _ := fussy()
+	s := open(t, dir, f, soon())
+	put(t, s, telemetry, `{"bad":1}`)
+	drain(t, s)
+	read := func(r operate.DeadReader) (*operate.DeadList, string) {
+		t.Helper()
+		list, err := r.ListDead(t.Context(), operate.DeadQuery{Table: "Telemetry"})
+		if err != nil || len(list.Letters) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		piece, err := r.DeadPayload(t.Context(), operate.DeadPayloadQuery{ID: list.Letters[0].ID.String()})
+		if err != nil || !piece.End {
+			t.Fatalf("%+v, %v", piece, err)
+		}
+		return list, string(piece.Data)
+	}
+	list, data := read(s.Operator().(operate.DeadReader))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := engine.Look(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if again, same := read(v.Operator().(operate.DeadReader)); !reflect.DeepEqual(again, list) || same != data || data == "" {
+		t.Errorf("at rest %+v %q, in use %+v %q", again, same, list, data)
+	}
+	if _, ok := v.Operator().(operate.DeadKeeper); ok {
+		t.Error("a spool at rest deals with dead letters")
+	}
 }

@@ -21,12 +21,18 @@ const (
 
 const retryDeadPath = "/v1/dead/retry"
 
-// DeadKeeper is a spool whose dead letters can be read and dealt with. Errors are
-// those of [Spool]; NotFound for a dead letter that is not there, Conflict for
-// one that may not be retried as it was asked, or that another call deals with.
-type DeadKeeper interface {
+// DeadReader is a spool whose dead letters can be read, in use or at rest. Errors are
+// those of [Spool]; NotFound for a dead letter that is not there.
+type DeadReader interface {
 	ListDead(ctx context.Context, q DeadQuery) (*DeadList, error)
 	DeadPayload(ctx context.Context, q DeadPayloadQuery) (*DeadPayload, error)
+}
+
+// DeadKeeper is a spool whose dead letters can be read and dealt with. Errors are
+// those of [DeadReader]; Conflict for a dead letter that may not be retried as it was
+// asked, or that another call deals with.
+type DeadKeeper interface {
+	DeadReader
 	RetryDead(ctx context.Context, q RetryDead) (*RetriedDead, error)
 	DropDead(ctx context.Context, q DropDead) (*DroppedDead, error)
 }
@@ -130,7 +136,7 @@ func deadRoutes(mux *http.ServeMux, s Spool) {
 		p.text("after", &q.After)
 		p.count("limit", &q.Limit)
 	}, func(ctx context.Context, q DeadQuery) (*DeadList, error) {
-		k, err := powerOf[DeadKeeper](s, what)
+		k, err := powerOf[DeadReader](s, "show dead letters")
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +146,7 @@ func deadRoutes(mux *http.ServeMux, s Spool) {
 		p.text("id", &q.ID)
 		p.number("offset", &q.Offset)
 	}, func(ctx context.Context, q DeadPayloadQuery) (*DeadPayload, error) {
-		k, err := powerOf[DeadKeeper](s, what)
+		k, err := powerOf[DeadReader](s, "show dead letters")
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package statushttp
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"kustospool/ingest"
 	"kustospool/operate"
 )
+
+var update = flag.Bool("update", false, "accept the words of the page as they are")
 
 // evil is text that would be more than text if it could, with a mark to find it by.
 const evil = `EVIL"'><script>bad()</script><img src=x onerror=bad()></title></style></textarea><!--` + "\x1b[2J\u202e\x00\xff{{.}}`"
@@ -159,7 +162,7 @@ func many(n int) *operate.Status {
 }
 
 // The words of the page, as somebody without eyes or colours has them. To accept a
-// change: UPDATE_GOLDEN=1 go test ./statushttp -run TestText
+// change: go test ./statushttp -run TestText -update
 func TestText(t *testing.T) {
 	l := &look{at: at, status: sample(), seen: at}
 	l.show(may{Tables: true, Dead: true, Show: true}, nil, nil)
@@ -184,7 +187,7 @@ func TestText(t *testing.T) {
 		}
 	}
 	path := filepath.Join("testdata", "page.txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
+	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			t.Fatal(err)
 		}

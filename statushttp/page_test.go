@@ -3,9 +3,11 @@ package statushttp
 import (
 	"context"
 	"errors"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -211,7 +213,73 @@ func TestHome(t *testing.T) {
 			t.Errorf("the page has %s, which its policy forbids", never)
 		}
 	}
-	if got := r.Header.Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'none'; ") || strings.Contains(got, "unsafe") {
+	const want = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	if got := r.Header.Get("Content-Security-Policy"); got != want {
 		t.Errorf("policy %s", got)
+	}
+}
+
+// Wherever it is mounted, every link, form and redirect stays there.
+func TestMounted(t *testing.T) {
+	p := open(t, &whole{payload: []byte("x")}, &Options{Actions: true, Token: secret})
+	mounted := http.StripPrefix("/a/b", p)
+	get := func(method, path string) *http.Response {
+		r := local(method, path, "id="+letterID)
+		r.Header.Set("Authorization", "Bearer "+secret)
+		return serve(mounted, r)
+	}
+	for _, tt := range []struct {
+		method, path string
+		code         int
+		to           string // where a redirect leads
+	}{
+		{"GET", "/a/b", 308, "/a/b/"},
+		{"GET", "/a/b?range=24h", 308, "/a/b/"},
+		{"POST", "/a/b/do/dead-retry", 303, "/a/b/"},
+		{"POST", "/a/b/do/dead-drop", 303, "/a/b/dead/" + letterID + "/drop"},
+		{"POST", "/a/b/logout", 303, "/a/b/login"},
+		{"GET", "/a/b/login", 303, "/a/b/"},
+		{"GET", "/a/b/", 200, ""},
+		{"GET", "/a/b/dead/", 200, ""},
+		{"GET", "/a/b/dead", 404, ""},
+		{"GET", "/a/b/v1", 404, ""},
+		{"GET", "/a/b/dead/" + letterID, 200, ""},
+		{"GET", "/a/b/dead/" + letterID + "/drop", 200, ""},
+		{"GET", "/a/b/pause", 200, ""},
+		{"GET", "/a/b/x/y/z", 404, ""},
+	} {
+		r := get(tt.method, tt.path)
+		at := local(tt.method, tt.path, "").URL
+		if r.StatusCode != tt.code {
+			t.Errorf("%s: %d, want %d", tt.path, r.StatusCode, tt.code)
+			continue
+		}
+		if tt.to != "" {
+			if to, err := at.Parse(r.Header.Get("Location")); err != nil || to.Path != tt.to {
+				t.Errorf("%s leads to %v, want %s", tt.path, to, tt.to)
+			}
+			continue
+		}
+		links := regexp.MustCompile(`(?:href|action|src|data-events)="([^"]*)"`).FindAllStringSubmatch(bodyOf(t, r), -1)
+		if len(links) < 4 {
+			t.Errorf("%s has the links %v", tt.path, links)
+		}
+		for _, l := range links {
+			to, err := at.Parse(html.UnescapeString(l[1]))
+			if err != nil || !strings.HasPrefix(to.Path, "/a/b/") {
+				t.Errorf("%s has a link %s, which leads to %v", tt.path, l[1], to)
+				continue
+			}
+			method := "GET"
+			if strings.Contains(to.Path, "/do/") || strings.HasSuffix(to.Path, "/logout") {
+				method = "POST"
+			}
+			if strings.HasSuffix(to.Path, "/events") {
+				continue // a stream, which a recorder does not take
+			}
+			if got := get(method, to.RequestURI()); got.StatusCode >= 400 && !(tt.code == 404 && got.StatusCode == 404) {
+				t.Errorf("%s has a link %s, which is answered with %d", tt.path, l[1], got.StatusCode)
+			}
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"io"
 	"net/http"
 
 	"kustospool/operate"
@@ -61,8 +62,14 @@ func (p *Page) send(w http.ResponseWriter, r *http.Request, status int, s shell)
 	s.Told = p.told.of(r)
 	body := execute("shell", s)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(status)
+		return
+	}
+	out, _ := packed(w, r)
 	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(body)) // who has gone away is told nothing
+	_, _ = io.WriteString(out, body) // who has gone away is told nothing
+	if z, ok := out.(io.Closer); ok {
+		_ = z.Close() // the same
 	}
 }

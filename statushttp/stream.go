@@ -12,7 +12,8 @@ const (
 	maxStreams = 16
 	// streamWrite is how long a write to one of them may take.
 	streamWrite = 10 * time.Second
-	// streamQuiet is how long nothing may be sent before something is.
+	// streamQuiet is how long nothing may be sent before something is. The script takes
+	// a connection for lost after 40 seconds without.
 	streamQuiet = 15 * time.Second
 )
 
@@ -39,11 +40,15 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
+	body, flush := packed(w, r)
 	s := &stream{write: func(b []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 			return err
 		}
-		if _, err := w.Write(b); err != nil {
+		if _, err := body.Write(b); err != nil {
+			return err
+		}
+		if err := flush(); err != nil {
 			return err
 		}
 		return out.Flush()
@@ -62,7 +67,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-quiet.C:
-			if s.write([]byte(": still there\n\n")) != nil {
+			if s.write([]byte("event: still\ndata: {}\n\n")) != nil {
 				return
 			}
 		case <-r.Context().Done():
@@ -92,9 +97,14 @@ func (s *stream) show(l *look) error {
 		add(name, html)
 	}
 	add("charts", l.charts[s.name]())
+	if len(parts) == 0 {
+		return nil
+	}
 	var b bytes.Buffer
 	b.WriteString("event: parts\ndata: ")
-	if err := json.NewEncoder(&b).Encode(parts); err != nil { // one line
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)                  // the script reads it as JSON, and it is half as long again otherwise
+	if err := e.Encode(parts); err != nil { // one line
 		return err
 	}
 	b.WriteString("\n")

@@ -2,12 +2,15 @@ package statushttp
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +159,87 @@ func TestEvents(t *testing.T) {
 		}
 		_ = c.Close()
 	})
+}
+
+// Where looks are rare, the reader is told that the connection is still there.
+func TestEventsBetweenLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := open(t, counting(), &Options{Every: time.Hour})
+		c := listen(t, p)()
+		got := &reading{parts: map[string]string{}}
+		follow(t, c)
+		go read(c, got)
+		time.Sleep(4*streamQuiet + time.Second)
+		synctest.Wait()
+		if n, _, ended, _ := got.look(); n != 5 || ended {
+			t.Errorf("%d events in %v", n, 4*streamQuiet)
+		}
+		_ = c.Close()
+	})
+}
+
+// Who takes gzip gets the page in half of the bytes and the stream in a quarter or less, each event whole
+// as it comes.
+func TestPacked(t *testing.T) {
+	p := open(t, counting(), &Options{Every: 100 * time.Millisecond})
+	server := httptest.NewServer(p)
+	defer server.Close()
+	get := func(path, accept string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Encoding", accept)
+		got, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.StatusCode != 200 || (got.Header.Get("Content-Encoding") == "gzip") != (accept == "br, gzip;q=0.5") || got.Header.Get("Vary") == "" {
+			t.Fatalf("%s: %d %v", accept, got.StatusCode, got.Header)
+		}
+		return got
+	}
+	for _, accept := range []string{"identity", "br", "gzip;q=0", "gzip; q=x"} {
+		r := get("/", accept)
+		if body := bodyOf(t, r); !strings.Contains(body, "</html>") {
+			t.Error(body)
+		}
+		_ = r.Body.Close()
+	}
+	for _, path := range []string{"/", "/events"} {
+		r := get(path, "br, gzip;q=0.5")
+		wire := &meter{r: r.Body}
+		z, err := gzip.NewReader(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, plain, events := bufio.NewScanner(z), 0, 0
+		lines.Buffer(nil, 8<<20)
+		for events < 5 && lines.Scan() {
+			plain += len(lines.Bytes())
+			if strings.HasPrefix(lines.Text(), "data: {") || lines.Text() == "</html>" && path == "/" {
+				events++
+			}
+		}
+		if wire.n == 0 || plain < 2*wire.n || path == "/events" && plain < 4*wire.n || events < 1 || path == "/events" && events < 5 {
+			t.Errorf("%s: %d events, %d bytes in %d", path, events, plain, wire.n)
+		}
+		t.Logf("%s: %d bytes in %d", path, plain, wire.n)
+		_ = r.Body.Close()
+	}
+}
+
+// meter counts what is read.
+type meter struct {
+	r io.Reader
+	n int
+}
+
+func (c *meter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += n
+	return n, err
 }
 
 // What did not change is not sent again.

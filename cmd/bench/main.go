@@ -9,6 +9,7 @@
 //	go run ./cmd/bench wear      bytes on the device for each byte of payload
 //	go run ./cmd/bench lines     lines of the store's code
 //	go run ./cmd/bench limit     what the disk allows: a plain file with a group commit
+//	go run ./cmd/bench report    charts (SVG) of what these, bars.sh and module peers printed
 //
 // # What is promised
 //
@@ -44,6 +45,7 @@ func main() {
 }
 
 const usage = `usage: bench ingest|e2e|drain|mixed|recover|wear|lines|limit [flags]
+       bench report [flags] FILE...
   bench NAME -h   flags of a benchmark
 `
 
@@ -69,6 +71,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			measure = runLines
 		case "limit":
 			measure = runLimit
+		case "report":
+			measure = runReport
 		case "fill":
 			measure = runFill
 		}

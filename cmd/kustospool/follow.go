@@ -18,8 +18,8 @@ import (
 // what changes something is done by the process that has the spool open, or refused
 // with the command that does it at rest.
 //
-// A question that gets no answer is asked once more, of whoever has the spool then. What
-// changes something is never repeated: where no answer comes, the error says that it may
+// A question that gets no answer is asked again, of whoever has the spool then, mostTries
+// times in all. What changes something is never repeated: where no answer comes, the error says that it may
 // have been done.
 //
 // Errors are those of [operate.Spool]. It has no goroutine of its own. Its methods may be
@@ -42,6 +42,10 @@ var (
 	_ operate.Checker    = (*follower)(nil)
 )
 
+// mostTries is how often a question is asked: programs that end and begin all the time may
+// cut off some of its answers.
+const mostTries = 5
+
 // mostAsked leaves room on the socket, which takes operate.MaxClients, for others.
 const mostAsked = 4
 
@@ -50,7 +54,7 @@ func newFollower(dir string, trust bool) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, turn: make(chan struct{}, 1)}}, nil
+	return &follower{dir: abs, asking: make(chan struct{}, mostAsked), rest: rest{dir: abs, trust: trust, settle: settleTime, turn: make(chan struct{}, 1)}}, nil
 }
 
 // Close hangs up. Calls must have ended.
@@ -133,15 +137,16 @@ func (f *follower) place(ctx context.Context) (leave func(), err error) {
 // ask asks a question that changes nothing.
 func ask[A any](ctx context.Context, f *follower, process func(*operate.Client) (A, error), atRest func(context.Context) (A, error)) (A, error) {
 	var none A
-	for again := false; ; again = true {
+	var lost error
+	for range mostTries {
 		c := f.process(ctx)
 		if c == nil {
-			switch a, err := atRest(ctx); {
-			case errors.Is(err, errAnswers) && !again:
-				continue
-			default:
+			a, err := atRest(ctx)
+			if !errors.Is(err, errAnswers) {
 				return a, err
 			}
+			lost = err
+			continue
 		}
 		leave, err := f.place(ctx)
 		if err != nil {
@@ -153,10 +158,12 @@ func ask[A any](ctx context.Context, f *follower, process func(*operate.Client) 
 			return a, err
 		}
 		f.lose(c)
-		if again || errors.Is(err, context.DeadlineExceeded) { // it is there, and too slow
-			return none, &operate.Error{Code: operate.Failed, Message: err.Error()}
+		lost = err
+		if errors.Is(err, context.DeadlineExceeded) {
+			break // it is there, and too slow
 		}
 	}
+	return none, &operate.Error{Code: operate.Failed, Message: "no process that has the spool open has answered: " + lost.Error()}
 }
 
 // change has the process do something, once. verb is what the command calls it.
@@ -203,7 +210,7 @@ func (f *follower) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 func (f *follower) History(ctx context.Context, q operate.HistoryQuery) (*operate.History, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.History, error) { return c.History(ctx, q) },
 		func(ctx context.Context) (out *operate.History, err error) {
-			return out, f.read(ctx, "history", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "history", func(ctx context.Context, s restSpool) error {
 				out, err = s.History(ctx, q)
 				return err
 			})
@@ -214,7 +221,7 @@ func (f *follower) History(ctx context.Context, q operate.HistoryQuery) (*operat
 func (f *follower) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.Peek, error) { return c.Peek(ctx, q) },
 		func(ctx context.Context) (out *operate.Peek, err error) {
-			return out, f.read(ctx, "peek TABLE", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "peek TABLE", func(ctx context.Context, s restSpool) error {
 				out, err = s.Peek(ctx, q)
 				return err
 			})
@@ -225,7 +232,7 @@ func (f *follower) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 func (f *follower) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operate.Receipt, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.Receipt, error) { return c.Receipt(ctx, q) },
 		func(ctx context.Context) (out *operate.Receipt, err error) {
-			return out, f.read(ctx, "status RECEIPT", func(ctx context.Context, s operate.Spool) error {
+			return out, f.read(ctx, "status RECEIPT", func(ctx context.Context, s restSpool) error {
 				out, err = s.Receipt(ctx, q)
 				return err
 			})
@@ -235,16 +242,22 @@ func (f *follower) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operat
 // ListDead lists dead letters.
 func (f *follower) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.DeadList, error) { return c.ListDead(ctx, q) },
-		func(context.Context) (*operate.DeadList, error) {
-			return nil, f.needsProcess(operate.Unsupported, "dead list")
+		func(ctx context.Context) (out *operate.DeadList, err error) {
+			return out, f.read(ctx, "dead list", func(ctx context.Context, s restSpool) error {
+				out, err = s.ListDead(ctx, q)
+				return err
+			})
 		})
 }
 
 // DeadPayload reads a piece of a dead letter.
 func (f *follower) DeadPayload(ctx context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
 	return ask(ctx, f, func(c *operate.Client) (*operate.DeadPayload, error) { return c.DeadPayload(ctx, q) },
-		func(context.Context) (*operate.DeadPayload, error) {
-			return nil, f.needsProcess(operate.Unsupported, "dead show ID")
+		func(ctx context.Context) (out *operate.DeadPayload, err error) {
+			return out, f.read(ctx, "dead show ID", func(ctx context.Context, s restSpool) error {
+				out, err = s.DeadPayload(ctx, q)
+				return err
+			})
 		})
 }
 

@@ -27,7 +27,8 @@ const (
 	// settleTime is how long a process that is gone may take to come back before its
 	// files are read.
 	settleTime = 2 * time.Second
-	// muteTime is how long a spool is left alone that could not be had.
+	// muteTime is how long a process that has the spool may take until it answers, and for
+	// how long it is left alone when it did not.
 	muteTime = time.Second
 	// lookForProcess is how often a call that waits sees whether a process answers again.
 	lookForProcess = 50 * time.Millisecond
@@ -38,9 +39,10 @@ var errAnswers = errors.New("a process has the spool open")
 
 // rest is what is known of a spool at rest.
 type rest struct {
-	dir   string
-	trust bool
-	turn  chan struct{} // held by who looks, one at a time; guards seen and its fields
+	dir    string
+	trust  bool
+	settle time.Duration // settleTime, and less in tests
+	turn   chan struct{} // held by who looks, one at a time; guards seen and its fields
 
 	seen sight
 
@@ -56,7 +58,7 @@ type sight struct {
 }
 
 // settleFrom puts off the next look.
-func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(settleTime)) }
+func (r *rest) settleFrom(now time.Time) { r.putOff(now.Add(r.settle)) }
 
 func (r *rest) putOff(until time.Time) {
 	r.mu.Lock()
@@ -87,7 +89,7 @@ func (r *rest) trace() string {
 
 // read has a spool at rest asked, with its lock held for mostHeld at most. command is
 // what reads it without that bound.
-func (f *follower) read(ctx context.Context, command string, ask func(context.Context, operate.Spool) error) error {
+func (f *follower) read(ctx context.Context, command string, ask func(context.Context, restSpool) error) error {
 	r := &f.rest
 	if err := f.takeTurn(ctx); err != nil {
 		return err
@@ -127,8 +129,29 @@ func (f *follower) waitForLook(ctx context.Context) error {
 	}
 }
 
-// look takes the spool's lock, asks, and lets go of it. The caller has the turn.
-func (f *follower) look(ctx context.Context, command string, ask func(context.Context, operate.Spool) error) error {
+// look has the spool asked. A process that has it and does not answer may have just begun, or
+// be about to end: it is given a moment. The caller has the turn.
+func (f *follower) look(ctx context.Context, command string, ask func(context.Context, restSpool) error) error {
+	for began := time.Now(); ; {
+		err := f.lookOnce(ctx, command, ask)
+		mute, ok := errors.AsType[muteError](err)
+		if !ok {
+			return err
+		}
+		if time.Since(began) > muteTime {
+			f.rest.putOff(time.Now().Add(muteTime))
+			return &operate.Error{Code: operate.Conflict, Message: mute.Error()}
+		}
+		select {
+		case <-time.After(lookForProcess):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lookOnce takes the spool's lock, asks, and lets go of it.
+func (f *follower) lookOnce(ctx context.Context, command string, ask func(context.Context, restSpool) error) error {
 	r := &f.rest
 	began := time.Now()
 	held, cancel := context.WithTimeout(ctx, mostHeld)
@@ -139,42 +162,57 @@ func (f *follower) look(ctx context.Context, command string, ask func(context.Co
 		return f.inUse(ctx, locked)
 	}
 	if err == nil {
-		err = ask(held, restSpool{v.Operator(), found})
+		f.answersAt(filepath.Join(f.dir, operate.SocketName)) // the look has seen that its directory can be trusted
+		err = ask(held, restSpool{v.Operator().(readable), found})
 		err = errors.Join(err, v.Close())
 	}
 	// From here on the lock is free.
 	r.putOff(time.Now().Add(restShare * time.Since(began)))
-	f.answersAt(filepath.Join(f.dir, operate.SocketName)) // whose directory can be trusted: the look has seen to that
 	if err != nil && held.Err() != nil && ctx.Err() == nil {
 		return &operate.Error{Code: operate.Unsupported, Message: fmt.Sprintf("reading the spool takes longer than %s, for which it may be kept from its program here: kustospool %s --spool %s", mostHeld, command, shellWord(f.dir))}
 	}
 	return err
 }
 
+// muteError is a process that has a spool open and cannot be asked.
+type muteError struct {
+	locked *engine.LockedError
+	why    error
+}
+
+func (e muteError) Error() string {
+	return fmt.Sprintf("%v; it cannot be asked about it: %v; wait for its end, or stop it", e.locked, e.why)
+}
+
 // inUse finds the process that has the lock.
 func (f *follower) inUse(ctx context.Context, locked *engine.LockedError) error {
-	err := errNoSocket
-	if locked.Socket != "" {
-		var c *operate.Client
-		if c, err = operate.Dial(ctx, locked.Socket); err == nil {
-			f.answersAt(locked.Socket)
-			f.keep(c)
-			return errAnswers
-		}
+	if locked.Socket == "" {
+		return muteError{locked, errNoSocket}
 	}
-	f.rest.putOff(time.Now().Add(muteTime))
-	return &operate.Error{Code: operate.Conflict, Message: fmt.Sprintf("%v; it cannot be asked about it, unless it has just begun or is about to end: %v", locked, err)}
+	c, err := operate.Dial(ctx, locked.Socket)
+	if err != nil {
+		return muteError{locked, err}
+	}
+	f.answersAt(locked.Socket)
+	f.keep(c)
+	return errAnswers
+}
+
+// readable is what can be asked of a spool at rest.
+type readable interface {
+	operate.Spool
+	operate.DeadReader
 }
 
 // restSpool is a spool that is looked at, with what the look has heard.
 type restSpool struct {
-	operate.Spool
+	readable
 	found *findings
 }
 
 // Status also tells of the damage that the look found.
 func (s restSpool) Status(ctx context.Context, q operate.StatusQuery) (*operate.Status, error) {
-	out, err := s.Spool.Status(ctx, q)
+	out, err := s.readable.Status(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -193,13 +231,14 @@ func (f *follower) statusAtRest(ctx context.Context, q operate.StatusQuery) (*op
 	}
 	defer func() { <-r.turn }()
 	now := r.trace()
-	if r.seen.trace != now || r.seen.err != nil && r.early() <= 0 {
+	// A status counts until something changes, and an error until the next look may be made.
+	if r.seen.trace != now || r.seen.status == nil && (r.seen.err == nil || r.early() <= 0) {
 		if err := f.waitForLook(ctx); err != nil {
 			return nil, err
 		}
 		now = r.trace() // before the look: what changes meanwhile is looked at again
 		var seen *operate.Status
-		err := f.look(ctx, "status", func(ctx context.Context, s operate.Spool) (err error) {
+		err := f.look(ctx, "status", func(ctx context.Context, s restSpool) (err error) {
 			seen, err = s.Status(ctx, operate.StatusQuery{Limit: operate.MaxListed})
 			return err
 		})

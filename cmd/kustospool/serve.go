@@ -147,7 +147,7 @@ func serve(ctx context.Context, c *console, s *serveSettings, args []string) (co
 		return 0, usageError{errors.Join(err, l.Close())}
 	}
 	server := startServer(l, page, log)
-	if !ok.loopback && s.tlsCert == "" && !c.quiet {
+	if !ok.loopback && s.tlsCert == "" {
 		c.note("kustospool serve: without --tls-cert and --tls-key, the token and the records that are shown go over the network as they are.")
 	}
 	if err := s.announce(c, fmt.Sprintf("%s://%s/", ok.scheme, shownAddress(l.Addr())), dir); err != nil {

@@ -273,6 +273,56 @@ func TestServe_Token(t *testing.T) {
 	}
 }
 
+// A dead letter of a spool at rest is shown, as text, and the command that deals with it.
+func TestServe_DeadLetterAtRest(t *testing.T) {
+	in := write(t, "in.json", "{\"n\":1}\n<b>bold</b>\n")
+	dir, out := filepath.Join(shortDir(t), "spool"), "dir:"+t.TempDir()
+	if got := kustospool(t, "", "send", "--to", out, "--database", "D", "--table", "T", "--spool", dir, "--on-bad-record", "dead-letter", in); got.code != exitFailed {
+		t.Fatalf("%+v", got)
+	}
+	s := serving(t, "--spool", dir, "--actions")
+	code, text, _ := s.do("GET", "v1/dead", "")
+	list := decode[operate.DeadList](t, text)
+	if code != http.StatusOK || len(list.Letters) != 1 {
+		t.Fatalf("%d, %s", code, text)
+	}
+	id := list.Letters[0].ID.String()
+	if code, text, _ := s.do("GET", "dead/"+id, ""); code != http.StatusOK || !strings.Contains(text, "&lt;b&gt;bold") || strings.Contains(text, "<b>bold") {
+		t.Errorf("%d, %s", code, text)
+	}
+	code, text, _ = s.do("POST", "v1/dead/drop", `{"id":"`+id+`"}`)
+	if code != http.StatusConflict || !strings.Contains(text, "kustospool dead drop ID --spool "+dir) {
+		t.Errorf("%d, %s", code, text)
+	}
+}
+
+// More clients than it takes wait outside until others have gone.
+func TestServe_Clients(t *testing.T) {
+	s := serving(t, "--spool", spoolOf(t))
+	address := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/")
+	var silent []net.Conn
+	for range mostClients {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c)
+	}
+	s.client.Timeout = headTime / 10 // who says nothing may stay for headTime
+	if resp, err := s.client.Get(s.url + "healthz"); err == nil {
+		resp.Body.Close()
+		t.Errorf("client %d was answered", mostClients+1)
+	}
+	for _, c := range silent {
+		_ = c.Close()
+	}
+	s.client.Timeout = 0
+	if code, text, _ := s.do("GET", "healthz", ""); code != http.StatusOK {
+		t.Errorf("%d, %s", code, text)
+	}
+}
+
 // pemFiles are a certificate of tests for example.com and loopback, and its key.
 func pemFiles(t *testing.T) (cert, key string, roots *x509.CertPool) {
 	t.Helper()

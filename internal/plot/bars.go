@@ -59,9 +59,9 @@ func (d *drawing) drawBars(top float64) {
 		top += d.row()
 		d.label(d.fit(shown(d.Y, 60), d.width-2*edge), edge, top-2, "start", "fill-opacity", "0.8")
 	}
-	top += d.size * 1.4 // for the figure of the highest
+	top += float64(d.size * 1.4) // for the figure of the highest
 	bottom = max(bottom, top+20)
-	rows := int(max(2, (bottom-top)/(d.size*3)))
+	rows := int(max(2, (bottom-top)/(float64(d.size*3))))
 	if d.LogY {
 		d.y = logarithmic(ys, d.UnitY, rows, true)
 	} else {
@@ -74,15 +74,15 @@ func (d *drawing) drawBars(top float64) {
 	group := (d.x.end - d.x.start) / float64(len(d.categories))
 	width := group * 0.8 / float64(len(d.bars))
 	for k, name := range d.categories {
-		x := d.x.start + group*(float64(k)+0.1)
+		x := d.x.start + float64(group*(float64(k)+0.1))
 		for i, b := range d.bars {
 			if v := d.figure(b.Values, k); !math.IsNaN(v) {
 				y, foot := d.y.at(v), d.foot(&d.y)
 				d.bar(i, x+1, min(y, foot), width-2, math.Abs(foot-y))
-				words := d.UnitY.text(v, math.Abs(v)/100)
+				words := d.UnitY.Text(v)
 				if w := d.figure(b.Wanted, k); d.canvas.width(words) <= width+2 {
 					over := min(y, foot)
-					if !math.IsNaN(w) && math.Abs(d.y.at(w)-over+d.size*0.5) < d.size {
+					if !math.IsNaN(w) && math.Abs(d.y.at(w)-over+float64(d.size*0.5)) < d.size {
 						over = min(over, d.y.at(w)) // above the stroke, too
 					}
 					d.label(words, x+width/2, over-4, "middle")
@@ -94,7 +94,7 @@ func (d *drawing) drawBars(top float64) {
 			}
 			x += width
 		}
-		d.label(d.fit(shown(name, 60), group-2), d.x.start+group*(float64(k)+0.5), bottom+d.row(), "middle")
+		d.label(d.fit(shown(name, 60), group-2), d.x.start+float64(group*(float64(k)+0.5)), bottom+d.row(), "middle")
 	}
 	d.nameX(bottom, d.X)
 }
@@ -112,7 +112,7 @@ func (d *drawing) drawAcross(top float64) {
 	}
 	bottom = max(bottom, top+20)
 	left, right := edge, d.width-edge-d.canvas.width("888.8 MiB")
-	columns := int(max(2, (right-left)/(d.size*6)))
+	columns := int(max(2, (right-left)/(float64(d.size*6))))
 	if d.LogY {
 		d.x = logarithmic(xs, d.UnitY, columns, true)
 	} else {
@@ -127,12 +127,12 @@ func (d *drawing) drawAcross(top float64) {
 	name := min(d.row(), group/2)
 	height := max(1, (group-name-6)/float64(len(d.bars)))
 	for k, category := range d.categories {
-		y := top + 4 + group*float64(k)
+		y := top + 4 + float64(group*float64(k))
 		d.label(d.fit(shown(category, 120), d.width-2*edge), left, y+name-3, "start")
 		y += name
 		for i, b := range d.bars {
 			v, w := d.figure(b.Values, k), d.figure(b.Wanted, k)
-			end := d.foot(&d.x)
+			end, words := d.foot(&d.x), d.UnitY.Text(v)
 			if !math.IsNaN(v) {
 				x, foot := d.x.at(v), d.foot(&d.x)
 				d.bar(i, min(x, foot), y+1, math.Abs(foot-x), height-2)
@@ -141,12 +141,12 @@ func (d *drawing) drawAcross(top float64) {
 			if !math.IsNaN(w) {
 				x := d.x.at(w)
 				d.want(x, y-1, x, y+height+1)
-				if math.Abs(x-end) < 8 || x > end && x < end+40 {
-					end = x
+				if x > end-8 && x < end+d.canvas.width(words)+8 {
+					end = x // the figure stands behind the stroke
 				}
 			}
-			if !math.IsNaN(v) && height >= d.size*0.8 {
-				d.label(d.UnitY.text(v, math.Abs(v)/100), end+5, y+height/2+d.size*0.35, "start")
+			if !math.IsNaN(v) && height >= float64(d.size*0.8) {
+				d.label(words, end+5, y+height/2+float64(d.size*0.35), "start")
 			}
 			y += height
 		}

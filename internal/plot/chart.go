@@ -15,8 +15,8 @@
 // words; and without eyes: title and description are there for screen readers.
 // The colours stand out from white and from near black; text and axes have the
 // text colour of the page around (currentColor). A style sheet finds the classes
-// plot, plot-text, plot-grid, plot-axis, plot-mark and plot-1 to plot-6, by
-// number of the line or bar.
+// plot, plot-text, plot-grid, plot-axis, plot-ground, plot-mark, plot-want and plot-1
+// to plot-6, by number of the line or bar.
 //
 // # What it does not do
 //

@@ -157,7 +157,7 @@ func (d *drawing) head() (bottom float64) {
 	y := edge
 	for _, line := range d.wrap(shown(d.Title, 200), (d.width-2*edge)/1.1) {
 		y += d.row()
-		d.label(line, edge, y-d.size*0.3, "start", "font-weight", "bold")
+		d.label(line, edge, y-float64(d.size*0.3), "start", "font-weight", "bold")
 	}
 	return d.legend(y + 2)
 }
@@ -192,7 +192,7 @@ func (d *drawing) legend(y float64) (bottom float64) {
 		}
 		some = true
 		if e.sample != nil {
-			e.sample(x, y-d.size*0.35)
+			e.sample(x, y-float64(d.size*0.35))
 			d.label(name, x+28, y, "start")
 			x += width + 12
 		} else {

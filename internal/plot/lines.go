@@ -33,10 +33,10 @@ func (d *drawing) drawLines(top float64) {
 		top += d.row()
 		d.label(d.fit(shown(d.Y, 60), d.width-2*edge), edge, top-2, "start", "fill-opacity", "0.8")
 	}
-	top += d.size * 0.6
+	top += float64(d.size * 0.6)
 	bottom = max(bottom, top+20)
 
-	rows := int(max(2, (bottom-top)/(d.size*3)))
+	rows := int(max(2, (bottom-top)/(float64(d.size*3))))
 	if d.LogY {
 		d.y = logarithmic(ys, d.UnitY, rows, true)
 	} else {
@@ -51,10 +51,10 @@ func (d *drawing) drawLines(top float64) {
 		for _, e := range ends {
 			widest = max(widest, d.canvas.width(e.name))
 		}
-		right = d.width - edge - min(widest, d.width*0.35) - 12
+		right = d.width - edge - min(widest, d.width*0.35) - 14
 	}
 
-	columns := int(max(2, (right-left)/(d.size*6)))
+	columns := int(max(2, (right-left)/(float64(d.size*6))))
 	switch {
 	case d.Time:
 		d.x = clock(xs, d.zone(), columns)
@@ -97,7 +97,7 @@ func (d *drawing) ticksX() {
 	d.x.ticks = nil
 	for _, v := range d.TicksX[:min(len(d.TicksX), 100)] {
 		if v = d.valueX(v); v >= d.x.low && v <= d.x.high {
-			d.x.ticks = append(d.x.ticks, tick{v, d.UnitX.text(v, math.Abs(v)/1000)})
+			d.x.ticks = append(d.x.ticks, tick{v, d.UnitX.Text(v)})
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (d *drawing) gridY(left, right float64) {
 			opacity = "0.6"
 		}
 		d.line(left, y, right, y, "class", "plot-grid", "stroke", "currentColor", "stroke-opacity", opacity)
-		d.label(t.text, left-5, y+d.size*0.35, "end")
+		d.label(t.text, left-5, y+float64(d.size*0.35), "end")
 	}
 }
 
@@ -251,12 +251,12 @@ func (d *drawing) nameEnds(ends []end, right, top, bottom float64) {
 		}
 		return strings.Compare(a.name, b.name)
 	})
-	row := min(d.size*1.15, (bottom-top+d.size)/float64(max(1, len(ends))))
+	row := min(float64(d.size*1.15), (bottom-top+d.size)/float64(max(1, len(ends))))
 	for i := 1; i < len(ends); i++ {
 		ends[i].at = max(ends[i].at, ends[i-1].at+row)
 	}
 	// Back up from the bottom, where that moved them out of the plane.
-	lowest := bottom + d.size*0.3
+	lowest := bottom
 	for i := len(ends) - 1; i >= 0; i-- {
 		ends[i].at = min(ends[i].at, lowest)
 		lowest = ends[i].at - row
@@ -269,6 +269,6 @@ func (d *drawing) nameEnds(ends []end, right, top, bottom float64) {
 		if math.Abs(e.at-e.y) > 1 || d.x.at(e.x) < right-1 || len(d.lines[e.line].Points) > 12 { // else its own marker is beside
 			d.marker(e.line, x+1, e.at)
 		}
-		d.label(d.fit(e.name, d.width-2-x-8), x+8, e.at+d.size*0.35, "start")
+		d.label(d.fit(e.name, d.width-2-x-8), x+8, e.at+float64(d.size*0.35), "start")
 	}
 }

@@ -242,7 +242,7 @@ func TestText(t *testing.T) {
 		v    float64
 		want string
 	}{
-		{Number, 0, "0"}, {Number, 1, "1"}, {Number, 999, "999"}, {Number, 1000, "1000"}, {Number, 1234, "1234"}, {Number, 10_000, "10k"}, {Number, 12_345, "12.345k"}, {Number, 1_500_000, "1.5M"}, {Number, -2500, "-2500"}, {Number, 0.25, "0.25"},
+		{Number, 0, "0"}, {Number, 1, "1"}, {Number, 999, "999"}, {Number, 1000, "1000"}, {Number, 1234, "1234"}, {Number, 10_000, "10k"}, {Number, 12_345, "12.3k"}, {Number, 0.593333, "0.593"}, {Bytes, 7_654_321, "7.3 MiB"}, {Number, 1_500_000, "1.5M"}, {Number, -2500, "-2500"}, {Number, 0.25, "0.25"},
 		{Number, math.NaN(), "none"}, {Number, math.Inf(1), "none"}, {Number, 1e300, "1000000T"},
 		{Bytes, 0, "0"}, {Bytes, 512, "512 B"}, {Bytes, 1 << 20, "1 MiB"}, {Bytes, 1536, "1.5 KiB"},
 		{Seconds, 0.00025, "250 µs"}, {Seconds, 0.0015, "1.5 ms"}, {Seconds, 20, "20 s"}, {Seconds, 300, "5 min"}, {Seconds, 3 * 3600, "3 h"}, {Seconds, 2 * 86400, "2 d"},

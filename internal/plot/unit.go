@@ -20,7 +20,15 @@ func (u Unit) Text(v float64) string {
 	if v = bounded(v); math.IsNaN(v) {
 		return "none"
 	}
-	return u.text(v, math.Abs(v)/1000)
+	return u.text(v, 0)
+}
+
+// digits is the step between numbers of three digits that are about v.
+func digits(v float64) float64 {
+	if v == 0 {
+		return 1
+	}
+	return math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-2)
 }
 
 // scale is a factor and how it is written.
@@ -43,7 +51,7 @@ func (u Unit) scales() []scale {
 	return scales[u]
 }
 
-// text is v with as many digits as tell it from v + step.
+// text is v with as many digits as tell it from v + step; with a step of 0, three.
 func (u Unit) text(v, step float64) string {
 	all := u.scales()
 	s := all[len(all)-1]
@@ -59,6 +67,9 @@ func (u Unit) text(v, step float64) string {
 			s = larger
 			break
 		}
+	}
+	if step == 0 {
+		step = digits(v/s.factor) * s.factor
 	}
 	decimals := 0
 	if step > 0 {

@@ -29,9 +29,6 @@
     return s && !s.isCollapsed && s.rangeCount > 0 && s.getRangeAt(0).intersectsNode(part);
   };
 
-  // A part with a button that is held down is kept until it is let go: the click is the old button's.
-  let held = null;
-
   // Troubles that come and go are told in the title, and to who cannot see the page.
   const title = document.title.replace(/^▲ \d+ · /, "");
   const troubles = (part) => {
@@ -42,6 +39,9 @@
     if (said.dataset.n !== String(n)) said.textContent = words;
     said.dataset.n = n;
   };
+
+  // A part with a button that is held down is kept until it is let go: the click is the old button's.
+  let held = null;
 
   const waiting = new Map();
 
@@ -106,6 +106,9 @@
       for (const id of Object.keys(parts)) replace(id, parts[id]);
       say(true, "● Live");
     });
+    source.addEventListener("still", () => {
+      lastSign = Date.now();
+    });
     source.onerror = () => {
       say(false, "○ Not live: the connection is lost. It is tried again.");
       if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 5000);
@@ -114,6 +117,14 @@
 
   say(false, "○ Not live yet.");
   open();
+  // A connection can be gone without a word. Something comes every 15 seconds.
+  setInterval(() => {
+    if (body.dataset.live === "yes" && Date.now() - lastSign > 40000) {
+      say(false, "○ Not live: nothing comes any more. It is tried again.");
+      lastSign = Date.now();
+      open();
+    }
+  }, 5000);
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 })();

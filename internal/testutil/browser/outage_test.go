@@ -102,7 +102,7 @@ const backlogChart = `(() => {
 const (
 	climbs = `(ys => ys[0] < 20 && Math.max(...ys) > 60 && ys.at(-1) > Math.max(...ys) - 1)(` + backlogChart + `)
 		&& [...document.querySelectorAll("[aria-labelledby~=chart-backlog-title] text")].some(e => /^[0-9]+$/.test(e.textContent) && Number(e.textContent) >= 20)`
-	falls  = `(ys => Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
+	falls = `(ys => Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
 )
 
 // cutStream is the control of what rises by itself: where the stream cannot be had nothing
