@@ -77,7 +77,7 @@ func (p *Page) deadShow(w http.ResponseWriter, r *http.Request) {
 	} else {
 		shown := piece.Data
 		if len(shown) > maxRecords {
-			head, _ := cutText(string(shown[:maxRecords+utf8.UTFMax]), maxRecords)
+			head, _ := cutText(string(shown[:min(len(shown), maxRecords+utf8.UTFMax)]), maxRecords)
 			shown, v.More = []byte(head), true
 		}
 		v.More = v.More || !piece.End

@@ -1,7 +1,9 @@
 package statushttp
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,5 +70,16 @@ func TestLongDeadLetter(t *testing.T) {
 	}
 	if all.String() != string(s.payload) {
 		t.Errorf("%d bytes came, of %d", all.Len(), len(s.payload))
+	}
+}
+
+// Records that are hardly more than a page shows are cut like those that are much more.
+func TestDeadLetterOfAboutOnePage(t *testing.T) {
+	for n := maxRecords - 1; n < maxRecords+6; n++ {
+		data := slices.Clip(bytes.Repeat([]byte("a"), n)) // as one that came by the socket: with no room behind it
+		body := bodyOf(t, serve(open(t, &whole{payload: data}, nil), local("GET", "/dead/"+letterID, "")))
+		if strings.Contains(body, "Further on") != (n > maxRecords) || !strings.Contains(body, strings.Repeat("a", min(n, maxRecords))) {
+			t.Errorf("%d bytes: %d of the page", n, len(body))
+		}
 	}
 }

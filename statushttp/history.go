@@ -69,7 +69,9 @@ func seriesOf(points []point) series {
 	n := len(points)
 	s := series{at: make([]time.Time, n), records: gaps(n), age: gaps(n), acked: gaps(n), settle: gaps(n)}
 	for i, p := range points {
-		s.at[i] = p.at
+		// By the clock of now: where it was set meanwhile, as on a device that begins in
+		// 1970, the times before it are told anew, and stay as far apart as they were.
+		s.at[i] = points[n-1].at.Add(p.at.Sub(points[n-1].at))
 		if !p.ok {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -79,5 +80,40 @@ func TestSeries(t *testing.T) {
 	begin := float64(at.Unix())
 	if marks := silences(s); len(marks) != 1 || marks[0].From != begin+2 || marks[0].To != begin+6 {
 		t.Errorf("silences %v", marks)
+	}
+}
+
+// behind is a moment d later than at, of a clock that was set meanwhile: by the monotonic
+// clock alone.
+func behind(at time.Time, d time.Duration) time.Time {
+	later := at
+	parts := (*struct {
+		wall uint64
+		ext  int64 // the monotonic reading of a time that has one
+		loc  *time.Location
+	})(unsafe.Pointer(&later))
+	parts.ext += int64(d)
+	return later
+}
+
+// A device whose clock is set while the page is there, as many begin in 1970, has lines in which
+// the times are as far apart as they were.
+func TestClockThatIsSet(t *testing.T) {
+	now := time.Now()
+	first := now.Add(-50 * 365 * 24 * time.Hour)
+	set := behind(first, 0) // the same moment, first told by the old clock and then by the new one
+	set = set.Add(now.Sub(first))
+	set = behind(set, -now.Sub(first))
+	if d := set.Sub(first); d != 0 || set.Round(0).Equal(first.Round(0)) {
+		t.Fatalf("the test is wrong: %v", d)
+	}
+	s := seriesOf([]point{{at: first, ok: true}, {at: first.Add(2 * time.Second), ok: true}, {at: set.Add(4 * time.Second), ok: true, acked: 6}})
+	for i, want := range []time.Duration{4 * time.Second, 2 * time.Second, 0} {
+		if got := s.at[2].Round(0).Sub(s.at[i].Round(0)); got != want {
+			t.Errorf("point %d is %v before the newest, want %v", i, got, want)
+		}
+	}
+	if s.acked[2] != 3 {
+		t.Errorf("%v a second, want 3", s.acked[2])
 	}
 }

@@ -23,6 +23,11 @@ const (
 	maxAsked = 8
 	// firstWait is how long a reader waits for the first look at the spool.
 	firstWait = 2 * time.Second
+	// bodyTime is how long the body of a request may take to come, and answerTime how
+	// long the answer may take to go, also where the server has no such bounds: who
+	// holds a place among those who ask the spool must not hold it for ever.
+	bodyTime   = 20 * time.Second
+	answerTime = 30 * time.Second
 )
 
 // Page shows a spool. It is an [http.Handler]; its methods may be called at the
@@ -122,6 +127,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
+	c, now := http.NewResponseController(w), time.Now()
+	_ = c.SetWriteDeadline(now.Add(answerTime)) // a writer without deadlines is one of a test, or answers at once
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = c.SetReadDeadline(now.Add(bodyTime))
+	}
 	if said := p.guard.refuses(r); said != nil {
 		p.refuse(w, r, said.status, said.text)
 		return
