@@ -56,7 +56,7 @@ var actions = map[string]action{
 		case a.Before:
 			return "Its records had been stored again before; the dead letter is gone now.", nil
 		}
-		return fmt.Sprintf("%s of the dead letter are stored again, for %s.%s.", counted(a.Records, "record"), a.Database, a.Table), nil
+		return fmt.Sprintf("Stored again: %s, for %s.%s. The dead letter is gone.", counted(a.Records, "record"), a.Database, a.Table), nil
 	}},
 	"dead-drop": {"drop a dead letter", may.dead, func(ctx context.Context, p *Page, field func(string) string) (string, error) {
 		a, err := p.keeper.DropDead(ctx, operate.DropDead{ID: field("id")})

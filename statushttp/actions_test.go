@@ -36,8 +36,8 @@ func TestActions(t *testing.T) {
 		{"/do/pause", url.Values{"table": {"Demo.A"}, "reason": {"because"}}, "pause Demo.A because", "is paused"},
 		{"/do/resume", url.Values{"table": {"Demo.A"}}, "resume Demo.A", "is resumed"},
 		{"/do/retry", url.Values{"table": {"Demo.A"}}, "retry Demo.A", "is tried now, 2 batches"},
-		{"/do/dead-retry", url.Values{"id": {letterID}}, "retry dead " + letterID, "3 records of the dead letter are stored again"},
-		{"/do/dead-retry", url.Values{"id": {letterID}, "accept_doubles": {"yes"}}, "retry dead " + letterID + " with doubles", "stored again"},
+		{"/do/dead-retry", url.Values{"id": {letterID}}, "retry dead " + letterID, "Stored again: 3 records, for Demo.Readings"},
+		{"/do/dead-retry", url.Values{"id": {letterID}, "accept_doubles": {"yes"}}, "retry dead " + letterID + " with doubles", "Stored again"},
 		{"/do/dead-drop", url.Values{"id": {letterID}, "sure": {"yes"}}, "drop " + letterID, "is dropped"},
 	} {
 		s := &whole{}
