@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/live"
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -18,7 +20,7 @@ import (
 type attempts struct {
 	batches   *batches
 	events    *events
-	transport *plug
+	transport sender
 	payloads  payloads
 	refuser   interface {
 		refuse(context.Context, store.Entry) error
@@ -31,6 +33,13 @@ type attempts struct {
 	grace              func(attempts int) time.Duration
 }
 
+// sender is the transport, as package plug makes it safe.
+type sender interface {
+	Send(context.Context, *transport.Delivery) (transport.Ack, error)
+	Tracks() bool
+	ProgressLimit() int
+}
+
 // payloads gives the bytes of batches.
 type payloads interface {
 	Payload(*ingest.Batch) *store.Payload
@@ -40,7 +49,7 @@ type payloads interface {
 // transport sends, the result is made durable. The ledger is written outside
 // of ctx, which ends when the spool closes: an attempt that was cut off must
 // still be on record.
-func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) result {
+func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) live.Result {
 	r, err := a.try(ctx, id)
 	if err != nil {
 		r = a.withoutLedger(ctx, id, lane, err)
@@ -52,24 +61,24 @@ func (a *attempts) attempt(ctx context.Context, id ingest.BatchID, lane uint32) 
 // full volume may have room again, and the batch is then taken up as after a
 // crash. It holds the attempt's place meanwhile, so that nothing is sent whose
 // outcome could not be recorded.
-func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) result {
-	r := result{err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
+func (a *attempts) withoutLedger(ctx context.Context, id ingest.BatchID, lane uint32, err error) live.Result {
+	r := live.Result{Err: &transport.Error{Op: "ledger", Class: transport.Transient, Message: err.Error(), Err: err}}
 	for failures := 1; ; failures++ {
 		if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
 			return r // the store said so itself; the next Open goes on
 		}
 		a.ledgerTrouble.begin("batch", id, "err", err)
 		select {
-		case <-time.After(retryDelay(failures, a.retryMin, a.retryMax)):
+		case <-time.After(retry.Delay(failures, a.retryMin, a.retryMax)):
 		case <-ctx.Done():
 			return r
 		}
-		e, live := a.batches.row(id)
-		if !live {
+		e, there := a.batches.row(id)
+		if !there {
 			a.tell(lane)
-			return result{settled: true}
+			return live.Result{Settled: true}
 		}
-		if r.again, err = a.found(ctx, &e); err == nil {
+		if r.Again, err = a.found(ctx, &e); err == nil {
 			a.ledgerTrouble.end()
 			return r
 		}
@@ -84,20 +93,20 @@ func (a *attempts) found(ctx context.Context, e *store.Entry) ([]store.Entry, er
 	return c.queue, err
 }
 
-func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
+func (a *attempts) try(ctx context.Context, id ingest.BatchID) (live.Result, error) {
 	durable := context.WithoutCancel(ctx)
 	defer a.batches.ended(id)
 	due := lifecycle.Event{Kind: lifecycle.Due}
 	c, err := a.batches.happened(durable, id, due)
 	if err != nil {
-		return result{}, err
+		return live.Result{}, err
 	}
 	if c.do.Has(lifecycle.Refuse) {
-		return result{settled: true}, a.refuser.refuse(durable, c.entry)
+		return live.Result{Settled: true}, a.refuser.refuse(durable, c.entry)
 	}
 	row, began := c.entry, time.Now()
 	a.events.begins(&row)
-	j := &journal{batches: a.batches, batch: id, limit: a.transport.progressLimit(), due: &due}
+	j := &journal{batches: a.batches, batch: id, limit: a.transport.ProgressLimit(), due: &due}
 	sendCtx, moved, cancel := attemptContext(ctx, a.timeout)
 	payload := a.payloads.Payload(&c.entry.Batch)
 	var ack transport.Ack
@@ -123,14 +132,14 @@ func (a *attempts) try(ctx context.Context, id ingest.BatchID) (result, error) {
 	}
 	if c, err = a.batches.followed(durable, id, j.due, ev); err != nil {
 		a.events.ended(began, &row, &ev, nil)
-		return result{}, err
+		return live.Result{}, err
 	}
 	a.events.ended(began, &row, &ev, &c.entry)
 	a.log.Debug("attempt ended", about(&row, append(because(ev.Failure), "outcome", outcomeOf(&ev), "state", c.entry.State, "took", time.Since(began))...)...)
 	if ev.Kind == lifecycle.CutOff || ev.Kind == lifecycle.Damaged && c.entry.State != ingest.Unknown {
 		terr = nil // neither the destination's fault nor the lane's
 	}
-	return result{again: c.queue, err: terr, settled: c.settled()}, nil
+	return live.Result{Again: c.queue, Err: terr, Settled: c.settled()}, nil
 }
 
 // allDamaged is the error of a batch of which nothing can be read. Its size is 0,
@@ -147,7 +156,7 @@ func allDamaged(p *store.Payload) error {
 
 // acknowledged is the event of an answer without an error.
 func (a *attempts) acknowledged(e *store.Entry, ack transport.Ack) (lifecycle.Event, *transport.Error) {
-	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.tracks()}
+	ev := lifecycle.Event{Wire: ack.WireBytes, Blob: ack.BlobBytes, Tracked: a.transport.Tracks()}
 	switch ack.State {
 	case ingest.Accepted:
 		ev.Kind = lifecycle.AnsweredAccepted
@@ -179,7 +188,7 @@ func (a *attempts) failed(ctx context.Context, e *store.Entry, err error, terr *
 	case terr.Class == transport.Unknown:
 		ev.Kind, ev.At = lifecycle.AnsweredNothing, now.Add(a.grace(e.Attempts))
 		if terr.Untraceable { // there is nothing to wait for but the usual pause
-			ev.At = now.Add(retryDelay(e.Attempts, a.retryMin, a.retryMax))
+			ev.At = now.Add(retry.Delay(e.Attempts, a.retryMin, a.retryMax))
 		}
 	case terr.Class == transport.Malformed:
 		ev.Kind = lifecycle.AnsweredMalformed

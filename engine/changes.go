@@ -1,11 +1,15 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+
+	"kustospool/engine/internal/lock"
+)
 
 // changes wakes those who wait for a lane's batches to become final. It is a
 // hint only: whoever is woken asks the store.
 type changes struct {
-	mu    mutex // guards lanes and all
+	mu    lock.Mutex // guards lanes and all
 	lanes map[uint32]chan struct{}
 	all   chan struct{}
 	end   chan struct{} // closed once, when the spool is
@@ -16,7 +20,7 @@ func (c *changes) init() {
 	c.lanes = make(map[uint32]chan struct{})
 	c.all = make(chan struct{})
 	c.end = make(chan struct{})
-	c.mu.name = "changes"
+	c.mu.Name = "changes"
 }
 
 // of is closed at the next change of the lane.

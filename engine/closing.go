@@ -72,7 +72,8 @@ func (s *Spool) close(ctx context.Context) error {
 		case <-timeout.C:
 		}
 	}
-	err := &NotClosedError{Sends: int(s.transport.sending.Load()), Questions: int(s.transport.asking.Load()), Observer: s.events.waitedFor()}
+	err := &NotClosedError{Observer: s.events.waitedFor()}
+	err.Sends, err.Questions = s.transport.UnderWay()
 	s.changes.close()
 	if !err.Observer { // then the lock is another's
 		s.store.SayWhy(err.Error())
@@ -87,7 +88,7 @@ func (s *Spool) finish() {
 	s.running.Wait()
 	s.checks.end()
 	silence(s.server, s.log)
-	transportErr := s.transport.close()
+	transportErr := s.transport.Close()
 	s.closeErr = errors.Join(s.store.Close(), transportErr)
 	s.events.end()
 	s.changes.close()

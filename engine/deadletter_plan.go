@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/plug"
 	"kustospool/ingest"
 	"kustospool/ingest/content"
 	"kustospool/ingest/record"
@@ -123,7 +124,7 @@ func inDoubt(d *DeadLetter) error {
 // records opens what is to be stored again.
 func records(box letterBox, d *DeadLetter, how *Retry) (io.Reader, func(), error) {
 	if how.Records != nil {
-		return &guardedReader{r: how.Records}, func() {}, nil
+		return plug.Reader(how.Records), func() {}, nil
 	}
 	if d.Bytes == 0 {
 		return nil, nil, &ingest.FieldError{Field: "dead letter", Value: d.Batch.ID.String(),

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/internal/crashpoint"
 	"kustospool/store"
@@ -175,13 +176,13 @@ func (s *Spool) RemoveDeadLetter(id ingest.BatchID) error {
 
 // letters are the dead letters that calls deal with now.
 type letters struct {
-	mu      mutex // guards the rest
+	mu      lock.Mutex // guards the rest
 	now     map[ingest.BatchID]bool
 	counted map[ingest.BatchID]bool // their records are in the counter of possible duplicates, and not stored again yet
 }
 
 func (l *letters) init() {
-	l.mu.name = "letters"
+	l.mu.Name = "letters"
 	l.now, l.counted = make(map[ingest.BatchID]bool), make(map[ingest.BatchID]bool)
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -33,23 +34,23 @@ type batches struct {
 
 	delivered atomic.Bool // in this process; the first one has a line
 
-	mu    mutex // guards begun
+	mu    lock.Mutex // guards begun
 	begun map[ingest.BatchID]store.Entry
 }
 
 // outcomes is whose outcomes are asked for.
 type outcomes interface {
-	await(store.Entry)
-	forget(ingest.BatchID)
+	Await(store.Entry)
+	Forget(ingest.BatchID)
 }
 
 func newBatches(l ledger, o outcomes, tell func(lane uint32), events *events, log *slog.Logger) *batches {
-	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: mutex{name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
+	return &batches{ledger: l, tracker: o, tell: tell, events: events, log: log, mu: lock.Mutex{Name: "begun"}, begun: make(map[ingest.BatchID]store.Entry)}
 }
 
 // lost is told of a batch whose outcome was awaited and that is not live any
 // more.
-func (b *batches) lost(id ingest.BatchID) { b.tracker.forget(id) }
+func (b *batches) lost(id ingest.BatchID) { b.tracker.Forget(id) }
 
 // row is a live batch's row.
 func (b *batches) row(id ingest.BatchID) (store.Entry, bool) { return b.ledger.Entry(id) }
@@ -208,10 +209,10 @@ func (b *batches) split(ctx context.Context, e *store.Entry, c *change, ev lifec
 func (b *batches) carryOut(c *change) {
 	batch := &c.entry.Batch
 	if c.do.Has(lifecycle.Await) {
-		b.tracker.await(c.entry)
+		b.tracker.Await(c.entry)
 	}
 	if c.do.Has(lifecycle.Forget) {
-		b.tracker.forget(batch.ID)
+		b.tracker.Forget(batch.ID)
 	}
 	switch c.entry.State {
 	case ingest.Split:

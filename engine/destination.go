@@ -3,59 +3,39 @@ package engine
 import (
 	"fmt"
 
+	"kustospool/engine/internal/plug"
 	"kustospool/ingest"
-	"kustospool/store"
 	"kustospool/transport"
 )
 
 // What differs by destination. Most transports have one, whose name is empty;
 // a [transport.Router] has several.
 
-// of names where the batch's next attempt goes, or who is asked about it.
-func (p *plug) of(e *store.Entry) string {
-	if !p.routes() {
-		return ""
-	}
-	return p.destination(&e.Batch.Properties, e.Batch.Guarantee, e.Progress)
-}
-
-// capabilitiesOf are those of one destination.
-func (s *Spool) capabilitiesOf(destination string) (transport.Capabilities, error) {
-	if !s.transport.routes() {
-		return s.transport.caps, nil
-	}
-	return s.transport.capabilitiesOf(destination)
-}
-
 // capabilities are those of the destination of p's new batches. The error is a
 // router's that cannot tell it.
 func (s *Spool) capabilities(p *ingest.Properties, g ingest.Guarantee) (transport.Capabilities, error) {
-	if !s.transport.routes() {
-		return s.transport.caps, nil
-	}
-	_, caps, err := s.transport.newBatches(p, g)
+	_, caps, err := s.transport.NewBatches(p, g)
 	return caps, err
 }
 
 // capabilitiesBy is capabilities by table, before there is a spool. The zero
 // name stands for tables that nobody names.
-func (p *plug) capabilitiesBy(t TableName, g ingest.Guarantee) (transport.Capabilities, error) {
-	if !p.routes() {
-		return p.caps, nil
+func capabilitiesBy(p *plug.Plug) func(TableName, ingest.Guarantee) (transport.Capabilities, error) {
+	return func(t TableName, g ingest.Guarantee) (transport.Capabilities, error) {
+		_, caps, err := p.NewBatches(&ingest.Properties{Database: t.Database, Table: t.Table}, g)
+		return caps, err
 	}
-	_, caps, err := p.newBatches(&ingest.Properties{Database: t.Database, Table: t.Table}, g)
-	return caps, err
 }
 
 // kept checks that the guarantee of p's table can be kept where its batches
 // go, and returns the capabilities of that destination. Without a router Open
 // has checked it for all tables.
 func (s *Spool) kept(p *ingest.Properties) (transport.Capabilities, error) {
-	if !s.transport.routes() {
-		return s.transport.caps, nil
+	if !s.transport.Routes() {
+		return s.transport.Capabilities(), nil
 	}
 	o := s.opts.table(TableName{p.Database, p.Table})
-	to, caps, err := s.transport.newBatches(p, o.Guarantee)
+	to, caps, err := s.transport.NewBatches(p, o.Guarantee)
 	if err != nil {
 		return caps, fmt.Errorf("engine: where table %s of database %s goes cannot be told: %w", p.Table, p.Database, err)
 	}
@@ -74,20 +54,4 @@ func (s *Spool) keepsOpen(lane uint32) error {
 		return err
 	}
 	return canSend(p, caps)
-}
-
-// progressLimit bounds what a transport writes to its journal, in bytes.
-func (p *plug) progressLimit() int {
-	if !p.routes() {
-		return transport.MaxProgressBytes
-	}
-	return transport.MaxProgressBytes + transport.MaxRouteBytes
-}
-
-// later is the later one of two failures; either may be nil.
-func later(a, b *ingest.Failure) *ingest.Failure {
-	if a == nil || b != nil && b.At.After(a.At) {
-		return b
-	}
-	return a
 }

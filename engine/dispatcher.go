@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"kustospool/engine/internal/live"
 	"kustospool/ingest"
 )
 
@@ -20,13 +21,13 @@ type dispatcher struct {
 // run as the destination's breaker allows, and none is begun while too many
 // outcomes are awaited.
 type turnQueue interface {
-	pick(now time.Time) (t turn, wait time.Duration, ok bool)
-	finished(t turn, started time.Time, r result)
+	Pick(now time.Time) (t live.Turn, wait time.Duration, ok bool)
+	Finished(t live.Turn, started time.Time, r live.Result)
 }
 
 // attempter makes one attempt at a batch.
 type attempter interface {
-	attempt(ctx context.Context, id ingest.BatchID, lane uint32) result
+	attempt(ctx context.Context, id ingest.BatchID, lane uint32) live.Result
 }
 
 // run begins attempts until ctx ends, and then waits for those under way,
@@ -37,11 +38,11 @@ func (d *dispatcher) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		t, wait, ok := d.queue.pick(time.Now())
+		t, wait, ok := d.queue.Pick(time.Now())
 		if ok {
 			underWay.Go(func() {
 				started := time.Now()
-				d.queue.finished(t, started, d.attempts.attempt(ctx, t.id, t.lane.key.lane))
+				d.queue.Finished(t, started, d.attempts.attempt(ctx, t.ID, t.Lane()))
 			})
 			continue
 		}

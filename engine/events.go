@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/internal/wake"
 	"kustospool/store"
@@ -41,8 +42,8 @@ type events struct {
 	since  atomic.Int64    // calls since the list was taken
 	ending atomic.Bool     // the goroutine is to end and has not
 
-	mu     mutex // guards what is below; held for memory only
-	begun  bool  // Recovered is in the list; what Open's store did before is in its Stats
+	mu     lock.Mutex // guards what is below; held for memory only
+	begun  bool       // Recovered is in the list; what Open's store did before is in its Stats
 	list   []Event
 	acked  RecordsAcked // at the end of the list, unless it is of no commit
 	folded EventsFolded // behind that; of no event while there is room
@@ -53,7 +54,7 @@ func newEvents(to Observer, log *slog.Logger) *events {
 	if to == nil {
 		return nil
 	}
-	return &events{to: to, log: log, wake: wake.New(), quit: make(chan struct{}), done: make(chan struct{}), mu: mutex{name: "events"}}
+	return &events{to: to, log: log, wake: wake.New(), quit: make(chan struct{}), done: make(chan struct{}), mu: lock.Mutex{Name: "events"}}
 }
 
 // send takes an event.

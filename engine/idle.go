@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 
+	"kustospool/engine/internal/plug"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -27,11 +28,11 @@ type Idle struct{ s *Spool }
 func OpenIdle(dir string, opts *Options) (*Idle, error) {
 	o := opts.withDefaults()
 	o.Full = RejectNew
-	plug, err := newPlug(idleTransport{}, o.Logger)
+	nowhere, err := plug.New(idleTransport{}, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.validate(plug.capabilitiesBy); err != nil {
+	if err := o.validate(capabilitiesBy(nowhere)); err != nil {
 		return nil, err
 	}
 	// A look tells whether there is a spool, and makes none.
@@ -46,7 +47,7 @@ func OpenIdle(dir string, opts *Options) (*Idle, error) {
 	if err != nil {
 		return nil, ownError(err)
 	}
-	s := newSpool(o, plug)
+	s := newSpool(o, nowhere)
 	s.stop = func() {}
 	if s.store, err = store.Open(dir, s.storeOptions(nil)); err != nil {
 		return nil, ownError(err)

@@ -329,12 +329,12 @@ func (s *Spool) dropForRoom(ctx context.Context, room <-chan struct{}) error {
 // large it was, 0 when there was none. Where none is sealed it seals what is
 // open first.
 func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
-	id, ok := s.live.takeOldest()
+	id, ok := s.live.TakeOldest()
 	if !ok {
 		if err := s.Flush(ctx); err != nil {
 			return 0, err
 		}
-		if id, ok = s.live.takeOldest(); !ok {
+		if id, ok = s.live.TakeOldest(); !ok {
 			return 0, nil
 		}
 	}
@@ -342,7 +342,7 @@ func (s *Spool) dropOldest(ctx context.Context) (bytes int64, err error) {
 		Failure: &ingest.Failure{Class: "policy", Code: "drop-oldest", Message: "the spool was full", At: time.Now()}})
 	if err != nil {
 		if e, live := s.batches.row(id); live {
-			s.live.retry(e)
+			s.live.Retry(e)
 		}
 		return 0, err
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"kustospool/engine/internal/lock"
 )
 
 // WatchLocks has every lock of the engine watched, in all tests: a goroutine
@@ -13,8 +15,7 @@ import (
 // delivery on the way of an acknowledgement.
 func WatchLocks() {
 	w := &lockWatcher{held: map[string]string{}}
-	watch := w.watch
-	lockWatch.Store(&watch)
+	lock.Watch(w.watch)
 }
 
 type lockWatcher struct {
@@ -50,17 +51,17 @@ func (w *lockWatcher) watch(name string, taken bool) {
 
 // The control: the watcher sees what it is there for.
 func TestLocksAreWatched(t *testing.T) {
-	if lockWatch.Load() == nil {
+	if !lock.Watched() {
 		t.Skip("not watched beside benchmarks")
 	}
-	one, other := &mutex{name: "one"}, &mutex{name: "other"}
+	one, other := &lock.Mutex{Name: "one"}, &lock.Mutex{Name: "other"}
 	for what, wrong := range map[string]func(){
 		"a lock under another": func() {
 			one.Lock()
 			defer one.Unlock()
 			other.Lock()
 		},
-		"a lock of delivery on the way of an acknowledgement": func() { (&Spool{}).IngestUnderLock(&mutex{name: "live"}) },
+		"a lock of delivery on the way of an acknowledgement": func() { (&Spool{}).IngestUnderLock(&lock.Mutex{Name: "live"}) },
 	} {
 		func() {
 			defer func() {
@@ -74,7 +75,7 @@ func TestLocksAreWatched(t *testing.T) {
 }
 
 // IngestUnderLock is what Ingest must not do.
-func (s *Spool) IngestUnderLock(m *mutex) {
+func (s *Spool) IngestUnderLock(m *lock.Mutex) {
 	m.Lock()
 	defer m.Unlock()
 }

@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"iter"
-	"maps"
-	"slices"
-	"strings"
 
+	"kustospool/engine/internal/answers"
 	"kustospool/ingest"
 	"kustospool/operate"
 	"kustospool/store"
@@ -40,18 +37,14 @@ var _ operate.Spool = (*operator)(nil)
 
 // books is what a store, and a picture of one, tell.
 type books interface {
+	answers.HistoryBooks
+	answers.ReceiptBooks
+	answers.PeekBooks
 	Dir() string
-	ID() ingest.SpoolID
-	Lanes() []uint32
-	LaneProperties(lane uint32) (ingest.Properties, bool)
-	LaneMarks(lane uint32) (sealed, end uint64)
 	FirstLive(n int) (first []store.Entry, all int)
-	LiveOf(lane uint32) []store.Entry
 	DeadLetters() iter.Seq2[store.DeadLetter, error]
 	OpenDeadLetter(id ingest.BatchID) (io.ReadCloser, error)
 	Quarantine() ([]store.SetAside, error)
-	Waiting(lane uint32, from uint64) iter.Seq2[store.Waiting, error]
-	Settled() iter.Seq2[store.Entry, error]
 }
 
 var (
@@ -59,79 +52,17 @@ var (
 	_ books = (*store.Picture)(nil)
 )
 
-// limit is a query's limit, within what one answer has.
-func limit(field string, n, usual, most int) (int, error) {
-	switch {
-	case n < 0:
-		return 0, &ingest.FieldError{Field: field, Value: fmt.Sprint(n), Rule: "must not be negative"}
-	case n == 0:
-		return usual, nil
-	}
-	return min(n, most), nil
+// History implements [operate.Spool].
+func (o *operator) History(ctx context.Context, q operate.HistoryQuery) (*operate.History, error) {
+	return answers.History(ctx, o.books, q)
 }
 
-// tables are the lanes of a table that is named as TABLE or DB.TABLE; all of
-// them where the name is empty.
-func (o *operator) tables(name string) ([]uint32, error) {
-	all := o.books.Lanes()
-	if name == "" {
-		return all, nil
-	}
-	var lanes []uint32
-	tables, databases := map[string]bool{}, map[string]bool{}
-	for _, id := range all {
-		p, _ := o.books.LaneProperties(id)
-		full := p.Database + "." + p.Table
-		tables[full] = true
-		if name == full || name == p.Table {
-			lanes = append(lanes, id)
-			databases[p.Database] = true
-		}
-	}
-	bad := func(rule string) error {
-		return &ingest.FieldError{Field: "table", Value: fmt.Sprintf("%q", name), Rule: rule}
-	}
-	switch {
-	case len(lanes) == 0 && len(tables) == 0:
-		return nil, bad("the spool has no table")
-	case len(lanes) == 0:
-		return nil, bad("must be one of the spool's: " + names(tables))
-	case len(databases) > 1:
-		return nil, bad("is in the databases " + names(databases) + "; name it as DB.TABLE")
-	}
-	return lanes, nil
+// Receipt implements [operate.Spool].
+func (o *operator) Receipt(ctx context.Context, q operate.ReceiptQuery) (*operate.Receipt, error) {
+	return answers.Receipt(ctx, o.books, o.shown, q)
 }
 
-// names lists some of a set.
-func names(set map[string]bool) string {
-	const most = 20
-	list := slices.Sorted(maps.Keys(set))
-	if more := len(list) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), more)
-	}
-	return strings.Join(list, ", ")
-}
-
-func batchOf(e *store.Entry) operate.Batch {
-	b, p := &e.Batch, &e.Batch.Properties
-	return operate.Batch{ID: b.ID.String(), Database: p.Database, Table: p.Table, State: e.State.String(), Records: b.Records(), RawBytes: e.DataBytes(),
-		Attempts: e.Attempts, SealedAt: b.SealedAt, Updated: e.Updated, NextAttempt: e.NextAttempt, Failure: e.Failure}
-}
-
-func (o *operator) settledOf(e *store.Entry) operate.SettledBatch {
-	b := &e.Batch
-	return operate.SettledBatch{Batch: batchOf(e), IngestBy: b.IngestBy(), WireBytes: e.WireBytes, Unresolved: e.Unresolved,
-		PossibleDuplicates: e.PossibleDuplicates, First: o.id(b.Lane, b.First), Last: o.id(b.Lane, b.Last)}
-}
-
-func (o *operator) id(lane uint32, seq uint64) string {
-	return ingest.NewID(o.books.ID(), lane, seq).String()
-}
-
-// ended is the context's error, within a long walk.
-func ended(ctx context.Context, n int) error {
-	if n%1024 != 0 {
-		return nil
-	}
-	return ctx.Err()
+// Peek implements [operate.Spool].
+func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek, error) {
+	return answers.Peek(ctx, o.books, o.shown, q)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"kustospool/engine/internal/answers"
 	"kustospool/operate"
 	"kustospool/store"
 )
@@ -73,7 +74,7 @@ func (o *operator) tableNamed(name string, paused []store.Pause) (TableName, err
 	if name == "" {
 		return TableName{}, &operate.Error{Code: operate.Invalid, Message: "no table is named"}
 	}
-	lanes, err := o.tables(name)
+	lanes, err := answers.Lanes(o.books, name)
 	if err != nil {
 		return TableName{}, err
 	}

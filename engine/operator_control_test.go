@@ -22,6 +22,7 @@ func TestControl(t *testing.T) {
 	fake.Down(&transport.Error{Class: transport.Held, Op: "send", Code: "Held", Message: "no table"})
 	o := soon()
 	o.NoSocket, o.RetryMin, o.RetryMax = false, time.Hour, time.Hour
+	o.Batch.MaxAge = time.Hour // one batch, however slow the machine is
 	s := open(t, dir, fake, o)
 	put(t, s, telemetry, rows(3)...)
 	if err := s.Flush(t.Context()); err != nil {

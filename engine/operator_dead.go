@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"kustospool/engine/internal/answers"
 	"kustospool/ingest"
 	"kustospool/operate"
 )
@@ -21,7 +22,7 @@ const maxUnreadable = 20
 
 // ListDead lists dead letters.
 func (o *operator) ListDead(ctx context.Context, q operate.DeadQuery) (*operate.DeadList, error) {
-	most, err := limit("limit", q.Limit, operate.MaxDead, operate.MaxDead)
+	most, err := answers.Limit("limit", q.Limit, operate.MaxDead, operate.MaxDead)
 	if err != nil {
 		return nil, err
 	}

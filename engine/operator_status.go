@@ -6,12 +6,13 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/answers"
 	"kustospool/operate"
 )
 
 // Status tells what the spool holds, since when, and why.
 func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.Status, error) {
-	most, err := limit("limit", q.Limit, operate.DefaultListed, operate.MaxListed)
+	most, err := answers.Limit("limit", q.Limit, operate.DefaultListed, operate.MaxListed)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 	cut("batches", all-len(live))
 	for _, e := range live {
 		shown := o.shown(e)
-		out.Batches = append(out.Batches, batchOf(&shown))
+		out.Batches = append(out.Batches, answers.Batch(&shown))
 	}
 	for e, err := range o.books.DeadLetters() {
 		if err == nil {
@@ -63,7 +64,7 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 			}
 			continue
 		}
-		out.Dead = append(out.Dead, batchOf(&e.Entry))
+		out.Dead = append(out.Dead, answers.Batch(&e.Entry))
 	}
 	cut("dead_letters", int(n.DeadLetters.Waiting)-len(out.Dead)-len(out.Found))
 	files, err := o.books.Quarantine()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/engine/internal/plug"
 	"kustospool/ingest"
 	"kustospool/transport"
 )
@@ -198,7 +199,7 @@ func (o *Options) withDefaults() Options {
 	c.LockTimeout = cmp.Or(c.LockTimeout, time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 30*time.Second)
 	c.RetryMax = cmp.Or(c.RetryMax, time.Minute)
-	c.Logger = guardLogger(c.Logger)
+	c.Logger = plug.Logger(c.Logger)
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"kustospool/engine/internal/live"
 	"kustospool/ingest"
 )
 
@@ -23,9 +24,6 @@ const (
 	ClassNormal
 	ClassBulk
 )
-
-// classes is how many there are.
-const classes = int(ClassBulk)
 
 var classNames = [...]string{ClassAlarm: "alarm", ClassNormal: "normal", ClassBulk: "bulk"}
 
@@ -87,10 +85,6 @@ const (
 	DefaultFreshShare = 70
 	// DefaultFreshFor is how long a batch is fresh, from its sealing.
 	DefaultFreshFor = 10 * time.Minute
-	// starvedAfter is how long a class is passed over before it gets every
-	// courtesy-th batch.
-	starvedAfter = 10 * time.Minute
-	courtesy     = 10
 )
 
 // orderOf is how a table's batches are sent.
@@ -100,4 +94,11 @@ func (o *Options) orderOf(p *ingest.Properties) (Class, Order) {
 		return t.Class, OldestFirst
 	}
 	return t.Class, t.Order
+}
+
+// liveOrder is orderOf as the mirror of live batches counts. Its classes have the
+// numbers of ours.
+func (o *Options) liveOrder(p *ingest.Properties) (class live.Class, freshFirst bool) {
+	c, order := o.orderOf(p)
+	return live.Class(c), order == FreshFirst
 }

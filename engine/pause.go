@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/live"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -83,7 +84,7 @@ func (s *Spool) Retry(table TableName) (batches int, err error) {
 	if slices.ContainsFunc(s.store.Paused(), func(p store.Pause) bool { return tableOf(&p) == table }) {
 		return 0, ErrPaused
 	}
-	return s.live.retryNow(table, time.Now()), nil
+	return s.live.RetryNow(live.Table(table), time.Now()), nil
 }
 
 func (t TableName) check() error {
@@ -117,7 +118,7 @@ func (s *Spool) changePaused(change func([]store.Pause) []store.Pause) error {
 	defer func() { <-s.pausing }()
 	err := s.store.ChangePaused(func(list []store.Pause) ([]store.Pause, error) { return change(list), nil })
 	if err == nil {
-		s.live.setPaused(s.store.Paused())
+		s.live.SetPaused(s.store.Paused())
 	}
 	return err
 }

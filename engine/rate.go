@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -38,7 +39,7 @@ const (
 type rates struct {
 	begun time.Time // immutable
 
-	mu    mutex // guards what is below; taken last
+	mu    lock.Mutex // guards what is below; taken last
 	all   slots
 	lanes map[uint32]*slots
 }
@@ -52,7 +53,7 @@ type slot struct {
 }
 
 func newRates() *rates {
-	return &rates{begun: time.Now(), mu: mutex{name: "rates"}, lanes: make(map[uint32]*slots)}
+	return &rates{begun: time.Now(), mu: lock.Mutex{Name: "rates"}, lanes: make(map[uint32]*slots)}
 }
 
 // settled counts a batch that reached a final state.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/ingest/record"
 	"kustospool/store"
@@ -173,12 +174,12 @@ func refusedProperties(p *ingest.Properties) ingest.Properties {
 // have no number yet. Equal records may get each other's reasons; none is lost.
 type refusals struct {
 	seed maphash.Seed
-	mu   mutex // guards why
+	mu   lock.Mutex // guards why
 	why  map[uint64][]string
 }
 
 func (r *refusals) init() {
-	r.mu.name = "refusals"
+	r.mu.Name = "refusals"
 	r.seed = maphash.MakeSeed()
 	r.why = make(map[uint64][]string)
 }

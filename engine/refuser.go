@@ -31,8 +31,8 @@ type refuser struct {
 
 // refusedQueue is where the refuser's work is.
 type refusedQueue interface {
-	takeRefused(n int) []store.Entry
-	retry(store.Entry)
+	TakeRefused(n int) []store.Entry
+	Retry(store.Entry)
 }
 
 // run ends with ctx; what is left is sealed, and the next Open finds it.
@@ -43,12 +43,12 @@ func (r *refuser) run(ctx context.Context) {
 			return
 		case <-r.wake:
 		}
-		for some := r.queue.takeRefused(refuseTogether); len(some) > 0 && ctx.Err() == nil; some = r.queue.takeRefused(refuseTogether) {
+		for some := r.queue.TakeRefused(refuseTogether); len(some) > 0 && ctx.Err() == nil; some = r.queue.TakeRefused(refuseTogether) {
 			var wg sync.WaitGroup
 			for _, e := range some {
 				wg.Go(func() {
 					if err := r.refuse(ctx, e); err != nil {
-						r.queue.retry(e)
+						r.queue.Retry(e)
 					}
 				})
 			}

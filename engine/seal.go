@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"kustospool/batching"
+	"kustospool/engine/internal/lock"
+	"kustospool/engine/internal/retry"
 	"kustospool/internal/wake"
 	"kustospool/store"
 )
@@ -52,11 +54,11 @@ type sealBooks interface {
 
 // sealedQueue is where sealed batches wait.
 type sealedQueue interface {
-	add(...store.Entry)
-	// waits is for how long at most a lane has batches that keep it from being
+	Add(...store.Entry)
+	// Waits is for how long at most a lane has batches that keep it from being
 	// sealed by age.
-	waits(lane uint32, now time.Time) time.Duration
-	unsent(lane uint32) bool
+	Waits(lane uint32, now time.Time) time.Duration
+	Unsent(lane uint32) bool
 }
 
 // news is what the engine learns of the log's commits, until the sealer takes
@@ -65,12 +67,12 @@ type sealedQueue interface {
 type news struct {
 	wake wake.Signal // for the sealer
 
-	mu     mutex // guards frames and spare
+	mu     lock.Mutex // guards frames and spare
 	frames []store.Frame
 	spare  []store.Frame // what was taken in before, to be filled again
 }
 
-func newNews() *news { return &news{wake: wake.New(), mu: mutex{name: "news"}} }
+func newNews() *news { return &news{wake: wake.New(), mu: lock.Mutex{Name: "news"}} }
 
 // committed is the store's committer telling what it wrote.
 func (n *news) committed(frames []store.Frame) {
@@ -195,7 +197,7 @@ func (q *sealer) run(ctx context.Context) {
 		default:
 			q.ledgerTrouble.begin("err", err)
 			failures++
-			next = retryDelay(failures, q.retryMin, q.retryMax)
+			next = retry.Delay(failures, q.retryMin, q.retryMax)
 		}
 		timer.Reset(next)
 	}
@@ -207,7 +209,7 @@ func (q *sealer) run(ctx context.Context) {
 func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) error {
 	q.freed = now.Add(time.Hour)
 	q.ready = append(q.ready, q.open.Due(now, func(lane uint32) bool {
-		d := q.queue.waits(lane, now)
+		d := q.queue.Waits(lane, now)
 		if d > 0 && d < q.freed.Sub(now) {
 			q.freed = now.Add(d)
 		}
@@ -221,7 +223,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) er
 		for i := range q.ready {
 			decided[q.ready[i].Lane] = true
 		}
-		q.ready = append(q.ready, q.open.Flush(func(lane uint32) bool { return decided[lane] || q.queue.unsent(lane) })...)
+		q.ready = append(q.ready, q.open.Flush(func(lane uint32) bool { return decided[lane] || q.queue.Unsent(lane) })...)
 	}
 	if len(q.ready) == 0 {
 		return nil
@@ -237,7 +239,7 @@ func (q *sealer) seal(ctx context.Context, now time.Time, draining, all bool) er
 		return err
 	}
 	q.ready = nil
-	q.queue.add(entries...)
+	q.queue.Add(entries...)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"kustospool/engine/internal/plug"
 	"kustospool/ingest"
 	"kustospool/ingest/content"
 	"kustospool/ingest/record"
@@ -50,7 +51,7 @@ func (s *Spool) IngestReader(ctx context.Context, p ingest.Properties, r io.Read
 	if r == nil {
 		return ingest.Receipt{}, &ingest.FieldError{Field: "reader", Rule: "must not be nil"}
 	}
-	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.take(&guardedReader{r: r}, "") })
+	return s.ingestSources(ctx, p, at, func(in *intake) error { return in.take(plug.Reader(r), "") })
 }
 
 // ingestSources makes everything durable that feed takes in, or nothing.

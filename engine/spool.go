@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kustospool/engine/internal/live"
+	"kustospool/engine/internal/plug"
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/operate"
 	"kustospool/store"
@@ -35,13 +38,13 @@ import (
 type Spool struct {
 	// Immutable after Open.
 	store     *store.Store
-	transport *plug
+	transport *plug.Plug
 	opts      Options
 	log       *slog.Logger
 
 	batches  *batches
 	lanes    laneIndex
-	live     *live
+	live     *live.Mirror
 	sealer   *sealer
 	attempts *attempts
 	changes  changes
@@ -81,14 +84,14 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 		return nil, &ingest.FieldError{Field: "transport", Rule: "must not be nil"}
 	}
 	o := opts.withDefaults()
-	plug, err := newPlug(tr, o.Logger)
+	guarded, err := plug.New(tr, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.validate(plug.capabilitiesBy); err != nil {
+	if err := o.validate(capabilitiesBy(guarded)); err != nil {
 		return nil, err
 	}
-	s := newSpool(o, plug)
+	s := newSpool(o, guarded)
 	grace := s.unknownGrace()
 	news := newNews()
 	opened := time.Now()
@@ -102,18 +105,18 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	found.Spool, found.Disk.Quota, found.Disk.Free = st.ID(), o.MaxDiskBytes, -1
 	found.DeadLetters = deadLetterStats(&found, st.WaitingDeadLetters())
 	s.events.begin(&found)
-	s.live.setPaused(st.Paused())
+	s.live.SetPaused(st.Paused())
 	s.batches = newBatches(st, s.live, s.changes.fire, s.events, o.Logger)
-	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.toRefuse}
-	s.attempts = &attempts{batches: s.batches, events: s.events, transport: plug, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
+	refuser := &refuser{queue: s.live, batches: s.batches, payloads: st, refusals: &s.refusals, rule: s.rule, wake: s.live.ToRefuse}
+	s.attempts = &attempts{batches: s.batches, events: s.events, transport: guarded, payloads: st, refuser: refuser, tell: s.changes.fire, log: o.Logger,
 		timeout: o.AttemptTimeout, retryMin: o.RetryMin, retryMax: o.RetryMax, grace: grace}
 	ledgerTrouble := &trouble{log: o.Logger, begun: "cannot write the batch ledger; records stay in the spool, and delivery waits", over: "the batch ledger can be written again"}
 	s.attempts.ledgerTrouble = ledgerTrouble
 	q := s.sealer
-	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.emptied, s.changes.closed()
+	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.Emptied, s.changes.closed()
 	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
-	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.toSend}
-	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: plug, log: o.Logger, wake: s.live.toAsk}
+	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.ToSend}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, log: o.Logger, wake: s.live.ToAsk}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -133,13 +136,16 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 }
 
 // newSpool makes a spool without its store, and starts nothing.
-func newSpool(o Options, plug *plug) *Spool {
-	s := &Spool{transport: plug, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+func newSpool(o Options, to *plug.Plug) *Spool {
+	every, atMost := to.Cadence()
+	s := &Spool{transport: to, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
 	s.letters.init()
-	s.live = newLive(&o, pace{tracks: plug.tracks(), every: plug.every, atMost: plug.atMost, verdict: o.VerdictTimeout, grace: s.unknownGrace()}, plug.of, s.lanes.propertiesOf)
+	s.live = live.New(live.Options{Senders: o.Senders, MaxUnconfirmed: o.MaxUnconfirmed, FreshShare: o.FreshShare, FreshFor: o.FreshFor, RetryMin: o.RetryMin, RetryMax: o.RetryMax,
+		Pace:  live.Pace{Tracks: to.Tracks(), Every: every, AtMost: atMost, Verdict: o.VerdictTimeout, Grace: s.unknownGrace()},
+		Route: to.Destination, Order: o.liveOrder, Properties: s.lanes.propertiesOf, Because: becauseOf, Log: o.Logger})
 	s.sealer = newSealer(&s.lanes)
 	return s
 }
@@ -193,10 +199,10 @@ func (s *Spool) opened(dir string, found *Stats) {
 // be asked there is nothing to wait for but the usual pause.
 func (s *Spool) unknownGrace() func(attempts int) time.Duration {
 	least, most, grace := s.opts.RetryMin, s.opts.RetryMax, s.opts.UnknownGrace
-	if s.transport.tracks() {
+	if s.transport.Tracks() {
 		return func(int) time.Duration { return grace }
 	}
-	return func(attempts int) time.Duration { return retryDelay(attempts, least, most) }
+	return func(attempts int) time.Duration { return retry.Delay(attempts, least, most) }
 }
 
 // ID is the spool's identity, part of every receipt it issues.
@@ -276,7 +282,7 @@ func (s *Spool) recover() error {
 		s.sealer.takeIn(frame)
 	}
 	for _, e := range s.store.Live() {
-		caps, err := s.capabilitiesOf(s.transport.of(&e))
+		caps, err := s.transport.CapabilitiesOf(s.transport.Destination(&e))
 		if err != nil {
 			return fmt.Errorf("where batch %s of table %s goes cannot be told: %w", e.Batch.ID, e.Batch.Properties.Table, err)
 		}
@@ -290,7 +296,7 @@ func (s *Spool) recover() error {
 		if err != nil {
 			return err
 		}
-		s.live.add(queue...)
+		s.live.Add(queue...)
 	}
 	return nil
 }

@@ -1,5 +1,7 @@
 package engine
 
+import "kustospool/engine/internal/live"
+
 // ClassStats is one class of tables ([Class]): what of it waits, and what of it
 // this process has sent. A View does not know of classes.
 type ClassStats struct {
@@ -17,8 +19,8 @@ type ClassStats struct {
 }
 
 // fillOrder tells of a snapshot in which order its lanes are sent.
-func (s *Spool) fillOrder(st *Stats) {
-	st.Classes = make([]ClassStats, classes)
+func (s *Spool) fillOrder(st *Stats, known *live.State) {
+	st.Classes = make([]ClassStats, live.Classes)
 	for i := range st.Classes {
 		st.Classes[i].Class = Class(i + 1)
 	}
@@ -33,17 +35,9 @@ func (s *Spool) fillOrder(st *Stats) {
 			w.Oldest = o
 		}
 	}
-	l := s.live
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for i := range st.Classes {
-		c := &st.Classes[i]
+		c, b := &st.Classes[i], &known.Classes[i]
 		c.Waiting.aged(st.At)
-		b := &l.began[i]
-		c.Attempts, c.FreshBytes, c.RestBytes = b.attempts, b.bytes[fresh], b.bytes[rest]
-		for _, d := range l.destinations {
-			r := &d.ranks[i]
-			c.Starved = c.Starved || !r.since.IsZero() && st.At.Sub(r.since) >= starvedAfter
-		}
+		c.Attempts, c.FreshBytes, c.RestBytes, c.Starved = b.Attempts, b.FreshBytes, b.RestBytes, b.Starved
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"kustospool/engine/internal/live"
 	"kustospool/ingest"
 	"kustospool/store"
 )
@@ -16,11 +17,12 @@ func (s *Spool) Stats() Stats {
 	st.DeadLetters = deadLetterStats(&st, s.store.WaitingDeadLetters())
 	st.Duplicates.AvoidedByKey = s.repeated.Load()
 	st.WaitingForRoom = int(s.waitingForRoom.Load())
-	st.Transport = s.transport.figures()
+	st.Transport = s.transport.Figures()
 	st.showPaused(s.store.Paused())
 	s.rates.fill(&st)
-	s.live.fill(&st)
-	s.fillOrder(&st)
+	known := s.live.Look(st.At)
+	st.fillLive(known)
+	s.fillOrder(&st, known)
 	return st
 }
 
@@ -86,6 +88,37 @@ func freeBytes(from interface{ FreeBytes() (int64, bool) }) int64 {
 		return n
 	}
 	return -1
+}
+
+// fillLive tells of a snapshot what is known beside the books. It is a moment later
+// than the rest.
+func (st *Stats) fillLive(known *live.State) {
+	at := make(map[uint32]*LaneStats, len(st.Lanes))
+	for i := range st.Lanes {
+		if st.Lanes[i].Waiting.Records > 0 {
+			at[st.Lanes[i].Lane] = &st.Lanes[i]
+		}
+	}
+	st.Attempts, st.Unhealthy = known.Attempts, known.Unhealthy
+	moving := make(map[uint32]bool) // to another destination than the one that holds back
+	for i := range known.Queues {
+		q := &known.Queues[i]
+		s := at[q.Lane]
+		if s == nil {
+			continue
+		}
+		if !q.Held && q.Waiting {
+			moving[q.Lane] = true
+		}
+		s.Held = s.Held || q.Held
+		if q.Next.After(s.Next) {
+			s.Next = q.Next
+		}
+		s.Failure = newer(s.Failure, q.Failure)
+	}
+	for lane := range moving {
+		at[lane].Held = false
+	}
 }
 
 // newer is the later of a failure in the books and one in memory, which

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kustospool/engine/internal/lifecycle"
+	"kustospool/engine/internal/live"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -35,11 +36,11 @@ type tracker struct {
 
 // questions says what is to be asked, and hears what was answered.
 type questions interface {
-	due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
-	inquired(to string, err error)
-	answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) heard)
-	reported(e store.Entry, r result)
-	postpone(id ingest.BatchID)
+	Due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration)
+	Inquired(to string, err error)
+	Answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) live.Heard)
+	Reported(e store.Entry, r live.Result)
+	Postpone(id ingest.BatchID)
 }
 
 // outcomeBooks keeps the outcomes.
@@ -51,8 +52,8 @@ type outcomeBooks interface {
 
 // asker asks a destination.
 type asker interface {
-	track(context.Context, []transport.Pending) ([]transport.Verdict, error)
-	tracks() bool
+	Track(context.Context, []transport.Pending) ([]transport.Verdict, error)
+	Tracks() bool
 }
 
 // run puts questions until ctx ends, and then waits for those under way, which
@@ -63,7 +64,7 @@ func (t *tracker) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		ask, overdue, wait := t.questions.due(time.Now())
+		ask, overdue, wait := t.questions.Due(time.Now())
 		each(overdue, func(id ingest.BatchID) { t.sendAgain(ctx, id) })
 		for to, ids := range ask {
 			asking.Go(func() { t.ask(ctx, to, ids) })
@@ -106,15 +107,15 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	}
 	askCtx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
-	verdicts, err := t.asker.track(askCtx, pending)
+	verdicts, err := t.asker.Track(askCtx, pending)
 	if err == nil || ctx.Err() == nil { // else it was cut off
-		t.questions.inquired(to, err)
+		t.questions.Inquired(to, err)
 	}
-	answered := make(map[ingest.BatchID]heard)
+	answered := make(map[ingest.BatchID]live.Heard)
 	for _, v := range verdicts {
-		answered[v.Batch] = anAnswer
+		answered[v.Batch] = live.AnAnswer
 		if v.State == ingest.Unknown {
-			answered[v.Batch] = aRefusal
+			answered[v.Batch] = live.ARefusal
 		}
 	}
 	each(verdicts, func(v transport.Verdict) {
@@ -126,17 +127,17 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 		}
 	})
 	// What of them could be asked about does not wait for the rest.
-	t.questions.answered(to, ids, func(id ingest.BatchID) heard {
-		if how := answered[id]; how != nothing || err != nil {
+	t.questions.Answered(to, ids, func(id ingest.BatchID) live.Heard {
+		if how := answered[id]; how != live.Nothing || err != nil {
 			return how
 		}
-		return anAnswer
+		return live.AnAnswer
 	})
 }
 
 // record records a verdict.
 func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
-	if _, live := t.books.row(v.Batch); !live {
+	if _, there := t.books.row(v.Batch); !there {
 		return nil // settled by an earlier answer
 	}
 	ev := t.event(v)
@@ -145,14 +146,14 @@ func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
 		return err
 	}
 	t.events.decided(&c.entry, ev.Failure)
-	t.questions.reported(c.entry, result{again: c.queue, err: v.Failure, settled: c.settled()})
+	t.questions.Reported(c.entry, live.Result{Again: c.queue, Err: v.Failure, Settled: c.settled()})
 	return nil
 }
 
 // event is that of a verdict.
 func (t *tracker) event(v transport.Verdict) lifecycle.Event {
 	now := time.Now()
-	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: t.asker.tracks()}
+	ev := lifecycle.Event{Kind: lifecycle.ReportedNothing, Tracked: t.asker.Tracks()}
 	switch {
 	case v.State == ingest.Succeeded:
 		ev.Kind = lifecycle.ReportedSucceeded
@@ -178,16 +179,16 @@ func (t *tracker) event(v transport.Verdict) lifecycle.Event {
 
 // sendAgain gives up waiting.
 func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
-	if _, live := t.books.row(id); !live {
+	if _, there := t.books.row(id); !there {
 		t.books.lost(id)
 		return
 	}
 	c, err := t.books.happened(context.WithoutCancel(ctx), id, lifecycle.Event{Kind: lifecycle.Unheard})
 	if err != nil {
 		t.log.Error("cannot record that a batch is sent again; trying later", "batch", id, "err", err)
-		t.questions.postpone(id)
+		t.questions.Postpone(id)
 		return
 	}
 	t.events.decided(&c.entry, nil)
-	t.questions.reported(c.entry, result{again: c.queue})
+	t.questions.Reported(c.entry, live.Result{Again: c.queue})
 }

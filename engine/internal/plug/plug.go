@@ -1,4 +1,4 @@
-package engine
+package plug
 
 import (
 	"context"
@@ -16,14 +16,9 @@ import (
 	"kustospool/transport"
 )
 
-// plug is the caller's transport as the engine uses it. Every call into it is
-// made here, so that nothing that it does ends the process, a lane or a
-// goroutine of the engine's: a panic, the end of its goroutine, a nil pointer
-// as an error, an answer that nobody asked for or that makes no sense.
-//
-// A call that never returns is waited for. An attempt that goes on after its
-// time cannot be given up without two being in flight; see [NotClosedError].
-type plug struct {
+// Plug is the caller's transport as the engine uses it. Its methods may be called
+// by many goroutines.
+type Plug struct {
 	t   transport.Transport
 	log *slog.Logger
 
@@ -44,9 +39,10 @@ const maxDestinations = 1000
 // maxBlobBytes is more than any storage holds in one blob: a larger size is wrong.
 const maxBlobBytes = 1 << 50
 
-// newPlug asks what the transport can do. The error says that it could not say.
-func newPlug(t transport.Transport, log *slog.Logger) (*plug, error) {
-	p := &plug{t: t, log: log, every: time.Hour, atMost: 1, known: make(map[string]bool)}
+// New asks what the transport can do. The error says that it could not say, and
+// matches [ingest.ErrInvalid]. log hears of panics.
+func New(t transport.Transport, log *slog.Logger) (*Plug, error) {
+	p := &Plug{t: t, log: log, every: time.Hour, atMost: 1, known: make(map[string]bool)}
 	if err := p.call("Transport.Capabilities", func() error {
 		p.caps = t.Capabilities()
 		return nil
@@ -66,24 +62,39 @@ func newPlug(t transport.Transport, log *slog.Logger) (*plug, error) {
 	return p, nil
 }
 
-func (p *plug) tracker() transport.Tracker {
+func (p *Plug) tracker() transport.Tracker {
 	t, _ := p.t.(transport.Tracker)
 	return t
 }
 
-func (p *plug) router() transport.Router {
+func (p *Plug) router() transport.Router {
 	r, _ := p.t.(transport.Router)
 	return r
 }
 
-func (p *plug) tracks() bool { return p.tracker() != nil }
-func (p *plug) routes() bool { return p.router() != nil }
+// Tracks reports whether it can be asked for outcomes.
+func (p *Plug) Tracks() bool { return p.tracker() != nil }
+
+// Routes reports whether it has more than one destination, a [transport.Router].
+func (p *Plug) Routes() bool { return p.router() != nil }
+
+// Capabilities are those of a transport that is no router.
+func (p *Plug) Capabilities() transport.Capabilities { return p.caps }
+
+// Cadence is how long to wait between two questions about a batch, from a millisecond
+// to an hour, and how many batches one question may be about, at least 1.
+func (p *Plug) Cadence() (every time.Duration, atMost int) { return p.every, p.atMost }
+
+// UnderWay counts the calls of Send and of Track that have not returned.
+func (p *Plug) UnderWay() (sends, questions int) {
+	return int(p.sending.Load()), int(p.asking.Load())
+}
 
 // call guards one call. The stack goes to the log, and the words to whoever
 // shows the error.
-func (p *plug) call(what string, f func() error) error { return p.told(transport.Guard(what, f)) }
+func (p *Plug) call(what string, f func() error) error { return p.told(transport.Guard(what, f)) }
 
-func (p *plug) told(err error) error {
+func (p *Plug) told(err error) error {
 	if bad, ok := errors.AsType[*transport.PanicError](err); ok && bad.Stack != "" {
 		p.log.Error("a plug panicked; the engine goes on", "call", bad.Call, "panic", bad.Words, "stack", bad.Stack)
 	}
@@ -92,7 +103,7 @@ func (p *plug) told(err error) error {
 
 // Send is the transport's. Its error, and the error's text, are of the engine's
 // own types.
-func (p *plug) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
+func (p *Plug) Send(ctx context.Context, d *transport.Delivery) (transport.Ack, error) {
 	batch := *d.Batch
 	j := &attemptJournal{to: d.Journal}
 	theirs := *d
@@ -178,11 +189,11 @@ func (j *attemptJournal) Commit(ctx context.Context, progress []byte) error {
 	return j.to.Commit(ctx, progress)
 }
 
-// track is Tracker.Track, with verdicts that can be relied on: of batches that
+// Track is Tracker.Track, with verdicts that can be relied on: of batches that
 // were asked about, one of each, with a state that a verdict may have and, of a
 // failure, with an error that Classify has seen. Of what else it answered the
 // error tells.
-func (p *plug) track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+func (p *Plug) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
 	asked := make(map[ingest.BatchID]bool, len(pending)) // false once there is a verdict
 	theirs := make([]transport.Pending, len(pending))
 	for i, q := range pending {
@@ -250,52 +261,8 @@ func (p *plug) track(ctx context.Context, pending []transport.Pending) ([]transp
 	return verdicts, senseless
 }
 
-// destination is Router.Destination. Where the router fails, the batch goes
-// under the empty name: Send is the same.
-func (p *plug) destination(props *ingest.Properties, g ingest.Guarantee, progress []byte) string {
-	var to string
-	own, bytes := *props, slices.Clone(progress)
-	if err := p.call("Router.Destination", func() error {
-		to = p.router().Destination(&own, g, bytes)
-		return nil
-	}); err != nil || len(to) > 256 {
-		return ""
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.known[to] {
-		if len(p.known) >= maxDestinations {
-			return ""
-		}
-		p.known[to] = true
-	}
-	return to
-}
-
-// capabilitiesOf is Router.CapabilitiesOf.
-func (p *plug) capabilitiesOf(destination string) (caps transport.Capabilities, err error) {
-	err = p.call("Router.CapabilitiesOf", func() error {
-		caps = p.router().CapabilitiesOf(destination)
-		return nil
-	})
-	return caps, err
-}
-
-// newBatches says where new batches of p go, and what is possible there. It is
-// asked for each record, in the caller's goroutine and under no lock, and so
-// has none of its own.
-func (p *plug) newBatches(props *ingest.Properties, g ingest.Guarantee) (to string, caps transport.Capabilities, err error) {
-	err = p.told(transport.Recover("Router.Destination or CapabilitiesOf", func() error {
-		r := p.router()
-		to = r.Destination(props, g, nil)
-		caps = r.CapabilitiesOf(to)
-		return nil
-	}))
-	return to, caps, err
-}
-
-// figures is Gauged.Figures; nil where there are none.
-func (p *plug) figures() (list []transport.Figure) {
+// Figures is Gauged.Figures; nil where there are none.
+func (p *Plug) Figures() (list []transport.Figure) {
 	g, ok := p.t.(transport.Gauged)
 	if !ok {
 		return nil
@@ -309,8 +276,8 @@ func (p *plug) figures() (list []transport.Figure) {
 	return list
 }
 
-// close is io.Closer's.
-func (p *plug) close() error {
+// Close is io.Closer's.
+func (p *Plug) Close() error {
 	c, ok := p.t.(io.Closer)
 	if !ok {
 		return nil

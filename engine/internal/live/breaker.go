@@ -1,9 +1,9 @@
-package engine
+package live
 
 import "time"
 
 // breaker says how many attempts a destination may have under way. It is plain
-// state, guarded by live.mu.
+// state, guarded by the mirror's mu.
 //
 // A failure of the destination stops them until a pause has passed; then
 // one attempt probes. After a success the number doubles with each further

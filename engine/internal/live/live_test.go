@@ -1,4 +1,4 @@
-package engine
+package live
 
 import (
 	"context"
@@ -53,14 +53,28 @@ func TestTurnsAreThoseOfAWalk(t *testing.T) {
 	})
 }
 
-func testLive(senders, unconfirmed int) *live {
-	o := (&Options{Senders: senders, MaxUnconfirmed: unconfirmed, RetryMin: time.Second, RetryMax: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Tables: map[TableName]TableOptions{
-			{Table: "alarm"}: {Class: ClassAlarm}, {Table: "fresh"}: {Order: FreshFirst}, {Table: "bulk"}: {Class: ClassBulk},
-			{Table: "fresh bulk"}: {Class: ClassBulk, Order: FreshFirst},
-		}}).withDefaults()
-	return newLive(&o, pace{tracks: true, every: time.Second, atMost: 100, verdict: time.Hour, grace: func(int) time.Duration { return time.Minute }},
-		func(e *store.Entry) string { return e.Batch.Properties.Folder }, func(uint32) ingest.Properties { return ingest.Properties{} })
+// tenMinutes is how long a batch is fresh in these tests.
+const tenMinutes = 10 * time.Minute
+
+// testLive is a mirror whose lanes have their order by the names of their tables, and
+// their destination by their folders.
+func testLive(senders, unconfirmed int) *Mirror {
+	return New(Options{Senders: senders, MaxUnconfirmed: unconfirmed, FreshShare: 70, FreshFor: tenMinutes, RetryMin: time.Second, RetryMax: time.Minute,
+		Pace:  Pace{Tracks: true, Every: time.Second, AtMost: 100, Verdict: time.Hour, Grace: func(int) time.Duration { return time.Minute }},
+		Route: func(e *store.Entry) string { return e.Batch.Properties.Folder },
+		Order: func(p *ingest.Properties) (Class, bool) {
+			class := Normal
+			switch p.Table {
+			case "alarm":
+				class = Alarm
+			case "bulk", "fresh bulk":
+				class = Bulk
+			}
+			return class, !p.ByReference && (p.Table == "fresh" || p.Table == "fresh bulk")
+		},
+		Properties: func(uint32) ingest.Properties { return ingest.Properties{} },
+		Because:    func(error) []any { return nil },
+		Log:        slog.New(slog.DiscardHandler)})
 }
 
 func sealedEntry(lane uint32, first uint64) store.Entry {
@@ -76,8 +90,8 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := testLive(3, 6)
 		rows := map[ingest.BatchID]store.Entry{}
-		var begun []turn             // attempts that are not finished
-		answers := map[turn]result{} // what they came to, where that is known
+		var begun []Turn             // attempts that are not finished
+		answers := map[Turn]Result{} // what they came to, where that is known
 		var awaited []ingest.BatchID
 		next := uint64(1)
 		for range rapid.IntRange(1, 150).Draw(t, "steps") {
@@ -91,9 +105,9 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 				e.Batch.Properties.Folder = rapid.SampledFrom([]string{"", "", "other"}).Draw(t, "to")
 				rows[e.Batch.ID] = e
 				next++
-				l.add(e)
+				l.Add(e)
 			case step < 6:
-				one, wait, ok := l.pick(now)
+				one, wait, ok := l.Pick(now)
 				if !ok {
 					if wait <= 0 {
 						t.Fatalf("nothing to do, and no time to wait: %v", wait)
@@ -118,22 +132,22 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 				if _, known := answers[one]; known {
 					continue
 				}
-				e := rows[one.id]
-				r := result{}
+				e := rows[one.ID]
+				r := Result{}
 				switch rapid.IntRange(0, 4).Draw(t, "answer") {
 				case 0:
-					r.settled = true
-					delete(rows, one.id)
+					r.Settled = true
+					delete(rows, one.ID)
 				case 1:
-					r.err, r.again = &transport.Error{Class: transport.Held}, []store.Entry{e}
+					r.Err, r.Again = &transport.Error{Class: transport.Held}, []store.Entry{e}
 				case 2:
-					r.err, r.again = &transport.Error{Class: transport.Transient}, []store.Entry{e}
+					r.Err, r.Again = &transport.Error{Class: transport.Transient}, []store.Entry{e}
 				case 3:
-					r.err = &transport.Error{Class: transport.Unknown}
+					r.Err = &transport.Error{Class: transport.Unknown}
 					fallthrough
 				default:
 					e.State = ingest.Accepted
-					l.await(e)
+					l.Await(e)
 					awaited = append(awaited, e.Batch.ID)
 				}
 				answers[one] = r
@@ -143,39 +157,39 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 				if r, known := answers[one]; known {
 					begun = slices.Delete(begun, i, i+1)
 					delete(answers, one)
-					l.finished(one, now.Add(-time.Second), r)
+					l.Finished(one, now.Add(-time.Second), r)
 				}
 			case step == 12:
 				var list []store.Pause
 				if table := rapid.SampledFrom([]string{"", "alarm", "fresh"}).Draw(t, "paused"); table != "" {
 					list = append(list, store.Pause{Table: table})
 				}
-				l.setPaused(list)
+				l.SetPaused(list)
 			case step == 13:
-				l.retryNow(TableName{Table: rapid.SampledFrom([]string{"", "fresh"}).Draw(t, "retried")}, now)
+				l.RetryNow(Table{Table: rapid.SampledFrom([]string{"", "fresh"}).Draw(t, "retried")}, now)
 			case step >= 10 && len(awaited) > 0:
 				i := rapid.IntRange(0, len(awaited)-1).Draw(t, "heard of")
 				e := rows[awaited[i]]
 				awaited = slices.Delete(awaited, i, i+1)
-				l.forget(e.Batch.ID)
-				r := result{settled: true}
+				l.Forget(e.Batch.ID)
+				r := Result{Settled: true}
 				if rapid.Bool().Draw(t, "again") {
-					r = result{again: []store.Entry{e}}
+					r = Result{Again: []store.Entry{e}}
 				}
-				if i := slices.IndexFunc(begun, func(one turn) bool { return one.id == e.Batch.ID }); i >= 0 && rapid.Bool().Draw(t, "late") {
-					l.finished(begun[i], now, answers[begun[i]]) // between the two
+				if i := slices.IndexFunc(begun, func(one Turn) bool { return one.ID == e.Batch.ID }); i >= 0 && rapid.Bool().Draw(t, "late") {
+					l.Finished(begun[i], now, answers[begun[i]]) // between the two
 					delete(answers, begun[i])
 					begun = slices.Delete(begun, i, i+1)
 				}
-				l.reported(e, r)
-				if r.settled {
+				l.Reported(e, r)
+				if r.Settled {
 					delete(rows, e.Batch.ID)
 				}
 			}
 			counted(t, l)
 		}
 		// In the end all goes.
-		l.setPaused(nil)
+		l.SetPaused(nil)
 		for range 10_000 {
 			now := time.Now().Add(time.Hour)
 			for _, d := range l.destinations {
@@ -183,24 +197,24 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 			}
 			for len(begun) > 0 {
 				if _, known := answers[begun[0]]; !known {
-					answers[begun[0]] = result{settled: true}
-					delete(rows, begun[0].id)
+					answers[begun[0]] = Result{Settled: true}
+					delete(rows, begun[0].ID)
 				}
-				l.finished(begun[0], now, answers[begun[0]])
+				l.Finished(begun[0], now, answers[begun[0]])
 				begun = begun[1:]
 			}
 			for _, id := range awaited {
-				l.forget(id)
-				l.reported(rows[id], result{settled: true})
+				l.Forget(id)
+				l.Reported(rows[id], Result{Settled: true})
 				delete(rows, id)
 			}
 			awaited = nil
-			one, _, ok := l.pick(now)
+			one, _, ok := l.Pick(now)
 			if !ok {
 				break
 			}
-			begun, answers[one] = append(begun, one), result{settled: true}
-			delete(rows, one.id)
+			begun, answers[one] = append(begun, one), Result{Settled: true}
+			delete(rows, one.ID)
 		}
 		counted(t, l)
 		if len(l.batches)+len(rows) > 0 {
@@ -210,7 +224,7 @@ func TestLiveCountsWhatThereIs(t *testing.T) {
 }
 
 // stuck fails when a batch may go and was not picked.
-func stuck(t *rapid.T, l *live, now time.Time) {
+func stuck(t *rapid.T, l *Mirror, now time.Time) {
 	for _, q := range l.lanes {
 		d := q.destination
 		n, _ := d.breaker.allowed(now)
@@ -219,7 +233,7 @@ func stuck(t *rapid.T, l *live, now time.Time) {
 		}
 		probing := q.failures > 0 && (q.sending > 0 || q.probe.place == awaiting)
 		mayGo := len(q.waiting) > 0 && !q.paused && !probing && !q.notBefore.After(now) && q.sending+q.awaiting < l.room(d, q.class)
-		if mayGo && q.class != ClassAlarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
+		if mayGo && q.class != Alarm && d.freshFirst && !l.admits(d, &d.ranks[q.class-1], n) {
 			ring := &d.ranks[q.class-1].sides[fresh].turns // as it was when the clock was last looked at, which jumps here
 			mayGo = q.freshFor > 0 && q.newest[0].isFresh(now) && ring.least[ring.leafs+q.places[fresh]] != never
 		}
@@ -234,28 +248,28 @@ func TestAnAlarmDoesNotWaitForOutcomes(t *testing.T) {
 	l := testLive(2, 4)
 	for lane := uint32(1); lane <= 4; lane++ {
 		e := sealedEntry(lane, 1)
-		l.add(e)
-		if _, _, ok := l.pick(time.Now()); !ok {
+		l.Add(e)
+		if _, _, ok := l.Pick(time.Now()); !ok {
 			t.Fatalf("batch %d was not picked", lane)
 		}
 		e.State, e.Updated = ingest.Accepted, time.Now()
-		l.await(e)
+		l.Await(e)
 	}
 	more := sealedEntry(5, 1)
-	l.add(more)
-	if turn, _, ok := l.pick(time.Now()); ok {
-		t.Fatalf("%v was picked beyond the bound", turn.id)
+	l.Add(more)
+	if turn, _, ok := l.Pick(time.Now()); ok {
+		t.Fatalf("%v was picked beyond the bound", turn.ID)
 	}
 	alarm := sealedEntry(6, 1)
 	alarm.Batch.Properties.Table = "alarm"
-	l.add(alarm)
-	if turn, _, ok := l.pick(time.Now()); !ok || turn.id != alarm.Batch.ID {
-		t.Errorf("the alarm was not picked: %v, %v", turn.id, ok)
+	l.Add(alarm)
+	if turn, _, ok := l.Pick(time.Now()); !ok || turn.ID != alarm.Batch.ID {
+		t.Errorf("the alarm was not picked: %v, %v", turn.ID, ok)
 	}
 }
 
 // counted compares the sums that live keeps with a count.
-func counted(t *rapid.T, l *live) {
+func counted(t *rapid.T, l *Mirror) {
 	type sum struct{ waiting, sending, awaiting int }
 	alarms, others, heard := map[*destination]int{}, map[*destination]int{}, map[*destination]int{}
 	lanes, destinations := map[*laneQueue]sum{}, map[*destination]sum{}
@@ -267,14 +281,14 @@ func counted(t *rapid.T, l *live) {
 		case sending:
 			one.sending++
 			switch {
-			case b.lane.class == ClassAlarm:
+			case b.lane.class == Alarm:
 				alarms[b.lane.destination]++
 			case b.side == rest:
 				others[b.lane.destination]++
 			}
 		case awaiting:
 			one.awaiting++
-			if b.lane.class == ClassAlarm {
+			if b.lane.class == Alarm {
 				heard[b.lane.destination]++
 			}
 		default:
@@ -298,14 +312,14 @@ func counted(t *rapid.T, l *live) {
 		if got := (sum{destinations[d].waiting, d.sending, len(d.awaiting)}); got != destinations[d] {
 			t.Fatalf("destination %q counts %+v, and there are %+v", d.to, got, destinations[d])
 		}
-		if d.awaitingAlarms != heard[d] || l.room(d, ClassAlarm) < 0 || l.room(d, ClassNormal) < 0 {
+		if d.awaitingAlarms != heard[d] || l.room(d, Alarm) < 0 || l.room(d, Normal) < 0 {
 			t.Fatalf("destination %q counts %d alarms that are awaited of %d, and has room for %d, and %d others",
-				d.to, d.awaitingAlarms, heard[d], l.room(d, ClassAlarm), l.room(d, ClassNormal))
+				d.to, d.awaitingAlarms, heard[d], l.room(d, Alarm), l.room(d, Normal))
 		}
 		if d.alarms != alarms[d] || d.rest != others[d] {
 			t.Fatalf("destination %q counts %d alarms and %d of the rest, and there are %d and %d", d.to, d.alarms, d.rest, alarms[d], others[d])
 		}
-		if max(d.alarms, d.sending-d.alarms) > l.senders {
+		if max(d.alarms, d.sending-d.alarms) > l.options.Senders {
 			t.Fatalf("destination %q has %d attempts under way, %d of them alarms", d.to, d.sending, d.alarms)
 		}
 	}
@@ -314,7 +328,7 @@ func counted(t *rapid.T, l *live) {
 // freeLock is a handler of a log that sees whether the lock is held meanwhile.
 type freeLock struct {
 	slog.Handler
-	live        *live
+	live        *Mirror
 	lines, held *int
 }
 
@@ -334,21 +348,21 @@ func (h freeLock) Handle(context.Context, slog.Record) error {
 func TestNothingIsLoggedUnderTheLock(t *testing.T) {
 	l := testLive(4, 100)
 	lines, held := 0, 0
-	l.log = slog.New(freeLock{slog.DiscardHandler, l, &lines, &held})
+	l.options.Log = slog.New(freeLock{slog.DiscardHandler, l, &lines, &held})
 	for i, class := range []transport.Class{transport.Held, transport.Transient} {
 		e := sealedEntry(1, uint64(i)+1)
 		e.Batch.Properties.Folder = class.String() // to a destination of its own
-		l.add(e)
-		one, _, _ := l.pick(time.Now())
-		l.finished(one, time.Now(), result{err: &transport.Error{Class: class}})
+		l.Add(e)
+		one, _, _ := l.Pick(time.Now())
+		l.Finished(one, time.Now(), Result{Err: &transport.Error{Class: class}})
 	}
-	l.inquired("", &transport.Error{Class: transport.Transient})
-	l.reported(sealedEntry(2, 9), result{err: &transport.Error{Class: transport.Held}})
+	l.Inquired("", &transport.Error{Class: transport.Transient})
+	l.Reported(sealedEntry(2, 9), Result{Err: &transport.Error{Class: transport.Held}})
 	if lines != 4 || held != 0 {
 		t.Errorf("%d of %d lines were logged under the lock; 4 are to be logged", held, lines)
 	}
 	l.mu.Lock() // the control
-	l.log.Warn("seen")
+	l.options.Log.Warn("seen")
 	l.mu.Unlock()
 	if held != 1 {
 		t.Error("the handler does not see the lock")
@@ -361,20 +375,20 @@ func TestLanesTakeTurns(t *testing.T) {
 	const lanes, each = 50, 4
 	order := rand.Perm(lanes * each)
 	for _, n := range order {
-		l.add(sealedEntry(uint32(n%lanes), uint64(n/lanes)+1))
+		l.Add(sealedEntry(uint32(n%lanes), uint64(n/lanes)+1))
 	}
 	for range each {
 		seen := map[uint32]bool{}
 		for range lanes {
-			one, _, _ := l.pick(time.Now())
+			one, _, _ := l.Pick(time.Now())
 			seen[one.lane.key.lane] = true
-			l.finished(one, time.Now(), result{settled: true})
+			l.Finished(one, time.Now(), Result{Settled: true})
 		}
 		if len(seen) != lanes {
 			t.Fatalf("%d lanes had their turn, of %d", len(seen), lanes)
 		}
 	}
-	if _, _, ok := l.pick(time.Now()); ok || len(l.batches) != 0 {
+	if _, _, ok := l.Pick(time.Now()); ok || len(l.batches) != 0 {
 		t.Error("something is left")
 	}
 }
@@ -389,9 +403,9 @@ func BenchmarkPick(b *testing.B) {
 			b.Run(fmt.Sprintf("lanes=%d/batches=%d/held=%v", size.lanes, size.batches, held), func(b *testing.B) {
 				l := testLive(4, 1000)
 				for n := range size.batches {
-					l.add(sealedEntry(uint32(n%size.lanes), uint64(n/size.lanes)+1))
+					l.Add(sealedEntry(uint32(n%size.lanes), uint64(n/size.lanes)+1))
 				}
-				for i, q := range l.destinations[""].ranks[ClassNormal-1].sides[rest].lanes {
+				for i, q := range l.destinations[""].ranks[Normal-1].sides[rest].lanes {
 					if held && i != size.lanes/2 { // all but one wait for an operator
 						q.failures, q.held, q.notBefore = 1, true, time.Now().Add(time.Hour)
 						l.refreshLocked(q, time.Now())
@@ -400,7 +414,7 @@ func BenchmarkPick(b *testing.B) {
 				now := time.Now()
 				b.ReportAllocs()
 				for b.Loop() {
-					one, _, _ := l.pick(now)
+					one, _, _ := l.Pick(now)
 					l.mu.Lock()
 					q := one.lane
 					l.leaveLocked(one.batch)

@@ -1,4 +1,4 @@
-package engine
+package live
 
 import (
 	"math"
@@ -52,10 +52,20 @@ type rank struct {
 // idle reports whether the class has nothing that may be sent.
 func (r *rank) idle() bool { return r.sides[rest].idle() && r.sides[fresh].idle() }
 
-// due reports whether the class is to have its tenth batch.
-func (r *rank) due(now time.Time) bool {
-	return !r.since.IsZero() && now.Sub(r.since) >= starvedAfter && r.passed >= courtesy-1
+// starvedAfter is how long a class is passed over before it gets every
+// courtesy-th batch.
+const (
+	starvedAfter = 10 * time.Minute
+	courtesy     = 10
+)
+
+// starved reports whether the class was passed over for that long.
+func (r *rank) starved(now time.Time) bool {
+	return !r.since.IsZero() && now.Sub(r.since) >= starvedAfter
 }
+
+// due reports whether the class is to have its tenth batch.
+func (r *rank) due(now time.Time) bool { return r.starved(now) && r.passed >= courtesy-1 }
 
 // charge counts a batch that goes while the other side has something, too. The
 // credit is bounded by what one batch is charged: what a side did not want of its
@@ -74,7 +84,7 @@ func (r *rank) charge(s side, bytes, share int64) {
 
 // isFresh reports whether a batch goes before the backlog. One that was sealed
 // long after now, because the clock was ahead, does not.
-func (b *liveBatch) isFresh(now time.Time) bool {
+func (b *batch) isFresh(now time.Time) bool {
 	return b.lane.freshFor > 0 && now.Sub(b.sealedAt).Abs() < b.lane.freshFor
 }
 

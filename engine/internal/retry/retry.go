@@ -1,4 +1,8 @@
-package engine
+// Package retry says how long to wait after failures: ever longer up to a bound,
+// and not all at the same moment. It gives nothing up: there is no last attempt, and
+// elapsed time alone ends nothing. It keeps no state, cannot fail, and does not wait
+// itself.
+package retry
 
 import (
 	"math/rand/v2"
@@ -7,17 +11,17 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// retryDelay is the pause after the given number of failures in a row, 1 for
+// Delay is the pause after the given number of failures in a row, 1 for
 // the first: anything up to least doubled with each failure and capped at most
 // ("full jitter", so that a fleet that failed together does not come back
 // together), but never under a tenth of least, so that it is a pause.
-func retryDelay(failures int, least, most time.Duration) time.Duration {
-	return jitter(retryCeiling(failures, least, most), least/10, rand.Float64())
+func Delay(failures int, least, most time.Duration) time.Duration {
+	return jitter(ceiling(failures, least, most), least/10, rand.Float64())
 }
 
-// retryCeiling is the longest pause after so many failures. It has no end:
+// ceiling is the longest pause after so many failures. It has no end:
 // elapsed time alone never gives data up.
-func retryCeiling(failures int, least, most time.Duration) time.Duration {
+func ceiling(failures int, least, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(least),
 		backoff.WithMaxInterval(most),

@@ -1,4 +1,4 @@
-package engine
+package live
 
 import (
 	"cmp"
@@ -7,33 +7,25 @@ import (
 	"log/slog"
 	"time"
 
+	"kustospool/engine/internal/lock"
 	"kustospool/ingest"
 	"kustospool/internal/wake"
 	"kustospool/store"
 )
 
-// live is what the engine knows of the live batches beside the ledger: where
+// Mirror is what the engine knows of the live batches beside the ledger: where
 // each of them is, whose turn it is, and how the destinations are. The sealer
 // and the tracker add to it, and the dispatcher and the tracker take their work
-// from it. Everything in it is memory: its lock is held for no disk, no network,
-// no code of the caller's and no other lock.
-type live struct {
-	// Immutable.
-	senders, maxUnconfirmed int
-	freshShare              int // percent
-	freshFor                time.Duration
-	retryMin, retryMax      time.Duration
-	pace                    pace
-	route                   func(*store.Entry) string // the destination of a batch
-	properties              func(lane uint32) ingest.Properties
-	order                   func(*ingest.Properties) (Class, Order)
-	log                     *slog.Logger
-	// For the dispatcher, the tracker and the refuser, and for the sealer: a lane has
-	// nothing waiting any more.
-	toSend, toAsk, toRefuse, emptied wake.Signal
+// from it. Its methods may be called by many goroutines.
+type Mirror struct {
+	options Options // immutable
 
-	mu           mutex // guards everything below
-	batches      map[ingest.BatchID]*liveBatch
+	// Signals, made by New: there may be something to Pick, Due or TakeRefused again, and
+	// a lane has nothing waiting any more.
+	ToSend, ToAsk, ToRefuse, Emptied wake.Signal
+
+	mu           lock.Mutex // guards everything below
+	batches      map[ingest.BatchID]*batch
 	lanes        map[queueKey]*laneQueue
 	destinations map[string]*destination
 	inTurn       []*destination
@@ -41,8 +33,8 @@ type live struct {
 	refused      []store.Entry // sealed, and of lanes of what is no record
 	queued       uint64        // counts what goes to the end of its lane
 	attempts     int64         // begun
-	began        [classes]began
-	paused       map[TableName]bool
+	began        [Classes]began
+	paused       map[Table]bool
 	unsaid       []func() // lines for the log, which unlock writes
 }
 
@@ -62,9 +54,9 @@ const (
 	awaiting       // its outcome
 )
 
-// liveBatch is a batch that is not final. The rest of it is in the ledger.
-// It is guarded by live.mu, but for what never changes.
-type liveBatch struct {
+// batch is a batch that is not final. The rest of it is in the ledger.
+// It is guarded by the mirror's mu, but for what never changes.
+type batch struct {
 	id       ingest.BatchID
 	place    place
 	lane     *laneQueue
@@ -79,13 +71,16 @@ type liveBatch struct {
 	awaited         // while its outcome is
 }
 
-// turn is a batch that has its turn, until the attempt is finished.
-type turn struct {
-	id    ingest.BatchID
+// Turn is a batch that has its turn, until the attempt is finished.
+type Turn struct {
+	ID    ingest.BatchID
 	lane  *laneQueue // it may await its outcome in another one
-	batch *liveBatch
+	batch *batch
 	count uint64
 }
+
+// Lane is the lane of the batch.
+func (t Turn) Lane() uint32 { return t.lane.key.lane }
 
 // queueKey names a queue: a lane and a destination. A lane has more than one
 // only while a router has batches of it that were begun by another transport.
@@ -100,7 +95,7 @@ type queueKey struct {
 // sent from both ends.
 type laneQueue struct {
 	key         queueKey
-	table       TableName
+	table       Table
 	paused      bool // by an operator
 	destination *destination
 	class       Class
@@ -110,7 +105,7 @@ type laneQueue struct {
 	newest      newestHeap // the same, with FreshFirst; empty without
 	sending     int
 	awaiting    int
-	probe       *liveBatch // the batch taken last
+	probe       *batch // the batch taken last
 
 	// While the destination holds the lane back (a missing table, say), one
 	// batch at a time probes, after notBefore.
@@ -128,63 +123,62 @@ type destination struct {
 	to       string
 	breaker  breaker
 	sending  int
-	alarms   int             // of sending, those of ClassAlarm
+	alarms   int             // of sending, those of Alarm
 	rest     int             // of sending, those that are neither alarms nor fresh
 	failure  *ingest.Failure // what it last failed with; nil when well
-	ranks    [classes]rank
+	ranks    [Classes]rank
 	troubled time.Time // when a line told of that; zero while none did
 	pauses   pauseHeap // lanes whose time has not come
-	awaiting map[ingest.BatchID]*liveBatch
-	// awaitingAlarms counts, of awaiting, those of ClassAlarm.
+	awaiting map[ingest.BatchID]*batch
+	// awaitingAlarms counts, of awaiting, those of Alarm.
 	awaitingAlarms int
 	inquiry        inquiry
 	// freshFirst is set when a lane of it is of FreshFirst.
 	freshFirst bool
 }
 
-func newLive(o *Options, p pace, route func(*store.Entry) string, properties func(lane uint32) ingest.Properties) *live {
-	return &live{senders: o.Senders, maxUnconfirmed: o.MaxUnconfirmed, freshShare: o.FreshShare, freshFor: o.FreshFor, order: o.orderOf,
-		retryMin: o.RetryMin, retryMax: o.RetryMax, pace: p, route: route, properties: properties, log: o.Logger,
-		toSend: wake.New(), toAsk: wake.New(), toRefuse: wake.New(), emptied: wake.New(), mu: mutex{name: "live"},
-		batches: make(map[ingest.BatchID]*liveBatch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
+// New makes a mirror without batches. The options are taken as they are.
+func New(o Options) *Mirror {
+	return &Mirror{options: o, ToSend: wake.New(), ToAsk: wake.New(), ToRefuse: wake.New(), Emptied: wake.New(), mu: lock.Mutex{Name: "live"},
+		batches: make(map[ingest.BatchID]*batch), lanes: make(map[queueKey]*laneQueue), destinations: make(map[string]*destination)}
 }
 
-// add takes sealed batches: each waits for its turn, at its place in its lane.
+// Add takes sealed batches: each waits for its turn, at its place in its lane.
 // What holds no records waits for its dead letter instead.
-func (l *live) add(entries ...store.Entry) {
+func (l *Mirror) Add(entries ...store.Entry) {
 	for i := range entries {
 		if e := &entries[i]; e.Batch.Properties.Refused {
 			l.mu.Lock()
 			l.refused = append(l.refused, *e)
 			l.mu.Unlock()
-			l.toRefuse.Raise()
+			l.ToRefuse.Raise()
 		} else {
-			l.retry(*e)
+			l.Retry(*e)
 		}
 	}
 }
 
-// retry takes one sealed batch, whatever it holds: the dispatcher tries again
+// Retry takes one sealed batch, whatever it holds: the dispatcher tries again
 // what could not be set aside.
-func (l *live) retry(e store.Entry) {
-	to := l.route(&e) // a router's own code: not under the lock
+func (l *Mirror) Retry(e store.Entry) {
+	to := l.options.Route(&e) // a router's own code: not under the lock
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queueLocked(&e, to, time.Now())
-	l.toSend.Raise()
+	l.ToSend.Raise()
 }
 
 // sayLocked has a line logged when the lock is let go: the handler of the log is
 // the caller's, and may wait for a disk or for whoever reads a pipe.
-func (l *live) sayLocked(level slog.Level, text string, args ...any) {
-	l.unsaid = append(l.unsaid, func() { l.log.Log(context.Background(), level, text, args...) })
+func (l *Mirror) sayLocked(level slog.Level, text string, args ...any) {
+	l.unsaid = append(l.unsaid, func() { l.options.Log.Log(context.Background(), level, text, args...) })
 }
 
 // sayOfLocked names the table of a lane, which is looked up under another lock.
-func (l *live) sayOfLocked(level slog.Level, lane uint32, text string, args ...any) {
+func (l *Mirror) sayOfLocked(level slog.Level, lane uint32, text string, args ...any) {
 	l.unsaid = append(l.unsaid, func() {
-		p := l.properties(lane)
-		l.log.Log(context.Background(), level, text, append([]any{"database", p.Database, "table", p.Table, "lane", lane}, args...)...)
+		p := l.options.Properties(lane)
+		l.options.Log.Log(context.Background(), level, text, append([]any{"database", p.Database, "table", p.Table, "lane", lane}, args...)...)
 	})
 }
 
@@ -197,7 +191,7 @@ func (d *destination) named(args ...any) []any {
 }
 
 // unlock lets go of the lock and logs what was to be said.
-func (l *live) unlock() {
+func (l *Mirror) unlock() {
 	unsaid := l.unsaid
 	l.unsaid = nil
 	l.mu.Unlock()
@@ -206,8 +200,8 @@ func (l *live) unlock() {
 	}
 }
 
-// takeRefused takes up to n of the batches that wait for their dead letters.
-func (l *live) takeRefused(n int) []store.Entry {
+// TakeRefused takes up to n of the batches that wait for their dead letters.
+func (l *Mirror) TakeRefused(n int) []store.Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n = min(len(l.refused), n)
@@ -218,7 +212,7 @@ func (l *live) takeRefused(n int) []store.Entry {
 	return some
 }
 
-func (l *live) queueLocked(e *store.Entry, to string, now time.Time) {
+func (l *Mirror) queueLocked(e *store.Entry, to string, now time.Time) {
 	b := l.batchLocked(e, to)
 	b.order, b.sealedAt, b.doubtful, b.bytes = e.Batch.First, e.Batch.SealedAt, e.Unresolved > 0, e.Batch.RawBytes
 	if e.Batch.Properties.ByReference { // sealed in order, so that new ones are at their place there, too
@@ -232,10 +226,10 @@ func (l *live) queueLocked(e *store.Entry, to string, now time.Time) {
 
 // batchLocked is a batch that is taken from where it was, and in a queue of the
 // right name.
-func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
+func (l *Mirror) batchLocked(e *store.Entry, to string) *batch {
 	b := l.batches[e.Batch.ID]
 	if b == nil {
-		b = &liveBatch{id: e.Batch.ID}
+		b = &batch{id: e.Batch.ID}
 		l.batches[b.id] = b
 	} else {
 		l.leaveLocked(b)
@@ -245,27 +239,27 @@ func (l *live) batchLocked(e *store.Entry, to string) *liveBatch {
 }
 
 // leaveLocked takes a batch from where it is.
-func (l *live) leaveLocked(b *liveBatch) {
+func (l *Mirror) leaveLocked(b *batch) {
 	q := b.lane
 	switch b.place {
 	case waiting:
 		if q.remove(b); len(q.waiting) == 0 || q.freshFor > 0 {
-			l.emptied.Raise() // the lane may be sealed by age again
+			l.Emptied.Raise() // the lane may be sealed by age again
 		}
 	case sending:
 		q.destination.sending--
 		switch {
-		case q.class == ClassAlarm:
+		case q.class == Alarm:
 			q.destination.alarms--
 		case b.side == rest:
 			q.destination.rest--
 		}
 		if q.sending--; q.sending == 0 && len(q.waiting) == 0 {
-			l.emptied.Raise() // a drain may seal the lane
+			l.Emptied.Raise() // a drain may seal the lane
 		}
 	case awaiting:
 		q.awaiting--
-		if q.class == ClassAlarm {
+		if q.class == Alarm {
 			q.destination.awaitingAlarms--
 		}
 		delete(q.destination.awaiting, b.id)
@@ -275,24 +269,24 @@ func (l *live) leaveLocked(b *liveBatch) {
 }
 
 // dropLocked forgets a batch that nobody is to move any more.
-func (l *live) dropLocked(b *liveBatch) {
+func (l *Mirror) dropLocked(b *batch) {
 	l.leaveLocked(b)
 	delete(l.batches, b.id)
 }
 
 // laneLocked is the queue of a batch for a destination.
-func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
+func (l *Mirror) laneLocked(e *store.Entry, to string) *laneQueue {
 	key := queueKey{e.Batch.Lane, to}
 	q := l.lanes[key]
 	if q == nil {
 		d := l.destinationLocked(to)
-		class, order := l.order(&e.Batch.Properties)
-		table := TableName{e.Batch.Properties.Database, e.Batch.Properties.Table}
+		class, freshFirst := l.options.Order(&e.Batch.Properties)
+		table := Table{e.Batch.Properties.Database, e.Batch.Properties.Table}
 		q = &laneQueue{key: key, table: table, paused: l.paused[table], destination: d, class: class, pause: -1}
 		sides := &d.ranks[class-1].sides
 		q.places[rest] = sides[rest].add(q)
-		if order == FreshFirst {
-			q.freshFor = l.freshFor
+		if freshFirst {
+			q.freshFor = l.options.FreshFor
 			q.places[fresh] = sides[fresh].add(q)
 			d.freshFirst = true
 		}
@@ -301,21 +295,21 @@ func (l *live) laneLocked(e *store.Entry, to string) *laneQueue {
 	return q
 }
 
-func (l *live) destinationLocked(to string) *destination {
+func (l *Mirror) destinationLocked(to string) *destination {
 	d := l.destinations[to]
 	if d == nil {
-		d = &destination{to: to, breaker: newBreaker(l.senders), awaiting: make(map[ingest.BatchID]*liveBatch)}
+		d = &destination{to: to, breaker: newBreaker(l.options.Senders), awaiting: make(map[ingest.BatchID]*batch)}
 		l.destinations[to] = d
 		l.inTurn = append(l.inTurn, d)
 	}
 	return d
 }
 
-// waits is for how long at most the lane has sealed batches of which no attempt
+// Waits is for how long at most the lane has sealed batches of which no attempt
 // has begun, and that keep it from being sealed by age; 0 where it has none. In
 // the order of acceptance it is as long as one waits; a lane with FreshFirst goes
 // on once the newest that waits is not fresh any more.
-func (l *live) waits(lane uint32, now time.Time) (long time.Duration) {
+func (l *Mirror) Waits(lane uint32, now time.Time) (long time.Duration) {
 	l.anyQueue(lane, func(q *laneQueue) bool {
 		switch {
 		case len(q.waiting) == 0:
@@ -329,15 +323,15 @@ func (l *live) waits(lane uint32, now time.Time) (long time.Duration) {
 	return long
 }
 
-// unsent reports whether the lane has sealed batches that no destination has
+// Unsent reports whether the lane has sealed batches that no destination has
 // taken yet.
-func (l *live) unsent(lane uint32) bool {
+func (l *Mirror) Unsent(lane uint32) bool {
 	return l.anyQueue(lane, func(q *laneQueue) bool { return len(q.waiting) > 0 || q.sending > 0 })
 }
 
 // anyQueue reports whether is holds for one of the lane's queues. It is called
 // under the lock.
-func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
+func (l *Mirror) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for to := range l.destinations {
@@ -349,7 +343,7 @@ func (l *live) anyQueue(lane uint32, is func(*laneQueue) bool) bool {
 }
 
 // refreshLocked brings the lane's turns up to date, after any change of it.
-func (l *live) refreshLocked(q *laneQueue, now time.Time) {
+func (l *Mirror) refreshLocked(q *laneQueue, now time.Time) {
 	d := q.destination
 	ready := len(q.waiting) > 0 && !q.paused && !(q.failures > 0 && (q.sending > 0 || q.probe != nil && q.probe.place == awaiting))
 	paused := ready && q.notBefore.After(now)
@@ -378,14 +372,14 @@ func (l *live) refreshLocked(q *laneQueue, now time.Time) {
 	}
 }
 
-// takeOldest removes the oldest waiting batch of all lanes, so that no attempt
+// TakeOldest removes the oldest waiting batch of all lanes, so that no attempt
 // begins on it. One that an earlier attempt may have brought in is taken only
 // when there is no other. Its time grows with what waits.
-func (l *live) takeOldest() (id ingest.BatchID, ok bool) {
+func (l *Mirror) TakeOldest() (id ingest.BatchID, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var oldest *liveBatch
-	before := func(a, b *liveBatch) bool {
+	var oldest *batch
+	before := func(a, b *batch) bool {
 		if a.doubtful != b.doubtful {
 			return b.doubtful
 		}
@@ -406,44 +400,4 @@ func (l *live) takeOldest() (id ingest.BatchID, ok bool) {
 	}
 	l.dropLocked(oldest)
 	return oldest.id, true
-}
-
-// fill tells of a snapshot what is known beside the books. It is a moment later
-// than the rest.
-func (l *live) fill(st *Stats) {
-	at := make(map[uint32]*LaneStats, len(st.Lanes))
-	for i := range st.Lanes {
-		if st.Lanes[i].Waiting.Records > 0 {
-			at[st.Lanes[i].Lane] = &st.Lanes[i]
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	st.Attempts = l.attempts
-	var asking *ingest.Failure
-	for _, d := range l.destinations {
-		st.Unhealthy = later(st.Unhealthy, d.failure)
-		asking = later(asking, d.inquiry.failure)
-	}
-	if st.Unhealthy == nil {
-		st.Unhealthy = asking
-	}
-	moving := make(map[uint32]bool) // to another destination than the one that holds back
-	for key, q := range l.lanes {
-		s := at[key.lane]
-		if s == nil {
-			continue
-		}
-		if !q.held && len(q.waiting) > 0 {
-			moving[key.lane] = true
-		}
-		s.Held = s.Held || q.held
-		if q.notBefore.After(s.Next) {
-			s.Next = q.notBefore
-		}
-		s.Failure = newer(s.Failure, q.failure)
-	}
-	for lane := range moving {
-		at[lane].Held = false
-	}
 }

@@ -1,4 +1,4 @@
-package engine
+package plug
 
 import (
 	"fmt"
@@ -17,6 +17,10 @@ type guardedReader struct {
 
 // mostEmptyReads is what bufio bears, too.
 const mostEmptyReads = 100
+
+// Reader is a caller's reader, made safe: a panic of it, and a count that makes no sense, is an
+// error of Read, and one that gives nothing for ever ends with io.ErrNoProgress.
+func Reader(r io.Reader) io.Reader { return &guardedReader{r: r} }
 
 // Read implements [io.Reader].
 func (g *guardedReader) Read(p []byte) (n int, err error) {

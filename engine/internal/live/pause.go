@@ -1,4 +1,4 @@
-package engine
+package live
 
 import (
 	"time"
@@ -6,11 +6,11 @@ import (
 	"kustospool/store"
 )
 
-// setPaused has the batches of these tables, and of no others, wait.
-func (l *live) setPaused(list []store.Pause) {
-	paused := make(map[TableName]bool, len(list))
+// SetPaused has the batches of these tables, and of no others, wait.
+func (l *Mirror) SetPaused(list []store.Pause) {
+	paused := make(map[Table]bool, len(list))
 	for i := range list {
-		paused[tableOf(&list[i])] = true
+		paused[Table{list[i].Database, list[i].Table}] = true
 	}
 	now := time.Now()
 	l.mu.Lock()
@@ -22,12 +22,12 @@ func (l *live) setPaused(list []store.Pause) {
 			l.refreshLocked(q, now)
 		}
 	}
-	l.toSend.Raise()
+	l.ToSend.Raise()
 }
 
-// retryNow ends the pauses after failures of a table and of the destinations that its
+// RetryNow ends the pauses after failures of a table and of the destinations that its
 // batches wait for. What failed counts as one failure, so that one batch probes.
-func (l *live) retryNow(table TableName, now time.Time) (waiting int) {
+func (l *Mirror) RetryNow(table Table, now time.Time) (waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, q := range l.lanes {
@@ -39,6 +39,6 @@ func (l *live) retryNow(table TableName, now time.Time) (waiting int) {
 		q.destination.breaker.tryNow()
 		l.refreshLocked(q, now)
 	}
-	l.toSend.Raise()
+	l.ToSend.Raise()
 	return waiting
 }

@@ -1,4 +1,4 @@
-package engine
+package live
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/engine/internal/retry"
 	"kustospool/ingest"
 	"kustospool/store"
 	"kustospool/transport"
@@ -16,13 +17,13 @@ import (
 // hour is not asked about thousands of times.
 const slowestPoll = 30 * time.Second
 
-// pace is when a destination is asked for outcomes, and for how long.
-type pace struct {
-	tracks  bool                             // it can be asked
-	every   time.Duration                    // between two questions about a batch
-	atMost  int                              // batches in one question
-	verdict time.Duration                    // how long an accepted batch is waited for
-	grace   func(attempts int) time.Duration // and one of unknown outcome
+// Pace is when a destination is asked for outcomes, and for how long.
+type Pace struct {
+	Tracks  bool                             // it can be asked
+	Every   time.Duration                    // between two questions about a batch
+	AtMost  int                              // batches in one question
+	Verdict time.Duration                    // how long an accepted batch is waited for
+	Grace   func(attempts int) time.Duration // and one of unknown outcome
 }
 
 // awaited is when to ask about a batch that is accepted, or may be.
@@ -44,13 +45,14 @@ func (w *awaited) over() time.Time {
 	return w.deadline
 }
 
-// heard is what a question about a batch came to.
-type heard uint8
+// Heard is what a question about a batch came to.
+type Heard uint8
 
+// What it can come to.
 const (
-	nothing  heard = iota // it could not be put
-	anAnswer              // be it that nothing is known yet
-	aRefusal              // nobody may ask about it
+	Nothing  Heard = iota // it could not be put
+	AnAnswer              // be it that nothing is known yet
+	ARefusal              // nobody may ask about it
 )
 
 // inquiry is how the questions to one destination go. They are put one at a
@@ -63,45 +65,45 @@ type inquiry struct {
 	failure  *ingest.Failure // of the last question; nil when it was answered
 }
 
-// await has the outcome of an accepted or unknown batch asked for.
-func (l *live) await(e store.Entry) {
-	to, now := l.route(&e), time.Now()
-	w := awaited{since: now, next: now.Add(l.pace.every), deadline: now.Add(l.pace.verdict), grace: l.pace.grace(e.Attempts)}
+// Await has the outcome of an accepted or unknown batch asked for.
+func (l *Mirror) Await(e store.Entry) {
+	to, now := l.options.Route(&e), time.Now()
+	w := awaited{since: now, next: now.Add(l.options.Pace.Every), deadline: now.Add(l.options.Pace.Verdict), grace: l.options.Pace.Grace(e.Attempts)}
 	switch grace := now.Add(w.grace); {
 	case e.State == ingest.Unknown && e.NextAttempt.Before(grace):
 		w.deadline = e.NextAttempt
 	case e.State == ingest.Unknown: // the clock was ahead when this was written
 		w.deadline = grace
 	case e.Updated.Before(now): // accepted by an earlier process, perhaps
-		w.deadline = e.Updated.Add(l.pace.verdict)
+		w.deadline = e.Updated.Add(l.options.Pace.Verdict)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.batchLocked(&e, to)
 	b.awaited, b.place = w, awaiting
 	b.lane.awaiting++
-	if b.lane.class == ClassAlarm {
+	if b.lane.class == Alarm {
 		b.lane.destination.awaitingAlarms++
 	}
 	b.lane.destination.awaiting[b.id] = b
 	l.refreshLocked(b.lane, now)
-	l.toAsk.Raise()
+	l.ToAsk.Raise()
 }
 
-// forget ends the asking. What becomes of the batch is said by reported.
-func (l *live) forget(id ingest.BatchID) {
+// Forget ends the asking. What becomes of the batch is said by Reported.
+func (l *Mirror) Forget(id ingest.BatchID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b := l.batches[id]; b != nil && b.place == awaiting {
 		l.leaveLocked(b)
 	}
-	l.toSend.Raise() // there is room again
+	l.ToSend.Raise() // there is room again
 }
 
-// due lists by destination the batches to ask about now, the most overdue
+// Due lists by destination the batches to ask about now, the most overdue
 // first and at most as many as one question takes, and those whose time has
 // run out. Whoever is asked is marked as being asked.
-func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration) {
+func (l *Mirror) Due(now time.Time) (ask map[string][]ingest.BatchID, overdue []ingest.BatchID, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait = time.Hour
@@ -110,13 +112,13 @@ func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []in
 		if d.inquiry.underWay {
 			continue // the answer wakes the tracker
 		}
-		var ready []*liveBatch
+		var ready []*batch
 		for _, b := range d.awaiting {
 			late := !b.over().After(now)
 			switch {
-			case late && (b.asked || !l.pace.tracks):
+			case late && (b.asked || !l.options.Pace.Tracks):
 				overdue = append(overdue, b.id)
-			case !l.pace.tracks:
+			case !l.options.Pace.Tracks:
 				wait = min(wait, b.over().Sub(now))
 			case now.Before(d.inquiry.until):
 				wait = min(wait, d.inquiry.until.Sub(now)) // it is the asking that fails; new batches do not hurry it
@@ -129,21 +131,21 @@ func (l *live) due(now time.Time) (ask map[string][]ingest.BatchID, overdue []in
 				wait = min(wait, b.over().Sub(now), b.next.Sub(now))
 			}
 		}
-		slices.SortFunc(ready, func(a, b *liveBatch) int {
+		slices.SortFunc(ready, func(a, b *batch) int {
 			return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.id.String(), b.id.String()))
 		})
-		for _, b := range ready[:min(len(ready), l.pace.atMost)] {
+		for _, b := range ready[:min(len(ready), l.options.Pace.AtMost)] {
 			ask[to] = append(ask[to], b.id)
-			b.next = now.Add(min(max(l.pace.every, now.Sub(b.since)/10), max(slowestPoll, l.pace.every)))
+			b.next = now.Add(min(max(l.options.Pace.Every, now.Sub(b.since)/10), max(slowestPoll, l.options.Pace.Every)))
 			d.inquiry.underWay = true
 		}
 	}
 	return ask, overdue, wait
 }
 
-// inquired notes how a question to a destination went. It is called before the
+// Inquired notes how a question to a destination went. It is called before the
 // outcomes are recorded, so that who waits for one finds it up to date.
-func (l *live) inquired(to string, err error) {
+func (l *Mirror) Inquired(to string, err error) {
 	l.mu.Lock()
 	defer l.unlock()
 	d := l.destinationLocked(to)
@@ -156,16 +158,17 @@ func (l *live) inquired(to string, err error) {
 		return
 	}
 	if q.failure == nil {
-		l.sayLocked(slog.LevelWarn, "cannot ask for outcomes; batches stay spooled meanwhile", d.named(becauseOf(err)...)...)
+		l.sayLocked(slog.LevelWarn, "cannot ask for outcomes; batches stay spooled meanwhile", d.named(l.options.Because(err)...)...)
 	}
 	now := time.Now()
 	q.failures++
-	q.until = now.Add(retryDelay(q.failures, l.retryMin, l.retryMax))
+	q.until = now.Add(retry.Delay(q.failures, l.options.RetryMin, l.options.RetryMax))
 	q.failure = transport.Classify(err, false).Failure(now).Following(q.failure)
 }
 
-// answered ends a question. how says what it came to for each batch.
-func (l *live) answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) heard) {
+// Answered ends a question. how says what it came to for each batch; it is called
+// under the lock.
+func (l *Mirror) Answered(to string, ids []ingest.BatchID, how func(ingest.BatchID) Heard) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.destinationLocked(to).inquiry.underWay = false
@@ -176,24 +179,24 @@ func (l *live) answered(to string, ids []ingest.BatchID, how func(ingest.BatchID
 			continue
 		}
 		switch how(id) {
-		case anAnswer:
+		case AnAnswer:
 			b.asked, b.refused = true, time.Time{}
-		case aRefusal:
+		case ARefusal:
 			b.asked = true
 			if b.refused.IsZero() {
 				b.refused = now.Add(b.grace)
 			}
 		}
 	}
-	l.toAsk.Raise()
+	l.ToAsk.Raise()
 }
 
-// postpone has a batch that was to be sent again wait for longer, when the
+// Postpone has a batch that was to be sent again wait for longer, when the
 // ledger could not be written.
-func (l *live) postpone(id ingest.BatchID) {
+func (l *Mirror) Postpone(id ingest.BatchID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b := l.batches[id]; b != nil {
-		b.deadline, b.refused = time.Now().Add(l.retryMax), time.Time{}
+		b.deadline, b.refused = time.Now().Add(l.options.RetryMax), time.Time{}
 	}
 }

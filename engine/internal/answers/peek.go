@@ -1,7 +1,8 @@
-package engine
+package answers
 
 import (
 	"context"
+	"iter"
 	"regexp"
 	"slices"
 
@@ -10,10 +11,17 @@ import (
 	"kustospool/store"
 )
 
+// PeekBooks are those that Peek reads.
+type PeekBooks interface {
+	Named
+	LiveOf(lane uint32) []store.Entry
+	Waiting(lane uint32, from uint64) iter.Seq2[store.Waiting, error]
+}
+
 // Peek tells of records that wait, as many as one answer has. What settles
-// meanwhile is in it or not.
-func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek, error) {
-	most, err := limit("limit", q.Limit, operate.MaxPeek, operate.MaxPeek)
+// meanwhile is in it or not. shown is a live row as it is told to others.
+func Peek(ctx context.Context, books PeekBooks, shown func(store.Entry) store.Entry, q operate.PeekQuery) (*operate.Peek, error) {
+	most, err := Limit("limit", q.Limit, operate.MaxPeek, operate.MaxPeek)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +32,7 @@ func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 	if q.Table == "" {
 		return nil, &ingest.FieldError{Field: "table", Rule: "must name a table"}
 	}
-	lanes, err := o.tables(q.Table)
+	lanes, err := Lanes(books, q.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +46,9 @@ func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 		} else if lane == q.Lane {
 			from = max(from, q.Seq)
 		}
-		p, _ := o.books.LaneProperties(lane)
-		fates := &fates{live: o.books.LiveOf(lane)}
-		for w, err := range o.books.Waiting(lane, from) {
+		p, _ := books.LaneProperties(lane)
+		fates := &fates{live: books.LiveOf(lane)}
+		for w, err := range books.Waiting(lane, from) {
 			if err == nil {
 				err = ended(ctx, n)
 			}
@@ -58,13 +66,13 @@ func (o *operator) Peek(ctx context.Context, q operate.PeekQuery) (*operate.Peek
 			}
 			size += len(w.Data)
 			r := operate.WaitingRecord{Database: p.Database, Table: p.Table, Format: string(p.Format), Reference: p.ByReference,
-				Lane: lane, Seq: w.Seq, ID: o.id(lane, w.Seq), At: w.At, State: ingest.Open.String(), Data: slices.Clone(w.Data), Cut: w.Cut}
+				Lane: lane, Seq: w.Seq, ID: id(books, lane, w.Seq), At: w.At, State: ingest.Open.String(), Data: slices.Clone(w.Data), Cut: w.Cut}
 			if w.Err != nil {
 				r.Error, r.Last = w.Err.Error(), w.Last
 			}
 			if e := fates.of(w.Seq); e != nil {
-				shown := o.shown(*e)
-				r.State, r.Batch = shown.State.String(), shown.Batch.ID.String()
+				row := shown(*e)
+				r.State, r.Batch = row.State.String(), row.Batch.ID.String()
 			}
 			out.Records = append(out.Records, r)
 		}

@@ -1,9 +1,9 @@
-package engine
+package live
 
 import "container/heap"
 
 // batchHeap has the batch that is sent first at its top.
-type batchHeap []*liveBatch
+type batchHeap []*batch
 
 func (h batchHeap) Len() int           { return len(h) }
 func (h batchHeap) Less(i, j int) bool { return h[i].order < h[j].order }
@@ -12,7 +12,7 @@ func (h batchHeap) Swap(i, j int) {
 	h[i].index, h[j].index = i, j
 }
 func (h *batchHeap) Push(x any) {
-	b := x.(*liveBatch)
+	b := x.(*batch)
 	b.index = len(*h)
 	*h = append(*h, b)
 }
@@ -25,7 +25,7 @@ func (h *batchHeap) Pop() any {
 }
 
 // newestHeap has the batch that was accepted last at its top.
-type newestHeap []*liveBatch
+type newestHeap []*batch
 
 func (h newestHeap) Len() int           { return len(h) }
 func (h newestHeap) Less(i, j int) bool { return h[i].order > h[j].order }
@@ -34,7 +34,7 @@ func (h newestHeap) Swap(i, j int) {
 	h[i].newIndex, h[j].newIndex = i, j
 }
 func (h *newestHeap) Push(x any) {
-	b := x.(*liveBatch)
+	b := x.(*batch)
 	b.newIndex = len(*h)
 	*h = append(*h, b)
 }
@@ -47,7 +47,7 @@ func (h *newestHeap) Pop() any {
 }
 
 // push has a batch wait in its lane.
-func (q *laneQueue) push(b *liveBatch) {
+func (q *laneQueue) push(b *batch) {
 	heap.Push(&q.waiting, b)
 	if q.freshFor > 0 {
 		heap.Push(&q.newest, b)
@@ -55,7 +55,7 @@ func (q *laneQueue) push(b *liveBatch) {
 }
 
 // remove takes a batch that waits from its lane.
-func (q *laneQueue) remove(b *liveBatch) {
+func (q *laneQueue) remove(b *batch) {
 	heap.Remove(&q.waiting, b.index)
 	if q.freshFor > 0 {
 		heap.Remove(&q.newest, b.newIndex)

@@ -1,4 +1,4 @@
-package engine
+package plug
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func (h raw) Handle(_ context.Context, r slog.Record) error {
 func TestLogIsVisible(t *testing.T) {
 	const hostile = "a\x1b[2J\u202e\nlevel=INFO b"
 	var out strings.Builder
-	guardLogger(slog.New(raw{&out})).Warn(hostile, "path", hostile, "err", errors.New(hostile), "n", 7, "every", time.Second, "plain", "Größe")
+	Logger(slog.New(raw{&out})).Warn(hostile, "path", hostile, "err", errors.New(hostile), "n", 7, "every", time.Second, "plain", "Größe")
 	if got := out.String(); strings.ContainsAny(got, "\x1b\u202e") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, " n=7 every=1s plain=Größe\n") {
 		t.Errorf("%q", got)
 	}

@@ -1,4 +1,4 @@
-package engine
+package plug
 
 import (
 	"context"
@@ -13,7 +13,10 @@ import (
 // so is the line: there is nobody else to tell.
 type guardedHandler struct{ to slog.Handler }
 
-func guardLogger(l *slog.Logger) *slog.Logger {
+// Logger is the caller's logger, made safe: its handler may panic, at the price of the
+// line, and what a line holds is visible and without what looks like a secret. Nil
+// discards.
+func Logger(l *slog.Logger) *slog.Logger {
 	if l == nil {
 		return slog.New(slog.DiscardHandler)
 	}

@@ -1,23 +1,23 @@
-package engine
+package live
 
 import "time"
 
 // room is how many more batches of a class may await their outcome, with all that are
 // under way. Alarms have room of their own: what nothing is heard of stops none of them.
-func (l *live) room(d *destination, c Class) int {
+func (l *Mirror) room(d *destination, c Class) int {
 	alarms := d.alarms + d.awaitingAlarms
-	if c == ClassAlarm {
-		return l.maxUnconfirmed - alarms
+	if c == Alarm {
+		return l.options.MaxUnconfirmed - alarms
 	}
-	return l.maxUnconfirmed - (d.sending + len(d.awaiting) - alarms)
+	return l.options.MaxUnconfirmed - (d.sending + len(d.awaiting) - alarms)
 }
 
 // open reports whether an attempt of a class may begin where the breaker allows
 // n at once. Alarms have n of their own. What is under way may end up awaiting its
 // outcome, so there must be room for that too.
-func (l *live) open(d *destination, c Class, n int) bool {
+func (l *Mirror) open(d *destination, c Class, n int) bool {
 	busy := d.sending - d.alarms
-	if c == ClassAlarm {
+	if c == Alarm {
 		busy = d.alarms
 	}
 	return busy < n && l.room(d, c) > 0
@@ -29,8 +29,8 @@ func (l *live) open(d *destination, c Class, n int) bool {
 // it has had less than its share, or nothing is fresh. But it never has all: what
 // is on the wire keeps its place there for as long as it takes, and what is fresh
 // is to begin at once.
-func (l *live) admits(d *destination, r *rank, n int) bool {
-	share := n * (100 - l.freshShare)
+func (l *Mirror) admits(d *destination, r *rank, n int) bool {
+	share := n * (100 - l.options.FreshShare)
 	own := max(1, share/100)
 	most := max(1, min((share+99)/100, n-1))
 	return d.rest < min(own, most) || d.rest < most && (r.credit < 0 || !d.hasFresh())
@@ -42,17 +42,17 @@ func (d *destination) hasFresh() bool {
 		return true
 	}
 	for i := range d.ranks {
-		if Class(i+1) != ClassAlarm && !d.ranks[i].sides[fresh].idle() {
+		if Class(i+1) != Alarm && !d.ranks[i].sides[fresh].idle() {
 			return true
 		}
 	}
 	return false
 }
 
-// pick takes the next batch that may be attempted now. When there is none,
+// Pick takes the next batch that may be attempted now. When there is none,
 // wait is how long it can be until there is, if nothing else happens. Its time
 // grows with the destinations, and with the logarithm of lanes and batches.
-func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
+func (l *Mirror) Pick(now time.Time) (t Turn, wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait = time.Hour
@@ -76,7 +76,7 @@ func (l *live) pick(now time.Time) (t turn, wait time.Duration, ok bool) {
 		}
 		return l.takeLocked(q, s, now), 0, true
 	}
-	return turn{}, wait, false
+	return Turn{}, wait, false
 }
 
 // offer is what a class could send now.
@@ -86,8 +86,8 @@ func (o offer) any() bool { return o[rest] != nil || o[fresh] != nil }
 
 // chooseLocked is the lane whose turn it is at a destination, and which end of
 // it; nil where none may go.
-func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, side) {
-	var offers [classes]offer
+func (l *Mirror) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, side) {
+	var offers [Classes]offer
 	chosen := -1
 	for i := range offers {
 		c := Class(i + 1)
@@ -99,7 +99,7 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 		// table of which nothing is heard must not stop them.
 		below := int32(l.room(d, c))
 		offers[i][fresh] = l.freshLocked(&r.sides[fresh], below, now)
-		if c == ClassAlarm || !d.freshFirst || l.admits(d, r, n) {
+		if c == Alarm || !d.freshFirst || l.admits(d, r, n) {
 			offers[i][rest] = r.sides[rest].next(below) // behind freshLocked, which may add to it
 		}
 		if chosen < 0 && offers[i].any() {
@@ -110,7 +110,7 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 		return nil, rest
 	}
 	first := chosen
-	for i := first + 1; i < classes; i++ {
+	for i := first + 1; i < Classes; i++ {
 		if offers[i].any() && d.ranks[i].due(now) {
 			chosen = i
 		}
@@ -138,11 +138,11 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 		s = fresh
 	}
 	contested := o[fresh] != nil && o[rest] != nil
-	if c := Class(chosen + 1); c != ClassAlarm && d.freshFirst {
+	if c := Class(chosen + 1); c != Alarm && d.freshFirst {
 		contested = s == fresh && (d.rest > 0 || !r.sides[rest].idle()) || s == rest && d.hasFresh()
 	}
 	if contested {
-		r.charge(s, o[s].end(s).bytes, int64(l.freshShare))
+		r.charge(s, o[s].end(s).bytes, int64(l.options.FreshShare))
 	}
 	r.sides[s].last = o[s].places[s]
 	return o[s], s
@@ -150,7 +150,7 @@ func (l *live) chooseLocked(d *destination, n int, now time.Time) (*laneQueue, s
 
 // freshLocked is the next lane with a fresh batch. Lanes whose newest one has
 // become old meanwhile are moved to the other side.
-func (l *live) freshLocked(r *ring, below int32, now time.Time) *laneQueue {
+func (l *Mirror) freshLocked(r *ring, below int32, now time.Time) *laneQueue {
 	for {
 		q := r.next(below)
 		if q == nil || q.newest[0].isFresh(now) {
@@ -161,7 +161,7 @@ func (l *live) freshLocked(r *ring, below int32, now time.Time) *laneQueue {
 }
 
 // end is the batch that a lane sends next on a side.
-func (q *laneQueue) end(s side) *liveBatch {
+func (q *laneQueue) end(s side) *batch {
 	if s == fresh {
 		return q.newest[0]
 	}
@@ -169,7 +169,7 @@ func (q *laneQueue) end(s side) *liveBatch {
 }
 
 // takeLocked begins an attempt at the batch at one end of a lane.
-func (l *live) takeLocked(q *laneQueue, s side, now time.Time) turn {
+func (l *Mirror) takeLocked(q *laneQueue, s side, now time.Time) Turn {
 	b, d := q.end(s), q.destination
 	l.leaveLocked(b)
 	b.place, b.side = sending, s
@@ -177,7 +177,7 @@ func (l *live) takeLocked(q *laneQueue, s side, now time.Time) turn {
 	q.sending++
 	d.sending++
 	switch {
-	case q.class == ClassAlarm:
+	case q.class == Alarm:
 		d.alarms++
 	case s == rest:
 		d.rest++
@@ -188,5 +188,5 @@ func (l *live) takeLocked(q *laneQueue, s side, now time.Time) turn {
 	began.attempts++
 	began.bytes[s] += b.bytes
 	l.refreshLocked(q, now)
-	return turn{b.id, q, b, b.turns}
+	return Turn{b.id, q, b, b.turns}
 }
