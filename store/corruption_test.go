@@ -205,7 +205,7 @@ func (c *corpus) needed(name string, closed bool) bool {
 func TestCorpus(t *testing.T) {
 	from, to := uint64(0), uint64(200)
 	if testing.Short() {
-		to = 60
+		to = 30
 	}
 	if v := os.Getenv(envCorpus); v != "" {
 		a, b, ok := strings.Cut(v, ":")

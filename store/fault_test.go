@@ -388,15 +388,15 @@ func TestPowerCuts(t *testing.T) {
 		}
 		return cuts, missing
 	}
-	seeds := uint64(150)
+	seeds, control := uint64(150), uint64(40)
 	if testing.Short() {
-		seeds = 60
+		seeds, control = 40, 20
 	}
 	cuts, missing := lost(false, seeds)
 	if missing > 0 || cuts < int(seeds)/2 {
 		t.Errorf("%d acknowledged records are missing after %d cuts", missing, cuts)
 	}
-	if _, missing := lost(true, 40); missing == 0 {
+	if _, missing := lost(true, control); missing == 0 {
 		t.Error("without syncs nothing was missing")
 	}
 }

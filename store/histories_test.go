@@ -42,7 +42,7 @@ func TestHistories(t *testing.T) {
 	t.Logf("first seed %d", *firstSeed)
 	run := &campaign{first: *firstSeed, count: *histories}
 	if testing.Short() {
-		run.count = min(run.count, 100)
+		run.count = min(run.count, 50)
 	}
 	if err := run.run(t); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -49,6 +50,9 @@ func TestRetryDeadLetter(t *testing.T) {
 			b.news(there(row(id)))
 			reader.use(b, row(id)+" button[name=retry]")
 			b.until(`location.pathname === "/" && !` + there(row(id)))
+			if told := b.text(".told"); !strings.Contains(told, "1 record") {
+				t.Errorf("the page says of it: %q", told)
+			}
 			s.drain(t)
 			s.holds(t, "Events", record)
 			if n := s.spool.Stats().DeadLetters.Waiting; n != 0 {

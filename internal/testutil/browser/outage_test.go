@@ -97,11 +97,13 @@ const backlogChart = `(() => {
 	return ys.map(y => Math.max(...ys) - y);
 })()`
 
-// climbs is true where the line begins low and ends at its top, and falls where it ends at
-// its foot behind a top.
+// climbs is true where the line begins low and ends at its top, by a scale that
+// counts the records, and falls where it ends at its foot behind a top.
 const (
-	climbs = `(ys => ys[0] < 20 && Math.max(...ys) > 60 && ys.at(-1) > Math.max(...ys) - 1)(` + backlogChart + `)`
-	falls  = `(ys => Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
+	climbs = `(ys => ys[0] < 20 && Math.max(...ys) > 60 && ys.at(-1) > Math.max(...ys) - 1)(` + backlogChart + `)
+		&& [...document.querySelectorAll("[aria-labelledby~=chart-backlog-title] text")].map(e => e.textContent)
+			.some(tick => /^[0-9.]+k?$/.test(tick) && parseFloat(tick) * (tick.endsWith("k") ? 1000 : 1) >= ` + records + ` / 2)`
+	falls = `(ys => Math.max(...ys) > 60 && ys.at(-1) < 1)(` + backlogChart + `)`
 )
 
 // cutStream is the control of what rises by itself: where the stream cannot be had nothing
