@@ -19,7 +19,7 @@ func runReport(_ context.Context, args []string, stdout, stderr io.Writer) error
 	fs := flag.NewFlagSet("report", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: bench report [flags] FILE...\nFILE is what bars.sh, bench or peers printed. Each chart becomes a file PREFIXname.svg.\n")
+		fmt.Fprint(stderr, "usage: bench report [flags] FILE...\nFILE is what bars.sh, peers or a benchmark with verdicts printed (not bench ingest by itself). Each chart becomes a file PREFIXname.svg.\n")
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&out, "out", ".", "directory for the charts, which must exist")

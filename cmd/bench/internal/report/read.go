@@ -90,7 +90,7 @@ func Read(r io.Reader, name string) ([]Run, error) {
 		data = data[len(part):]
 	}
 	if len(runs) == 0 {
-		return nil, &SyntaxError{File: name, Rule: "has neither a benchmark of acknowledgements nor a verdict"}
+		return nil, &SyntaxError{File: name, Rule: "has neither acknowledgements with /engine=NAME, as bars.sh and peers print them, nor a verdict; bench ingest by itself prints neither"}
 	}
 	return runs, nil
 }
