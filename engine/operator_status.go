@@ -31,7 +31,7 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 		out.Paused = append(out.Paused, *pausedOf(&n.Paused[i]))
 	}
 	if o.inUse {
-		out.Rate, out.TimeToEmpty = rateOf(n.Rate, n.TimeToEmpty)
+		out.Rate, out.TimeToEmpty = rateOf(n.Rate, n.TimeToEmpty, n.Unhealthy != nil)
 	}
 	cut := func(list string, more int) {
 		if more > 0 {
@@ -95,14 +95,16 @@ func (o *operator) laneOf(l *LaneStats) operate.Lane {
 		out.Paused = pausedOf(l.Paused)
 	}
 	if o.inUse {
-		out.Rate, out.TimeToEmpty = rateOf(l.Rate, l.TimeToEmpty)
+		out.Rate, out.TimeToEmpty = rateOf(l.Rate, l.TimeToEmpty, l.Held || l.Paused != nil || l.Failure != nil)
 	}
 	return out
 }
 
-func rateOf(r Rate, toEmpty func() (time.Duration, bool)) (*operate.Rate, *float64) {
+// rateOf is a rate, and how long what waits takes at it. The rate is that of ten
+// minutes: of what stands still now, with something waiting, it would promise an end.
+func rateOf(r Rate, toEmpty func() (time.Duration, bool), still bool) (*operate.Rate, *float64) {
 	rate := &operate.Rate{Records: r.Records, Bytes: r.Bytes}
-	if d, ok := toEmpty(); ok {
+	if d, ok := toEmpty(); ok && (d == 0 || !still) {
 		seconds := d.Seconds()
 		return rate, &seconds
 	}

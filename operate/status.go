@@ -35,7 +35,8 @@ type Status struct {
 
 	Counters Counters `json:"counters"`
 	Rate     *Rate    `json:"rate,omitempty"` // how fast records are settled
-	// TimeToEmpty is how long what waits will take at that rate, in seconds.
+	// TimeToEmpty is how long what waits will take at that rate, in seconds. It is
+	// missing where nothing was settled lately, and while a destination fails.
 	TimeToEmpty *float64 `json:"time_to_empty_seconds,omitempty"`
 	// Unhealthy is what a destination last failed with.
 	Unhealthy *ingest.Failure `json:"unhealthy,omitempty"`

@@ -104,9 +104,9 @@ func rateText(r *operate.Rate, toEmpty *float64) string {
 	}
 	out := fmt.Sprintf("%.3g records/s, %s/s", r.Records, size(int64(r.Bytes)))
 	switch {
-	case toEmpty == nil:
+	case toEmpty == nil && r.Records == 0:
 		return out + "; not emptying"
-	case *toEmpty > 0:
+	case toEmpty != nil && *toEmpty > 0:
 		return out + "; empty in " + span(*toEmpty)
 	}
 	return out

@@ -102,9 +102,9 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 func rateText(r *operate.Rate, toEmpty *float64) string {
 	text := fmt.Sprintf("%.3g records/s, %s/s", r.Records, shortBytes(int64(r.Bytes)))
 	switch {
-	case toEmpty == nil:
+	case toEmpty == nil && r.Records == 0:
 		text += "; not emptying"
-	case *toEmpty > 0:
+	case toEmpty != nil && *toEmpty > 0:
 		text += fmt.Sprintf(", empty in %s", shortAge(*toEmpty))
 	}
 	return text
