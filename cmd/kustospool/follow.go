@@ -192,7 +192,7 @@ func change[A any](ctx context.Context, f *follower, verb string, do func(*opera
 
 // needsProcess refuses what cannot be had of a spool at rest from here.
 func (f *follower) needsProcess(code operate.Code, verb string) error {
-	return &operate.Error{Code: code, Message: fmt.Sprintf("no process has the spool open, and nothing is done to one at rest from here: kustospool %s --spool %s", verb, shellWord(f.dir))}
+	return &operate.Error{Code: code, Message: fmt.Sprintf("no process has the spool open. Of a spool at rest this is done by a command: kustospool %s --spool %s", verb, shellWord(f.dir))}
 }
 
 // Status tells what the spool holds.
