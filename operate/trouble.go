@@ -19,7 +19,7 @@ type Trouble struct {
 	Tables int    `json:"tables,omitempty"` // how many it is of
 	// Records is how many wait for its end, or are affected by it.
 	Records int64     `json:"records,omitempty"`
-	Since   time.Time `json:"since,omitzero"` // when it was met first
+	Since   time.Time `json:"since,omitzero"` // when it was met first; zero where that is not known
 	Last    time.Time `json:"last,omitzero"`  // when it was met last
 	What    string    `json:"what"`           // in a sentence
 	// Code, Said and RequestID are the service's, of the last time. They are as it
@@ -234,8 +234,12 @@ func wait(n int64, thing string) string {
 
 func (f *finder) atRest() {
 	if n := f.s.Counters.Open + f.s.Counters.Sealed; n > 0 && !f.s.InUse {
-		f.add(Trouble{Kind: NotRunning, Records: n, Since: f.s.Counters.Oldest,
-			What: fmt.Sprintf("%s; %s", adviceOf(NotRunning).what, wait(n, "record"))})
+		// Nothing on the disk says when the process ended, so this trouble has no Since.
+		what := fmt.Sprintf("%s; %s", adviceOf(NotRunning).what, wait(n, "record"))
+		if oldest := f.s.Counters.Oldest; !oldest.IsZero() {
+			what += ", the oldest since " + oldest.UTC().Format(time.RFC3339)
+		}
+		f.add(Trouble{Kind: NotRunning, Records: n, What: what})
 	}
 }
 

@@ -92,6 +92,16 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+// When the process of a spool at rest ended is not known, and the age of its records is
+// not taken for that.
+func TestDiagnoseAtRest(t *testing.T) {
+	oldest := time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
+	found := Diagnose(&Status{Counters: Counters{Open: 3, Oldest: oldest, FreeBytes: -1}})
+	if len(found) != 1 || found[0].Kind != NotRunning || !found[0].Since.IsZero() || !strings.HasSuffix(found[0].What, "3 records wait, the oldest since 2026-11-27T05:00:00Z") {
+		t.Errorf("%+v", found)
+	}
+}
+
 // The troubles of many tables stay within a bound.
 func TestDiagnoseIsBounded(t *testing.T) {
 	var s Status
