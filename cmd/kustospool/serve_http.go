@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func readToken(path string) (string, error) {
 	if info, err = file.Stat(); err != nil {
 		return "", err
 	}
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 && !(mode == 0o440 && credential(path)) {
 		return "", fmt.Errorf("%s: has mode %04o, and must be for its owner alone: chmod 600 %s", path, mode, shellWord(path))
 	}
 	text, err := io.ReadAll(io.LimitReader(file, mostToken+3)) // with a line end
@@ -68,6 +69,14 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("%s: the token must be of one line of printable ASCII characters, without blanks", path)
 	}
 	return token, nil
+}
+
+// credential reports whether systemd made the file (LoadCredential). It lets the
+// unit's user read it by an access list, of which the mode tells as of a right of the
+// group; the directory is for that user alone.
+func credential(path string) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.Dir(filepath.Clean(path)) == filepath.Clean(dir)
 }
 
 // listen listens, with TLS where a certificate is named. It lets no more in than

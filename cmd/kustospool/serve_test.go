@@ -370,6 +370,35 @@ func TestServe_BeyondLoopback(t *testing.T) {
 	}
 }
 
+// A file that systemd made for the unit is taken with the mode that it has; of the
+// same mode elsewhere, and a wider one there, are not.
+func TestServe_Credential(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	path := write(t, "token", "0123456789abcdef\n")
+	for _, test := range []struct {
+		mode os.FileMode
+		dir  string
+		ok   bool
+	}{
+		{0o440, filepath.Dir(path) + "/", true},
+		{0o400, "", true},
+		{0o440, "", false},
+		{0o440, filepath.Dir(filepath.Dir(path)), false},
+		{0o444, filepath.Dir(path), false},
+	} {
+		t.Setenv("CREDENTIALS_DIRECTORY", test.dir)
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		token, err := readToken(path)
+		if ok := err == nil && token == "0123456789abcdef"; ok != test.ok {
+			t.Errorf("mode %04o, directory of credentials %q: %q, %v", test.mode, test.dir, token, err)
+		}
+	}
+}
+
 // What cannot be served is refused with the rule, before anything is listened to.
 func TestServe_Refuses(t *testing.T) {
 	dir := spoolOf(t)
