@@ -29,16 +29,18 @@ func packs(r *http.Request) bool {
 }
 
 // packed is w with what is written to it packed, in w's header as well. flush has
-// all that was written arrive.
-func packed(w http.ResponseWriter, r *http.Request) (out io.Writer, flush func() error) {
+// all that was written arrive, and end says that there is no more: without it the
+// reader takes what it has for a part.
+func packed(w http.ResponseWriter, r *http.Request) (out io.Writer, flush, end func() error) {
 	w.Header().Set("Vary", "Accept-Encoding")
 	if !packs(r) {
-		return w, func() error { return nil }
+		none := func() error { return nil }
+		return w, none, none // an embedder's writer may have a Close, which is not ours to call
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	if err != nil {
 		panic("statushttp: " + err.Error()) // only of a level that there is not
 	}
-	return z, z.Flush
+	return z, z.Flush, z.Close
 }

@@ -2,7 +2,6 @@ package statushttp
 
 import (
 	"bytes"
-	"compress/gzip"
 	"embed"
 	"html/template"
 	"io"
@@ -67,13 +66,11 @@ func (p *Page) send(w http.ResponseWriter, r *http.Request, status int, s shell)
 		w.WriteHeader(status)
 		return
 	}
-	out := io.Writer(w)
+	out, end := io.Writer(w), func() error { return nil }
 	if len(body) >= packFrom {
-		out, _ = packed(w, r)
+		out, _, end = packed(w, r)
 	}
 	w.WriteHeader(status)
-	_, _ = io.WriteString(out, body)     // who has gone away is told nothing
-	if z, ok := out.(*gzip.Writer); ok { // an embedder's writer may have a Close as well
-		_ = z.Close() // the same
-	}
+	_, _ = io.WriteString(out, body) // who has gone away is told nothing
+	_ = end()                        // the same
 }

@@ -43,7 +43,12 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of a proxy, which would hold the events back
-	body, flush := packed(w, r)
+	body, flush, finish := packed(w, r)
+	defer func() {
+		if out.SetWriteDeadline(time.Now().Add(streamWrite)) == nil {
+			_ = finish() // who has gone away is told nothing
+		}
+	}()
 	quiet := time.NewTimer(streamQuiet)
 	defer quiet.Stop()
 	s := &stream{write: func(b []byte) error {

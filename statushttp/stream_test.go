@@ -226,6 +226,17 @@ func TestPacked(t *testing.T) {
 			t.Errorf("%s: %d events, %d bytes in %d", path, events, plain, wire.n)
 		}
 		t.Logf("%s: %d bytes in %d", path, plain, wire.n)
+		// Both have an end: what is cut off is told from what is whole.
+		if path == "/events" {
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for lines.Scan() {
+		}
+		if err := lines.Err(); err != nil {
+			t.Errorf("%s ends with %v", path, err)
+		}
 		_ = r.Body.Close()
 	}
 }
