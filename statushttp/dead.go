@@ -47,24 +47,17 @@ type letterPage struct {
 
 // deadShow shows one dead letter.
 func (p *Page) deadShow(w http.ResponseWriter, r *http.Request) {
-	id, ok := p.deadID(w, r, r.PathValue("id"))
-	if !ok {
-		return
-	}
 	from, ok := offset(r.URL.Query().Get("at"))
 	if !ok {
 		p.refuse(w, r, http.StatusBadRequest, "The parameter at must be a number.")
 		return
 	}
-	ctx, end, ok := p.ask(w, r)
-	if !ok {
-		return
-	}
-	defer end()
-	d := p.letter(ctx, w, r, id)
+	ctx, end, d := p.named(w, r)
 	if d == nil {
 		return
 	}
+	defer end()
+	id := d.ID.String()
 	v := letterPage{May: p.watch.may, D: d, Format: string(d.Properties.Format), Mapping: d.Properties.MappingReference, From: from,
 		Records: int64(d.Last-d.First+1) - d.Damaged, Doubt: d.Unresolved > 0}
 	if d.Properties.Mapping != "" {
@@ -107,6 +100,22 @@ func (p *Page) plan(ctx context.Context, id string) string {
 	return text(fmt.Sprintf("It stores %s again, %s, for the table %s.%s. Then the dead letter is gone.", counted(a.Records, "record"), size(a.Bytes), a.Database, a.Table))
 }
 
+// named finds the dead letter that the path names, and has a place for what else is to
+// be asked about it until end; nil where that was refused.
+func (p *Page) named(w http.ResponseWriter, r *http.Request) (ctx context.Context, end func(), d *operate.DeadLetter) {
+	id, ok := p.deadID(w, r, r.PathValue("id"))
+	if !ok {
+		return nil, nil, nil
+	}
+	if ctx, end, ok = p.ask(w, r); !ok {
+		return nil, nil, nil
+	}
+	if d = p.letter(ctx, w, r, id); d == nil {
+		end()
+	}
+	return ctx, end, d
+}
+
 // letter finds a dead letter; where there is none, or no answer, it says so.
 func (p *Page) letter(ctx context.Context, w http.ResponseWriter, r *http.Request, id string) *operate.DeadLetter {
 	if p.keeper == nil {
@@ -131,25 +140,17 @@ func (p *Page) letter(ctx context.Context, w http.ResponseWriter, r *http.Reques
 
 // deadAsk asks whether a dead letter is really to be dropped.
 func (p *Page) deadAsk(w http.ResponseWriter, r *http.Request) {
-	id, ok := p.deadID(w, r, r.PathValue("id"))
-	if !ok {
-		return
-	}
 	if !p.watch.may.Dead {
 		p.refuse(w, r, http.StatusForbidden, "Dead letters cannot be dropped on this page.")
 		return
 	}
-	ctx, end, ok := p.ask(w, r)
-	if !ok {
-		return
-	}
-	defer end()
-	d := p.letter(ctx, w, r, id)
+	_, end, d := p.named(w, r)
 	if d == nil {
 		return
 	}
+	defer end()
 	words := fmt.Sprintf("%s of %s, %s, set aside %s UTC.", counted(int64(d.Last-d.First+1)-d.Damaged, "record"), nameOf(d.Properties.Database, d.Properties.Table), size(d.Bytes), d.Updated.UTC().Format("2006-01-02 15:04:05"))
-	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "../../", Login: true, Body: template.HTML(execute("dropask", struct{ ID, Text string }{id, words}))})
+	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "../../", Login: true, Body: template.HTML(execute("dropask", struct{ ID, Text string }{d.ID.String(), words}))})
 }
 
 // deadList lists all dead letters, some on each page.

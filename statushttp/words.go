@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"kustospool/ingest"
+	"kustospool/internal/plot"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -62,16 +63,9 @@ func counted(n int64, one string) string {
 	return count(n) + " " + one + "s"
 }
 
-// size is a number of bytes: three digits and a unit of 1024.
+// size is a number of bytes, in the words of the charts.
 func size(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n)/(1<<10), 0
-	for v >= 999.5 && unit < 4 {
-		v, unit = v/(1<<10), unit+1
-	}
-	return fmt.Sprintf("%.3g %s", v, [...]string{"KiB", "MiB", "GiB", "TiB", "PiB"}[unit])
+	return plot.Bytes.Text(float64(n))
 }
 
 // span is a time in seconds, in its two largest units.
