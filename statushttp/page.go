@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"sync"
@@ -137,16 +138,40 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "" { // mounted at /spool, asked for /spool: links need the slash
-		at, _, _ := strings.Cut(r.RequestURI, "?")
-		h.Set("Location", "./"+at[strings.LastIndexByte(at, '/')+1:]+"/")
-		w.WriteHeader(http.StatusPermanentRedirect)
-		return
+		if to := withSlash(r.RequestURI); to != "" {
+			h.Set("Location", to)
+			w.WriteHeader(http.StatusPermanentRedirect)
+			return
+		}
 	}
 	if clean := path.Clean(r.URL.Path); r.URL.Path != clean && (clean == "/" || r.URL.Path != clean+"/") {
 		p.method(route{get: p.nowhere, post: p.nowhere}).ServeHTTP(w, r) // for the same reason
 		return
 	}
 	p.mux.ServeHTTP(w, r)
+}
+
+// withSlash is the address of a page that was asked for as asked, with a slash at
+// its end, or "" if asked has one. It is relative: what stands before this program
+// may have cut the start of the path off. It begins with ./, so that nothing after
+// that names another host.
+func withSlash(asked string) string {
+	u, err := url.ParseRequestURI(asked)
+	if err != nil {
+		return ""
+	}
+	at, query := u.EscapedPath(), ""
+	if u.RawQuery != "" {
+		query = "?" + u.RawQuery
+	}
+	if at == "" { // of "http://host", as a proxy is asked
+		return "./" + query
+	}
+	at = at[strings.LastIndexByte(at, '/')+1:]
+	if at == "" {
+		return ""
+	}
+	return "./" + at + "/" + query
 }
 
 // policy lets the page's own script, style and connections work, and nothing else.

@@ -219,6 +219,34 @@ func TestHome(t *testing.T) {
 	}
 }
 
+// A page asked for without its last slash is elsewhere below the same host, whatever
+// the request line held.
+func TestWithSlash(t *testing.T) {
+	for asked, want := range map[string]string{
+		"/spool":               "./spool/",
+		"/a/b?range=24h":       "./b/?range=24h",
+		"http://host":          "./",
+		"http://host?x=1":      "./?x=1",
+		"http://host/a:b":      "./a:b/",
+		"/javascript:x":        "./javascript:x/",
+		"/a%2Fb":               "./a%2Fb/",
+		"/#:":                  "./%23:/",
+		`/\evil.example`:       "./%5Cevil.example/",
+		"/%3Fx":                "./%3Fx/",
+		"/spool/":              "", // StripPrefix with a slash too many: there is no page
+		"/":                    "",
+		"":                     "",
+		"*":                    "./*/",
+		"#:":                   "",
+		"http://[::1":          "",
+		"/\r\nSet-Cookie: a=b": "",
+	} {
+		if got := withSlash(asked); got != want {
+			t.Errorf("%q leads to %q, want %q", asked, got, want)
+		}
+	}
+}
+
 // Wherever it is mounted, every link, form and redirect stays there.
 func TestMounted(t *testing.T) {
 	p := open(t, &whole{payload: []byte("x")}, &Options{Actions: true, Token: secret})
