@@ -58,6 +58,7 @@ type Spool struct {
 	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
+	noRoom         noRoom       // the trouble that they are in, for the log
 	repeated       atomic.Int64 // requests whose key was stored before
 
 	closing   atomic.Bool // intake has ended
@@ -139,6 +140,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 func newSpool(o Options, to *plug.Plug) *Spool {
 	every, atMost := to.Cadence()
 	s := &Spool{transport: to, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s.noRoom.log, s.noRoom.begun, s.noRoom.over = o.Logger, "the spool is full", "the spool has room again"
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()
