@@ -75,9 +75,10 @@ func TestTraceFromIngestToSettlement(t *testing.T) {
 		first, second := tracetest.NewSpanRecorder(), tracetest.NewSpanRecorder()
 		var records []string
 		var caller trace.SpanContext
+		var spool string
 		begun := time.Now()
 		process(t, dir, fake, first, 0, func(ctx context.Context, s *engine.Spool, b *otel.Bridge) {
-			caller = trace.SpanContextFromContext(ctx)
+			caller, spool = trace.SpanContextFromContext(ctx), s.ID().String()
 			for i := range 3 {
 				r, err := b.Ingest(ctx, s, &ingest.Request{Properties: demo, Data: fmt.Appendf(nil, `{"n":%d}`, i)})
 				if err != nil {
@@ -102,7 +103,7 @@ func TestTraceFromIngestToSettlement(t *testing.T) {
 			t.Fatalf("%d calls", len(calls))
 		}
 		for i, c := range calls[:3] {
-			if c.Parent().SpanID() != caller.SpanID() || attr(c, "record") != records[i] || attr(c, "table") != "Telemetry" {
+			if c.Parent().SpanID() != caller.SpanID() || attr(c, "record") != records[i] || attr(c, "spool") != spool || attr(c, "table") != "Telemetry" {
 				t.Errorf("call %d: %v", i, c.Attributes())
 			}
 		}
