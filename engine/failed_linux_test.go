@@ -15,8 +15,8 @@ import (
 	"kustospool/transport/transporttest"
 )
 
-// closeLog has every write to the log of a spool in use fail: its file can be read
-// alone from here on.
+// closeLog has every write to the log of a spool in use fail: from here on its file can
+// be read alone.
 func closeLog(t *testing.T, dir string) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")

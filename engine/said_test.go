@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -275,4 +276,47 @@ func TestAFullSpoolIsToldOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mute is a destination that takes batches and, while it is on, answers no question.
+type mute struct {
+	*transporttest.TrackingFake
+	on atomic.Bool
+}
+
+func (m *mute) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	if m.on.Load() {
+		return nil, &transport.Error{Op: "track", Class: transport.Unauthorized, RequestID: "req-2", Message: "no sig=SECRET\nfor you"}
+	}
+	return m.TrackingFake.Track(ctx, pending)
+}
+
+// TestQuestionsWithoutAnswerAreToldTwice: when they begin to go without and when one is
+// answered, however many there are between.
+func TestQuestionsWithoutAnswerAreToldTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		o := soon()
+		o.Logger, o.RetryMax = textLogger(&out), 30*time.Second
+		to := &mute{TrackingFake: transporttest.NewFake().Tracking()}
+		s := open(t, t.TempDir(), to, o)
+		for range 2 {
+			to.on.Store(true)
+			put(t, s, telemetry, rows(3)...)
+			time.Sleep(10 * time.Minute)
+			to.on.Store(false)
+			drain(t, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		const begun, over = "cannot ask for outcomes; batches stay spooled meanwhile", "the destination tells outcomes again"
+		if got := lines(out.String()); !slices.Equal(got, []string{"opened the spool", begun, over, "delivered the first batch", begun, over, "closed the spool"}) {
+			t.Errorf("%q", got)
+		}
+		if !strings.Contains(out.String(), `class=unauthorized request_id=req-2 err="track: no sig=REDACTED`) || strings.Count(out.String(), "after=10m") != 2 {
+			t.Error(out.String())
+		}
+		noSecretNorControl(t, out.String())
+	})
 }

@@ -117,7 +117,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.Emptied, s.changes.closed()
 	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.ToSend}
-	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, log: o.Logger, wake: s.live.ToAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, wake: s.live.ToAsk, ledgerTrouble: ledgerTrouble}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
