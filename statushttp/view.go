@@ -152,6 +152,8 @@ func laneState(l *operate.Lane, s *operate.Status) (state, sign, why string) {
 		return "paused", "‖", pausedText(l.Paused)
 	case l.Held:
 		return "held", "■", "something has to be mended first"
+	case s.Failed != "":
+		return "waiting", "…", "the spool has failed"
 	case l.Failure != nil && s.Unhealthy != nil && s.InUse:
 		return "waiting", "…", "the destination does not take anything now"
 	case !s.InUse:
