@@ -261,7 +261,7 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) (err error) {
 		if !errors.Is(err, ErrFull) {
 			return err
 		}
-		s.noRoom.met("policy", s.opts.Full, "quota", s.opts.MaxDiskBytes, "err", err)
+		s.noRoom.met("policy", s.opts.Full, "quota", s.opts.MaxDiskBytes, "cause", err)
 		if s.opts.Full == RejectNew {
 			return err
 		}

@@ -270,7 +270,7 @@ func TestAFullSpoolIsToldOnce(t *testing.T) {
 				}
 			}
 			first, last := told()[0], told()[1]
-			if !strings.Contains(first, "level=ERROR msg=\"the spool is full\" policy="+policy.String()+" quota=8388608 err=") ||
+			if !strings.Contains(first, "level=ERROR msg=\"the spool is full\" policy="+policy.String()+" quota=8388608 cause=") ||
 				!strings.Contains(last, "level=INFO msg=\"the spool has room again\" after=") {
 				t.Errorf("%s%s", first, last)
 			}
