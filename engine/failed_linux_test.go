@@ -55,14 +55,14 @@ func TestAFailedSpoolIsSeen(t *testing.T) {
 	defer s.Close()
 	put(t, s, telemetry, rows(3)...)
 	drain(t, s)
-	seen := func(s *engine.Spool) (error, []operate.Trouble) {
+	seen := func(s *engine.Spool) ([]operate.Trouble, error) {
 		st, err := s.Operator().Status(t.Context(), operate.StatusQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Stats().Failed, st.Troubles
+		return st.Troubles, s.Stats().Failed
 	}
-	if why, found := seen(s); why != nil || len(found) != 0 {
+	if found, why := seen(s); why != nil || len(found) != 0 {
 		t.Fatalf("a spool that works: %v, %+v", why, found)
 	}
 	closeLog(t, dir)
@@ -72,13 +72,13 @@ func TestAFailedSpoolIsSeen(t *testing.T) {
 	if _, err := s.Ingest(t.Context(), request(telemetry, row(5))); !errors.Is(err, engine.ErrFailed) {
 		t.Fatal(err)
 	}
-	why, found := seen(s)
+	found, why := seen(s)
 	if !errors.Is(why, engine.ErrFailed) || len(found) != 1 || found[0].Kind != operate.SpoolFailed || found[0].Level != operate.Critical || !strings.HasSuffix(found[0].What, why.Error()) {
 		t.Errorf("%v, %+v", why, found)
 	}
 	_ = s.Close() // says what failed
 	again := open(t, dir, transporttest.NewFake(), soon())
-	if why, found := seen(again); why != nil || len(found) != 0 {
+	if found, why := seen(again); why != nil || len(found) != 0 {
 		t.Errorf("opened again: %v, %+v", why, found)
 	}
 	put(t, again, telemetry, row(6))
