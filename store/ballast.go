@@ -30,9 +30,14 @@ func (s *Store) loadBallast() {
 	s.takeBallast()
 }
 
-// takeBallast writes the file anew, and tells those who wait for room.
+// takeBallast writes the file anew, and tells those who wait for room. What the log
+// keeps for later has no right to that room.
 func (s *Store) takeBallast() {
-	if err := s.writeBallast(); err != nil {
+	err := s.writeBallast()
+	if err != nil && s.wal != nil && s.wal.FreeUnused() > 0 {
+		err = s.writeBallast()
+	}
+	if err != nil {
 		s.complain("no room for the ballast; nothing is accepted until there is", err)
 		return
 	}
