@@ -17,6 +17,7 @@ type ballast struct {
 	bytes int64 // of one that is made; one that is found may have any size
 
 	present atomic.Bool
+	told    atomic.Bool // that there is no room for it
 }
 
 // loadBallast takes the ballast when the spool is opened. A volume that has no
@@ -38,8 +39,13 @@ func (s *Store) takeBallast() {
 		err = s.writeBallast()
 	}
 	if err != nil {
-		s.complain("no room for the ballast; nothing is accepted until there is", err)
+		if s.ballast.told.CompareAndSwap(false, true) { // it is tried for each second, for as long as it takes
+			s.log.Warn("no room for the ballast; nothing is accepted until there is", "dir", s.dir, "cause", err)
+		}
 		return
+	}
+	if s.ballast.told.Swap(false) {
+		s.log.Info("there is room for the ballast again", "dir", s.dir)
 	}
 	s.ballast.present.Store(true)
 	s.disk.reclaimed()

@@ -18,24 +18,12 @@ import (
 // and takes records again.
 func TestDiskFull(t *testing.T) {
 	needMount(t)
-	for name, segment := range map[string]int64{"small segments": 0, "a segment that is larger than the volume": 64 << 20} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			diskFull(t, segment)
-		})
-	}
-}
-
-func diskFull(t *testing.T, segment int64) {
 	disk := mount(t, makeImage(t, 24<<20))
 	t.Cleanup(func() { unmount(t, disk) }) // after the spool's own
 	sim := startSim(t, nil)
 	up := down(sim)
 	o := quick()
 	o.Batch.MaxBytes = 256 << 10
-	if segment > 0 {
-		o.SegmentBytes, o.MaxDiskBytes = segment, 8*segment
-	}
 	o.Full = engine.BlockCaller // the default: a full spool makes callers wait
 	s := mustOpen(t, disk+"/spool", sim.Endpoint(), o)
 
