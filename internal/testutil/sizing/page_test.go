@@ -70,6 +70,7 @@ func TestPage(t *testing.T) {
 		fmt.Sprintf("%d MiB for each upload", UploadMemory>>20),
 		fmt.Sprintf("`Senders: 1` saves %d MiB", (Senders-1)*UploadMemory>>20),
 		fmt.Sprintf("%d MiB is the least", int(Device{Rate: 1e-9, Record: 1, Together: 1}.Quota(day))>>20),
+		fmt.Sprintf("reserve of %d MiB", Reserve>>20),
 		fmt.Sprintf("whole pages of %d KiB", PageBytes>>10),
 		fmt.Sprintf("A cluster of %d nodes with %d cores", Nodes, Cores),
 		fmt.Sprintf("the example of the command %g and %d", CoreUtilization, MaxIngestions),
