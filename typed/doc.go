@@ -52,7 +52,8 @@
 //
 // # What it does not do
 //
-// It sends no command: run the texts by transport/admin or by hand. It reads no rows
-// back. A nil *string arrives as the empty string, because a string column has
+// It sends no command: give transport/admin the Columns and the Mapping, or run the texts
+// by hand. It changes no column: a field of another type needs another name. It reads
+// no rows back. A nil *string arrives as the empty string, because a string column has
 // no null (https://learn.microsoft.com/kusto/query/scalar-data-types/null-values).
 package typed
