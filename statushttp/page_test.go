@@ -133,12 +133,12 @@ func sample() *operate.Status {
 		Unhealthy: &ingest.Failure{Class: "transient", Code: "503", Message: "try later", At: at, First: at.Add(-time.Minute)},
 		Rate:      &operate.Rate{Records: 12.5, Bytes: 2048},
 		Lanes: []operate.Lane{
-			{Lane: 1, Database: "Demo", Table: "Readings", Format: "json", Open: 30, Batches: 2, Records: 1200, RawBytes: 5 << 20, Oldest: at.Add(-90 * time.Second), OldestSeconds: 90, Next: at.Add(8 * time.Second),
+			{Lane: 1, Database: "Demo", Table: "Readings", Format: "json", Open: 30, Batches: 2, Records: 1200, RawBytes: 5 << 20, Oldest: at.Add(-90 * time.Second), OldestSeconds: 90, Next: at.Add(8 * time.Second), Unhealthy: "transient",
 				Failure: &ingest.Failure{Class: "transient", Code: "503", Message: "try later", At: at, First: at.Add(-time.Minute)}},
 			{Lane: 2, Database: "Demo", Table: "Events", Format: "csv", Open: 4, RawBytes: 100, Oldest: at.Add(-time.Second), OldestSeconds: 1},
 		},
 		Paused:  []operate.Paused{{Database: "Demo", Table: "Old", Since: at.Add(-time.Hour), Reason: "schema change"}},
-		Batches: []operate.Batch{{ID: "11111111-89ab-8def-8123-456789abcdef", Database: "Demo", Table: "Readings", State: "waiting", Records: 1200, RawBytes: 5 << 20, Attempts: 3, SealedAt: at.Add(-80 * time.Second)}},
+		Batches: []operate.Batch{{ID: "11111111-89ab-8def-8123-456789abcdef", Database: "Demo", Table: "Readings", State: "sealed", Records: 1200, RawBytes: 5 << 20, Attempts: 3, SealedAt: at.Add(-80 * time.Second)}},
 		Dead: []operate.Batch{{ID: letterID, Database: "Demo", Table: "Readings", State: "dead-lettered", Records: 3, RawBytes: 99, Updated: at,
 			Failure: &ingest.Failure{Class: "permanent", Code: "BadRequest", Message: "no such column"}}},
 	}

@@ -125,7 +125,7 @@ var sixTroubles = []struct {
 		s.send(t, text, exitFailed, "--unchecked-json")
 		return s
 	}},
-	{"The spool is full", operate.Full, "callers wait for room", "", 1, fullSpool},
+	{"The spool is full", operate.Full, "for room", "", 1, fullSpool},
 	{"The spool is damaged", operate.Damaged, "set aside in quarantine", "", 0, func(t *testing.T) *sickSpool {
 		s := sick(t, &kustosim.Options{}, "Readings")
 		s.refusing(503)

@@ -23,6 +23,19 @@ func (u Unit) Text(v float64) string {
 	return u.text(v, 0)
 }
 
+// Count is a whole number with a comma at each thousand.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
 // digits is the step between numbers of three digits that are about v.
 func digits(v float64) float64 {
 	if v == 0 {

@@ -1,0 +1,70 @@
+package statushttp
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"kustospool/ingest"
+	"kustospool/operate"
+)
+
+// A table is said to be sending only where an attempt of it may be under way.
+func TestStateOfTable(t *testing.T) {
+	said := &ingest.Failure{Class: "transient", Message: "refused"}
+	for _, tt := range []struct {
+		name   string
+		lane   operate.Lane
+		atRest bool
+		want   string
+	}{
+		{"sending", operate.Lane{Batches: 2}, false, "→ sending: "},
+		{"one sends, one is with the service", operate.Lane{Batches: 2, Awaited: 1}, false, "→ sending: "},
+		{"all is with the service", operate.Lane{Batches: 2, Awaited: 2, Open: 5}, false, "… waiting: for the outcome, which the service has not told yet"},
+		{"no batch", operate.Lane{Open: 5}, false, "… waiting: for a batch to fill"},
+		{"the next attempt", operate.Lane{Batches: 1, Failure: said, Next: at.Add(time.Second)}, false, "… waiting: because an attempt failed"},
+		{"outage", operate.Lane{Batches: 1, Failure: said, Unhealthy: "transient"}, false, "… waiting: the destination cannot be reached, or is in trouble"},
+		{"outage that it has not met", operate.Lane{Batches: 1, Unhealthy: "transient"}, false, "… waiting: the destination cannot be reached, or is in trouble"},
+		{"outage behind what was accepted", operate.Lane{Batches: 3, Awaited: 2, Unhealthy: "transient"}, false, "… waiting: the destination cannot be reached, or is in trouble"},
+		{"another destination is down", operate.Lane{Batches: 1, Failure: said}, false, "→ sending: "},
+		{"throttled", operate.Lane{Batches: 1, Unhealthy: "throttled"}, false, "… waiting: the destination asks for less"},
+		{"unauthorized", operate.Lane{Batches: 1, Unhealthy: "unauthorized"}, false, "… waiting: the destination refuses the permission"},
+		{"in doubt", operate.Lane{Batches: 1, Unhealthy: "unknown"}, false, "→ sending: "},
+		{"held in an outage", operate.Lane{Batches: 1, Held: true, Unhealthy: "transient"}, false, "■ held: something has to be mended first"},
+		{"paused", operate.Lane{Batches: 1, Held: true, Paused: &operate.Paused{Since: at, Reason: "r"}}, false, "‖ paused: since 2026-11-27 12:00:00: r"},
+		{"at rest", operate.Lane{Batches: 1, Awaited: 1, Failure: said}, true, "… waiting: no process has the spool open"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sample()
+			s.InUse = !tt.atRest
+			state, sign, why := laneState(&tt.lane, s)
+			if got := sign + " " + state + ": " + why; got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Each state in which a batch waits for somebody is explained.
+func TestStateOfBatch(t *testing.T) {
+	for _, s := range ingest.States() {
+		explained := batchState(s.String()) != ""
+		if want := s == ingest.Sealed || s == ingest.Unknown || s == ingest.Accepted; explained != want {
+			t.Errorf("%s: explained %t, want %t", s, explained, want)
+		}
+	}
+}
+
+// However much the service says, its request id is told.
+func TestSaid(t *testing.T) {
+	got := said(&ingest.Failure{Class: "transient", Code: "503", Message: strings.Repeat("x", 5000) + "\n", RequestID: "r-1\x1b"})
+	if want := "transient: 503: " + strings.Repeat("x", 1000) + ` … (4001 bytes more) (request r-1\u001b)`; got != want {
+		t.Errorf("%q", got)
+	}
+	if got := said(&ingest.Failure{Message: strings.Repeat("x", 5000), Code: strings.Repeat("c", 5000), RequestID: strings.Repeat("r", 5000)}); len(got) > 3*maxText {
+		t.Errorf("%d bytes", len(got))
+	}
+	if said(nil) != "" {
+		t.Error("nothing was said, and is told")
+	}
+}
