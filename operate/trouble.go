@@ -96,10 +96,10 @@ func (f *finder) room() {
 	c := &f.s.Counters
 	if c.WaitingForRoom > 0 || c.QuotaBytes > 0 && c.DiskBytes >= c.QuotaBytes/100*fullPercent {
 		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, Since: c.Oldest,
-			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", size(c.DiskBytes), size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
+			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", plot.Size(c.DiskBytes), plot.Size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
 	}
 	if c.FreeBytes >= 0 && c.FreeBytes < leastFree {
-		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %s left", size(c.FreeBytes))})
+		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %s left", plot.Size(c.FreeBytes))})
 	}
 }
 
@@ -115,7 +115,7 @@ func (f *finder) damage() {
 		if n > 1 {
 			files = plot.Count(int64(n)) + " files with damaged data, of %s, were set aside in quarantine"
 		}
-		what = append(what, fmt.Sprintf(files, size(c.QuarantinedBytes)))
+		what = append(what, fmt.Sprintf(files, plot.Size(c.QuarantinedBytes)))
 		for i, file := range f.s.Quarantine {
 			if i < 5 {
 				t.Files = append(t.Files, file.Name)
@@ -265,9 +265,6 @@ func wait(n int64, thing string) string {
 	}
 	return plot.Count(n) + " " + thing + "s wait"
 }
-
-// size is a number of bytes in words.
-func size(n int64) string { return plot.Bytes.Text(float64(n)) }
 
 func (f *finder) atRest() {
 	if n := f.s.Counters.Open + f.s.Counters.Sealed; n > 0 && !f.s.InUse {

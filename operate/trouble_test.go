@@ -148,6 +148,7 @@ func TestDiagnoseNumbers(t *testing.T) {
 		{Status{Counters: Counters{Open: 1, Sealed: 12_345, FreeBytes: -1}}, "no process has the spool open, so nothing is delivered; 12,346 records wait"},
 		{Status{InUse: true, Counters: Counters{WaitingForRoom: 1, DiskBytes: 2_000_000, QuotaBytes: 2 << 20, FreeBytes: -1}}, "the spool takes 1.91 MiB of the 2 MiB that it may take; 1 caller waits for room"},
 		{Status{InUse: true, Counters: Counters{WaitingForRoom: 1024, DiskBytes: 2 << 20, QuotaBytes: 2 << 20, FreeBytes: -1}}, "the spool takes 2 MiB of the 2 MiB that it may take; 1,024 callers wait for room"},
+		{Status{InUse: true, Counters: Counters{FreeBytes: 0}}, "the volume has 0 B left"},
 		{Status{InUse: true, Counters: Counters{FreeBytes: 1_500_000}}, "the volume has 1.43 MiB left"},
 		{Status{InUse: true, Counters: Counters{QuarantinedFiles: 1, QuarantinedBytes: 4096, FreeBytes: -1}}, "1 file with damaged data, of 4 KiB, was set aside in quarantine"},
 		{Status{InUse: true, Counters: Counters{DeadWaiting: 5000, FreeBytes: -1}}, "5,000 dead letters wait to be dealt with"},

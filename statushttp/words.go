@@ -53,9 +53,7 @@ func counted(n int64, one string) string {
 }
 
 // size is a number of bytes, in the words of the charts.
-func size(n int64) string {
-	return plot.Bytes.Text(float64(n))
-}
+func size(n int64) string { return plot.Size(n) }
 
 // span is a time in seconds, in its two largest units.
 func span(seconds float64) string {

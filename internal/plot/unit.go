@@ -36,6 +36,14 @@ func Count(n int64) string {
 	return sign + s
 }
 
+// Size is a number of bytes, as [Bytes] has it, and with a unit also where it is 0.
+func Size(n int64) string {
+	if n == 0 {
+		return "0 B"
+	}
+	return Bytes.Text(float64(n))
+}
+
 // digits is the step between numbers of three digits that are about v.
 func digits(v float64) float64 {
 	if v == 0 {
