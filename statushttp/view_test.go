@@ -1,6 +1,7 @@
 package statushttp
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +67,34 @@ func TestSaid(t *testing.T) {
 	}
 	if said(nil) != "" {
 		t.Error("nothing was said, and is told")
+	}
+}
+
+// The figures of the page are those of the status, all of them.
+func TestFiguresOfView(t *testing.T) {
+	s := sample()
+	s.Counters.HandedOver, s.Counters.Dropped = 20, 4
+	s.Lanes[1].Blobs = true
+	s.Lanes[0].Paused = &operate.Paused{Database: "Demo", Table: "Readings", Since: at}
+	s.Paused = append(s.Paused, *s.Lanes[0].Paused)
+	s.Cut["lanes"] = 7
+	s.Troubles = []operate.Trouble{{Kind: operate.Full, Level: operate.Critical}, {Kind: operate.Damaged, Level: operate.Critical}, {Kind: operate.TablePaused, Level: operate.Warning}, {Kind: operate.Throttled, Level: operate.Note}}
+	v := viewOf(&look{status: s}, may{})
+	if v.Waiting != 1234 || v.Settled != 290 {
+		t.Errorf("%d wait, %d are settled", v.Waiting, v.Settled)
+	}
+	if v.Critical != 2 || v.Warnings != 1 {
+		t.Errorf("%d critical troubles, %d warnings", v.Critical, v.Warnings)
+	}
+	if v.MoreTabs != 7 {
+		t.Errorf("%d more rows", v.MoreTabs)
+	}
+	var rows []string
+	for _, r := range v.Tables {
+		rows = append(rows, r.Name+" "+r.Kind+" "+r.Size+" "+r.State)
+	}
+	want := []string{"Demo.Readings json 5 MiB paused", "Demo.Events csv, blobs by reference  waiting", "Demo.Old   paused"}
+	if !slices.Equal(rows, want) {
+		t.Errorf("%q", rows)
 	}
 }
