@@ -1,9 +1,12 @@
 package statushttp
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kustospool/ingest"
@@ -96,5 +99,62 @@ func TestFiguresOfView(t *testing.T) {
 	want := []string{"Demo.Readings json 5 MiB paused", "Demo.Events csv, blobs by reference  waiting", "Demo.Old   paused"}
 	if !slices.Equal(rows, want) {
 		t.Errorf("%q", rows)
+	}
+}
+
+// The title and the rates count all ends of records, and all troubles but those that end by
+// themselves.
+func TestFiguresOfLook(t *testing.T) {
+	s := sample()
+	s.Counters.HandedOver, s.Counters.Dropped = 20, 4
+	s.Troubles = []operate.Trouble{{Level: operate.Critical}, {Level: operate.Warning}, {Level: operate.Warning}, {Level: operate.Note}}
+	spool := &whole{}
+	spool.set(func(context.Context) (*operate.Status, error) { return s, nil })
+	w := newWatch(spool, time.Second, slog.New(slog.DiscardHandler), may{})
+	w.look(t.Context())
+	w.asking.Wait()
+	l, _ := w.latest()
+	if n := l.troubles(); n != 3 {
+		t.Errorf("%d troubles", n)
+	}
+	if p := w.short.points[0]; p.acked != 1500 || p.settled != 290 || p.records != 1234 || p.age != 90 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// What became of an action is told for a minute, to who has its key.
+func TestToldForAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := newTold()
+		key := told.keep(message{Text: "done"})
+		if m := told.of(local("GET", "/?told="+key, "")); m == nil || m.Text != "done" {
+			t.Errorf("%+v", m)
+		}
+		if m := told.of(local("GET", "/?told="+key+"x", "")); m != nil {
+			t.Errorf("%+v", m)
+		}
+		time.Sleep(toldFor)
+		if m := told.of(local("GET", "/?told="+key, "")); m != nil {
+			t.Errorf("%+v", m)
+		}
+	})
+}
+
+// Without a script the page comes again by itself, with the charts that were chosen, and
+// without what an action said.
+func TestReload(t *testing.T) {
+	for _, tt := range []struct {
+		every time.Duration
+		path  string
+		want  string
+	}{
+		{0, "/", "5; url=./?range=15m"},
+		{0, "/?range=24h&told=x", "5; url=./?range=24h"},
+		{20500 * time.Millisecond, "/?range=nonsense", "21; url=./?range=15m"},
+	} {
+		p := open(t, &whole{}, &Options{Every: tt.every})
+		if body := bodyOf(t, serve(p, local("GET", tt.path, ""))); !strings.Contains(body, `<noscript><meta http-equiv="refresh" content="`+tt.want+`"></noscript>`) {
+			t.Errorf("%s: %s", tt.path, body[:min(len(body), 800)])
+		}
 	}
 }
