@@ -68,6 +68,8 @@ type whole struct {
 	payload []byte
 	refused string
 	failure error
+	letter  func(*operate.DeadLetter) // changes the dead letter; may be nil
+	more    bool                      // a dead letter has more records than payload
 }
 
 func (s *whole) done(what string) error {
@@ -100,13 +102,17 @@ func (s *whole) ListDead(_ context.Context, q operate.DeadQuery) (*operate.DeadL
 	if err != nil || id.String() <= q.After {
 		return &operate.DeadList{}, err
 	}
-	return &operate.DeadList{Letters: []operate.DeadLetter{{ID: id, First: 1, Last: 3, Updated: at, Bytes: int64(len(s.payload)), Payload: "dead/x.json",
-		Properties: ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.JSON}, Failure: &ingest.Failure{Class: "permanent", Message: "no such column"}}}}, nil
+	d := operate.DeadLetter{ID: id, First: 1, Last: 3, Updated: at, Bytes: int64(len(s.payload)), Payload: "dead/x.json",
+		Properties: ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.JSON}, Failure: &ingest.Failure{Class: "permanent", Message: "no such column"}}
+	if s.letter != nil {
+		s.letter(&d)
+	}
+	return &operate.DeadList{Letters: []operate.DeadLetter{d}}, nil
 }
 
 func (s *whole) DeadPayload(_ context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
 	rest := s.payload[min(q.Offset, uint64(len(s.payload))):]
-	return &operate.DeadPayload{Data: rest, End: true}, nil
+	return &operate.DeadPayload{Data: rest, End: !s.more}, nil
 }
 
 func (s *whole) RetryDead(_ context.Context, q operate.RetryDead) (*operate.RetriedDead, error) {
