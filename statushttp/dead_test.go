@@ -106,3 +106,15 @@ func TestDoubtfulDeadLetter(t *testing.T) {
 		}
 	}
 }
+
+// A page that only reads offers nothing else, on any of its pages.
+func TestNoFormsWithoutActions(t *testing.T) {
+	for _, actions := range []bool{false, true} {
+		p := open(t, &whole{payload: []byte("x")}, &Options{Actions: actions})
+		for _, path := range []string{"/", "/dead/", "/dead/" + letterID} {
+			if body := bodyOf(t, serve(p, local("GET", path, ""))); strings.Contains(body, "<form") != actions || !strings.Contains(body, letterID) {
+				t.Errorf("actions %t, %s: %s", actions, path, body)
+			}
+		}
+	}
+}
