@@ -95,7 +95,7 @@ const leastFree = 32 << 20
 func (f *finder) room() {
 	c := &f.s.Counters
 	if c.WaitingForRoom > 0 || c.QuotaBytes > 0 && c.DiskBytes >= c.QuotaBytes/100*fullPercent {
-		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, Since: c.Oldest,
+		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, // since when is not known
 			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", plot.Size(c.DiskBytes), plot.Size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
 	}
 	if c.FreeBytes >= 0 && c.FreeBytes < leastFree {

@@ -129,6 +129,14 @@ func TestDiagnoseIsBounded(t *testing.T) {
 	}
 }
 
+// Since when a spool is full is not known, and the age of its records is not taken for that.
+func TestDiagnoseFull(t *testing.T) {
+	found := Diagnose(&Status{InUse: true, Counters: Counters{WaitingForRoom: 1, Open: 3, Oldest: time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC), FreeBytes: -1}})
+	if len(found) != 1 || found[0].Kind != Full || !found[0].Since.IsZero() {
+		t.Errorf("%+v", found)
+	}
+}
+
 // Of dead letters that are not all listed it is not known how many records they hold, nor
 // which was the first.
 func TestDiagnoseSomeOfTheDead(t *testing.T) {

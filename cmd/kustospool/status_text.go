@@ -84,7 +84,7 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 	}
 	disk := shortBytes(n.DiskBytes)
 	if n.QuotaBytes > 0 {
-		disk += fmt.Sprintf(" of %s (%d%%)", shortBytes(n.QuotaBytes), n.DiskBytes*100/n.QuotaBytes)
+		disk += fmt.Sprintf(" of %s (%.0f%%)", shortBytes(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
 	}
 	if n.FreeBytes >= 0 {
 		disk += fmt.Sprintf(", %s free", shortBytes(n.FreeBytes))
