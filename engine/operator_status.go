@@ -90,7 +90,8 @@ func (o *operator) laneOf(l *LaneStats) operate.Lane {
 	p := &l.Properties
 	out := operate.Lane{Lane: l.Lane, Database: p.Database, Table: p.Table, Format: string(p.Format), Blobs: p.ByReference,
 		Open: l.Waiting.Open, Batches: l.Batches.Live(), Records: l.Waiting.Records - l.Waiting.Open, RawBytes: l.Waiting.Bytes,
-		Oldest: l.Waiting.Oldest, OldestSeconds: l.Waiting.Age.Seconds(), Held: l.Held, Next: l.Next, Failure: l.Failure}
+		Oldest: l.Waiting.Oldest, OldestSeconds: l.Waiting.Age.Seconds(), Held: l.Held, Next: l.Next, Failure: l.Failure,
+		Awaited: l.Batches.Accepted + l.Batches.Unknown, Unhealthy: l.Unhealthy}
 	if p.ByReference {
 		out.RawBytes = 0 // that of the addresses
 	}

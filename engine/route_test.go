@@ -15,6 +15,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/testutil/ledger"
+	"kustospool/operate"
 	"kustospool/transport"
 	"kustospool/transport/route"
 	"kustospool/transport/transporttest"
@@ -279,6 +280,52 @@ func TestDestinationsDoNotDelayEachOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An outage is told of all tables that go where it is, tried or not, and of no other; and
+// of those whose outcome cannot be asked for.
+func TestTroubleIsOfItsDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad, good := transporttest.NewFake(), transporttest.NewFake()
+		never := make(chan struct{})
+		good.Decide(func(*transport.Delivery) (transporttest.Step, bool) { return transporttest.Step{Verdicts: never}, true })
+		o := soon()
+		o.RetryMin, o.RetryMax = time.Minute, time.Minute
+		s := twoWays(t, lasting{bad.Tracking()}, lasting{good.Tracking()}, o)
+		told := func() (lanes, troubles string) {
+			t.Helper()
+			st, err := s.Operator().Status(t.Context(), operate.StatusQuery{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range st.Lanes {
+				lanes += fmt.Sprintf("%s.%s %q failed=%t awaited=%d; ", l.Database, l.Table, l.Unhealthy, l.Failure != nil, l.Awaited)
+			}
+			for _, d := range st.Troubles {
+				troubles += fmt.Sprintf("%s tables=%d records=%d; ", d.Kind, d.Tables, d.Records)
+			}
+			return lanes, troubles
+		}
+		is := func(wantLanes, wantTroubles string) {
+			t.Helper()
+			if lanes, troubles := told(); lanes != wantLanes || troubles != wantTroubles {
+				t.Errorf("%s%s", lanes, troubles)
+			}
+		}
+		bad.Down(transporttest.Fail(transport.Transient))
+		put(t, s, in("First", 0), row(1))
+		time.Sleep(time.Second)
+		put(t, s, in("First", 1), row(2))
+		put(t, s, in("Second", 0), row(3))
+		time.Sleep(time.Second)
+		is(`First.T0 "transient" failed=true awaited=0; First.T1 "transient" failed=false awaited=0; Second.T0 "" failed=false awaited=1; `, "service-down tables=2 records=2; ")
+		bad.Down(nil)
+		time.Sleep(2 * time.Minute)
+		is(`Second.T0 "" failed=false awaited=1; `, "")
+		good.Down(transporttest.Fail(transport.Transient))
+		time.Sleep(2 * time.Minute)
+		is(`Second.T0 "transient" failed=false awaited=1; `, "service-down tables=1 records=1; ")
+	})
 }
 
 // Many batches that await an outcome which does not come, from a destination

@@ -102,6 +102,10 @@ type LaneStats struct {
 	// Failure is what was last said against its batches, and since when; nil
 	// where nothing was said, or nothing since the last one was settled.
 	Failure *ingest.Failure
+	// Unhealthy is the class of what the lane's destination last failed with, also where
+	// no attempt of this lane met it; empty while that is well. A lane of which no
+	// batch was sealed since Open has none, and a View knows none.
+	Unhealthy string
 	// Paused is set while the table is paused: no attempt begins.
 	Paused *Pause
 	// Next is when a batch may be attempted next; zero where that is now.

@@ -116,6 +116,9 @@ func (st *Stats) fillLive(known *live.State) {
 			s.Next = q.Next
 		}
 		s.Failure = newer(s.Failure, q.Failure)
+		if q.Unhealthy != "" {
+			s.Unhealthy = q.Unhealthy
+		}
 	}
 	for lane := range moving {
 		at[lane].Held = false

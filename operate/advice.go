@@ -40,6 +40,8 @@ type advice struct {
 // advices are all kinds, in the order of the page on operations, which has
 // the same words under "Next steps".
 var advices = []advice{
+	{NotRunning, Warning, "no process has the spool open, so nothing is delivered",
+		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 	{ServiceDown, Warning, "the service cannot be reached, or is in trouble",
 		"Nothing has to be done in the spool: it tries again by itself, at least once a minute, and keeps every record meanwhile. See that the service runs and that this machine reaches it; `kustospool retry` with a table's name tries at once."},
 	{Throttled, Note, "the service asks for less",
@@ -68,8 +70,6 @@ var advices = []advice{
 		"Make room on the volume of the spool. Nothing that was acknowledged is lost, and delivery goes on and makes room itself where it can."},
 	{Damaged, Critical, "the disk has damaged the spool",
 		"Run `kustospool check`, which says what cannot be read, and look at the disk. Whatever can be read is delivered. What can be read after all of a file of the log that was set aside goes back by `kustospool salvage`. Remove the files in `quarantine` once they were looked at."},
-	{NotRunning, Warning, "no process has the spool open, so nothing is delivered",
-		"Start the program that the spool belongs to, or deliver what waits with `kustospool drain`."},
 }
 
 // adviceAt is the place of a kind in the order of the page.

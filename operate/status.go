@@ -99,6 +99,7 @@ type Lane struct {
 	Open          int64           `json:"open"`
 	Batches       int64           `json:"batches"`
 	Records       int64           `json:"records"`                  // in those batches
+	Awaited       int64           `json:"awaited,omitempty"`        // of the batches, those that the service may have, and has not told the outcome of
 	RawBytes      int64           `json:"raw_bytes"`                // of all that waits; 0 of blobs, whose size shows when they are sent
 	Oldest        time.Time       `json:"oldest,omitzero"`          // when the oldest record that waits was accepted
 	OldestSeconds float64         `json:"oldest_seconds,omitempty"` // how long ago that was
@@ -106,6 +107,7 @@ type Lane struct {
 	Paused        *Paused         `json:"paused,omitempty"`         // by an operator
 	Next          time.Time       `json:"next_attempt,omitzero"`    // not before then
 	Failure       *ingest.Failure `json:"failure,omitempty"`        // the newest, and since when
+	Unhealthy     string          `json:"unhealthy,omitempty"`      // class of what its destination last failed with; empty while that is well
 	Rate          *Rate           `json:"rate,omitempty"`
 	TimeToEmpty   *float64        `json:"time_to_empty_seconds,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
+	"kustospool/internal/plot"
 )
 
 // Trouble is something that does not go well, since when, why, and what to do.
@@ -101,11 +102,11 @@ func (f *finder) failed() {
 func (f *finder) room() {
 	c := &f.s.Counters
 	if c.WaitingForRoom > 0 || c.QuotaBytes > 0 && c.DiskBytes >= c.QuotaBytes/100*fullPercent {
-		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, Since: c.Oldest,
-			What: fmt.Sprintf("the spool takes %d of the %d bytes that it may take; %d callers wait for room", c.DiskBytes, c.QuotaBytes, c.WaitingForRoom)})
+		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, // since when is not known
+			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", plot.Size(c.DiskBytes), plot.Size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
 	}
 	if c.FreeBytes >= 0 && c.FreeBytes < leastFree {
-		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %d bytes left", c.FreeBytes)})
+		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %s left", plot.Size(c.FreeBytes))})
 	}
 }
 
@@ -117,11 +118,11 @@ func (f *finder) damage() {
 	t := Trouble{Kind: Damaged}
 	var what []string
 	if n := c.QuarantinedFiles; n > 0 {
-		files := "1 file with damaged data, of %d bytes, was set aside in quarantine"
+		files := "1 file with damaged data, of %s, was set aside in quarantine"
 		if n > 1 {
-			files = fmt.Sprint(n) + " files with damaged data, of %d bytes, were set aside in quarantine"
+			files = plot.Count(int64(n)) + " files with damaged data, of %s, were set aside in quarantine"
 		}
-		what = append(what, fmt.Sprintf(files, c.QuarantinedBytes))
+		what = append(what, fmt.Sprintf(files, plot.Size(c.QuarantinedBytes)))
 		for i, file := range f.s.Quarantine {
 			if i < 5 {
 				t.Files = append(t.Files, file.Name)
@@ -137,7 +138,7 @@ func (f *finder) damage() {
 	if n := len(f.s.Found); n > 0 {
 		found := "damage was found that is not dealt with yet: "
 		if n > 1 {
-			found = fmt.Sprintf("%d signs of damage were found that are not dealt with yet, the first: ", n)
+			found = fmt.Sprintf("%s signs of damage were found that are not dealt with yet, the first: ", plot.Count(int64(n)))
 		}
 		what = append(what, found+f.s.Found[0])
 	}
@@ -162,23 +163,20 @@ func (f *finder) dead() {
 		}
 	}
 	if f.s.Cut["dead_letters"] > 0 {
-		t.Records = 0 // not all of them are known
+		t.Records, t.Since, t.Last = 0, time.Time{}, time.Time{} // not all of them are known
 	}
 	f.add(t)
 }
 
-// lanes finds what the tables wait for. A trouble of the destination is one for
-// all of its tables, and any other one for each.
+// lanes finds what the tables wait for. A trouble of the destination is one for all of
+// its tables, also those of which no batch has met it yet, and any other one for each.
 func (f *finder) lanes() {
+	counted := map[[2]string]bool{} // tables of a trouble; one has several lanes
 	for i := range f.s.Lanes {
 		l := &f.s.Lanes[i]
-		if l.Failure == nil {
+		kind, ofDestination := laneTrouble(l, f.s.InUse)
+		if kind == "" {
 			continue
-		}
-		kind := kindOf(l.Failure, l.Held)
-		ofDestination := kind == ServiceDown || kind == Throttled || kind == PermissionRefused && l.Failure.Class == "unauthorized"
-		if kind == "" || ofDestination && f.s.InUse && f.s.Unhealthy == nil {
-			continue // it is well again, and these have their turn to come
 		}
 		table, key := l.Database+"."+l.Table, string(kind)
 		if !ofDestination {
@@ -186,31 +184,67 @@ func (f *finder) lanes() {
 		}
 		t := f.byKey[key]
 		if t == nil {
-			t = &Trouble{Kind: kind, Level: adviceOf(kind).level, Table: table, Tables: 1}
+			t = &Trouble{Kind: kind, Level: adviceOf(kind).level, Table: table}
 			f.byKey[key] = t
 			f.found = append(f.found, t)
-		} else if t.Table != table {
-			t.Table = ""
-			t.Tables++
+		}
+		if at := [2]string{key, table}; !counted[at] {
+			counted[at] = true
+			if t.Tables++; t.Tables > 1 {
+				t.Table = ""
+			}
 		}
 		t.Records += l.Open + l.Records
-		if since := l.Failure.Since(); t.Since.IsZero() || since.Before(t.Since) {
-			t.Since = since
-		}
-		if l.Failure.At.After(t.Last) {
-			t.Last = l.Failure.At
-			t.say(l.Failure)
-		}
 		t.What = fmt.Sprintf("%s; %s", adviceOf(kind).what, wait(t.Records, "record"))
+		if own, _ := failureTrouble(l.Failure, l.Held); own == kind {
+			t.met(l.Failure)
+		}
 	}
 	// A destination can be unwell before anything of a table has failed.
-	if u := f.s.Unhealthy; u != nil {
-		if kind := kindOf(u, false); kind != "" && f.byKey[string(kind)] == nil {
-			t := Trouble{Kind: kind, Since: u.Since(), Last: u.At, What: adviceOf(kind).what}
-			t.say(u)
-			f.add(t)
+	u := f.s.Unhealthy
+	if u == nil {
+		return
+	}
+	kind := kindOf(u, false)
+	if t := f.byKey[string(kind)]; t != nil {
+		t.met(u)
+	} else if kind != "" {
+		t := Trouble{Kind: kind, What: adviceOf(kind).what}
+		t.met(u)
+		f.add(t)
+	}
+}
+
+// laneTrouble is what a table waits for: what was said against it, or else what its
+// destination suffers from; empty for none.
+func laneTrouble(l *Lane, inUse bool) (kind Kind, ofDestination bool) {
+	kind, ofDestination = failureTrouble(l.Failure, l.Held)
+	if kind != "" && !ofDestination {
+		return kind, false
+	}
+	switch {
+	case l.Paused != nil:
+		return "", false // whatever the destination does, it waits for the operator
+	case !inUse:
+		return kind, ofDestination
+	case l.Unhealthy == "":
+		return "", false // it is well again, and this table has its turn to come
+	case kind == "":
+		if kind, ofDestination = failureTrouble(&ingest.Failure{Class: l.Unhealthy}, false); !ofDestination {
+			return "", false
 		}
 	}
+	return kind, ofDestination
+}
+
+// failureTrouble is the trouble that a failure, which may be nil, is a sign of, and whether
+// it is one of the destination with all of its tables.
+func failureTrouble(failure *ingest.Failure, held bool) (kind Kind, ofDestination bool) {
+	if failure == nil {
+		return "", false
+	}
+	kind = kindOf(failure, held)
+	return kind, kind == ServiceDown || kind == Throttled || kind == PermissionRefused && failure.Class == "unauthorized"
 }
 
 // paused finds the tables that somebody has paused, and perhaps forgotten.
@@ -236,7 +270,7 @@ func wait(n int64, thing string) string {
 	if n == 1 {
 		return "1 " + thing + " waits"
 	}
-	return fmt.Sprintf("%d %ss wait", n, thing)
+	return plot.Count(n) + " " + thing + "s wait"
 }
 
 func (f *finder) atRest() {
@@ -248,6 +282,25 @@ func (f *finder) atRest() {
 		}
 		f.add(Trouble{Kind: NotRunning, Records: n, What: what})
 	}
+}
+
+// met takes a failure as a sign of the trouble: since when it is there, and its newest words.
+func (t *Trouble) met(f *ingest.Failure) {
+	if since := f.Since(); t.Since.IsZero() || since.Before(t.Since) {
+		t.Since = since
+	}
+	if f.At.After(t.Last) {
+		t.Last = f.At
+		t.say(f)
+	}
+}
+
+// Failure is what the service said last, without the times; nil where it said nothing.
+func (t *Trouble) Failure() *ingest.Failure {
+	if t.Said == "" {
+		return nil
+	}
+	return &ingest.Failure{Class: t.Class, Code: t.Code, Message: t.Said, RequestID: t.RequestID, NotBefore: t.NotBefore}
 }
 
 // say takes the words of a failure.

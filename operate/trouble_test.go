@@ -45,6 +45,14 @@ func TestDiagnose(t *testing.T) {
 	lane := func(table string, f *ingest.Failure) Lane {
 		return Lane{Database: "D", Table: table, Open: 1, Records: 2, Failure: f}
 	}
+	of := func(class string, l Lane) Lane { // its destination fails with that
+		l.Unhealthy = class
+		return l
+	}
+	paused := func(l Lane) Lane {
+		l.Paused = &Paused{Since: at}
+		return l
+	}
 	for _, tc := range []struct {
 		name   string
 		status Status
@@ -53,12 +61,20 @@ func TestDiagnose(t *testing.T) {
 		{"well", Status{InUse: true, Lanes: []Lane{lane("A", nil)}, Counters: Counters{Open: 3, FreeBytes: -1}}, nil},
 		{"at rest and empty", Status{Counters: Counters{FreeBytes: -1}}, nil},
 		{"at rest", Status{Counters: Counters{Open: 1, Sealed: 2, FreeBytes: -1}}, []string{"not-running warning  0 3"}},
-		{"down", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{lane("A", failure("transient", "503")), lane("B", failure("transient", "")), lane("B", nil)}, Counters: Counters{FreeBytes: -1}},
-			[]string{"service-down warning  2 6"}},
+		{"down", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{of("transient", lane("A", failure("transient", "503"))), of("transient", lane("B", failure("transient", ""))), of("transient", lane("B", nil))}, Counters: Counters{FreeBytes: -1}},
+			[]string{"service-down warning  2 9"}},
+		{"down for a table that has not met it", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{of("transient", lane("A", nil))}, Counters: Counters{FreeBytes: -1}}, []string{"service-down warning D.A 1 3"}},
+		{"down, beside tables that wait for something else", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{of("transient", lane("A", nil)), paused(of("transient", lane("B", failure("transient", "")))),
+			of("transient", lane("C", failure("held", "BadRequest_TableNotExist")))}, Counters: Counters{FreeBytes: -1}}, []string{"service-down warning D.A 1 3", "missing-table warning D.C 1 3"}},
+		{"one of two destinations is down", Status{InUse: true, Unhealthy: failure("transient", ""), Lanes: []Lane{of("transient", lane("A", nil)), lane("B", failure("transient", "")), lane("C", nil)}, Counters: Counters{FreeBytes: -1}},
+			[]string{"service-down warning D.A 1 3"}},
+		{"in doubt", Status{InUse: true, Unhealthy: failure("unknown", ""), Lanes: []Lane{of("unknown", lane("A", nil)), of("unknown", lane("B", failure("transient", "")))}, Counters: Counters{FreeBytes: -1}},
+			[]string{"service-down warning D.B 1 3", "outcome-unknown note  0 0"}},
+		{"at rest in an outage", Status{Lanes: []Lane{lane("A", failure("transient", ""))}, Counters: Counters{Open: 1, Sealed: 2, FreeBytes: -1}}, []string{"not-running warning  0 3", "service-down warning D.A 1 3"}},
 		{"well again", Status{InUse: true, Lanes: []Lane{lane("A", failure("transient", "503"))}, Counters: Counters{FreeBytes: -1}}, nil},
 		{"down before a batch", Status{InUse: true, Unhealthy: failure("transient", ""), Counters: Counters{FreeBytes: -1}}, []string{"service-down warning  0 0"}},
-		{"throttled", Status{InUse: true, Unhealthy: failure("throttled", ""), Lanes: []Lane{lane("A", failure("throttled", ""))}, Counters: Counters{FreeBytes: -1}}, []string{"throttled note D.A 1 3"}},
-		{"refused", Status{InUse: true, Unhealthy: failure("unauthorized", ""), Lanes: []Lane{lane("A", failure("unauthorized", ""))}, Counters: Counters{FreeBytes: -1}}, []string{"permission-refused warning D.A 1 3"}},
+		{"throttled", Status{InUse: true, Unhealthy: failure("throttled", ""), Lanes: []Lane{of("throttled", lane("A", failure("throttled", "")))}, Counters: Counters{FreeBytes: -1}}, []string{"throttled note D.A 1 3"}},
+		{"refused", Status{InUse: true, Unhealthy: failure("unauthorized", ""), Lanes: []Lane{of("unauthorized", lane("A", failure("unauthorized", "")))}, Counters: Counters{FreeBytes: -1}}, []string{"permission-refused warning D.A 1 3"}},
 		{"tables", Status{InUse: true, Lanes: []Lane{lane("A", failure("held", "BadRequest_TableNotExist")), lane("A", failure("held", "BadRequest_TableNotExist")),
 			lane("B", failure("held", "BadRequest_TableAccessDenied")), lane("C", failure("held", "BadRequest_NoJsonMapping")), lane("E", failure("held", "BlobSecret")),
 			lane("F", failure("held", "Schema_PermanentUpdateFailure")), lane("G", failure("unknown", "")), lane("H", failure("malformed", "Stream_NoSuch"))}, Counters: Counters{FreeBytes: -1}},
@@ -111,5 +127,58 @@ func TestDiagnoseIsBounded(t *testing.T) {
 	}
 	if got := len(Diagnose(&s)); got != maxTroubles {
 		t.Errorf("%d troubles", got)
+	}
+}
+
+// Since when a spool is full is not known, and the age of its records is not taken for that.
+func TestDiagnoseFull(t *testing.T) {
+	found := Diagnose(&Status{InUse: true, Counters: Counters{WaitingForRoom: 1, Open: 3, Oldest: time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC), FreeBytes: -1}})
+	if len(found) != 1 || found[0].Kind != Full || !found[0].Since.IsZero() {
+		t.Errorf("%+v", found)
+	}
+}
+
+// Of dead letters that are not all listed it is not known how many records they hold, nor
+// which was the first.
+func TestDiagnoseSomeOfTheDead(t *testing.T) {
+	at := time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
+	found := Diagnose(&Status{InUse: true, Dead: []Batch{{Records: 5, Updated: at, Failure: &ingest.Failure{Class: "malformed", Message: "words"}}}, Cut: map[string]int{"dead_letters": 4}, Counters: Counters{DeadWaiting: 5, FreeBytes: -1}})
+	if len(found) != 1 || found[0].Records != 0 || !found[0].Since.IsZero() || !found[0].Last.IsZero() || found[0].Said != "words" {
+		t.Errorf("%+v", found)
+	}
+}
+
+// Numbers in troubles have the form of those beside them.
+func TestDiagnoseNumbers(t *testing.T) {
+	for _, tc := range []struct {
+		status Status
+		want   string
+	}{
+		{Status{Counters: Counters{Open: 1, Sealed: 12_345, FreeBytes: -1}}, "no process has the spool open, so nothing is delivered; 12,346 records wait"},
+		{Status{InUse: true, Counters: Counters{WaitingForRoom: 1, DiskBytes: 2_000_000, QuotaBytes: 2 << 20, FreeBytes: -1}}, "the spool takes 1.91 MiB of the 2 MiB that it may take; 1 caller waits for room"},
+		{Status{InUse: true, Counters: Counters{WaitingForRoom: 1024, DiskBytes: 2 << 20, QuotaBytes: 2 << 20, FreeBytes: -1}}, "the spool takes 2 MiB of the 2 MiB that it may take; 1,024 callers wait for room"},
+		{Status{InUse: true, Counters: Counters{FreeBytes: 0}}, "the volume has 0 B left"},
+		{Status{InUse: true, Counters: Counters{FreeBytes: 1_500_000}}, "the volume has 1.43 MiB left"},
+		{Status{InUse: true, Counters: Counters{QuarantinedFiles: 1, QuarantinedBytes: 4096, FreeBytes: -1}}, "1 file with damaged data, of 4 KiB, was set aside in quarantine"},
+		{Status{InUse: true, Counters: Counters{DeadWaiting: 5000, FreeBytes: -1}}, "5,000 dead letters wait to be dealt with"},
+	} {
+		found := Diagnose(&tc.status)
+		if len(found) != 1 || found[0].What != tc.want {
+			t.Errorf("%+v, want %q", found, tc.want)
+		}
+	}
+}
+
+// Of a destination in trouble the newest words count, and since when it was met first.
+func TestDiagnoseWords(t *testing.T) {
+	at := time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
+	met := &ingest.Failure{Class: "transient", Message: "at the table", RequestID: "r-1", At: at, First: at.Add(-time.Hour)}
+	newest := &ingest.Failure{Class: "transient", Message: "at the door", RequestID: "r-2", At: at.Add(time.Minute), First: at.Add(time.Minute)}
+	found := Diagnose(&Status{InUse: true, Unhealthy: newest, Lanes: []Lane{{Table: "A", Open: 1, Failure: met, Unhealthy: "transient"}, {Table: "B", Open: 1, Unhealthy: "transient"}}, Counters: Counters{FreeBytes: -1}})
+	if len(found) != 1 || !found[0].Since.Equal(at.Add(-time.Hour)) || !found[0].Last.Equal(newest.At) || found[0].Failure().String() != "transient: at the door (request r-2)" {
+		t.Errorf("%+v", found)
+	}
+	if (&Trouble{Kind: Full}).Failure() != nil {
+		t.Error("a trouble without words has some")
 	}
 }

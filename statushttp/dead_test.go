@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kustospool/operate"
 )
 
 // A dead letter's page shows why, what a retry would do, and the records.
@@ -80,6 +82,39 @@ func TestDeadLetterOfAboutOnePage(t *testing.T) {
 		body := bodyOf(t, serve(open(t, &whole{payload: data}, nil), local("GET", "/dead/"+letterID, "")))
 		if strings.Contains(body, "Further on") != (n > maxRecords) || !strings.Contains(body, strings.Repeat("a", min(n, maxRecords))) {
 			t.Errorf("%d bytes: %d of the page", n, len(body))
+		}
+	}
+}
+
+// What may be in the table already is stored again only for who says so, and is asked about
+// only where there is a doubt; what is missing is told.
+func TestDoubtfulDeadLetter(t *testing.T) {
+	for _, doubt := range []bool{false, true} {
+		s := &whole{payload: []byte("x"), more: doubt, letter: func(d *operate.DeadLetter) {
+			if doubt {
+				d.Attempts, d.Unresolved, d.Damaged, d.Failure, d.Properties.MappingReference = 3, 1, 2, nil, "the <mapping>"
+			}
+		}}
+		body := bodyOf(t, serve(open(t, s, &Options{Actions: true}), local("GET", "/dead/"+letterID, "")))
+		for _, words := range []string{`name="accept_doubles"`, "1 of them with an outcome that was never learned", "1 record, 1 B; 2 missing because of damage", "It is not known.", "the &lt;mapping&gt;", "Further on"} {
+			if strings.Contains(body, words) != doubt {
+				t.Errorf("doubt %t: %s", doubt, words)
+			}
+		}
+		if t.Failed() {
+			t.Log(body)
+		}
+	}
+}
+
+// A page that only reads offers nothing else, on any of its pages.
+func TestNoFormsWithoutActions(t *testing.T) {
+	for _, actions := range []bool{false, true} {
+		p := open(t, &whole{payload: []byte("x")}, &Options{Actions: actions})
+		for _, path := range []string{"/", "/dead/", "/dead/" + letterID} {
+			if body := bodyOf(t, serve(p, local("GET", path, ""))); strings.Contains(body, "<form") != actions || !strings.Contains(body, letterID) {
+				t.Errorf("actions %t, %s: %s", actions, path, body)
+			}
 		}
 	}
 }

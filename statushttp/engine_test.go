@@ -106,11 +106,11 @@ func TestSpoolOfAnotherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, p, "delivered", func(body string) bool {
-		return has(`data-records="0"`, "<dt>Ingested</dt><dd>1</dd>")(body) && !strings.Contains(body, "data-dead")
+		return has(`data-records="0"`, "<dt>– of them ingested</dt><dd>1</dd>")(body) && !strings.Contains(body, "data-dead")
 	})
 	closed = true
 	if err := spool.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p, "the end of the program", has("Nobody answers since", "What is shown is of", "<dt>Ingested</dt><dd>1</dd>"))
+	until(t, p, "the end of the program", has("Nobody answers since", "What is shown is of", "<dt>– of them ingested</dt><dd>1</dd>"))
 }

@@ -2,6 +2,9 @@ package statushttp
 
 import (
 	"math"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -56,6 +59,7 @@ func TestSeries(t *testing.T) {
 		{ok: true, records: 30, acked: 50, settled: 20},
 		{ok: true, records: 1, acked: 1, settled: 0}, // another spool
 		{ok: true, records: 1, acked: 3, settled: 2},
+		{ok: true, records: 1, acked: 5, settled: 0}, // and another one, which took more
 	} {
 		p.at = at.Add(time.Duration(i) * 2 * time.Second)
 		r.add(p)
@@ -66,9 +70,9 @@ func TestSeries(t *testing.T) {
 		name      string
 		got, want []float64
 	}{
-		{"records", s.records, []float64{5, 25, nan, 30, 1, 1}},
-		{"acked", s.acked, []float64{nan, 15, nan, nan, nan, 1}},
-		{"settled", s.settle, []float64{nan, 5, nan, nan, nan, 1}},
+		{"records", s.records, []float64{5, 25, nan, 30, 1, 1, 1}},
+		{"acked", s.acked, []float64{nan, 15, nan, nan, nan, 1, nan}},
+		{"settled", s.settle, []float64{nan, 5, nan, nan, nan, 1, nan}},
 	} {
 		for i := range tt.want {
 			if tt.got[i] != tt.want[i] && !(math.IsNaN(tt.got[i]) && math.IsNaN(tt.want[i])) {
@@ -80,6 +84,36 @@ func TestSeries(t *testing.T) {
 	begin := float64(at.Unix())
 	if marks := silences(s); len(marks) != 1 || marks[0].From != begin+2 || marks[0].To != begin+6 {
 		t.Errorf("silences %v", marks)
+	}
+}
+
+// Each line is drawn in its chart, and under its name.
+func TestCharts(t *testing.T) {
+	two := func(v float64) []float64 { return []float64{v, v} }
+	s := series{at: []time.Time{at, at.Add(time.Minute)}, records: two(40), age: two(7200), acked: two(9), settle: two(0)}
+	parts := strings.Split(chartsOf(s, "15m"), "<svg")[1:]
+	if len(parts) != 3 {
+		t.Fatalf("%d charts", len(parts))
+	}
+	last := func(chart, line string) float64 { // how far down the line is at its end
+		t.Helper()
+		found := regexp.MustCompile(`<polyline class="`+line+`" points="[^"]* ([0-9.]+)"`).FindAllStringSubmatch(chart, -1)
+		if len(found) == 0 {
+			t.Fatalf("no %s in %s", line, chart)
+		}
+		y, err := strconv.ParseFloat(found[len(found)-1][1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return y
+	}
+	for i, want := range []string{">40<", ">accepted<", ">2 h<"} {
+		if !strings.Contains(parts[i], want) {
+			t.Errorf("chart %d has no %s: %s", i, want, parts[i])
+		}
+	}
+	if first, second := strings.Index(parts[1], ">accepted<"), strings.Index(parts[1], ">settled<"); first > second || last(parts[1], "plot-1") >= last(parts[1], "plot-2") {
+		t.Error("what is accepted and what is settled have changed places: " + parts[1])
 	}
 }
 

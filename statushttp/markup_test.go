@@ -120,6 +120,7 @@ func TestMuchIsBounded(t *testing.T) {
 	s.set(func(context.Context) (*operate.Status, error) {
 		st := many(1000)
 		st.Spool = long
+		st.Cut = map[string]int{"dead_letters": 1280, "batches": 1}
 		st.Lanes[0].Failure = &ingest.Failure{Class: long, Message: long}
 		for range 500 {
 			st.Dead = append(st.Dead, st.Dead[0])
@@ -139,6 +140,11 @@ func TestMuchIsBounded(t *testing.T) {
 	}
 	if n := strings.Count(body, "data-dead="); n != maxShown {
 		t.Errorf("%d dead letters", n)
+	}
+	for _, want := range []string{"And 1,280 more: <a", "And 1 more batch: see <a"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q", want)
+		}
 	}
 	if !strings.Contains(body, "bytes more)") {
 		t.Error("a cut is not told")

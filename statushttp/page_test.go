@@ -68,6 +68,8 @@ type whole struct {
 	payload []byte
 	refused string
 	failure error
+	letter  func(*operate.DeadLetter) // changes the dead letter; may be nil
+	more    bool                      // a dead letter has more records than payload
 }
 
 func (s *whole) done(what string) error {
@@ -100,13 +102,17 @@ func (s *whole) ListDead(_ context.Context, q operate.DeadQuery) (*operate.DeadL
 	if err != nil || id.String() <= q.After {
 		return &operate.DeadList{}, err
 	}
-	return &operate.DeadList{Letters: []operate.DeadLetter{{ID: id, First: 1, Last: 3, Updated: at, Bytes: int64(len(s.payload)), Payload: "dead/x.json",
-		Properties: ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.JSON}, Failure: &ingest.Failure{Class: "permanent", Message: "no such column"}}}}, nil
+	d := operate.DeadLetter{ID: id, First: 1, Last: 3, Updated: at, Bytes: int64(len(s.payload)), Payload: "dead/x.json",
+		Properties: ingest.Properties{Database: "Demo", Table: "Readings", Format: ingest.JSON}, Failure: &ingest.Failure{Class: "permanent", Message: "no such column"}}
+	if s.letter != nil {
+		s.letter(&d)
+	}
+	return &operate.DeadList{Letters: []operate.DeadLetter{d}}, nil
 }
 
 func (s *whole) DeadPayload(_ context.Context, q operate.DeadPayloadQuery) (*operate.DeadPayload, error) {
 	rest := s.payload[min(q.Offset, uint64(len(s.payload))):]
-	return &operate.DeadPayload{Data: rest, End: true}, nil
+	return &operate.DeadPayload{Data: rest, End: !s.more}, nil
 }
 
 func (s *whole) RetryDead(_ context.Context, q operate.RetryDead) (*operate.RetriedDead, error) {
@@ -133,12 +139,12 @@ func sample() *operate.Status {
 		Unhealthy: &ingest.Failure{Class: "transient", Code: "503", Message: "try later", At: at, First: at.Add(-time.Minute)},
 		Rate:      &operate.Rate{Records: 12.5, Bytes: 2048},
 		Lanes: []operate.Lane{
-			{Lane: 1, Database: "Demo", Table: "Readings", Format: "json", Open: 30, Batches: 2, Records: 1200, RawBytes: 5 << 20, Oldest: at.Add(-90 * time.Second), OldestSeconds: 90, Next: at.Add(8 * time.Second),
+			{Lane: 1, Database: "Demo", Table: "Readings", Format: "json", Open: 30, Batches: 2, Records: 1200, RawBytes: 5 << 20, Oldest: at.Add(-90 * time.Second), OldestSeconds: 90, Next: at.Add(8 * time.Second), Unhealthy: "transient",
 				Failure: &ingest.Failure{Class: "transient", Code: "503", Message: "try later", At: at, First: at.Add(-time.Minute)}},
 			{Lane: 2, Database: "Demo", Table: "Events", Format: "csv", Open: 4, RawBytes: 100, Oldest: at.Add(-time.Second), OldestSeconds: 1},
 		},
 		Paused:  []operate.Paused{{Database: "Demo", Table: "Old", Since: at.Add(-time.Hour), Reason: "schema change"}},
-		Batches: []operate.Batch{{ID: "11111111-89ab-8def-8123-456789abcdef", Database: "Demo", Table: "Readings", State: "waiting", Records: 1200, RawBytes: 5 << 20, Attempts: 3, SealedAt: at.Add(-80 * time.Second)}},
+		Batches: []operate.Batch{{ID: "11111111-89ab-8def-8123-456789abcdef", Database: "Demo", Table: "Readings", State: "sealed", Records: 1200, RawBytes: 5 << 20, Attempts: 3, SealedAt: at.Add(-80 * time.Second)}},
 		Dead: []operate.Batch{{ID: letterID, Database: "Demo", Table: "Readings", State: "dead-lettered", Records: 3, RawBytes: 99, Updated: at,
 			Failure: &ingest.Failure{Class: "permanent", Code: "BadRequest", Message: "no such column"}}},
 	}

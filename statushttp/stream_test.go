@@ -417,6 +417,14 @@ func TestSpoolThatFailsAndReturns(t *testing.T) {
 		if code, _ := get("/readyz"); code != 200 {
 			t.Errorf("ready %d", code)
 		}
+		// The next silence has a beginning of its own.
+		s.set(func(context.Context) (*operate.Status, error) { return nil, errors.New("gone again") })
+		time.Sleep(DefaultEvery)
+		synctest.Wait()
+		again := time.Now().UTC().Format("2006-01-02 15:04:05")
+		if _, body := get("/"); !strings.Contains(body, "gone again") || strings.Contains(body, since) || !strings.Contains(body, again) {
+			t.Error(body)
+		}
 	})
 }
 

@@ -154,14 +154,20 @@ func laneState(l *operate.Lane, s *operate.Status) (state, sign, why string) {
 		return "held", "■", "something has to be mended first"
 	case s.Failed != "":
 		return "waiting", "…", "the spool has failed"
-	case l.Failure != nil && s.Unhealthy != nil && s.InUse:
-		return "waiting", "…", "the destination does not take anything now"
 	case !s.InUse:
 		return "waiting", "…", "no process has the spool open"
+	case l.Unhealthy == "transient":
+		return "waiting", "…", "the destination cannot be reached, or is in trouble"
+	case l.Unhealthy == "unauthorized":
+		return "waiting", "…", "the destination refuses the permission"
+	case l.Unhealthy == "throttled":
+		return "waiting", "…", "the destination asks for less"
 	case l.Next.After(s.At):
-		return "waiting", "…", "for the next attempt"
+		return "waiting", "…", "because an attempt failed"
 	case l.Batches == 0:
 		return "waiting", "…", "for a batch to fill"
+	case l.Awaited == l.Batches:
+		return "waiting", "…", "for the outcome, which the service has not told yet"
 	}
 	return "sending", "→", ""
 }

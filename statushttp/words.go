@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -41,17 +40,7 @@ func cutText(s string, most int) (head string, more int) {
 }
 
 // count is a number with a comma at each thousand.
-func count(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
+func count(n int64) string { return plot.Count(n) }
 
 // counted is a number and what it counts.
 func counted(n int64, one string) string {
@@ -65,12 +54,7 @@ func counted(n int64, one string) string {
 }
 
 // size is a number of bytes, in the words of the charts.
-func size(n int64) string {
-	if n == 0 {
-		return "0 B" // at an axis, 0 needs no unit
-	}
-	return plot.Bytes.Text(float64(n))
-}
+func size(n int64) string { return plot.Size(n) }
 
 // span is a time in seconds, in its two largest units.
 func span(seconds float64) string {
@@ -119,12 +103,29 @@ func rateText(r *operate.Rate, toEmpty *float64) string {
 	return out
 }
 
-// said is a failure in one line.
+// said is a failure in one line. The words of the service are cut and not what stands behind
+// them: its support asks for the request id.
 func said(f *ingest.Failure) string {
 	if f == nil {
 		return ""
 	}
-	return text(f.String())
+	short := *f
+	short.Message, short.RequestID = text(f.Message), text(f.RequestID)
+	head, _ := cutText(short.String(), 3*maxText)
+	return visible.String(head)
+}
+
+// batchState says what the state of a batch means.
+func batchState(state string) string {
+	switch state {
+	case "sealed":
+		return "waits to be sent"
+	case "unknown":
+		return "the service may have it"
+	case "accepted":
+		return "the service has it, and has not told the outcome"
+	}
+	return ""
 }
 
 // piece is a part of a sentence that is a command, or is not.

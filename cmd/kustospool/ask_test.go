@@ -101,7 +101,7 @@ func TestCommandsOfASpoolInUse(t *testing.T) {
 	ended = true
 	before := filesOf(t, dir)
 	rest := decode[operate.Status](t, kustospool(t, "", "status", "--spool", dir, "--json").out)
-	if rest.InUse || rest.Counters.Acked < st.Counters.Acked || len(rest.Lanes) != 1 || rest.Troubles[0].Kind != operate.MissingTable || rest.Troubles[1].Kind != operate.NotRunning {
+	if rest.InUse || rest.Counters.Acked < st.Counters.Acked || len(rest.Lanes) != 1 || rest.Troubles[0].Kind != operate.NotRunning || rest.Troubles[1].Kind != operate.MissingTable {
 		t.Errorf("at rest %+v", rest)
 	}
 	for _, args := range [][]string{{"status"}, {"status", receipt}, {"status", "--nagios"}, {"peek", "T"}, {"history"}} {

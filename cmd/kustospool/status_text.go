@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"kustospool/ingest"
+	"kustospool/internal/plot"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -73,7 +73,7 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 		{"waiting for room", int64(n.WaitingForRoom), false},
 	} {
 		if line.always || line.n != 0 {
-			add(line.name, "%d", line.n)
+			add(line.name, "%s", plot.Count(line.n))
 		}
 	}
 	if !n.Oldest.IsZero() {
@@ -84,7 +84,7 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 	}
 	disk := shortBytes(n.DiskBytes)
 	if n.QuotaBytes > 0 {
-		disk += fmt.Sprintf(" of %s (%d%%)", shortBytes(n.QuotaBytes), n.DiskBytes*100/n.QuotaBytes)
+		disk += fmt.Sprintf(" of %s (%.0f%%)", shortBytes(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
 	}
 	if n.FreeBytes >= 0 {
 		disk += fmt.Sprintf(", %s free", shortBytes(n.FreeBytes))
@@ -131,8 +131,7 @@ func writeTrouble(w io.Writer, t *operate.Trouble) error {
 		}
 		fmt.Fprintln(t2)
 	}
-	if t.Said != "" {
-		f := ingest.Failure{Class: t.Class, Code: t.Code, Message: t.Said, RequestID: t.RequestID, NotBefore: t.NotBefore}
+	if f := t.Failure(); f != nil {
 		fmt.Fprintf(t2, "  said\t%s\n", visible.String(f.String()))
 	}
 	for _, file := range t.Files {
@@ -172,7 +171,11 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 	if l.Batches == 1 {
 		batches = "batch"
 	}
-	add("waiting", "%s in no batch, %d in %d %s (%s)", count(l.Open, "record"), l.Records, l.Batches, batches, size)
+	records := "records"
+	if l.Open == 1 {
+		records = "record"
+	}
+	add("waiting", "%s %s in no batch, %s in %s %s (%s)", plot.Count(l.Open), records, plot.Count(l.Records), plot.Count(l.Batches), batches, size)
 	if !l.Oldest.IsZero() {
 		add("oldest", "accepted %s, %s ago", l.Oldest.Format(time.RFC3339), shortAge(l.OldestSeconds))
 	}
@@ -220,7 +223,7 @@ func writeBatches(w io.Writer, title string, batches []operate.Batch, more int) 
 		if b.Failure != nil {
 			said = visible.String(b.Failure.String())
 		}
-		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%d\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, b.Records, shortBytes(b.RawBytes), b.Attempts, said)
+		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%s\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, plot.Count(b.Records), shortBytes(b.RawBytes), b.Attempts, said)
 	}
 	if more > 0 {
 		fmt.Fprintf(t, "  and %d more; see --limit\n", more)

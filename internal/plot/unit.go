@@ -23,6 +23,27 @@ func (u Unit) Text(v float64) string {
 	return u.text(v, 0)
 }
 
+// Count is a whole number with a comma at each thousand.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// Size is a number of bytes, as [Bytes] has it, and with a unit also where it is 0.
+func Size(n int64) string {
+	if n == 0 {
+		return "0 B"
+	}
+	return Bytes.Text(float64(n))
+}
+
 // digits is the step between numbers of three digits that are about v.
 func digits(v float64) float64 {
 	if v == 0 {

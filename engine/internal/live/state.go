@@ -25,6 +25,10 @@ type QueueState struct {
 	Held    bool            // until an operator has done something
 	Next    time.Time       // when the next attempt may be; may be past
 	Failure *ingest.Failure // what its batches last failed with, if that still counts
+	// Unhealthy is the class of what the destination last failed with; where that takes
+	// batches, and outcomes of this lane are awaited, of what the last question failed
+	// with. Empty while it is well.
+	Unhealthy string
 }
 
 // ClassState counts the attempts of a class. Of the bytes of their batches, before
@@ -50,7 +54,14 @@ func (l *Mirror) Look(now time.Time) *State {
 		st.Unhealthy = asking
 	}
 	for key, q := range l.lanes {
-		if s := (QueueState{key.lane, len(q.waiting) > 0, q.held, q.notBefore, q.failure}); s != (QueueState{Lane: key.lane}) {
+		s := QueueState{Lane: key.lane, Waiting: len(q.waiting) > 0, Held: q.held, Next: q.notBefore, Failure: q.failure}
+		switch d := q.destination; {
+		case d.failure != nil:
+			s.Unhealthy = d.failure.Class
+		case d.inquiry.failure != nil && q.awaiting > 0:
+			s.Unhealthy = d.inquiry.failure.Class
+		}
+		if s != (QueueState{Lane: key.lane}) {
 			st.Queues = append(st.Queues, s)
 		}
 	}

@@ -39,7 +39,7 @@ var layers = []layer{
 	{path: "transport/route", may: []string{"transport", "ingest"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "transport/budget", "ingest", "ingest/record", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
-	{path: "operate", may: []string{"ingest", "internal/visible", "golang.org/x/sys/"}},
+	{path: "operate", may: []string{"ingest", "internal/visible", "internal/plot", "golang.org/x/sys/"}},
 	// The rooms of the engine: who may know whom. Only the door knows all.
 	{path: "engine/internal/answers", may: []string{"ingest", "operate", "store"}},
 	{path: "engine/internal/lifecycle", may: []string{"ingest", "store"}},
