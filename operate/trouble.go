@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"kustospool/ingest"
-	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 )
 
 // Trouble is something that does not go well, since when, why, and what to do.
@@ -103,10 +103,10 @@ func (f *finder) room() {
 	c := &f.s.Counters
 	if c.WaitingForRoom > 0 || c.QuotaBytes > 0 && c.DiskBytes >= c.QuotaBytes/100*fullPercent {
 		f.add(Trouble{Kind: Full, Records: c.Open + c.Sealed, // since when is not known
-			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", plot.Size(c.DiskBytes), plot.Size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
+			What: fmt.Sprintf("the spool takes %s of the %s that it may take; %s for room", quantity.Size(c.DiskBytes), quantity.Size(c.QuotaBytes), wait(int64(c.WaitingForRoom), "caller"))})
 	}
 	if c.FreeBytes >= 0 && c.FreeBytes < leastFree {
-		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %s left", plot.Size(c.FreeBytes))})
+		f.add(Trouble{Kind: VolumeFull, What: fmt.Sprintf("the volume has %s left", quantity.Size(c.FreeBytes))})
 	}
 }
 
@@ -120,9 +120,9 @@ func (f *finder) damage() {
 	if n := c.QuarantinedFiles; n > 0 {
 		files := "1 file with damaged data, of %s, was set aside in quarantine"
 		if n > 1 {
-			files = plot.Count(int64(n)) + " files with damaged data, of %s, were set aside in quarantine"
+			files = quantity.Count(int64(n)) + " files with damaged data, of %s, were set aside in quarantine"
 		}
-		what = append(what, fmt.Sprintf(files, plot.Size(c.QuarantinedBytes)))
+		what = append(what, fmt.Sprintf(files, quantity.Size(c.QuarantinedBytes)))
 		for i, file := range f.s.Quarantine {
 			if i < 5 {
 				t.Files = append(t.Files, file.Name)
@@ -138,7 +138,7 @@ func (f *finder) damage() {
 	if n := len(f.s.Found); n > 0 {
 		found := "damage was found that is not dealt with yet: "
 		if n > 1 {
-			found = fmt.Sprintf("%s signs of damage were found that are not dealt with yet, the first: ", plot.Count(int64(n)))
+			found = fmt.Sprintf("%s signs of damage were found that are not dealt with yet, the first: ", quantity.Count(int64(n)))
 		}
 		what = append(what, found+f.s.Found[0])
 	}
@@ -270,7 +270,7 @@ func wait(n int64, thing string) string {
 	if n == 1 {
 		return "1 " + thing + " waits"
 	}
-	return plot.Count(n) + " " + thing + "s wait"
+	return quantity.Count(n) + " " + thing + "s wait"
 }
 
 func (f *finder) atRest() {

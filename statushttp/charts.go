@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 )
 
 // gaps are n points that are not there.
@@ -37,14 +38,14 @@ func chartsOf(s series, name string) string {
 	if name == "24h" {
 		span = "in the last 24 hours"
 	}
-	one := func(id, title, desc string, unit plot.Unit, lines ...plot.Line) string {
+	one := func(id, title, desc string, unit quantity.Unit, lines ...plot.Line) string {
 		c := plot.Chart{ID: id, Title: title, Desc: desc + " " + span + ".", Width: 360, Height: 220, Time: true, UnitY: unit, Lines: lines, Marks: silences(s)}
 		return string(c.SVG())
 	}
 	var b strings.Builder
-	b.WriteString(one("chart-backlog", "Records that wait", "Number of records that are accepted and not yet delivered", plot.Number, line(s.at, s.records, "")))
-	b.WriteString(one("chart-rate", "Records a second", "How many records a second are accepted, and how many reach their end", plot.Number, line(s.at, s.acked, "accepted"), line(s.at, s.settle, "settled")))
-	b.WriteString(one("chart-age", "Age of the oldest record", "How long the oldest record that waits has waited", plot.Seconds, line(s.at, s.age, "")))
+	b.WriteString(one("chart-backlog", "Records that wait", "Number of records that are accepted and not yet delivered", quantity.Number, line(s.at, s.records, "")))
+	b.WriteString(one("chart-rate", "Records a second", "How many records a second are accepted, and how many reach their end", quantity.Number, line(s.at, s.acked, "accepted"), line(s.at, s.settle, "settled")))
+	b.WriteString(one("chart-age", "Age of the oldest record", "How long the oldest record that waits has waited", quantity.Seconds, line(s.at, s.age, "")))
 	return b.String()
 }
 

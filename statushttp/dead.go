@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -97,7 +98,7 @@ func (p *Page) plan(ctx context.Context, id string) string {
 	case a.Refused != "":
 		return text("It would be refused: " + a.Refused)
 	}
-	return text(fmt.Sprintf("It stores %s again, %s, for the table %s.%s. Then the dead letter is gone.", counted(a.Records, "record"), size(a.Bytes), a.Database, a.Table))
+	return text(fmt.Sprintf("It stores %s again, %s, for the table %s.%s. Then the dead letter is gone.", counted(a.Records, "record"), quantity.Size(a.Bytes), a.Database, a.Table))
 }
 
 // named finds the dead letter that the path names, and has a place for what else is to
@@ -149,7 +150,7 @@ func (p *Page) deadAsk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	words := fmt.Sprintf("%s of %s, %s, set aside %s UTC.", counted(int64(d.Last-d.First+1)-d.Damaged, "record"), nameOf(d.Properties.Database, d.Properties.Table), size(d.Bytes), d.Updated.UTC().Format("2006-01-02 15:04:05"))
+	words := fmt.Sprintf("%s of %s, %s, set aside %s UTC.", counted(int64(d.Last-d.First+1)-d.Damaged, "record"), nameOf(d.Properties.Database, d.Properties.Table), quantity.Size(d.Bytes), d.Updated.UTC().Format("2006-01-02 15:04:05"))
 	p.send(w, r, http.StatusOK, shell{Title: p.o.Title, Base: "../../", Login: true, Body: template.HTML(execute("dropask", struct{ ID, Text string }{d.ID.String(), words}))})
 }
 

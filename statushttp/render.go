@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"kustospool/internal/quantity"
 	"kustospool/operate"
 )
 
@@ -14,7 +15,7 @@ import (
 var templateFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"text": text, "count": count, "counted": counted, "count64": func(n int) string { return count(int64(n)) }, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": size, "span": span, "when": when, "said": said, "batchState": batchState, "name": nameOf,
+	"text": text, "count": quantity.Count, "counted": counted, "count64": func(n int) string { return quantity.Count(int64(n)) }, "counted64": func(n int, one string) string { return counted(int64(n), one) }, "size": quantity.Size, "span": span, "when": when, "said": said, "batchState": batchState, "name": nameOf,
 	"pieces": pieces, "sign": sign, "level": levelClass, "words": func(l operate.Level) string { return text(string(l)) }, "title": troubleTitle,
 }).ParseFS(templateFiles, "assets/*.html"))
 

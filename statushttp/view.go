@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"kustospool/internal/quantity"
 	"kustospool/operate"
 )
 
@@ -81,12 +82,12 @@ func viewOf(l *look, m may) *view {
 	v.Waiting = n.Open + n.Sealed
 	v.Settled = n.Ingested + n.HandedOver + n.DeadLettered + n.Dropped
 	v.Rate = rateText(s.Rate, s.TimeToEmpty)
-	v.Disk = size(n.DiskBytes)
+	v.Disk = quantity.Size(n.DiskBytes)
 	if n.QuotaBytes > 0 {
-		v.Disk += fmt.Sprintf(" of %s (%.0f%%)", size(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
+		v.Disk += fmt.Sprintf(" of %s (%.0f%%)", quantity.Size(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
 	}
 	if n.FreeBytes >= 0 {
-		v.Disk += ", " + size(n.FreeBytes) + " free on the volume"
+		v.Disk += ", " + quantity.Size(n.FreeBytes) + " free on the volume"
 	}
 	v.Tables, v.MoreTabs = tableRows(s)
 	v.Batches = s.Batches[:min(len(s.Batches), maxShown)]
@@ -128,7 +129,7 @@ func tableRows(s *operate.Status) (rows []tableRow, more int) {
 }
 
 func rowOf(l *operate.Lane, s *operate.Status) tableRow {
-	row := tableRow{Key: fmt.Sprintf("lane-%d", l.Lane), Name: l.Database + "." + l.Table, Kind: l.Format, Records: l.Open + l.Records, Size: size(l.RawBytes),
+	row := tableRow{Key: fmt.Sprintf("lane-%d", l.Lane), Name: l.Database + "." + l.Table, Kind: l.Format, Records: l.Open + l.Records, Size: quantity.Size(l.RawBytes),
 		Age: l.OldestSeconds, Oldest: l.Oldest, Batches: l.Batches, Rate: rateText(l.Rate, l.TimeToEmpty)}
 	if l.Blobs {
 		row.Kind += ", blobs by reference"

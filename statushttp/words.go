@@ -3,13 +3,12 @@ package statushttp
 import (
 	"fmt"
 	"html/template"
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"kustospool/ingest"
-	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -39,22 +38,16 @@ func cutText(s string, most int) (head string, more int) {
 	return s[:n], len(s) - n
 }
 
-// count is a number with a comma at each thousand.
-func count(n int64) string { return plot.Count(n) }
-
 // counted is a number and what it counts.
 func counted(n int64, one string) string {
 	if n == 1 {
 		return "1 " + one
 	}
 	if strings.HasSuffix(one, "ch") {
-		return count(n) + " " + one + "es"
+		return quantity.Count(n) + " " + one + "es"
 	}
-	return count(n) + " " + one + "s"
+	return quantity.Count(n) + " " + one + "s"
 }
-
-// size is a number of bytes, in the words of the charts.
-func size(n int64) string { return plot.Size(n) }
 
 // span is a time in seconds, in its two largest units.
 func span(seconds float64) string {
@@ -79,21 +72,12 @@ func when(t time.Time) template.HTML {
 	return template.HTML(`<time datetime="` + t.Format("2006-01-02T15:04:05Z") + `">` + t.Format("2006-01-02 15:04:05") + `</time>`)
 }
 
-// few is a number with three digits, or more where it is a large one: never with an
-// exponent, which few people read.
-func few(v float64) string {
-	if v >= 999.5 {
-		return count(int64(math.Round(min(v, 1e15))))
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
 // rateText is a speed, and how long the backlog takes at it.
 func rateText(r *operate.Rate, toEmpty *float64) string {
 	if r == nil {
 		return ""
 	}
-	out := fmt.Sprintf("%s records/s, %s/s", few(r.Records), size(int64(r.Bytes)))
+	out := fmt.Sprintf("%s records/s, %s/s", quantity.Rate(r.Records), quantity.Size(int64(r.Bytes)))
 	switch {
 	case toEmpty == nil && r.Records == 0:
 		return out + "; not emptying"

@@ -13,6 +13,7 @@ import (
 
 	"kustospool/cmd/kustospool/internal/progress"
 	"kustospool/engine"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -203,9 +204,9 @@ func (r *checkReport) writeText(w io.Writer) error {
 		fmt.Fprintf(t, "delivered meanwhile\t%d, and not read\n", r.Gone)
 	}
 	bytes := r.Bytes + r.Dead.Bytes
-	fmt.Fprintf(t, "read\t%s in %.3f s\n", shortBytes(bytes), r.Seconds)
+	fmt.Fprintf(t, "read\t%s in %.3f s\n", quantity.Size(bytes), r.Seconds)
 	if r.Seconds > 0 {
-		fmt.Fprintf(t, "rate\t%s/s\n", shortBytes(int64(float64(bytes)/r.Seconds)))
+		fmt.Fprintf(t, "rate\t%s/s\n", quantity.Size(int64(float64(bytes)/r.Seconds)))
 	}
 	for _, line := range r.Found {
 		fmt.Fprintf(t, "damage\t%s\n", visible.String(line))

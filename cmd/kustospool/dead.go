@@ -15,6 +15,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 )
 
 type deadSettings struct {
@@ -215,7 +216,7 @@ func (s *deadSettings) check(verb string, ids []ingest.BatchID) error {
 	case s.toMapping != "" && s.noMapping:
 		return usagef("--no-mapping: must not be given beside --to-mapping")
 	case s.maxDisk != 0 && s.maxDisk < leastDisk:
-		return usagef("--max-disk %d: must be at least %d bytes, %s", int64(s.maxDisk), leastDisk, shortBytes(leastDisk))
+		return usagef("--max-disk %d: must be at least %d bytes, %s", int64(s.maxDisk), leastDisk, quantity.Size(leastDisk))
 	case (verb == "show" || verb == "drop" || verb == "retry" && s.from == "") && !chosen:
 		return usagef("dead %s: say which, by ID, --table, --code, --since or --before; or --all", verb)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 )
 
@@ -211,7 +212,7 @@ func (s *deadSettings) tellOf(c *console, l *handledLetter, sum *handledLetters)
 	if l.Receipt != "" {
 		what += ", receipt " + l.Receipt
 	}
-	_, err := fmt.Fprintf(c.out, "%s  %s.%s  %s (%s): %s\n", l.ID, visible.String(l.Database), visible.String(l.Table), count(l.Records, "record"), shortBytes(l.Bytes), what)
+	_, err := fmt.Fprintf(c.out, "%s  %s.%s  %s (%s): %s\n", l.ID, visible.String(l.Database), visible.String(l.Table), count(l.Records, "record"), quantity.Size(l.Bytes), what)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 	"kustospool/operate"
 )
 
@@ -115,7 +116,7 @@ func (d *deadInUse) query(id ingest.BatchID, how *engine.Retry, apply bool) (ope
 	case err != nil:
 		return q, err
 	case len(q.Records) > operate.MaxRepaired:
-		return q, fmt.Errorf("the repaired records have more than %s, which the process that has the spool open does not take; retry them while none has", shortBytes(operate.MaxRepaired))
+		return q, fmt.Errorf("the repaired records have more than %s, which the process that has the spool open does not take; retry them while none has", quantity.Size(operate.MaxRepaired))
 	case len(q.Records) == 0:
 		return q, errors.New("there are no repaired records in the file; to give the dead letter up, drop it")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -76,7 +77,7 @@ func (s *deadSettings) list(c *console, chosen []engine.DeadLetter) error {
 	}
 	for i := range shown {
 		d := &shown[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", d.Updated.Format(time.RFC3339), d.Batch.ID, tableOf(&d.Batch.Properties), d.Batch.Records(), shortBytes(d.Bytes), said(d.Failure))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", d.Updated.Format(time.RFC3339), d.Batch.ID, tableOf(&d.Batch.Properties), d.Batch.Records(), quantity.Size(d.Bytes), said(d.Failure))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -152,7 +153,7 @@ func writeLetter(w io.Writer, d *engine.DeadLetter, text []byte) error {
 		fmt.Fprintf(t, "mapping\t%s\n", visible.String(l.Mapping))
 	}
 	fmt.Fprintf(t, "set aside\t%s, after %s\nsealed\t%s\nsaid\t%s\n", d.Updated.Format(time.RFC3339), count(int64(d.Attempts), "attempt"), d.Batch.SealedAt.Format(time.RFC3339), said(d.Failure))
-	fmt.Fprintf(t, "records\t%d (%s)\npayload\t%s\n", d.Records(), shortBytes(d.Bytes), d.Payload)
+	fmt.Fprintf(t, "records\t%d (%s)\npayload\t%s\n", d.Records(), quantity.Size(d.Bytes), d.Payload)
 	if d.Damaged > 0 {
 		fmt.Fprintf(t, "damaged\t%s more could not be read; what is left of them is in quarantine/%s-*.frame\n", count(d.Damaged, "record"), d.Batch.ID)
 	}
@@ -167,7 +168,7 @@ func writeLetter(w io.Writer, d *engine.DeadLetter, text []byte) error {
 	}
 	more := ""
 	if int64(len(text)) < d.Bytes {
-		more = fmt.Sprintf("... %s in all\n", shortBytes(d.Bytes))
+		more = fmt.Sprintf("... %s in all\n", quantity.Size(d.Bytes))
 	}
 	if !utf8.Valid(text) {
 		_, err := fmt.Fprintln(w, "its records are no text; see kustospool dead export")

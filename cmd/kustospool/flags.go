@@ -10,6 +10,7 @@ import (
 	"kustospool/batching"
 	"kustospool/engine"
 	"kustospool/ingest"
+	"kustospool/internal/quantity"
 )
 
 const (
@@ -97,7 +98,7 @@ func (s *deliverySettings) options(stderr io.Writer, own engine.TableName) (*eng
 	case s.lock < 0:
 		return nil, usagef("--lock-timeout %s: must not be negative", s.lock)
 	case s.maxDisk != 0 && s.maxDisk < leastDisk:
-		return nil, usagef("--max-disk %d: must be at least %d bytes, %s", int64(s.maxDisk), leastDisk, shortBytes(leastDisk))
+		return nil, usagef("--max-disk %d: must be at least %d bytes, %s", int64(s.maxDisk), leastDisk, quantity.Size(leastDisk))
 	}
 	opts := &engine.Options{
 		Batch:        policy,

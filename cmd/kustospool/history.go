@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -149,7 +150,7 @@ func writeHistory(w io.Writer, rows []operate.SettledBatch) error {
 			said = visible.String(b.Failure.String())
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s.%s\t%d\t%s\t%d\t%s\t%s\t%s\n", b.Updated.Format(time.RFC3339), b.State, visible.String(b.Database), visible.String(b.Table),
-			b.Records, shortBytes(b.RawBytes), b.Attempts, b.SealedAt.Format(time.RFC3339), b.ID, said)
+			b.Records, quantity.Size(b.RawBytes), b.Attempts, b.SealedAt.Format(time.RFC3339), b.ID, said)
 	}
 	return t.Flush()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -184,9 +185,9 @@ func (s *peekSettings) show(c *console, r *operate.WaitingRecord, head bool) err
 	}
 	switch {
 	case r.Cut:
-		more = fmt.Sprintf(" ... more than %s", shortBytes(int64(len(r.Data))))
+		more = fmt.Sprintf(" ... more than %s", quantity.Size(int64(len(r.Data))))
 	case len(text) < len(r.Data):
-		more = fmt.Sprintf(" ... %s in all", shortBytes(int64(len(r.Data))))
+		more = fmt.Sprintf(" ... %s in all", quantity.Size(int64(len(r.Data))))
 	}
 	_, err := fmt.Fprintf(c.out, "%d\t%s\t%s\t%s%s\n", r.Seq, r.At.Format(time.RFC3339), r.State, visible.String(string(text)), more)
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"kustospool/engine"
 	"kustospool/ingest/record"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 )
 
@@ -155,8 +156,8 @@ func (r *report) writeText(w io.Writer) error {
 	rare("dropped", r.Dropped, "by the policy for a full spool")
 	line("still spooled", r.Spooled, "")
 	line("batches", r.Batches, "")
-	line("raw bytes", r.RawBytes, shortBytes(r.RawBytes))
-	line("compressed bytes", r.CompressedBytes, shortBytes(r.CompressedBytes))
+	line("raw bytes", r.RawBytes, quantity.Size(r.RawBytes))
+	line("compressed bytes", r.CompressedBytes, quantity.Size(r.CompressedBytes))
 	line("possible duplicates", r.PossibleDuplicates, "")
 	rare("damage found", r.Damaged, "while it ran")
 	rare("dead letters", r.DeadLetters, "batches in the spool, those of earlier runs included")

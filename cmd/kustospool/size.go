@@ -60,15 +60,3 @@ func (b *byteSize) String() string {
 
 // Type is what help calls the value.
 func (b *byteSize) Type() string { return "bytes" }
-
-// shortBytes is n for people: three digits and a unit of 1024.
-func shortBytes(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n)/(1<<10), 0
-	for v >= 999.5 && unit < 3 {
-		v, unit = v/(1<<10), unit+1
-	}
-	return fmt.Sprintf("%.3g %s", v, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
-}

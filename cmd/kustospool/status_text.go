@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -73,7 +73,7 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 		{"waiting for room", int64(n.WaitingForRoom), false},
 	} {
 		if line.always || line.n != 0 {
-			add(line.name, "%s", plot.Count(line.n))
+			add(line.name, "%s", quantity.Count(line.n))
 		}
 	}
 	if !n.Oldest.IsZero() {
@@ -82,16 +82,16 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 	if s.Rate != nil {
 		add("rate", "%s", rateText(s.Rate, s.TimeToEmpty))
 	}
-	disk := shortBytes(n.DiskBytes)
+	disk := quantity.Size(n.DiskBytes)
 	if n.QuotaBytes > 0 {
-		disk += fmt.Sprintf(" of %s (%.0f%%)", shortBytes(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
+		disk += fmt.Sprintf(" of %s (%.0f%%)", quantity.Size(n.QuotaBytes), 100*float64(n.DiskBytes)/float64(n.QuotaBytes))
 	}
 	if n.FreeBytes >= 0 {
-		disk += fmt.Sprintf(", %s free", shortBytes(n.FreeBytes))
+		disk += fmt.Sprintf(", %s free", quantity.Size(n.FreeBytes))
 	}
 	add("disk", "%s", disk)
 	if n.QuarantinedFiles > 0 {
-		add("quarantine", "%d files, %s", n.QuarantinedFiles, shortBytes(n.QuarantinedBytes))
+		add("quarantine", "%d files, %s", n.QuarantinedFiles, quantity.Size(n.QuarantinedBytes))
 	}
 	for _, line := range s.Found {
 		add("found", "%s", line)
@@ -99,18 +99,9 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 	return lines
 }
 
-// few is a number with three digits, or more where it is a large one: never with an
-// exponent, which few people read.
-func few(v float64) string {
-	if v >= 999.5 {
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
 // rateText is a speed, and how long the backlog takes at it.
 func rateText(r *operate.Rate, toEmpty *float64) string {
-	text := fmt.Sprintf("%s records/s, %s/s", few(r.Records), shortBytes(int64(r.Bytes)))
+	text := fmt.Sprintf("%s records/s, %s/s", quantity.Rate(r.Records), quantity.Size(int64(r.Bytes)))
 	switch {
 	case toEmpty == nil && r.Records == 0:
 		text += "; not emptying"
@@ -163,7 +154,7 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 		format += ", blobs by reference"
 	}
 	add("\ntable", "%s.%s (%s)", l.Database, l.Table, format)
-	size := shortBytes(l.RawBytes)
+	size := quantity.Size(l.RawBytes)
 	if l.Blobs {
 		size = "of a size that shows when they are sent"
 	}
@@ -175,7 +166,7 @@ func laneLines(l *operate.Lane, now time.Time) (lines [][2]string) {
 	if l.Open == 1 {
 		records = "record"
 	}
-	add("waiting", "%s %s in no batch, %s in %s %s (%s)", plot.Count(l.Open), records, plot.Count(l.Records), plot.Count(l.Batches), batches, size)
+	add("waiting", "%s %s in no batch, %s in %s %s (%s)", quantity.Count(l.Open), records, quantity.Count(l.Records), quantity.Count(l.Batches), batches, size)
 	if !l.Oldest.IsZero() {
 		add("oldest", "accepted %s, %s ago", l.Oldest.Format(time.RFC3339), shortAge(l.OldestSeconds))
 	}
@@ -223,7 +214,7 @@ func writeBatches(w io.Writer, title string, batches []operate.Batch, more int) 
 		if b.Failure != nil {
 			said = visible.String(b.Failure.String())
 		}
-		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%s\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, plot.Count(b.Records), shortBytes(b.RawBytes), b.Attempts, said)
+		fmt.Fprintf(t, "  %s\t%s.%s\t%s\t%s\t%s\t%d\t%s\n", b.ID, visible.String(b.Database), visible.String(b.Table), b.State, quantity.Count(b.Records), quantity.Size(b.RawBytes), b.Attempts, said)
 	}
 	if more > 0 {
 		fmt.Fprintf(t, "  and %d more; see --limit\n", more)
@@ -238,7 +229,7 @@ func writeFiles(w io.Writer, s *operate.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nSet aside because of damage:\n  FILE\tSIZE\tSINCE\n")
 	for _, f := range s.Quarantine {
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", visible.String(f.Name), shortBytes(f.Bytes), f.At.Format(time.RFC3339))
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", visible.String(f.Name), quantity.Size(f.Bytes), f.At.Format(time.RFC3339))
 	}
 	if more := s.Cut["quarantine"]; more > 0 {
 		fmt.Fprintf(t, "  and %d more; see --limit\n", more)

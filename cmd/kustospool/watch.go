@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kustospool/cmd/kustospool/internal/progress"
+	"kustospool/internal/quantity"
 	"kustospool/internal/visible"
 	"kustospool/operate"
 )
@@ -71,9 +72,9 @@ func watchLines(s *operate.Status, err error, columns, rows int) []string {
 		fmt.Sprintf("%s  %s  %s", s.At.Local().Format(time.TimeOnly), s.Spool, state),
 		fmt.Sprintf("acked %d, waiting %d, ingested %d, dead letters %d", n.Acked, n.Open+n.Sealed, n.Ingested+n.HandedOver, n.DeadWaiting),
 	}
-	disk := shortBytes(n.DiskBytes)
+	disk := quantity.Size(n.DiskBytes)
 	if n.QuotaBytes > 0 {
-		disk += " of " + shortBytes(n.QuotaBytes)
+		disk += " of " + quantity.Size(n.QuotaBytes)
 	}
 	line := "disk " + disk
 	if s.Rate != nil {
@@ -111,7 +112,7 @@ func watchLines(s *operate.Status, err error, columns, rows int) []string {
 			said = l.Failure.String()
 		}
 		if l.Rate != nil {
-			rate = few(l.Rate.Records) + "/s"
+			rate = quantity.Rate(l.Rate.Records) + "/s"
 		}
 		lines = append(lines, fmt.Sprintf("%-32s %10d %8s %10s  %s", progress.Fit(visible.String(l.Database+"."+l.Table), 32), l.Open+l.Records, shortAge(l.OldestSeconds), rate, said))
 	}

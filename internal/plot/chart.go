@@ -28,6 +28,8 @@ package plot
 import (
 	"math"
 	"time"
+
+	"kustospool/internal/quantity"
 )
 
 // What a chart draws at most.
@@ -45,7 +47,7 @@ type Chart struct {
 	Width, Height int    // in pixels of CSS; by default 720 and 300; from 200 by 120 to 4000 by 4000
 	Background    string // "#rrggbb", which the text colour then follows; empty: transparent
 
-	UnitX, UnitY Unit           // what the values count, for the words at the axes
+	UnitX, UnitY quantity.Unit  // what the values count, for the words at the axes
 	Time         bool           // X values are seconds of Unix time
 	Zone         *time.Location // of the clock at a Time axis; by default UTC
 	LogX, LogY   bool           // a logarithmic axis; values that are not above 0 are gaps

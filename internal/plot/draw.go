@@ -268,3 +268,13 @@ func (d *drawing) zone() *time.Location {
 	}
 	return d.Zone
 }
+
+// bounded holds a value within what can be drawn. What is no number, or
+// infinite, is a gap.
+func bounded(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return math.NaN()
+	}
+	const most = 1e18
+	return max(-most, min(v, most))
+}

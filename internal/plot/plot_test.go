@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"kustospool/internal/quantity"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -73,7 +75,7 @@ func charts() map[string]*Chart {
 			Bars: []Bar{{"", []float64{0.95, 0.94, 0.67}, []float64{0.95, 0.97, 0.7}}}},
 		"empty":     {Title: "Nothing"},
 		"one-point": {Lines: one(Point{5, 7})},
-		"equal":     {Lines: one(Point{1, 3}, Point{2, 3}, Point{3, 3}), UnitY: Bytes},
+		"equal":     {Lines: one(Point{1, 3}, Point{2, 3}, Point{3, 3}), UnitY: quantity.Bytes},
 		"hostile": {ID: "<a b>", Title: "<script>alert(1)</script>\x00\u202eback\n", Desc: `"'&<>`, Y: strings.Repeat("long ", 100), Background: `red" onload="x`,
 			Lines: []Line{{`</text><script>`, []Point{{math.Inf(-1), 1}, {0, math.MaxFloat64}, {1, -math.MaxFloat64}, {math.Inf(1), nan}, {2, math.Inf(1)}, {math.MaxFloat64, math.SmallestNonzeroFloat64}}}},
 			Marks: []Mark{{"", nan, 1}, {"<b>", math.Inf(-1), math.Inf(1)}, {"all", -1e300, 1e300}}},
@@ -184,7 +186,7 @@ func TestAnyChart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Chart{ID: rapid.String().Draw(t, "id"), Title: rapid.String().Draw(t, "title"), Desc: rapid.String().Draw(t, "desc"), X: rapid.String().Draw(t, "x"), Y: rapid.String().Draw(t, "y"),
 			Width: rapid.IntRange(-1, 5000).Draw(t, "width"), Height: rapid.IntRange(-1, 5000).Draw(t, "height"), Background: rapid.SampledFrom([]string{"", "#000000", "#zzzzzz", "x"}).Draw(t, "background"),
-			UnitX: Unit(rapid.IntRange(-1, 3).Draw(t, "unit x")), UnitY: Unit(rapid.IntRange(-1, 3).Draw(t, "unit y")), Time: yes.Draw(t, "time"), LogX: yes.Draw(t, "log x"), LogY: yes.Draw(t, "log y"),
+			UnitX: quantity.Unit(rapid.IntRange(-1, 3).Draw(t, "unit x")), UnitY: quantity.Unit(rapid.IntRange(-1, 3).Draw(t, "unit y")), Time: yes.Draw(t, "time"), LogX: yes.Draw(t, "log x"), LogY: yes.Draw(t, "log y"),
 			TicksX: values.Draw(t, "ticks"), Lines: rapid.SliceOfN(line, 0, 25).Draw(t, "lines"), Marks: rapid.SliceOfN(mark, 0, 3).Draw(t, "marks"), Across: yes.Draw(t, "across")}
 		if yes.Draw(t, "bars") {
 			c.Categories, c.Bars = rapid.SliceOfN(rapid.String(), 0, 70).Draw(t, "categories"), rapid.SliceOfN(bar, 0, 25).Draw(t, "bars")
@@ -236,23 +238,6 @@ func TestThin(t *testing.T) {
 	}
 }
 
-func TestText(t *testing.T) {
-	for _, test := range []struct {
-		unit Unit
-		v    float64
-		want string
-	}{
-		{Number, 0, "0"}, {Number, 1, "1"}, {Number, 999, "999"}, {Number, 1000, "1000"}, {Number, 1234, "1234"}, {Number, 10_000, "10k"}, {Number, 12_345, "12.3k"}, {Number, 0.593333, "0.593"}, {Bytes, 7_654_321, "7.3 MiB"}, {Number, 1_500_000, "1.5M"}, {Number, -2500, "-2500"}, {Number, 0.25, "0.25"},
-		{Number, math.NaN(), "none"}, {Number, math.Inf(1), "none"}, {Number, 1e300, "1000000T"},
-		{Bytes, 0, "0"}, {Bytes, 512, "512 B"}, {Bytes, 1 << 20, "1 MiB"}, {Bytes, 1536, "1.5 KiB"},
-		{Seconds, 0.00025, "250 µs"}, {Seconds, 0.0015, "1.5 ms"}, {Seconds, 20, "20 s"}, {Seconds, 300, "5 min"}, {Seconds, 3 * 3600, "3 h"}, {Seconds, 2 * 86400, "2 d"},
-	} {
-		if got := test.unit.Text(test.v); got != test.want {
-			t.Errorf("Text(%v) of unit %d is %q, want %q", test.v, test.unit, got, test.want)
-		}
-	}
-}
-
 func TestTicks(t *testing.T) {
 	words := func(a axis) string {
 		var out []string
@@ -271,16 +256,16 @@ func TestTicks(t *testing.T) {
 		a    axis
 		want string
 	}{
-		{"1-2-5", linear(span{0, 93, true}, Number, 5, true), "0, 20, 40, 60, 80, 100"},
-		{"thousands", linear(span{0, 2000, true}, Number, 4, true), "0, 500, 1000, 1500, 2000"},
-		{"negative", linear(span{-7, 3, true}, Number, 5, true), "-8, -6, -4, -2, 0, 2, 4"},
-		{"quarter of a MiB", linear(span{0, 1 << 20, true}, Bytes, 4, true), "0, 256 KiB, 512 KiB, 768 KiB, 1 MiB"},
-		{"minutes", linear(span{0, 1000, true}, Seconds, 4, true), "0, 5 min, 10 min, 15 min, 20 min"},
-		{"milliseconds", linear(span{0, 0.004, true}, Seconds, 4, true), "0, 1 ms, 2 ms, 3 ms, 4 ms"},
-		{"all the same", linear(span{3, 3, true}, Number, 3, true), "0, 1, 2, 3"},
-		{"far from 0", linear(span{1_000_000, 1_000_004, true}, Number, 4, false), "1M, 1.000001M, 1.000002M, 1.000003M, 1.000004M"},
-		{"decades", logarithmic(span{5001, 1_529_063, true}, Number, 6, true), "1000, 10k, 100k, 1M, 10M"},
-		{"within two", logarithmic(span{130, 700, true}, Number, 6, true), "100, 200, 500, 1000"},
+		{"1-2-5", linear(span{0, 93, true}, quantity.Number, 5, true), "0, 20, 40, 60, 80, 100"},
+		{"thousands", linear(span{0, 2000, true}, quantity.Number, 4, true), "0, 500, 1000, 1500, 2000"},
+		{"negative", linear(span{-7, 3, true}, quantity.Number, 5, true), "-8, -6, -4, -2, 0, 2, 4"},
+		{"quarter of a MiB", linear(span{0, 1 << 20, true}, quantity.Bytes, 4, true), "0, 256 KiB, 512 KiB, 768 KiB, 1 MiB"},
+		{"minutes", linear(span{0, 1000, true}, quantity.Seconds, 4, true), "0, 5 min, 10 min, 15 min, 20 min"},
+		{"milliseconds", linear(span{0, 0.004, true}, quantity.Seconds, 4, true), "0, 1 ms, 2 ms, 3 ms, 4 ms"},
+		{"all the same", linear(span{3, 3, true}, quantity.Number, 3, true), "0, 1, 2, 3"},
+		{"far from 0", linear(span{1_000_000, 1_000_004, true}, quantity.Number, 4, false), "1M, 1.000001M, 1.000002M, 1.000003M, 1.000004M"},
+		{"decades", logarithmic(span{5001, 1_529_063, true}, quantity.Number, 6, true), "1000, 10k, 100k, 1M, 10M"},
+		{"within two", logarithmic(span{130, 700, true}, quantity.Number, 6, true), "100, 200, 500, 1000"},
 		{"clock", clock(span{noon, noon + 1200, true}, time.UTC, 5), "12:00, 12:05, 12:10, 12:15, 12:20"},
 		{"seconds", clock(span{noon, noon + 20, true}, time.UTC, 5), "12:00:00, 12:00:05, 12:00:10, 12:00:15, 12:00:20"},
 		{"midnight", clock(span{noon + 11*3600, noon + 14*3600, true}, time.UTC, 4), "23:00, 28 Nov, 01:00, 02:00"},
@@ -344,18 +329,5 @@ func BenchmarkSVG(b *testing.B) {
 	c := backlog(360, 220)
 	for b.Loop() {
 		c.SVG()
-	}
-}
-
-func TestCountAndSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 7: "7", 999: "999", 1000: "1,000", -1000: "-1,000", -999: "-999", 1234567: "1,234,567", math.MinInt64: "-9,223,372,036,854,775,808"} {
-		if got := Count(n); got != want {
-			t.Errorf("%d is %s, want %s", n, got, want)
-		}
-	}
-	for n, want := range map[int64]string{0: "0 B", 1: "1 B", 1536: "1.5 KiB"} {
-		if got := Size(n); got != want {
-			t.Errorf("%d bytes are %s, want %s", n, got, want)
-		}
 	}
 }

@@ -3,6 +3,8 @@ package plot
 import (
 	"math"
 	"time"
+
+	"kustospool/internal/quantity"
 )
 
 // tick is a place on an axis that is marked.
@@ -70,15 +72,15 @@ func clockStep(raw float64) float64 {
 	return 86400 * step(raw/86400)
 }
 
-// step is the distance of an axis' ticks, at most n of them from low to high.
-func (u Unit) step(low, high float64, n int) float64 {
+// stepOf is the distance of an axis' ticks, at most n of them from low to high.
+func stepOf(u quantity.Unit, low, high float64, n int) float64 {
 	raw := (high - low) / float64(n)
 	switch {
-	case u == Seconds && raw > 1:
+	case u == quantity.Seconds && raw > 1:
 		return clockStep(raw)
-	case u == Bytes && raw > 1:
+	case u == quantity.Bytes && raw > 1:
 		return math.Exp2(math.Ceil(math.Log2(raw) - 1e-9))
-	case u == Bytes:
+	case u == quantity.Bytes:
 		return 1
 	}
 	return step(raw)
@@ -86,7 +88,7 @@ func (u Unit) step(low, high float64, n int) float64 {
 
 // linear are round values of an axis, about n of them, and its bounds: with
 // whole they are moved outwards to ticks.
-func linear(s span, u Unit, n int, whole bool) axis {
+func linear(s span, u quantity.Unit, n int, whole bool) axis {
 	if s.high-s.low <= math.Abs(s.high)*1e-9 { // all the same, or nothing
 		room := math.Abs(s.high)
 		if room == 0 {
@@ -98,7 +100,7 @@ func linear(s span, u Unit, n int, whole bool) axis {
 			s.low, s.high = s.low-room/2, s.high+room/2
 		}
 	}
-	d := u.step(s.low, s.high, n)
+	d := stepOf(u, s.low, s.high, n)
 	if whole {
 		s.low, s.high = math.Floor(s.low/d+1e-9)*d, math.Ceil(s.high/d-1e-9)*d
 	}
@@ -109,14 +111,14 @@ func linear(s span, u Unit, n int, whole bool) axis {
 		if at > s.high+d*1e-6 {
 			break
 		}
-		a.ticks = append(a.ticks, tick{at, u.text(at, d)})
+		a.ticks = append(a.ticks, tick{at, u.TextStep(at, d)})
 	}
 	return a
 }
 
 // logarithmic are powers of ten, and where the values lie within two of them also
 // their multiples by 2 and 5.
-func logarithmic(s span, u Unit, n int, whole bool) axis {
+func logarithmic(s span, u quantity.Unit, n int, whole bool) axis {
 	if s.low >= s.high*(1-1e-9) {
 		s.low, s.high = s.low/2, s.high*2
 	}
@@ -148,7 +150,7 @@ func logarithmic(s span, u Unit, n int, whole bool) axis {
 	}
 	for _, at := range all {
 		if at >= a.low*(1-1e-9) && at <= a.high*(1+1e-9) {
-			a.ticks = append(a.ticks, tick{at, u.text(at, at)})
+			a.ticks = append(a.ticks, tick{at, u.TextStep(at, at)})
 		}
 	}
 	return a

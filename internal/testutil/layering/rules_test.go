@@ -39,7 +39,7 @@ var layers = []layer{
 	{path: "transport/route", may: []string{"transport", "ingest"}},
 	{path: "transport/managed", may: []string{"transport", "transport/internal/", "transport/direct", "transport/queued", "ingest", "github.com/Azure/azure-sdk-for-go/"}},
 	{path: "transport", tree: true, may: []string{"transport", "transport/internal/", "transport/budget", "ingest", "ingest/record", "github.com/Azure/azure-sdk-for-go/", "github.com/google/uuid", "golang.org/x/sync/", "github.com/klauspost/compress/"}},
-	{path: "operate", may: []string{"ingest", "internal/visible", "internal/plot", "golang.org/x/sys/"}},
+	{path: "operate", may: []string{"ingest", "internal/visible", "internal/quantity", "golang.org/x/sys/"}},
 	// The rooms of the engine: who may know whom. Only the door knows all.
 	{path: "engine/internal/answers", may: []string{"ingest", "operate", "store"}},
 	{path: "engine/internal/lifecycle", may: []string{"ingest", "store"}},
@@ -54,7 +54,8 @@ var layers = []layer{
 	{path: "internal/crashpoint"},
 	{path: "internal/wake"},
 	{path: "internal/visible"},
-	{path: "internal/plot", may: []string{"internal/visible"}},
+	{path: "internal/quantity"},
+	{path: "internal/plot", may: []string{"internal/visible", "internal/quantity"}},
 	{path: "internal/datasync", may: []string{"golang.org/x/sys/"}},
 	{path: "internal/vfs", may: []string{"internal/datasync", "golang.org/x/sys/"}},
 	{path: "internal/vfs/memfs", may: []string{"internal/vfs"}, infrastructure: true},
@@ -78,7 +79,7 @@ var layers = []layer{
 	{path: "telemetry", may: []string{"engine", "ingest"}},
 	{path: "telemetry/prometheus", may: []string{"telemetry"}},
 	{path: "telemetry/otel", may: []string{"telemetry", "engine", "ingest", "transport", "internal/visible", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/"}},
-	{path: "statushttp", may: []string{"ingest", "operate", "internal/visible", "internal/plot", "golang.org/x/time/rate"}},
+	{path: "statushttp", may: []string{"ingest", "operate", "internal/visible", "internal/plot", "internal/quantity", "golang.org/x/time/rate"}},
 	// Adapters know a table by an interface of their own.
 	{path: "slogspool", may: []string{"ingest"}},
 	{path: "typed", may: []string{"ingest"}},

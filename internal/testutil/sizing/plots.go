@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 )
 
 // Plots are the charts of docs/sizing.md by the names of their files, each line from
@@ -18,7 +19,7 @@ func wearPlot() *plot.Chart {
 	c := &plot.Chart{
 		ID: "sizing-wear", Title: "Bytes on the device a byte of payload, by the size of a record", X: "bytes of a record", Y: "bytes on the device a byte of payload",
 		Desc:  "A lone record of 100 bytes writes some forty times its size, one of 10 kB less than twice. With 64 or 1024 records in a commit it is hardly more than the records themselves, from 1 kB on.",
-		Width: 720, Height: 320, Background: "#ffffff", LogX: true, LogY: true, UnitX: plot.Bytes, TicksX: []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10},
+		Width: 720, Height: 320, Background: "#ffffff", LogX: true, LogY: true, UnitX: quantity.Bytes, TicksX: []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10},
 	}
 	for _, together := range []float64{1, 16, 64, 1024} {
 		l := plot.Line{Name: fmt.Sprintf("%g in a commit", together)}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kustospool/internal/plot"
+	"kustospool/internal/quantity"
 )
 
 // Named is a chart and the word for it in the name of its file.
@@ -127,7 +128,7 @@ func (g *group) chart(run *Run, record int) *plot.Chart {
 	if len(producers) < 2 {
 		return nil
 	}
-	c := &plot.Chart{Title: fmt.Sprintf("%s, %s a record", g.title, plot.Bytes.Text(float64(record))) + run.doubt(), X: "producers", Width: 720, Height: 420, LogX: true, LogY: true}
+	c := &plot.Chart{Title: fmt.Sprintf("%s, %s a record", g.title, quantity.Bytes.Text(float64(record))) + run.doubt(), X: "producers", Width: 720, Height: 420, LogX: true, LogY: true}
 	for _, p := range producers {
 		c.TicksX = append(c.TicksX, float64(p))
 	}
@@ -153,7 +154,7 @@ func (g *group) chart(run *Run, record int) *plot.Chart {
 	}
 	c.Y = "acknowledged records a second"
 	if g.units[0] != "acks/s" {
-		c.Y, c.UnitY = "time", plot.Seconds
+		c.Y, c.UnitY = "time", quantity.Seconds
 	}
 	c.Desc = words(c)
 	return c
@@ -207,11 +208,11 @@ func (r *ratios) chart(run *Run) *plot.Chart {
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.record, b.record), cmp.Compare(a.producers, b.producers))
 	})
-	c := &plot.Chart{Title: fmt.Sprintf("%s, %s a record", r.title, plot.Bytes.Text(float64(places[0].record))) + run.doubt(), X: "producers", Y: "ratio", Width: 720, Height: 300}
+	c := &plot.Chart{Title: fmt.Sprintf("%s, %s a record", r.title, quantity.Bytes.Text(float64(places[0].record))) + run.doubt(), X: "producers", Y: "ratio", Width: 720, Height: 300}
 	for _, p := range places {
 		name := strconv.Itoa(p.producers)
 		if p.record != places[0].record {
-			name += " of " + plot.Bytes.Text(float64(p.record))
+			name += " of " + quantity.Bytes.Text(float64(p.record))
 		}
 		c.Categories = append(c.Categories, name)
 	}

@@ -1,4 +1,16 @@
-package plot
+// Package quantity writes numbers as people read them: counts, sizes, times and
+// rates.
+//
+// # Promise
+//
+// Any number has words, and they are short: what is infinite or no number is
+// "none", and what is beyond 1e18 stands as that. No text has an exponent. Three
+// digits are enough, but for counts, which are exact.
+//
+// # What it does not do
+//
+// It knows no languages but English, and reads nothing back.
+package quantity
 
 import (
 	"math"
@@ -15,12 +27,15 @@ const (
 	Seconds             // 250 µs, 1.5 ms, 20 s, 5 min, 3 h
 )
 
+// most bounds what is written.
+const most = 1e18
+
 // Text is a value in words of the unit, with three digits.
 func (u Unit) Text(v float64) string {
-	if v = bounded(v); math.IsNaN(v) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "none"
 	}
-	return u.text(v, 0)
+	return u.TextStep(max(-most, min(v, most)), 0)
 }
 
 // Count is a whole number with a comma at each thousand.
@@ -36,12 +51,25 @@ func Count(n int64) string {
 	return sign + s
 }
 
-// Size is a number of bytes, as [Bytes] has it, and with a unit also where it is 0.
+// Size is a number of bytes, as [Bytes] has it, and with its unit also where it is
+// 0: at an axis that needs none.
 func Size(n int64) string {
 	if n == 0 {
 		return "0 B"
 	}
 	return Bytes.Text(float64(n))
+}
+
+// Rate is a number that is read beside a unit of time: three digits, and all of a
+// large one, with a comma at each thousand.
+func Rate(v float64) string {
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return "none"
+	case v >= 999.5:
+		return Count(int64(math.Round(min(v, most))))
+	}
+	return Number.Text(v)
 }
 
 // digits is the step between numbers of three digits that are about v.
@@ -72,8 +100,9 @@ func (u Unit) scales() []scale {
 	return scales[u]
 }
 
-// text is v with as many digits as tell it from v + step; with a step of 0, three.
-func (u Unit) text(v, step float64) string {
+// TextStep is v with as many digits as tell it from v + step; with a step of 0, three.
+// v must be within 1e18 of 0.
+func (u Unit) TextStep(v, step float64) string {
 	all := u.scales()
 	s := all[len(all)-1]
 	if v == 0 {
@@ -107,14 +136,4 @@ func (u Unit) text(v, step float64) string {
 		out = "0"
 	}
 	return out + s.suffix
-}
-
-// bounded holds a value within what can be drawn. What is no number, or
-// infinite, is a gap.
-func bounded(v float64) float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return math.NaN()
-	}
-	const most = 1e18
-	return max(-most, min(v, most))
 }
