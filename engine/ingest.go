@@ -186,6 +186,7 @@ func (s *Spool) ingestOne(ctx context.Context, rec store.Record) (ingest.Receipt
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
+	s.noRoom.stored()
 	s.events.returned(called)
 	return s.receipt(rec.Lane, a), nil
 }
@@ -219,6 +220,7 @@ func (s *Spool) ingestAll(ctx context.Context, recs []store.Record, at ...ingest
 	if err != nil {
 		return nil, err
 	}
+	s.noRoom.stored()
 	s.events.returned(called)
 	receipts := make([]ingest.Receipt, len(appended))
 	for i, a := range appended {
@@ -256,7 +258,11 @@ func (s *Spool) whenRoom(ctx context.Context, try func() error) (err error) {
 		}
 		room := s.store.Room()
 		err := try()
-		if !errors.Is(err, ErrFull) || s.opts.Full == RejectNew {
+		if !errors.Is(err, ErrFull) {
+			return err
+		}
+		s.noRoom.met("policy", s.opts.Full, "quota", s.opts.MaxDiskBytes, "cause", err)
+		if s.opts.Full == RejectNew {
 			return err
 		}
 		var dropping chan<- struct{}

@@ -27,11 +27,14 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 			Oldest: n.Waiting.Oldest, OldestSeconds: n.Waiting.Age.Seconds(), WaitingBytes: n.Waiting.Bytes, WaitingForRoom: n.WaitingForRoom,
 			DeadWaiting: n.DeadLetters.Waiting, DeadHandled: n.DeadLetters.Handled, Attempts: n.Attempts,
 		}}
+	if n.Failed != nil {
+		out.Failed = n.Failed.Error()
+	}
 	for i := range n.Paused {
 		out.Paused = append(out.Paused, *pausedOf(&n.Paused[i]))
 	}
 	if o.inUse {
-		out.Rate, out.TimeToEmpty = rateOf(n.Rate, n.TimeToEmpty, n.Unhealthy != nil)
+		out.Rate, out.TimeToEmpty = rateOf(n.Rate, n.TimeToEmpty, n.Unhealthy != nil || n.Failed != nil)
 	}
 	cut := func(list string, more int) {
 		if more > 0 {

@@ -54,8 +54,35 @@ func (t *trouble) begin(args ...any) {
 	}
 }
 
-func (t *trouble) end() {
+func (t *trouble) end() { t.endedAt(time.Now()) }
+
+func (t *trouble) endedAt(at time.Time) {
 	if since := t.since.Swap(0); since != 0 {
-		t.log.Info(t.over, "after", time.Since(time.Unix(0, since)).Round(time.Millisecond))
+		t.log.Info(t.over, "after", at.Sub(time.Unix(0, since)).Round(time.Millisecond))
+	}
+}
+
+// noRoom is the trouble of a full spool. While that is being emptied it is full again
+// and again, so it is over when no call has found it so for roomAgain.
+type noRoom struct {
+	trouble
+	last atomic.Int64 // when a call found it full, nanoseconds since 1970
+}
+
+const roomAgain = time.Minute
+
+// met is told of each call that finds the spool full, as often as it does.
+func (n *noRoom) met(args ...any) {
+	n.last.Store(time.Now().UnixNano())
+	n.begin(args...)
+}
+
+// stored is told of each call that found room.
+func (n *noRoom) stored() {
+	if n.since.Load() == 0 { // as almost always, and every acknowledgement asks
+		return
+	}
+	if last := time.Unix(0, n.last.Load()); time.Since(last) >= roomAgain {
+		n.endedAt(last)
 	}
 }

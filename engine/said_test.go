@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +220,77 @@ func TestLogAsItReads(t *testing.T) {
 		}
 		if want := healthyLog[1:]; text != want {
 			t.Errorf("got\n%s\nwant\n%s", text, want)
+		}
+		noSecretNorControl(t, out.String())
+	})
+}
+
+// TestAFullSpoolIsTold when a call finds it full, and when for a minute none has.
+func TestAFullSpoolIsTold(t *testing.T) {
+	large := fmt.Sprintf(`{"pad":"%s"}`, strings.Repeat("x", 200<<10))
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		fake := transporttest.NewFake()
+		o := small(engine.RejectNew)
+		o.Logger = textLogger(&out)
+		s := open(t, t.TempDir(), fake, o)
+		fake.Down(transporttest.Fail(transport.Transient))
+		for range 40 { // more than it holds
+			_, _ = s.Ingest(t.Context(), request(telemetry, large))
+		}
+		fake.Down(nil)
+		drain(t, s)
+		put(t, s, telemetry, row(1))
+		const begun, over = `level=ERROR msg="the spool is full" policy=reject quota=8388608 cause=`, `level=INFO msg="the spool has room again" after=`
+		if strings.Count(out.String(), begun) != 1 || strings.Contains(out.String(), over) {
+			t.Errorf("when it was full: %q", lines(out.String()))
+		}
+		time.Sleep(61 * time.Second)
+		put(t, s, telemetry, row(1), row(2))
+		if strings.Count(out.String(), begun) != 1 || strings.Count(out.String(), over) != 1 {
+			t.Errorf("when it has room: %q", lines(out.String()))
+		}
+	})
+}
+
+// mute is a destination that takes batches and, while it is on, answers no question.
+type mute struct {
+	*transporttest.TrackingFake
+	on atomic.Bool
+}
+
+func (m *mute) Track(ctx context.Context, pending []transport.Pending) ([]transport.Verdict, error) {
+	if m.on.Load() {
+		return nil, &transport.Error{Op: "track", Class: transport.Unauthorized, RequestID: "req-2", Message: "no sig=SECRET\nfor you"}
+	}
+	return m.TrackingFake.Track(ctx, pending)
+}
+
+// TestQuestionsWithoutAnswerAreToldTwice: when they begin to go without and when one is
+// answered, however many there are between.
+func TestQuestionsWithoutAnswerAreToldTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out sharedText
+		o := soon()
+		o.Logger, o.RetryMax = textLogger(&out), 30*time.Second
+		to := &mute{TrackingFake: transporttest.NewFake().Tracking()}
+		s := open(t, t.TempDir(), to, o)
+		for range 2 {
+			to.on.Store(true)
+			put(t, s, telemetry, rows(3)...)
+			time.Sleep(10 * time.Minute)
+			to.on.Store(false)
+			drain(t, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		const begun, over = "cannot ask for outcomes; batches stay spooled meanwhile", "the destination tells outcomes again"
+		if got := lines(out.String()); !slices.Equal(got, []string{"opened the spool", begun, over, "delivered the first batch", begun, over, "closed the spool"}) {
+			t.Errorf("%q", got)
+		}
+		if !strings.Contains(out.String(), `class=unauthorized request_id=req-2 err="track: no sig=REDACTED`) || strings.Count(out.String(), "after=10m") != 2 {
+			t.Error(out.String())
 		}
 		noSecretNorControl(t, out.String())
 	})

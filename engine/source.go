@@ -303,6 +303,9 @@ var errGaveWay = errors.New("engine: gave way to other sources")
 func (in *intake) wait(try func() error) error {
 	err := try()
 	if !errors.Is(err, ErrFull) {
+		if err == nil {
+			in.s.noRoom.stored()
+		}
 		return err
 	}
 	var alone error

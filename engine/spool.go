@@ -58,6 +58,7 @@ type Spool struct {
 	server   *operate.Server // answers on the socket; nil where there is none
 
 	waitingForRoom atomic.Int64 // callers that found the spool full
+	noRoom         noRoom       // the trouble that they are in, for the log
 	repeated       atomic.Int64 // requests whose key was stored before
 
 	closing   atomic.Bool // intake has ended
@@ -116,7 +117,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 	q.books, q.queue, q.news, q.emptied, q.closed = s.batches, s.live, news, s.live.Emptied, s.changes.closed()
 	q.ledgerTrouble, q.retryMin, q.retryMax = ledgerTrouble, o.RetryMin, o.RetryMax
 	dispatcher := &dispatcher{queue: s.live, attempts: s.attempts, wake: s.live.ToSend}
-	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, log: o.Logger, wake: s.live.ToAsk}
+	tracker := &tracker{questions: s.live, books: s.batches, events: s.events, asker: guarded, wake: s.live.ToAsk, ledgerTrouble: ledgerTrouble}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("engine: recovering %s: %w", dir, err), st.Close())
 	}
@@ -139,6 +140,7 @@ func Open(dir string, tr transport.Transport, opts *Options) (*Spool, error) {
 func newSpool(o Options, to *plug.Plug) *Spool {
 	every, atMost := to.Cadence()
 	s := &Spool{transport: to, opts: o, log: o.Logger, dropping: make(chan struct{}, 1), pausing: make(chan struct{}, 1), closed: make(chan struct{}), rates: newRates()}
+	s.noRoom.log, s.noRoom.begun, s.noRoom.over = o.Logger, "the spool is full", "the spool has room again"
 	s.lanes.init()
 	s.changes.init()
 	s.refusals.init()

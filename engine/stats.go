@@ -40,6 +40,9 @@ type Stats struct {
 	// Unhealthy is what a destination last failed with; nil while all are well.
 	// Of several it is the latest. A View does not know it.
 	Unhealthy *ingest.Failure
+	// Failed is why the spool takes and delivers nothing until it is opened again,
+	// an error that matches [ErrFailed]; nil while it works, and in a View.
+	Failed error
 
 	Duplicates  Duplicates
 	DeadLetters DeadLetterStats

@@ -18,6 +18,7 @@ func (s *Spool) Stats() Stats {
 	st.Duplicates.AvoidedByKey = s.repeated.Load()
 	st.WaitingForRoom = int(s.waitingForRoom.Load())
 	st.Transport = s.transport.Figures()
+	st.Failed = s.store.Err()
 	st.showPaused(s.store.Paused())
 	s.rates.fill(&st)
 	known := s.live.Look(st.At)

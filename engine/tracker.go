@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,8 +32,9 @@ type tracker struct {
 	books     outcomeBooks
 	events    *events
 	asker     asker
-	log       *slog.Logger
 	wake      <-chan struct{}
+
+	ledgerTrouble *trouble
 }
 
 // questions says what is to be asked, and hears what was answered.
@@ -65,7 +68,7 @@ func (t *tracker) run(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		ask, overdue, wait := t.questions.Due(time.Now())
-		each(overdue, func(id ingest.BatchID) { t.sendAgain(ctx, id) })
+		t.wrote(each(overdue, func(id ingest.BatchID) (bool, error) { return t.sendAgain(ctx, id) }))
 		for to, ids := range ask {
 			asking.Go(func() { t.ask(ctx, to, ids) })
 		}
@@ -82,17 +85,34 @@ func (t *tracker) run(ctx context.Context) {
 }
 
 // each does something about all of a list, some at the same time, and returns
-// when all is done.
-func each[T any](list []T, do func(T)) {
+// when all is done: whether any of it was written, and the first error.
+func each[T any](list []T, do func(T) (wrote bool, err error)) (bool, error) {
 	var together errgroup.Group
 	together.SetLimit(recordTogether)
+	var some atomic.Bool
 	for _, one := range list {
 		together.Go(func() error {
-			do(one)
-			return nil
+			wrote, err := do(one)
+			if wrote {
+				some.Store(true)
+			}
+			return err
 		})
 	}
-	_ = together.Wait() // none has an error
+	err := together.Wait()
+	return some.Load(), err
+}
+
+// wrote tells of a ledger that could not be written, however many batches that is
+// about and however often: each is asked for, or sent, again.
+func (t *tracker) wrote(some bool, err error) {
+	switch {
+	case errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed): // the store said so itself
+	case err != nil:
+		t.ledgerTrouble.begin("err", err)
+	case some:
+		t.ledgerTrouble.end()
+	}
 }
 
 // ask puts one question to a destination and records the answers.
@@ -118,14 +138,12 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 			answered[v.Batch] = live.ARefusal
 		}
 	}
-	each(verdicts, func(v transport.Verdict) {
+	t.wrote(each(verdicts, func(v transport.Verdict) (bool, error) {
 		if v.State == 0 || v.State == ingest.Unknown {
-			return
+			return false, nil
 		}
-		if err := t.record(context.WithoutCancel(ctx), v); err != nil {
-			t.log.Error("cannot record an outcome; it is asked for again", "batch", v.Batch, "err", err)
-		}
-	})
+		return t.record(context.WithoutCancel(ctx), v)
+	}))
 	// What of them could be asked about does not wait for the rest.
 	t.questions.Answered(to, ids, func(id ingest.BatchID) live.Heard {
 		if how := answered[id]; how != live.Nothing || err != nil {
@@ -135,19 +153,22 @@ func (t *tracker) ask(ctx context.Context, to string, ids []ingest.BatchID) {
 	})
 }
 
-// record records a verdict.
-func (t *tracker) record(ctx context.Context, v transport.Verdict) error {
+// record records a verdict, and says whether there was something to write.
+func (t *tracker) record(ctx context.Context, v transport.Verdict) (bool, error) {
 	if _, there := t.books.row(v.Batch); !there {
-		return nil // settled by an earlier answer
+		return false, nil // settled by an earlier answer
 	}
 	ev := t.event(v)
 	c, err := t.books.happened(ctx, v.Batch, ev)
-	if err != nil || !c.do.Has(lifecycle.Forget) {
-		return err
+	if err != nil {
+		return false, fmt.Errorf("recording the outcome of batch %s: %w", v.Batch, err)
+	}
+	if !c.do.Has(lifecycle.Forget) {
+		return false, nil
 	}
 	t.events.decided(&c.entry, ev.Failure)
 	t.questions.Reported(c.entry, live.Result{Again: c.queue, Err: v.Failure, Settled: c.settled()})
-	return nil
+	return true, nil
 }
 
 // event is that of a verdict.
@@ -177,18 +198,18 @@ func (t *tracker) event(v transport.Verdict) lifecycle.Event {
 	return ev
 }
 
-// sendAgain gives up waiting.
-func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) {
+// sendAgain gives up waiting, and says whether there was something to write.
+func (t *tracker) sendAgain(ctx context.Context, id ingest.BatchID) (bool, error) {
 	if _, there := t.books.row(id); !there {
 		t.books.lost(id)
-		return
+		return false, nil
 	}
 	c, err := t.books.happened(context.WithoutCancel(ctx), id, lifecycle.Event{Kind: lifecycle.Unheard})
 	if err != nil {
-		t.log.Error("cannot record that a batch is sent again; trying later", "batch", id, "err", err)
 		t.questions.Postpone(id)
-		return
+		return false, fmt.Errorf("recording that batch %s is sent again: %w", id, err)
 	}
 	t.events.decided(&c.entry, nil)
 	t.questions.Reported(c.entry, live.Result{Again: c.queue})
+	return true, nil
 }

@@ -22,6 +22,7 @@ const (
 	TablePaused       Kind = "table-paused"
 	OutcomeUnknown    Kind = "outcome-unknown"
 	MalformedRecords  Kind = "malformed-records"
+	SpoolFailed       Kind = "failed"
 	Full              Kind = "full"
 	VolumeFull        Kind = "volume-full"
 	Damaged           Kind = "damaged"
@@ -61,6 +62,8 @@ var advices = []advice{
 		"Nothing has to be done: the service is asked, and after a grace the batches are sent again under the same tag. Where it lasts, see that the identity of this program may ask for outcomes."},
 	{MalformedRecords, Warning, "records were refused for good",
 		"See why with `kustospool dead list`. What the service takes now goes again by `kustospool dead retry`. What must be mended is written to files by `kustospool dead export`, and goes by `kustospool dead retry --from`. What nobody wants goes by `kustospool dead drop`."},
+	{SpoolFailed, Critical, "a write to the disk failed, so the spool takes and delivers nothing",
+		"Look at the disk and the kernel's log, then restart the program that has the spool open: it goes on from what is on the disk, with all that was acknowledged."},
 	{Full, Critical, "the spool is full",
 		"Let delivery go on: look after the other troubles first. To have room at once, drop dead letters that nobody wants (`kustospool dead drop`), remove quarantined files that were looked at, or open the spool with a larger bound (`--max-disk`, Options.MaxDiskBytes)."},
 	{VolumeFull, Critical, "the volume is full",

@@ -40,6 +40,8 @@ type Status struct {
 	TimeToEmpty *float64 `json:"time_to_empty_seconds,omitempty"`
 	// Unhealthy is what a destination last failed with.
 	Unhealthy *ingest.Failure `json:"unhealthy,omitempty"`
+	// Failed is why the spool takes and delivers nothing until it is opened again.
+	Failed string `json:"failed,omitempty"`
 
 	Lanes      []Lane         `json:"lanes"` // those with something waiting, the longest wait first
 	Paused     []Paused       `json:"paused,omitempty"`

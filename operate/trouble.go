@@ -53,6 +53,7 @@ const maxTroubles = 50
 // the order of docs/operations.md, and those of the same kind the oldest first. It looks at nothing else, and at no clock.
 func Diagnose(s *Status) []Trouble {
 	f := &finder{s: s, byKey: map[string]*Trouble{}}
+	f.failed()
 	f.room()
 	f.damage()
 	f.dead()
@@ -91,6 +92,12 @@ const fullPercent = 95
 
 // leastFree is the room on a volume, in bytes, below which it is about to be full.
 const leastFree = 32 << 20
+
+func (f *finder) failed() {
+	if why := f.s.Failed; why != "" {
+		f.add(Trouble{Kind: SpoolFailed, Records: f.s.Counters.Open + f.s.Counters.Sealed, What: adviceOf(SpoolFailed).what + ": " + why})
+	}
+}
 
 func (f *finder) room() {
 	c := &f.s.Counters

@@ -80,6 +80,7 @@ func TestDiagnose(t *testing.T) {
 			lane("F", failure("held", "Schema_PermanentUpdateFailure")), lane("G", failure("unknown", "")), lane("H", failure("malformed", "Stream_NoSuch"))}, Counters: Counters{FreeBytes: -1}},
 			[]string{"permission-refused warning D.B 1 3", "missing-table warning D.A 1 6", "missing-mapping warning D.C 1 3", "blob-refused warning D.E 1 3", "table-held warning D.F 1 3", "outcome-unknown note D.G 1 3"}},
 		{"paused", Status{InUse: true, Paused: []Paused{{Database: "D", Table: "A", Since: at, Reason: "r"}}, Lanes: []Lane{lane("A", nil), lane("B", nil)}, Counters: Counters{FreeBytes: -1}}, []string{"table-paused warning D.A 1 3"}},
+		{"failed", Status{InUse: true, Failed: "words", Counters: Counters{Open: 1, Sealed: 2, FreeBytes: -1}}, []string{"failed critical  0 3"}},
 		{"full", Status{InUse: true, Counters: Counters{DiskBytes: 96, QuotaBytes: 100, Open: 1, FreeBytes: 1 << 40}}, []string{"full critical  0 1"}},
 		{"not full", Status{InUse: true, Counters: Counters{DiskBytes: 9400, QuotaBytes: 10000, FreeBytes: 1 << 40}}, nil},
 		{"waited for room", Status{InUse: true, Counters: Counters{WaitingForRoom: 1, FreeBytes: 1}}, []string{"full critical  0 0", "volume-full critical  0 0"}},

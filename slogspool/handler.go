@@ -142,7 +142,11 @@ func (h *Handler) Stats() Stats { return h.q.snapshot() }
 func replace(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindTime:
-		a.Value = slog.TimeValue(a.Value.Time().UTC())
+		t := a.Value.Time().UTC()
+		a.Value = slog.TimeValue(t)
+		if y := t.Year(); y < 0 || y > 9999 { // of which slog makes what is no JSON
+			a.Value = slog.StringValue(t.Format(time.RFC3339Nano))
+		}
 	case slog.KindString:
 		if s := a.Value.String(); len(s) > MaxTextBytes {
 			a.Value = slog.StringValue(cut(s))

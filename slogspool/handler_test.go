@@ -1,17 +1,20 @@
 package slogspool_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
 	"testing/slogtest"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -21,10 +24,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// table keeps rows; block, where it is not nil, holds every call up, and err refuses.
+// table keeps rows; block, where it is not nil, holds every call up, err refuses, and
+// a row with bad in it is refused with all that come with it.
 type table struct {
 	format ingest.Format
 	block  chan struct{}
+	bad    string
 
 	mu    sync.Mutex
 	err   error
@@ -50,6 +55,14 @@ func (t *table) IngestAll(ctx context.Context, records [][]byte, _ ...ingest.Pos
 	t.calls++
 	if t.err != nil {
 		return nil, t.err
+	}
+	for i, r := range records {
+		if !utf8.Valid(r) {
+			return nil, fmt.Errorf("record %d is no UTF-8: %.200q", i, r)
+		}
+		if t.bad != "" && bytes.Contains(r, []byte(t.bad)) {
+			return nil, fmt.Errorf("record %d: %w", i, &ingest.FieldError{Field: "data", Value: "?", Rule: "is not taken"})
+		}
 	}
 	for _, r := range records {
 		var row map[string]any
@@ -110,6 +123,10 @@ type secretive struct{}
 
 func (secretive) LogValue() slog.Value { return slog.StringValue("resolved") }
 
+type garbled struct{}
+
+func (garbled) MarshalJSON() ([]byte, error) { return []byte("\"a\xffb\""), nil }
+
 type failing struct{}
 
 func (failing) Error() string { panic("no text") }
@@ -120,12 +137,19 @@ func TestRow(t *testing.T) {
 	east := time.FixedZone("east", 3600)
 	r := slog.NewRecord(time.Date(2026, 11, 27, 1, 30, 0, 5, east), slog.LevelError, "engine\nstopped", 0)
 	r.AddAttrs(slog.String("msg", "an attribute"), slog.Time("at", time.Date(2026, 1, 1, 0, 30, 0, 0, east)), slog.Any("who", secretive{}),
-		slog.Duration("took", time.Second), slog.Any("err", errors.New("broken")), slog.Any("bad", failing{}), slog.Group("g", slog.Int("n", 1)), slog.Any("ch", make(chan int)))
+		slog.Duration("took", time.Second), slog.Any("err", errors.New("broken")), slog.Any("bad", failing{}), slog.Group("g", slog.Int("n", 1)), slog.Any("ch", make(chan int)),
+		slog.Time("far", time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)), slog.Float64("nan", math.NaN()), slog.Any("garbled", garbled{}))
 	if err := h.Handle(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	slog.New(h).Debug("here")
+	if err := h.Handle(t.Context(), slog.NewRecord(time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), slog.LevelError, "long ago", 0)); err != nil {
+		t.Fatal(err)
+	}
 	closed(t, h)
+	if len(to.rows) != 3 || to.rows[2]["msg"] != "long ago" {
+		t.Errorf("%d rows, %v", len(to.rows), to.rows)
+	}
 	row := to.rows[0]
 	attrs := row["attrs"].(map[string]any)
 	for name, c := range map[string][2]any{
@@ -137,6 +161,8 @@ func TestRow(t *testing.T) {
 		"who":    {attrs["who"], "resolved"},
 		"took":   {attrs["took"], 1e9},
 		"err":    {attrs["err"], "broken"},
+		"utf8":   {attrs["garbled"], "a\ufffdb"},
+		"far":    {attrs["far"], "20000-01-01T00:00:00Z"},
 		"n":      {attrs["g"].(map[string]any)["n"], 1.0},
 	} {
 		if c[0] != c[1] {
@@ -145,6 +171,9 @@ func TestRow(t *testing.T) {
 	}
 	if s, _ := attrs["bad"].(string); !strings.Contains(s, "PANIC") {
 		t.Errorf("an error that panics: %v", attrs["bad"])
+	}
+	if s, _ := attrs["nan"].(string); !strings.Contains(s, "NaN") {
+		t.Errorf("not a number: %v", attrs["nan"])
 	}
 	if s, _ := attrs["ch"].(string); !strings.Contains(s, "ERROR") {
 		t.Errorf("a channel: %v", attrs["ch"])
@@ -245,6 +274,38 @@ func TestRefusedBySpool(t *testing.T) {
 	}
 	if len(to.rows) != 2 {
 		t.Errorf("%v", to.rows)
+	}
+}
+
+// A row that the spool can never take costs no other row.
+func TestABadRowIsDroppedAlone(t *testing.T) {
+	to := &table{bad: "poison"}
+	h := start(t, to, &slogspool.Options{Delay: time.Minute})
+	logger := slog.New(h)
+	for i := range 100 {
+		logger.Info("good", "i", i)
+		if i == 10 || i == 99 {
+			logger.Info("poison")
+		}
+	}
+	if err := h.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st := h.Stats(); st.Stored != 100 || st.Dropped != 2 || st.Queued != 0 || !errors.Is(st.Err, ingest.ErrInvalid) {
+		t.Errorf("%+v", st)
+	}
+	logger.Info("last") // with the row that tells of the two
+	closed(t, h)
+	if len(to.rows) != 102 {
+		t.Fatalf("%d rows", len(to.rows))
+	}
+	for i, row := range to.rows[:100] {
+		if n, _ := row["attrs"].(map[string]any)["i"].(float64); int(n) != i {
+			t.Fatalf("row %d is %v", i, row)
+		}
+	}
+	if note, _ := to.rows[101]["attrs"].(map[string]any); note["dropped"] != 2.0 {
+		t.Errorf("%v", to.rows[101])
 	}
 }
 

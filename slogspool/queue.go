@@ -2,12 +2,15 @@ package slogspool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"kustospool/ingest"
 )
 
 var (
@@ -65,12 +68,13 @@ func newQueue(table Table, limit int, delay time.Duration) *queue {
 
 // Write takes a row from the JSON handler, which writes each with one call.
 func (q *queue) Write(line []byte) (int, error) {
-	if len(line) > MaxRowBytes {
-		return 0, rowTooLong(len(line))
+	// A copy. A marshaller of the caller's may write what is no UTF-8.
+	row := bytes.ToValidUTF8(bytes.TrimSuffix(line, []byte("\n")), []byte("\uFFFD"))
+	if len(row) > MaxRowBytes {
+		return 0, rowTooLong(len(row))
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	row := bytes.TrimSuffix(line, []byte("\n"))
 	switch {
 	case q.closed:
 		q.drop(1)
@@ -79,7 +83,7 @@ func (q *queue) Write(line []byte) (int, error) {
 		q.drop(1)
 		return 0, ErrDropped
 	}
-	q.rows = append(q.rows, bytes.Clone(row))
+	q.rows = append(q.rows, row)
 	q.bytes += len(row)
 	q.stats.Queued++
 	signal(q.first)
@@ -158,18 +162,40 @@ func (q *queue) store() {
 	if len(rows) == 0 {
 		return
 	}
-	_, err := q.table.IngestAll(q.ctx, rows)
+	stored, last, err := q.put(rows)
+	told := last && note != nil
+	if told {
+		stored--
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.bytes -= size
 	q.stats.Queued -= n
+	q.stats.Stored += stored
+	q.drop(n - stored)
+	if told {
+		q.unsaid -= unsaid
+	}
 	if err != nil {
 		q.stats.Err = err
-		q.drop(n)
-		return
 	}
-	q.stats.Stored += n
-	q.unsaid -= unsaid
+}
+
+// put stores rows and says how many are, and whether the last one is. Where the spool
+// refuses what it is given, the halves are tried, so that a row it cannot take costs
+// no other row. err is the first refusal.
+func (q *queue) put(rows [][]byte) (stored int64, last bool, err error) {
+	_, err = q.table.IngestAll(q.ctx, rows)
+	switch {
+	case err == nil:
+		return int64(len(rows)), true, nil
+	case len(rows) == 1 || !errors.Is(err, ingest.ErrInvalid):
+		return 0, false, err
+	}
+	half := len(rows) / 2
+	a, _, err := q.put(rows[:half])
+	b, last, err2 := q.put(rows[half:])
+	return a + b, last, cmp.Or(err, err2)
 }
 
 // note is the row that tells of what was dropped, nil when nothing was; q.mu is

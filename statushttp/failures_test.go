@@ -38,7 +38,7 @@ func TestFailedLoginsAreBounded(t *testing.T) {
 		// Who is logged in already stays so, from the same address as well.
 		r = local("GET", "/", "")
 		r.RemoteAddr = "192.0.2.1:9"
-		r.AddCookie(&http.Cookie{Name: cookieName(r), Value: p.guard.cookieValue(time.Now().Add(time.Hour))})
+		r.AddCookie(&http.Cookie{Name: cookieName(r), Value: p.guard.logins.begin(time.Now().Add(time.Hour))})
 		if got := serve(p, r).StatusCode; got != http.StatusOK {
 			t.Errorf("who is logged in is locked out: %d", got)
 		}
@@ -55,49 +55,6 @@ func TestFailedLoginsAreBounded(t *testing.T) {
 		}
 		if got := login("[2001:db8:0:1::1]:7", secret); got != http.StatusSeeOther {
 			t.Errorf("another network: %d", got)
-		}
-	})
-}
-
-// A login ends by itself.
-func TestLoginEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := open(t, &reader{}, &Options{Token: secret})
-		r := local("GET", "/", "")
-		r.AddCookie(&http.Cookie{Name: cookieName(r), Value: p.guard.cookieValue(time.Now().Add(loginFor))})
-		time.Sleep(loginFor - time.Second)
-		if got := serve(p, r).StatusCode; got != http.StatusOK {
-			t.Errorf("before its end: %d", got)
-		}
-		time.Sleep(time.Second)
-		if got := serve(p, r).StatusCode; got != http.StatusUnauthorized {
-			t.Errorf("at its end: %d", got)
-		}
-	})
-}
-
-// A stream that began while a login was good does not go on for ever behind it: whoever
-// follows is asked again who it is.
-func TestLoginEndsItsStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := open(t, counting(), &Options{Token: secret, Every: time.Minute})
-		c := listen(t, p)()
-		r := local("GET", "/", "")
-		r.Host = "localhost"
-		if _, err := fmt.Fprintf(c, "GET /events HTTP/1.1\r\nHost: localhost\r\nCookie: %s=%s\r\n\r\n", cookieName(r), p.guard.cookieValue(time.Now().Add(time.Minute))); err != nil {
-			t.Fatal(err)
-		}
-		got := &reading{parts: map[string]string{}}
-		go read(c, got)
-		time.Sleep(streamFor - time.Second)
-		synctest.Wait()
-		if n, _, ended, code := got.look(); n < 50 || ended || code != http.StatusOK {
-			t.Errorf("before its time: %d events, ended %v, %d", n, ended, code)
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if _, _, ended, _ := got.look(); !ended {
-			t.Error("it goes on")
 		}
 	})
 }

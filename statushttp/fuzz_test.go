@@ -52,7 +52,7 @@ func FuzzRequest(f *testing.F) {
 				t.Errorf("%s %s leads to %s", method, target, at)
 			}
 		}
-		if guarded.guard.cookieOf(r) {
+		if guarded.guard.logins.good(r) {
 			t.Errorf("the cookie %q is taken", cookie)
 		}
 	})
@@ -60,8 +60,8 @@ func FuzzRequest(f *testing.F) {
 
 // A cookie that differs in anything is no cookie.
 func FuzzCookie(f *testing.F) {
-	g := newGuard(&Options{Token: secret}, newKey())
-	good := g.cookieValue(time.Now().Add(time.Hour))
+	g := newGuard(&Options{Token: secret})
+	good := g.logins.begin(time.Now().Add(time.Hour))
 	f.Add(0, byte(1))
 	f.Add(len(good)-1, byte(1))
 	f.Fuzz(func(t *testing.T, at int, change byte) {
@@ -72,7 +72,7 @@ func FuzzCookie(f *testing.F) {
 		b[at] ^= change
 		r := local("GET", "/", "")
 		r.Header.Set("Cookie", cookieName(r)+"="+string(b))
-		if g.cookieOf(r) {
+		if g.logins.good(r) {
 			t.Errorf("%q is taken for %q", b, good)
 		}
 	})
@@ -83,7 +83,7 @@ func FuzzHost(f *testing.F) {
 	for _, s := range []string{"localhost:80", "[::1]:80", "127.0.0.1", "::1", "[::1%25lo]", "127.0.0.1:80:90", "[127.0.0.1]x", "0x7f.1", "127.1"} {
 		f.Add(s)
 	}
-	g := newGuard(&Options{}, newKey())
+	g := newGuard(&Options{})
 	f.Fuzz(func(t *testing.T, host string) {
 		r := local("GET", "/", "")
 		r.Host = host

@@ -14,7 +14,7 @@ type guard struct {
 	hosts    map[string]bool
 	token    [sha256.Size]byte // of the token
 	guarded  bool              // a token is set
-	key      [sha256.Size]byte // of the cookies
+	logins   *logins
 	crossing *http.CrossOriginProtection
 	failures *failures
 }
@@ -25,8 +25,8 @@ type refusal struct {
 	text   string
 }
 
-func newGuard(o *Options, key [sha256.Size]byte) *guard {
-	g := &guard{hosts: map[string]bool{}, token: sha256.Sum256([]byte(o.Token)), guarded: o.Token != "", key: key,
+func newGuard(o *Options) *guard {
+	g := &guard{hosts: map[string]bool{}, token: sha256.Sum256([]byte(o.Token)), guarded: o.Token != "", logins: newLogins(),
 		crossing: http.NewCrossOriginProtection(), failures: newFailures()}
 	for _, h := range o.Hosts {
 		g.hosts[hostKey(h)] = true
@@ -93,14 +93,22 @@ func (g *guard) shown(text string) bool {
 // the token or a cookie that was given for it. wait is set where its sender has
 // guessed wrong so often that it is not looked at.
 func (g *guard) admits(r *http.Request) (ok bool, wait time.Duration) {
-	if !g.guarded || g.cookieOf(r) {
+	if !g.guarded || g.logins.good(r) {
 		return true, 0
 	}
+	if token := bearer(r); token != "" {
+		return g.tries(r, token)
+	}
+	return false, 0
+}
+
+// bearer is the token that a request shows in its header, "" if it shows none.
+func bearer(r *http.Request) string {
 	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(kind, "Bearer") {
-		return false, 0
+		return ""
 	}
-	return g.tries(r, strings.TrimSpace(token))
+	return strings.TrimSpace(token)
 }
 
 // tries looks at a token that somebody shows.

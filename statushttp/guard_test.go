@@ -218,14 +218,14 @@ func TestLogin(t *testing.T) {
 		t.Error("no way to log out")
 	}
 	send(with(local("GET", "/login", ""), c.Value), 303)
-	for _, bad := range []string{"", "x", c.Value[:len(c.Value)-1], c.Value + "A", "A" + c.Value[1:], p.guard.cookieValue(time.Now().Add(-time.Second))} {
+	for _, bad := range []string{"", "x", c.Value[:len(c.Value)-1], c.Value + "A", "A" + c.Value[1:], p.guard.logins.begin(time.Now().Add(-time.Second))} {
 		if bad != c.Value {
 			send(with(local("GET", "/", ""), bad), 401)
 		}
 	}
 	// A cookie of another process, or of another page, is none here.
 	other := open(t, &whole{}, &Options{Token: secret})
-	send(with(local("GET", "/", ""), other.guard.cookieValue(time.Now().Add(time.Hour))), 401)
+	send(with(local("GET", "/", ""), other.guard.logins.begin(time.Now().Add(time.Hour))), 401)
 	if out := send(with(local("POST", "/logout", ""), c.Value), 303); out.Cookies()[0].MaxAge >= 0 {
 		t.Error("the cookie stays")
 	}

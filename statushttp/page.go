@@ -2,8 +2,6 @@ package statushttp
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/url"
@@ -69,18 +67,12 @@ func New(spool operate.Spool, o *Options) (*Page, error) {
 	p := &Page{o: opts, spool: spool, streams: make(chan struct{}, maxStreams), asked: make(chan struct{}, maxAsked), told: newTold(), v1: operate.Handler(spool)}
 	p.keeper, _ = spool.(operate.DeadKeeper)
 	p.tables, _ = spool.(operate.Controller)
-	p.guard = newGuard(&p.o, newKey())
+	p.guard = newGuard(&p.o)
 	p.watch = newWatch(spool, opts.Every, opts.Log, may{Tables: opts.Actions && p.tables != nil, Dead: opts.Actions && p.keeper != nil, Show: p.keeper != nil})
 	p.done, p.end = context.WithCancel(context.Background())
 	p.routes()
 	p.wait.Go(func() { p.watch.run(p.done) })
 	return p, nil
-}
-
-// newKey is a key of this process alone.
-func newKey() (key [sha256.Size]byte) {
-	_, _ = rand.Read(key[:]) // it never fails
-	return key
 }
 
 // Close ends the streams and joins the goroutine, at the latest when the spool's

@@ -15,9 +15,6 @@ const (
 	// streamQuiet is how long nothing may be sent before something is. The script takes
 	// a connection for lost after 40 seconds without.
 	streamQuiet = 15 * time.Second
-	// streamFor is how long one lasts. The browser begins the next one by itself, and is
-	// asked again then who it is: a login that has ended ends its streams.
-	streamFor = time.Hour
 )
 
 // events follows the page: at each look one event with the parts that are not as
@@ -67,9 +64,11 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	if s.write([]byte("retry: 2000\n\n")) != nil {
 		return
 	}
-	end := time.NewTimer(streamFor)
-	defer end.Stop()
+	byLogin := p.guard.guarded && !p.guard.shown(bearer(r))
 	for {
+		if byLogin && !p.guard.logins.good(r) {
+			return // the browser asks again by itself, and is asked then who it is
+		}
 		l, changed := p.watch.latest()
 		if l != nil && s.show(l) != nil {
 			return // whoever it was has gone, or does not read
@@ -80,8 +79,6 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 			if s.write([]byte("event: still\ndata: {}\n\n")) != nil {
 				return
 			}
-		case <-end.C:
-			return
 		case <-r.Context().Done():
 			return
 		case <-p.done.Done():

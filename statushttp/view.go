@@ -152,6 +152,8 @@ func laneState(l *operate.Lane, s *operate.Status) (state, sign, why string) {
 		return "paused", "‖", pausedText(l.Paused)
 	case l.Held:
 		return "held", "■", "something has to be mended first"
+	case s.Failed != "":
+		return "waiting", "…", "the spool has failed"
 	case !s.InUse:
 		return "waiting", "…", "no process has the spool open"
 	case l.Unhealthy == "transient":

@@ -3,6 +3,7 @@ package statushttp
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -78,12 +79,21 @@ func when(t time.Time) template.HTML {
 	return template.HTML(`<time datetime="` + t.Format("2006-01-02T15:04:05Z") + `">` + t.Format("2006-01-02 15:04:05") + `</time>`)
 }
 
+// few is a number with three digits, or more where it is a large one: never with an
+// exponent, which few people read.
+func few(v float64) string {
+	if v >= 999.5 {
+		return count(int64(math.Round(min(v, 1e15))))
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
 // rateText is a speed, and how long the backlog takes at it.
 func rateText(r *operate.Rate, toEmpty *float64) string {
 	if r == nil {
 		return ""
 	}
-	out := fmt.Sprintf("%.3g records/s, %s/s", r.Records, size(int64(r.Bytes)))
+	out := fmt.Sprintf("%s records/s, %s/s", few(r.Records), size(int64(r.Bytes)))
 	switch {
 	case toEmpty == nil && r.Records == 0:
 		return out + "; not emptying"
@@ -161,7 +171,7 @@ func troubleTitle(t *operate.Trouble) string {
 	case t.Table != "":
 		title += ", table " + t.Table
 	case t.Tables > 1:
-		title += fmt.Sprintf(", %d tables", t.Tables)
+		title += ", " + counted(int64(t.Tables), "table")
 	}
 	return text(title + ": " + t.What)
 }

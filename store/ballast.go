@@ -17,6 +17,7 @@ type ballast struct {
 	bytes int64 // of one that is made; one that is found may have any size
 
 	present atomic.Bool
+	told    atomic.Bool // that there is no room for it
 }
 
 // loadBallast takes the ballast when the spool is opened. A volume that has no
@@ -30,11 +31,21 @@ func (s *Store) loadBallast() {
 	s.takeBallast()
 }
 
-// takeBallast writes the file anew, and tells those who wait for room.
+// takeBallast writes the file anew, and tells those who wait for room. What the log
+// keeps for later has no right to that room.
 func (s *Store) takeBallast() {
-	if err := s.writeBallast(); err != nil {
-		s.complain("no room for the ballast; nothing is accepted until there is", err)
+	err := s.writeBallast()
+	if err != nil && s.wal != nil && s.wal.FreeUnused() > 0 {
+		err = s.writeBallast()
+	}
+	if err != nil {
+		if s.ballast.told.CompareAndSwap(false, true) { // it is tried for each second, for as long as it takes
+			s.log.Warn("no room for the ballast; nothing is accepted until there is", "dir", s.dir, "cause", err)
+		}
 		return
+	}
+	if s.ballast.told.Swap(false) {
+		s.log.Info("there is room for the ballast again", "dir", s.dir)
 	}
 	s.ballast.present.Store(true)
 	s.disk.reclaimed()

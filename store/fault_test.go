@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -179,6 +180,69 @@ func TestFullVolume(t *testing.T) {
 	}
 	if st := s.Stats(); st.Acked != int64(acked)+1 {
 		t.Errorf("%d acknowledged, %+v", acked+1, st)
+	}
+}
+
+// TestSettledSegmentIsRoom: a volume that is full of the active segment alone, in which
+// all is settled, has room again when that is given back, which the half of a segment
+// that is never reached does not bring about.
+func TestSettledSegmentIsRoom(t *testing.T) {
+	fsys := memfs.New(1)
+	s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{SegmentBytes: 64 << 20, manual: true})
+	defer s.Close()
+	lane := laneFor(t, s, ingest.JSON)
+	fsys.Limit(fsys.Used() + 4<<20)
+	put := func() error {
+		_, err := s.AppendOne(bg, lane, bytes.Repeat([]byte("x"), 10_000), "")
+		return err
+	}
+	for put() == nil {
+	}
+	s.giveUpBallast()
+	fsys.Limit(fsys.Used() + 64<<10) // others have taken most of it
+	for _, e := range sealOpen(t, s) {
+		for _, step := range [][2]ingest.State{{ingest.Sealed, ingest.Sending}, {ingest.Sending, ingest.Succeeded}} {
+			if _, err := s.Transition(bg, e.Batch.ID, step[0], func(e *Entry) { e.State = step[1] }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := put(); !errors.Is(err, ErrFull) {
+		t.Fatalf("without a ballast: %v", err)
+	}
+	s.upkeep(20)
+	if err := put(); err != nil {
+		t.Errorf("with nothing waiting, and the rest of the volume taken: %v", err)
+	}
+}
+
+// TestBallastIsMissedOnce: the log tells when there is no room for it and when there
+// is again, however often it is tried for between.
+func TestBallastIsMissedOnce(t *testing.T) {
+	fsys := memfs.New(1)
+	var out strings.Builder
+	s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{manual: true, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	defer s.Close()
+	const missed, again = "no room for the ballast", "there is room for the ballast again"
+	for n := range 2 {
+		fsys.Limit(fsys.Used())
+		if !s.giveUpBallast() {
+			t.Fatal("there is no ballast")
+		}
+		fsys.Limit(fsys.Used()) // others have taken it
+		for range 5 {
+			s.takeBallast()
+		}
+		if a, b := strings.Count(out.String(), missed), strings.Count(out.String(), again); a != n+1 || b != n {
+			t.Fatalf("told %d times, and its end %d: %s", a, b, out.String())
+		}
+		fsys.Limit(0)
+		for range 2 {
+			s.takeBallast()
+		}
+		if a, b := strings.Count(out.String(), missed), strings.Count(out.String(), again); a != n+1 || b != n+1 {
+			t.Fatalf("told %d times, and its end %d: %s", a, b, out.String())
+		}
 	}
 }
 

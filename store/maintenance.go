@@ -165,7 +165,11 @@ func (s *Store) pick() (u upkeep) {
 		u.unlisted = s.listing[0]
 	}
 	u.sparse = s.sparseLocked(time.Now())
-	u.idle = s.unsettled == 0 && active.End > s.opts.SegmentBytes/2
+	least := s.opts.SegmentBytes / 2
+	if !s.ballast.present.Load() { // the volume is full, perhaps of this very segment
+		least = min(least, s.ballast.bytes)
+	}
+	u.idle = s.unsettled == 0 && active.End > least
 	return u
 }
 

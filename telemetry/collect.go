@@ -96,9 +96,6 @@ func (m *Meter) Collect() []Series {
 	out := make([]Series, len(rows))
 	r, ok := m.read()
 	spool := m.Spool()
-	if ok && spool == "" { // it is a spool without events
-		spool = r.st.Spool.String()
-	}
 	for i := range rows {
 		row := &rows[i]
 		s := Series{Instrument: &row.Instrument}

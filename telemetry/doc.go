@@ -22,6 +22,13 @@
 // The number of series is bounded: tables beyond [Options].MaxTables are added up
 // as the table "other". An acknowledgement waits for none of this.
 //
+// # Failure
+//
+// A meter has no values until [Meter.Watch]. Events that came faster than it took them
+// are only counted ([engine.EventsFolded]): sums stay exact, and the instrument
+// kustospool.events.folded says how many are missing from histograms and from what is
+// told by table.
+//
 // # What it does not do
 //
 // It exports nothing by itself, keeps no history, and stores nothing on the disk:

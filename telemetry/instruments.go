@@ -33,7 +33,8 @@ type Instrument struct {
 	// Name is OpenTelemetry's: lower case, with points. [Instrument.Prometheus] is
 	// the other one.
 	Name string
-	// Unit is in UCUM: "s", "By", or a noun in braces for what is counted.
+	// Unit is in UCUM: "s", "By", or a noun in braces for what is counted. None is "1",
+	// of which a collector makes the suffix _ratio.
 	Unit string
 	Kind Kind
 	// Labels are the keys of its attributes, beside "spool", which all have.
@@ -110,13 +111,14 @@ var spoolRows = []row{
 		func(r *reading, add adder) { add(float64(r.st.Waiting.Bytes)) }, nil},
 	{Instrument{Name: "kustospool.queue.age", Unit: "s", Kind: Gauge,
 		Help: "How long ago the oldest record that waits was accepted; 0 where nothing waits.",
-		Do:   "Alert on it: it grows by a second a second while nothing is delivered, whatever the load. kustospool.destination.failing and kustospool.tables.held say why."},
+		Do:   "Alert on it: it grows by a second a second while nothing is delivered, whatever the load. kustospool.destination.failing, kustospool.tables.held and kustospool.tables.paused say why."},
 		func(r *reading, add adder) { add(r.st.Waiting.Age.Seconds()) }, nil},
 	{Instrument{Name: "kustospool.queue.lag", Unit: "s", Kind: Gauge,
-		Help: "How long the backlog takes at the rate of the last ten minutes. Missing where nothing was settled in them and something waits.",
+		Help: "How long the backlog takes at the rate of the last ten minutes. Missing where something waits and nothing was settled in them, or a destination fails now.",
 		Do:   "After an outage it says when all is delivered. More senders (Options.Senders) make it shorter where the destination has room."},
 		func(r *reading, add adder) {
-			if lag, ok := r.st.TimeToEmpty(); ok {
+			stuck := r.st.Unhealthy != nil || r.st.Failed != nil // the rate is of before, and promises an end that is not in sight
+			if lag, ok := r.st.TimeToEmpty(); ok && (lag == 0 || !stuck) {
 				add(lag.Seconds())
 			}
 		}, nil},
@@ -188,6 +190,10 @@ var batchRows = []row{
 }
 
 var troubleRows = []row{
+	{Instrument{Name: "kustospool.spool.failed", Unit: "{spool}", Kind: Gauge,
+		Help: "1 when a write to the disk has failed and the spool takes and delivers nothing until it is opened again; else 0.",
+		Do:   "Alert on it: it does not go on by itself. Look at the disk, then restart the program."},
+		func(r *reading, add adder) { add(oneIf(r.st.Failed != nil)) }, nil},
 	{Instrument{Name: "kustospool.destination.failing", Unit: "s", Kind: Gauge,
 		Help: "For how long a destination has failed in the same way; 0 while all are well.",
 		Do:   "Stats.Unhealthy, and the log, have the service's words. Nothing is lost while the spool has room."},
@@ -210,11 +216,15 @@ var troubleRows = []row{
 			}
 			add(float64(n))
 		}, nil},
+	{Instrument{Name: "kustospool.tables.paused", Unit: "{table}", Kind: Gauge,
+		Help: "Tables that an operator has paused: their records are taken and kept.",
+		Do:   "kustospool status says since when and why; kustospool resume ends it."},
+		func(r *reading, add adder) { add(float64(len(r.st.Paused))) }, nil},
 	{Instrument{Name: "kustospool.calls.waiting_for_room", Unit: "{call}", Kind: Gauge,
 		Help: "Calls that found the spool full and wait for room.",
 		Do:   "The program stands still: enlarge MaxDiskBytes, or choose another Options.Full."},
 		func(r *reading, add adder) { add(float64(r.st.WaitingForRoom)) }, nil},
-	{Instrument{Name: "kustospool.transport.figure", Unit: "1", Kind: Gauge, Labels: []string{"name"},
+	{Instrument{Name: "kustospool.transport.figure", Unit: "{figure}", Kind: Gauge, Labels: []string{"name"},
 		Help: "What the transport tells of itself (transport.Gauged), by name: a cluster's capacity in use, say.",
 		Do:   "See the package of the transport."},
 		func(r *reading, add adder) {
@@ -229,7 +239,7 @@ var troubleRows = []row{
 		Help: "Events of this process that were only counted, because the observer did not keep up.",
 		Do:   "Sums are exact all the same; histograms of attempts and deliveries, results by table and traces miss those. A slow exporter is the cause."},
 		func(r *reading, add adder) { add(float64(r.sums.folded)) }, nil},
-	{Instrument{Name: "kustospool.build.info", Unit: "1", Kind: Gauge, Labels: []string{"version", "go"},
+	{Instrument{Name: "kustospool.build.info", Unit: "{build}", Kind: Gauge, Labels: []string{"version", "go"},
 		Help: "Always 1; the labels say which version of the module runs, and which Go built it.",
 		Do:   "Join it with others to see which version did what."},
 		func(r *reading, add adder) { add(1, r.version, r.goVersion) }, nil},
@@ -297,7 +307,7 @@ var tableRows = []row{
 		func(r *reading, add adder) {
 			r.eachTable(func(t *tableSum, db, name string) { add(t.age.Seconds(), db, name) })
 		}, nil},
-	{Instrument{Name: "kustospool.table.held", Unit: "1", Kind: Gauge, Labels: tableLabels,
+	{Instrument{Name: "kustospool.table.held", Unit: "{queue}", Kind: Gauge, Labels: tableLabels,
 		Help: "1 while the table waits for an operator, else 0; of the table other, how many of its queues do.",
 		Do:   "See kustospool.tables.held."},
 		func(r *reading, add adder) {
@@ -338,6 +348,14 @@ var timeRows = []row{
 		Help: "How long after the oldest of its records was accepted a batch became final, downtime included.",
 		Do:   "What a reader of the table waits, at most; Options.Batch.MaxAge is part of it, and the service's own batching."},
 		nil, func(s *sums) map[string]*Buckets { return s.deliveries }},
+}
+
+// oneIf is a condition as a value.
+func oneIf(so bool) float64 {
+	if so {
+		return 1
+	}
+	return 0
 }
 
 // addResults adds what is counted by final state.

@@ -63,11 +63,17 @@ func New(o *Options) *Meter {
 	return m
 }
 
-// Watch says where snapshots are from. It is called once the spool is open.
+// Watch says where snapshots are from. It is called once the spool is open, before
+// its first record: from here on the meter knows the spool's name, which events tell
+// only a moment later.
 func (m *Meter) Watch(s Source) {
+	name := s.Stats().Spool.String()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source = s
+	if m.spool == "" {
+		m.spool = name
+	}
 }
 
 // sums are what is known from events.
@@ -80,6 +86,9 @@ type sums struct {
 }
 
 type tableKey = engine.TableName
+
+// others is the table that those without series of their own are added up as.
+var others = tableKey{Database: Other, Table: Other}
 
 type resultKey struct {
 	table  tableKey
@@ -175,7 +184,7 @@ func (m *Meter) tableLocked(t tableKey) tableKey {
 		return t
 	}
 	if len(m.ownTables) >= m.options.MaxTables {
-		return tableKey{Database: Other, Table: Other}
+		return others
 	}
 	m.ownTables[t] = true
 	return t
@@ -272,7 +281,7 @@ func (m *Meter) read() (*reading, bool) {
 		t.bytes += l.Waiting.Bytes
 		t.batches += l.Batches.Live()
 		t.age = max(t.age, l.Waiting.Age)
-		if l.Held && (t.held == 0 || key.Table == Other) {
+		if l.Held && (t.held == 0 || key == others) {
 			t.held++
 		}
 	}

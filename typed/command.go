@@ -8,7 +8,8 @@ import (
 )
 
 // CreateTable is the command that creates the table, or adds the columns that it
-// lacks (https://learn.microsoft.com/kusto/management/create-merge-table-command).
+// lacks (https://learn.microsoft.com/kusto/management/create-merge-table-command). It
+// fails at the service where a column is there with another type.
 // The error says what is wrong with the name.
 func (s *Schema) CreateTable(table string) (string, error) {
 	if err := ingest.CheckName("table", table); err != nil {

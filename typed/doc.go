@@ -12,8 +12,10 @@
 //	}
 //
 // The tag is `kusto:"NAME,TYPE"`, both may be left out, and "-" leaves the field out.
-// Without a name the column has the field's. The fields of an embedded struct
-// without a tag are columns like the others.
+// Without a name the column has the field's: a tag `json:"..."` says nothing here, not
+// even "-", but inside of dynamic values it does. The fields of an embedded struct
+// without a tag are columns like the others, unless it marshals itself. Two fields of
+// one name are an error, at whatever depth they are.
 //
 //	Go                                     column     or by the tag
 //	bool                                   bool
@@ -35,7 +37,10 @@
 // A value arrives as it is, or is refused before anything is stored: integers beyond
 // their column, NaN and infinities, years before 1 and after 9999, text that is no UTF-8
 // or no GUID, and values over [MaxValueBytes], of which the service would keep a part or
-// nothing. The service counts time in ticks of 100 ns; what is below is cut off.
+// nothing. Types that encoding/json writes as {} whatever they hold are refused: error,
+// and structs of which no field is exported. The service counts time in ticks of 100 ns; what
+// is below is cut off. Inside of dynamic values encoding/json decides: it writes U+FFFD
+// for what is no UTF-8 in a string, and {} for such a type in an any.
 // Rows are objects whose names are the columns', so they arrive with the mapping
 // and without one.
 //
@@ -47,7 +52,8 @@
 //
 // # What it does not do
 //
-// It sends no command: run the texts by transport/admin or by hand. It reads no rows
-// back. A nil *string arrives as the empty string, because a string column has
+// It sends no command: give transport/admin the Columns and the Mapping, or run the texts
+// by hand. It changes no column: a field of another type needs another name. It reads
+// no rows back. A nil *string arrives as the empty string, because a string column has
 // no null (https://learn.microsoft.com/kusto/query/scalar-data-types/null-values).
 package typed

@@ -28,6 +28,7 @@ var (
 	rawType       = reflect.TypeFor[json.RawMessage]()
 	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+	errorType     = reflect.TypeFor[error]()
 )
 
 func marshals(t, by reflect.Type) bool {
@@ -36,6 +37,9 @@ func marshals(t, by reflect.Type) bool {
 
 // putterOf chooses a column's type for a Go type: want, where the tag names one.
 func putterOf(t reflect.Type, want string) (typ string, p put, rule string) {
+	if hollow(t) {
+		return "", nil, "has no type of the service: encoding/json writes it as {} whatever it holds"
+	}
 	if t.Kind() == reflect.Pointer {
 		typ, to, rule := putterOf(t.Elem(), want)
 		return typ, func(dst []byte, v reflect.Value) ([]byte, string) {
@@ -79,7 +83,7 @@ func native(t reflect.Type) ([]string, put) {
 		return []string{"datetime"}, putTime
 	case t == durationType:
 		return []string{"timespan", "long"}, putDuration
-	case t.Kind() == reflect.Array && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8:
+	case t.Kind() == reflect.Array && t.Len() == 16 && isByte(t.Elem()):
 		return []string{"guid"}, putGUID
 	case t == rawType, marshals(t, jsonMarshaler):
 		return nil, nil
@@ -109,11 +113,16 @@ func native(t reflect.Type) ([]string, put) {
 	case reflect.String:
 		return []string{"string", "guid", "decimal"}, func(dst []byte, v reflect.Value) ([]byte, string) { return putString(dst, v.String()) }
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
+		if isByte(t.Elem()) {
 			return []string{"dynamic", "string"}, putBytes
 		}
 	}
 	return nil, nil
+}
+
+// isByte: an element that writes itself is a value, as for encoding/json.
+func isByte(t reflect.Type) bool {
+	return t.Kind() == reflect.Uint8 && !marshals(t, jsonMarshaler) && !marshals(t, textMarshaler)
 }
 
 func putInteger(dst []byte, v reflect.Value) ([]byte, string) {
@@ -189,7 +198,7 @@ func putText(dst []byte, v reflect.Value) ([]byte, string) {
 	}
 	text, err := addressable(v, textMarshaler).Interface().(encoding.TextMarshaler).MarshalText()
 	if err != nil {
-		return dst, err.Error()
+		return dst, wordsOf(err)
 	}
 	return putString(dst, string(text))
 }
@@ -201,12 +210,17 @@ func putDynamic(dst []byte, v reflect.Value) ([]byte, string) {
 	text, err := json.Marshal(v.Interface())
 	switch {
 	case err != nil:
-		return dst, err.Error()
+		return dst, wordsOf(err)
 	case len(text) > MaxValueBytes:
 		return dst, fmt.Sprintf("must have at most %d bytes of JSON, the service makes null of more", MaxValueBytes)
+	case !utf8.Valid(text): // by a json.RawMessage, or a marshaller
+		return dst, "must be valid UTF-8"
 	}
 	return append(dst, text...), ""
 }
+
+// wordsOf bounds what a marshaller of the caller's says.
+func wordsOf(err error) string { return fmt.Sprintf("%.200s", err.Error()) }
 
 // addressable is v, or a pointer to a copy where only the pointer has the method.
 func addressable(v reflect.Value, by reflect.Type) reflect.Value {
@@ -268,4 +282,31 @@ func unmarshallable(t reflect.Type, seen []reflect.Type) reflect.Type {
 		}
 	}
 	return nil
+}
+
+// hollow: encoding/json writes values of t, or of what it is a pointer to or a list or
+// map of, as {} whatever they hold: an error, and a struct whose fields are all hidden
+// (type T time.Time). So is a pointer to nothing but itself.
+func hollow(t reflect.Type) bool {
+	for seen := []reflect.Type(nil); !marshals(t, jsonMarshaler) && !marshals(t, textMarshaler); {
+		if slices.Contains(seen, t) {
+			return t.Kind() == reflect.Pointer
+		}
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+			seen, t = append(seen, t), t.Elem()
+		case reflect.Interface:
+			return t.Implements(errorType)
+		case reflect.Struct:
+			for i := range t.NumField() {
+				if f := t.Field(i); f.IsExported() || f.Anonymous {
+					return false
+				}
+			}
+			return t.NumField() > 0
+		default:
+			return false
+		}
+	}
+	return false
 }

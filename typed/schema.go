@@ -71,6 +71,9 @@ func (s *Schema) add(t reflect.Type, where string, index []int) error {
 			return refused(field, f.Type, "an embedded pointer must have a tag: a column's name, or \"-\"")
 		}
 		if !f.IsExported() {
+			if f.Anonymous && !tagged && f.Type.Kind() == reflect.Struct {
+				return refused(field, f.Type, "an embedded type that marshals itself must be exported, or have the tag \"-\"")
+			}
 			if tagged {
 				return refused(field, tag, "a field with a tag must be exported")
 			}

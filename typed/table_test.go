@@ -33,6 +33,10 @@ type point struct{ Lat, Lon float64 }
 
 func (p *point) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "[%g,%g]", p.Lat, p.Lon), nil }
 
+type step uint8
+
+func (s step) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "step %d", int(s)), nil }
+
 type base struct {
 	Boat string `kusto:"the boat"`
 	none int
@@ -79,6 +83,7 @@ type everything struct {
 	Struct     nested
 	Map        map[string]int
 	Slice      []int
+	Steps      []step
 	Point      point
 	PointPtr   *point
 	PtrInt     *int
@@ -179,7 +184,7 @@ func TestEveryTypeArrives(t *testing.T) {
 		Int: math.MinInt32, Int64: math.MaxInt64, Uint32: math.MaxUint32, Uint: math.MaxUint32, Uint64: 1<<53 + 1, Big: math.MaxUint64, Dec: -5,
 		Float32: 0.1, Float64: math.MaxFloat64, String: "", GUIDText: "6BA7B810-9dad-11d1-80b4-00c04fd430c8", DecText: "-1234567890123456.5",
 		Time: at, Span: span, Nanos: span, UUID: id, Grade: 3, Bytes: []byte{0, 255}, BytesText: []byte("hi"), Raw: json.RawMessage(`{ "x" : [1, null] }`),
-		Any: []any{"a", 1, nil}, Struct: nested{A: 1, B: []string{"q"}, T: at.UTC()}, Map: map[string]int{"k": 1}, Slice: []int{1, 2}, Point: point{1, 2},
+		Any: []any{"a", 1, nil}, Struct: nested{A: 1, B: []string{"q"}, T: at.UTC()}, Map: map[string]int{"k": 1}, Slice: []int{1, 2}, Steps: []step{1, 2}, Point: point{1, 2},
 		PointPtr: &point{3, 4}, PtrInt: &n, PtrTime: &at, PtrSpan: &span, PtrReal: &f, PtrBool: &yes, PtrUUID: &id, PtrString: &text, PtrStruct: &nested{},
 	}, {GUIDText: "00000000-0000-0000-0000-000000000000", DecText: "0"}}
 	full := map[string]string{
@@ -187,7 +192,7 @@ func TestEveryTypeArrives(t *testing.T) {
 		"Int": `-2147483648`, "Int64": `9223372036854775807`, "Uint32": `4294967295`, "Uint": `4294967295`, "Uint64": `9007199254740993`, "big-one": `"18446744073709551615"`, "Dec": `"-5"`,
 		"Float32": `0.1`, "Float64": `1.7976931348623157e+308`, "String": `""`, "guid.text": `"6ba7b810-9dad-11d1-80b4-00c04fd430c8"`, "DecText": `"-1234567890123456.5"`,
 		"Time": `"2026-11-26T23:02:03.1234567Z"`, "Span": `"-1.02:00:01.5000000"`, "Nanos": `-93601500000000`, "UUID": `"6ba7b810-9dad-11d1-80b4-00c04fd430c8"`, "Grade": `"grade 3"`,
-		"Bytes": `"AP8="`, "BytesText": `"aGk="`, "Raw": `{"x":[1,null]}`, "Any": `["a",1,null]`, "Struct": `{"a":1,"b":["q"],"t":"2026-11-26T23:02:03.123456789Z"}`, "Map": `{"k":1}`, "Slice": `[1,2]`,
+		"Bytes": `"AP8="`, "BytesText": `"aGk="`, "Raw": `{"x":[1,null]}`, "Any": `["a",1,null]`, "Struct": `{"a":1,"b":["q"],"t":"2026-11-26T23:02:03.123456789Z"}`, "Map": `{"k":1}`, "Slice": `[1,2]`, "Steps": `["step 1","step 2"]`,
 		"Point": `[1,2]`, "PointPtr": `[3,4]`, "PtrInt": `-7`, "PtrTime": `"2026-11-26T23:02:03.1234567Z"`, "PtrSpan": `"-1.02:00:01.5000000"`, "PtrReal": `0.1`, "PtrBool": `true`,
 		"PtrUUID": `"6ba7b810-9dad-11d1-80b4-00c04fd430c8"`, "PtrString": `"x"`, "PtrStruct": `{"a":0,"t":"0001-01-01T00:00:00Z"}`,
 	}
@@ -325,6 +330,17 @@ func TestBadSchemas(t *testing.T) {
 	}
 	type t9 struct{ A complex64 }
 	type t10 struct{ *base }
+	type stamp time.Time // without the methods
+	type t11 struct{ A stamp }
+	type t12 struct{ A []struct{ a, b int } }
+	type t13 struct{ A error }
+	type clock struct{ time.Time }
+	type t14 struct {
+		clock // the time would be left out
+		B     int
+	}
+	type loop *loop
+	type t15 struct{ A loop }
 	invalid(t, bad[int](), "T", "int", "struct")
 	invalid(t, bad[time.Time](), "T")
 	invalid(t, bad[struct{}](), "", "0 columns")
@@ -338,6 +354,11 @@ func TestBadSchemas(t *testing.T) {
 	invalid(t, bad[t8](), "t8.A", "datetime,x")
 	invalid(t, bad[t9](), "t9.A", "complex64")
 	invalid(t, bad[t10](), "t10.base", "*typed_test.base", "tag")
+	invalid(t, bad[t11](), "t11.A", "stamp")
+	invalid(t, bad[t12](), "t12.A", "struct")
+	invalid(t, bad[t13](), "t13.A", "error")
+	invalid(t, bad[t14](), "t14.clock", "exported")
+	invalid(t, bad[t15](), "t15.A", "loop")
 	_, _, _ = t5{}.a, base{}.none, everything{}.unexported
 	schema, err := typed.SchemaOf[random]()
 	if err != nil {
@@ -355,6 +376,14 @@ func (panicking) MarshalJSON() ([]byte, error) { panic("no") }
 
 type tree struct{ Kids []tree } // a type of itself ends
 
+type garbled struct{}
+
+func (garbled) MarshalJSON() ([]byte, error) { return []byte("\"\xff\""), nil }
+
+type wordy struct{}
+
+func (wordy) MarshalText() ([]byte, error) { return nil, errors.New(strings.Repeat("x", 1<<20)) }
+
 func TestBadValues(t *testing.T) {
 	type row struct {
 		U uint64
@@ -367,6 +396,8 @@ func TestBadValues(t *testing.T) {
 		A any
 		P *panicking
 		K tree
+		E *garbled
+		W *wordy
 	}
 	schema, err := typed.SchemaOf[row]()
 	if err != nil || schema.Columns()[9] != (typed.Column{Name: "K", Type: "dynamic"}) {
@@ -403,11 +434,17 @@ func TestBadValues(t *testing.T) {
 		{"row.B", "base64", func(r *row) { r.B = make([]byte, typed.MaxValueBytes) }},
 		{"row.A", "chan", func(r *row) { r.A = make(chan int) }},
 		{"row.A", "bytes of JSON", func(r *row) { r.A = strings.Repeat("x", typed.MaxValueBytes) }},
+		{"row.E", "UTF-8", func(r *row) { r.E = &garbled{} }},
+		{"row.W", "xxx", func(r *row) { r.W = &wordy{} }},
 		{"row.P", "panicked", func(r *row) { r.P = &panicking{} }},
 	} {
 		r := good
 		c.change(&r)
 		_, err := table.Ingest(t.Context(), r)
+		if err == nil {
+			t.Errorf("%s: taken, want %q", c.field, c.word)
+			continue
+		}
 		invalid(t, err, c.field, c.word)
 		if len(err.Error()) > 400 {
 			t.Errorf("an error of %d bytes", len(err.Error()))

@@ -9,7 +9,7 @@
 //	go run ./cmd/bench wear      bytes on the device for each byte of payload
 //	go run ./cmd/bench lines     lines of the store's code
 //	go run ./cmd/bench limit     what the disk allows: a plain file with a group commit
-//	go run ./cmd/bench report    charts (SVG) of what these, bars.sh and module peers printed
+//	go run ./cmd/bench report    charts (SVG) of what bars.sh, module peers and those with verdicts printed
 //
 // # What is promised
 //

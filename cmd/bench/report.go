@@ -44,7 +44,7 @@ func runReport(_ context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	charts := report.Charts(runs)
 	if len(charts) == 0 {
-		return errors.New("nothing to draw: no engine was measured with two numbers of producers, and no verdict has a chart")
+		return errors.New("nothing to draw: lines want two engines that have a chart, measured with two numbers of producers; bars want a verdict that has one")
 	}
 	return writeCharts(out, prefix, charts, stdout)
 }

@@ -178,44 +178,6 @@ func compareCell(run *report.Run, engine string, record, producers int, cell []s
 	return nil
 }
 
-// Each row of verdicts by producers has the ratios that the run printed.
-func TestVerdictsOfTheDocs(t *testing.T) {
-	text, all := readFile(t, page), readFile(t, recorded)
-	for row, bar := range map[string]string{
-		"store / the limit, recycled":                                "store, of the limit, recycled space, record=1024",
-		"store / the limit, fresh":                                   "store, of the limit, fresh space, record=1024",
-		"engine / the limit, recycled":                               "engine, of the limit, recycled space, record=1024",
-		"engine / the best peer that fsyncs (raft-wal; else pebble)": "engine, of the best peer that fsyncs, record=1024",
-		"store at 128 B / the limit":                                 "store, small records, of the limit, record=128",
-		"store at 16 KiB / the limit":                                "store, large records, of the limit, record=16384",
-		"engine at 128 B / the limit":                                "engine, small records, of the limit, record=128",
-		"engine at 16 KiB / the limit":                               "engine, large records, of the limit, record=16384",
-	} {
-		var ratios []string
-		for _, producers := range []int{1, 16, 64, 256, 1024} {
-			m := regexp.MustCompile(`(?m)^(?:PASS|FAIL) +` + regexp.QuoteMeta(fmt.Sprintf("%s, producers=%d ", bar, producers)) + ` +([\d.]+)`).FindStringSubmatch(all)
-			if m == nil {
-				t.Fatalf("%s, producers=%d: not in %s", bar, producers, recorded)
-			}
-			ratios = append(ratios, m[1])
-		}
-		if want := " | " + row + " | " + strings.Join(ratios, ", ") + " |"; !strings.Contains(text, want) {
-			t.Errorf("docs/benchmarks.md does not have %q", want)
-		}
-	}
-	for bar, want := range map[string]string{
-		"drain, cold, lanes=1, of plain files":                          "| drain, one lane, cold | %s ",
-		"drain, warm, lanes=1, of plain files":                          "| drain, one lane, warm | %s |",
-		"drain, cold, lanes=20, of plain files":                         "| drain, 20 lanes, cold | %s ",
-		"ingestion beside a drain, of what the limit keeps beside gzip": "keeps beside gzip | %s ",
-	} {
-		m := regexp.MustCompile(`(?m)^(?:PASS|FAIL) +` + regexp.QuoteMeta(bar) + ` +([\d.]+)`).FindStringSubmatch(all)
-		if m == nil || !strings.Contains(text, fmt.Sprintf(want, m[1])) {
-			t.Errorf("%s: %v is not in docs/benchmarks.md", bar, m)
-		}
-	}
-}
-
 // Bad input changes nothing.
 func TestReportRefuses(t *testing.T) {
 	dir := t.TempDir()

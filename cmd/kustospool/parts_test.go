@@ -15,6 +15,7 @@ import (
 	"kustospool/engine"
 	"kustospool/ingest"
 	"kustospool/internal/kustosim"
+	"kustospool/operate"
 )
 
 func TestByteSize(t *testing.T) {
@@ -307,5 +308,21 @@ func TestLoginOf(t *testing.T) {
 	t.Setenv("AZURE_AUTHORITY_HOST", "https://login.example.org/")
 	if got := loginOf(target{endpoint: "https://c.kusto.usgovcloudapi.net"}).Cloud.ActiveDirectoryAuthorityHost; got != "" {
 		t.Errorf("AZURE_AUTHORITY_HOST does not decide: %q", got)
+	}
+}
+
+// A rate is read at a glance, a large one too.
+func TestRateText(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 1.0 / 600: "0.00167", 0.5: "0.5", 12.345: "12.3", 999.4: "999", 999.6: "1000", 12345.6: "12346", 2.5e6: "2500000"} {
+		if got := few(v); got != want {
+			t.Errorf("%v is %q, want %q", v, got, want)
+		}
+	}
+	empty := 90.0
+	if got := rateText(&operate.Rate{Records: 12345, Bytes: 2 << 20}, &empty); got != "12345 records/s, 2 MiB/s, empty in 1m30s" {
+		t.Error(got)
+	}
+	if got := rateText(&operate.Rate{}, nil); got != "0 records/s, 0 B/s; not emptying" {
+		t.Error(got)
 	}
 }

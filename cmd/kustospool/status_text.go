@@ -99,8 +99,18 @@ func statusHead(s *operate.Status) (lines [][2]string) {
 	return lines
 }
 
+// few is a number with three digits, or more where it is a large one: never with an
+// exponent, which few people read.
+func few(v float64) string {
+	if v >= 999.5 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// rateText is a speed, and how long the backlog takes at it.
 func rateText(r *operate.Rate, toEmpty *float64) string {
-	text := fmt.Sprintf("%.3g records/s, %s/s", r.Records, shortBytes(int64(r.Bytes)))
+	text := fmt.Sprintf("%s records/s, %s/s", few(r.Records), shortBytes(int64(r.Bytes)))
 	switch {
 	case toEmpty == nil && r.Records == 0:
 		text += "; not emptying"
@@ -138,7 +148,7 @@ func troubleTitle(t *operate.Trouble) string {
 	case t.Table != "":
 		title += ", table " + t.Table
 	case t.Tables > 1:
-		title += fmt.Sprintf(", %d tables", t.Tables)
+		title += ", " + plot.Count(int64(t.Tables)) + " tables"
 	}
 	return title + ": " + t.What
 }

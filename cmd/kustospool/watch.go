@@ -111,7 +111,7 @@ func watchLines(s *operate.Status, err error, columns, rows int) []string {
 			said = l.Failure.String()
 		}
 		if l.Rate != nil {
-			rate = fmt.Sprintf("%.3g/s", l.Rate.Records)
+			rate = few(l.Rate.Records) + "/s"
 		}
 		lines = append(lines, fmt.Sprintf("%-32s %10d %8s %10s  %s", progress.Fit(visible.String(l.Database+"."+l.Table), 32), l.Open+l.Records, shortAge(l.OldestSeconds), rate, said))
 	}

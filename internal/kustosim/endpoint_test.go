@@ -16,6 +16,9 @@ func TestCommands(t *testing.T) {
 	c := start(t, &Options{Databases: []string{"db1"}, UnknownResource: true})
 	c.command("db1", ".create table T (a:string, ['b c']: long, d:double)")
 	c.command("db1", ".create-merge table T (a:string, e:dynamic)")
+	if status, text := c.post("/v1/rest/mgmt", "db1", ".create-merge table T (f:int, a:long)"); status != 400 || !strings.Contains(string(text), "type string") {
+		t.Errorf("another type for a column: %d %s", status, text)
+	}
 	columns, ok := c.sim.Columns("db1", "T")
 	if want := []Column{{Name: "a", Type: "string"}, {Name: "b c", Type: "long"}, {Name: "d", Type: "real"}, {Name: "e", Type: "dynamic"}}; !ok || !reflect.DeepEqual(columns, want) {
 		t.Errorf("columns are %v, want %v", columns, want)

@@ -110,8 +110,13 @@
       lastSign = Date.now();
     });
     source.onerror = () => {
-      say(false, "○ Not live: the connection is lost. It is tried again.");
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 5000);
+      if (source.readyState !== EventSource.CLOSED) {
+        say(false, "○ Not live: the connection is lost. It is tried again.");
+        return;
+      }
+      // The answer was no stream: the login has ended, say, or too many follow.
+      say(false, "○ Not live: refused. Reload to see why. It is tried again.");
+      timer = setTimeout(open, 5000);
     };
   };
 

@@ -127,7 +127,7 @@ func (b *Bridge) instruments(meter metric.Meter) (map[string]metric.Observable, 
 			o, err = meter.Int64ObservableCounter(in.Name, help, unit)
 		case in.Unit == "s":
 			o, err = meter.Float64ObservableGauge(in.Name, help, unit)
-		case in.Unit == "1":
+		case in.Unit == "{figure}": // whether they can be added up is the transport's to know
 			o, err = meter.Int64ObservableGauge(in.Name, help, unit)
 		default:
 			o, err = meter.Int64ObservableUpDownCounter(in.Name, help, unit)

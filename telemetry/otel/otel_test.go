@@ -113,7 +113,7 @@ func exported(t *testing.T, r sdk.Reader) (values, names map[string]string) {
 func busy() engine.Stats {
 	return engine.Stats{At: time.Unix(1000, 0), Acked: 10, AckedBytes: 1 << 40,
 		Waiting: engine.Backlog{Records: 4, Open: 1, Age: 1500 * time.Millisecond}, Settled: engine.Settled{Ingested: 5, Dropped: 1},
-		Rate: engine.Rate{Records: 2}, Unhealthy: &ingest.Failure{At: time.Unix(970, 0)}, Disk: engine.DiskStats{Free: 7, Quota: 1 << 33},
+		Rate: engine.Rate{Records: 2}, Disk: engine.DiskStats{Free: 7, Quota: 1 << 33},
 		Transport: []transport.Figure{{Name: "capacity_in_flight", Value: 3}},
 		Lanes:     []engine.LaneStats{{Properties: ingest.Properties{Database: "D", Table: "T"}}, {Properties: ingest.Properties{Database: "D", Table: "U"}}},
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	maxLinked = 10_000 // records whose spans are remembered until their batch is settled
+	maxLinked = 10_000 // the latest records, whose spans are remembered for their batch's
 	maxLinks  = 32     // of one batch's span
 )
 
@@ -133,7 +133,10 @@ func failed(span trace.Span, f *ingest.Failure) {
 		return
 	}
 	span.SetStatus(codes.Error, visible.String(transport.WithoutSecrets(f.Message)))
-	span.SetAttributes(attribute.String("class", visible.String(f.Class)), attribute.String("code", visible.String(f.Code)))
+	span.SetAttributes(attribute.String("class", visible.String(f.Class)))
+	if f.Code != "" {
+		span.SetAttributes(attribute.String("code", visible.String(f.Code)))
+	}
 	if f.RequestID != "" {
 		span.SetAttributes(attribute.String("request_id", visible.String(f.RequestID)))
 	}

@@ -75,9 +75,10 @@ func TestTraceFromIngestToSettlement(t *testing.T) {
 		first, second := tracetest.NewSpanRecorder(), tracetest.NewSpanRecorder()
 		var records []string
 		var caller trace.SpanContext
+		var spool string
 		begun := time.Now()
 		process(t, dir, fake, first, 0, func(ctx context.Context, s *engine.Spool, b *otel.Bridge) {
-			caller = trace.SpanContextFromContext(ctx)
+			caller, spool = trace.SpanContextFromContext(ctx), s.ID().String()
 			for i := range 3 {
 				r, err := b.Ingest(ctx, s, &ingest.Request{Properties: demo, Data: fmt.Appendf(nil, `{"n":%d}`, i)})
 				if err != nil {
@@ -102,7 +103,7 @@ func TestTraceFromIngestToSettlement(t *testing.T) {
 			t.Fatalf("%d calls", len(calls))
 		}
 		for i, c := range calls[:3] {
-			if c.Parent().SpanID() != caller.SpanID() || attr(c, "record") != records[i] || attr(c, "table") != "Telemetry" {
+			if c.Parent().SpanID() != caller.SpanID() || attr(c, "record") != records[i] || attr(c, "spool") != spool || attr(c, "table") != "Telemetry" {
 				t.Errorf("call %d: %v", i, c.Attributes())
 			}
 		}
@@ -260,9 +261,9 @@ func TestTraceRatio(t *testing.T) {
 	}
 }
 
-// TestNoControlCharacterInASpan: names of tables and the words of a service are
+// TestNoControlCharacterNorSecretInASpan: names of tables and the words of a service are
 // shown, not obeyed.
-func TestNoControlCharacterInASpan(t *testing.T) {
+func TestNoControlCharacterNorSecretInASpan(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()
 	bridge, err := otel.New(telemetry.New(nil), otel.Config{TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(rec))})
 	if err != nil {
@@ -270,7 +271,7 @@ func TestNoControlCharacterInASpan(t *testing.T) {
 	}
 	defer bridge.Close()
 	batch := ingest.Batch{Properties: ingest.Properties{Table: "a\x1b[2Jtable"}}
-	bridge.Observe(engine.AttemptEnded{At: time.Unix(1, 0), Batch: batch, Outcome: "transient", Failure: &ingest.Failure{Class: "transient", Code: "\x07", Message: "words\r\nand \x1b[31mcolour", RequestID: "id\n"}})
+	bridge.Observe(engine.AttemptEnded{At: time.Unix(1, 0), Batch: batch, Outcome: "transient", Failure: &ingest.Failure{Class: "transient", Code: "\x07", Message: "words\r\nand \x1b[31mcolour of https://a.example/c?sig=SECRET%3D", RequestID: "id\n"}})
 	spans := rec.Ended()
 	if len(spans) != 1 || spans[0].Status().Description == "" {
 		t.Fatalf("%d spans", len(spans))
@@ -278,6 +279,9 @@ func TestNoControlCharacterInASpan(t *testing.T) {
 	text := spans[0].Status().Description
 	for _, kv := range spans[0].Attributes() {
 		text += kv.Value.String()
+	}
+	if strings.Contains(text, "SECRET") || !strings.Contains(text, "colour") {
+		t.Errorf("%q", text)
 	}
 	if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
 		t.Errorf("%q", text)

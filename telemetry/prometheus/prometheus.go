@@ -4,9 +4,20 @@
 // The format is a hundred lines, so it is written here: the client library would
 // bring a registry and protocol buffers for values that are collected already.
 //
-// It serves what [telemetry.Meter] collects and keeps nothing. It has no TLS and
-// asks nobody who they are: that is the server's that it is put into. Names of
-// tables are in it.
+// # Promise
+//
+// Each scrape is a snapshot of its own: what [telemetry.Meter] says of one moment is
+// of one moment here.
+//
+// # Failure
+//
+// [Handler] answers 405 to what is neither GET nor HEAD, and ends a scrape whose reader
+// has gone without a word. A meter that watches no spool yet has no lines.
+//
+// # What it does not do
+//
+// It keeps nothing between scrapes. It has no TLS and asks nobody who they are: that is
+// the server's that it is put into. Names of tables are in the text.
 package prometheus
 
 import (

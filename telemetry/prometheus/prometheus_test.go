@@ -26,12 +26,16 @@ func (s source) Stats() engine.Stats { return s.st }
 // busy is a meter with a value of every instrument.
 func busy(name string) *telemetry.Meter {
 	m := telemetry.New(&telemetry.Options{Spool: name})
-	m.Watch(source{engine.Stats{At: time.Unix(1000, 0), Acked: 10, AckedBytes: 1 << 40,
+	st := engine.Stats{At: time.Unix(1000, 0), Acked: 10, AckedBytes: 1 << 40,
 		Waiting: engine.Backlog{Records: 4, Open: 1, Age: 1500 * time.Millisecond}, Settled: engine.Settled{Ingested: 6},
-		Rate: engine.Rate{Records: 2}, Unhealthy: &ingest.Failure{At: time.Unix(970, 0)},
+		Rate:      engine.Rate{Records: 2},
 		Transport: []transport.Figure{{Name: "capacity_in_flight", Value: 3}},
 		Lanes:     []engine.LaneStats{{Properties: ingest.Properties{Database: "D", Table: "a \"quoted\\\n\xff" + `table`}}},
-	}})
+	}
+	if name == "failing" {
+		st.Unhealthy = &ingest.Failure{At: time.Unix(970, 0)}
+	}
+	m.Watch(source{st})
 	var took engine.Durations
 	took.Add(time.Millisecond)
 	took.Add(time.Hour)
@@ -82,7 +86,7 @@ func valid(text []byte) (wrong []string, samples map[string]float64) {
 
 func TestText(t *testing.T) {
 	var out bytes.Buffer
-	if err := prometheus.Write(&out, busy("one"), busy("two")); err != nil {
+	if err := prometheus.Write(&out, busy("one"), busy("failing")); err != nil {
 		t.Fatal(err)
 	}
 	wrong, samples := valid(out.Bytes())
@@ -99,11 +103,11 @@ func TestText(t *testing.T) {
 	}
 	for key, want := range map[string]float64{
 		`kustospool_records_acknowledged_total{spool="one"}`:                                          10,
-		`kustospool_payload_acknowledged_bytes_total{spool="two"}`:                                    1 << 40,
+		`kustospool_payload_acknowledged_bytes_total{spool="failing"}`:                                1 << 40,
 		`kustospool_records_waiting{spool="one",place="batch"}`:                                       3,
 		`kustospool_queue_age_seconds{spool="one"}`:                                                   1.5,
 		`kustospool_queue_lag_seconds{spool="one"}`:                                                   2,
-		`kustospool_destination_failing_seconds{spool="one"}`:                                         30,
+		`kustospool_destination_failing_seconds{spool="failing"}`:                                     30,
 		`kustospool_transport_figure{spool="one",name="capacity_in_flight"}`:                          3,
 		`kustospool_sync_duration_seconds_bucket{spool="one",le="0.001"}`:                             1,
 		`kustospool_sync_duration_seconds_bucket{spool="one",le="+Inf"}`:                              2,
@@ -115,6 +119,9 @@ func TestText(t *testing.T) {
 		if got, ok := samples[key]; !ok || got != want {
 			t.Errorf("%s is %v, %v; want %v", key, got, ok, want)
 		}
+	}
+	if lag, ok := samples[`kustospool_queue_lag_seconds{spool="failing"}`]; ok {
+		t.Errorf("a backlog that stands still is to be gone in %v s", lag)
 	}
 	// The control: the reader sees a line that is none.
 	for _, bad := range []string{"# HELP a b\n# TYPE a gauge\na{x=\"y\n\"} 1\n", "a 1\n", "# HELP a b\na{s=\"1\"} 1\na{s=\"1\"} 2\n", "# HELP a b\na{s=\"1\"} one\n"} {

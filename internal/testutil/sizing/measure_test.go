@@ -3,10 +3,14 @@ package sizing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"kustospool/batching"
 	"kustospool/engine"
@@ -67,6 +71,68 @@ func TestWritten(t *testing.T) {
 	if perBatch > BatchWritten || perBatch < BatchWritten/2 {
 		t.Errorf("a batch writes %.0f bytes, the formula says %d", perBatch, BatchWritten)
 	}
+}
+
+// The quota of the formula takes the records of an outage, and not many more.
+func TestOutageFits(t *testing.T) {
+	d := Device{"", 1000, 500, 64}
+	const outage = 120 * time.Second
+	records := int(d.Rate * outage.Seconds())
+	fake := transporttest.NewFake()
+	fake.Down(&transport.Error{Class: transport.Transient, Message: "down"})
+	s := simspool.Open(t, t.TempDir(), fake, &engine.Options{NoSocket: true, MaxDiskBytes: int64(d.Quota(outage)), Full: engine.RejectNew})
+	to := table(t, s)
+	commit := make([][]byte, int(d.Together))
+	for i := range commit {
+		commit[i] = bytes.Repeat([]byte("x"), d.Record)
+	}
+	taken := 0
+	for {
+		_, err := to.IngestAll(t.Context(), commit)
+		if errors.Is(err, engine.ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken += len(commit)
+	}
+	t.Logf("%d records of %d, in %d bytes", taken, records, int64(d.Quota(outage)))
+	if taken < records || taken > 2*records {
+		t.Errorf("a spool of %.0f bytes took %d records, the formula says %d", d.Quota(outage), taken, records)
+	}
+}
+
+// stuck is a destination that answers nobody.
+type stuck struct{ asked atomic.Int32 }
+
+func (*stuck) Capabilities() transport.Capabilities {
+	return transport.Capabilities{ExactlyOnce: true}
+}
+
+func (d *stuck) Send(ctx context.Context, _ *transport.Delivery) (transport.Ack, error) {
+	d.asked.Add(1)
+	<-ctx.Done()
+	return transport.Ack{}, ctx.Err()
+}
+
+// The formula of memory has an upload for each sender, and a spool with defaults has
+// as many senders.
+func TestSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &stuck{}
+		s := simspool.Open(t, t.TempDir(), to, &engine.Options{NoSocket: true, Batch: batching.Policy{MaxRecords: 1}})
+		if _, err := table(t, s).IngestAll(t.Context(), [][]byte{{'a'}, {'b'}, {'c'}, {'d'}, {'e'}, {'f'}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := to.asked.Load(); n != Senders {
+			t.Errorf("%d uploads at a time, the formula has %d", n, Senders)
+		}
+	})
 }
 
 // A batch that waits takes no more than the formulas say, and not far less.

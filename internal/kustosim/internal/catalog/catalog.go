@@ -75,7 +75,8 @@ func New(databases []string) *Catalog {
 }
 
 // Create makes a table and its database. An equal one may exist; with merge,
-// new columns are added to an existing one.
+// new columns are added to an existing one, unless one it has is given another type
+// (https://learn.microsoft.com/kusto/management/create-merge-table-command).
 func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) error {
 	columns = slices.Clone(columns)
 	seen := make(map[string]bool)
@@ -104,6 +105,11 @@ func (c *Catalog) Create(db, name string, columns []parse.Column, merge bool) er
 		return nil
 	}
 	if merge {
+		for _, col := range columns {
+			if have := t.typeOf(col.Name); have != "" && have != col.Type {
+				return fmt.Errorf("kustosim: column %q of %s.%s has the type %s, which .create-merge does not change to %s", col.Name, db, name, have, col.Type)
+			}
+		}
 		t.add(slices.DeleteFunc(columns, func(col parse.Column) bool { return t.typeOf(col.Name) != "" }))
 		return nil
 	}

@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestNoRoomIsToldOnce, however often calls find room between others that do not: it is
+// over when for a minute none has found it full.
+func TestNoRoomIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		n := &noRoom{trouble: trouble{log: slog.New(slog.NewTextHandler(&out, nil)), begun: "full", over: "room"}}
+		n.stored()
+		for episode := 1; episode <= 2; episode++ {
+			for range 10 {
+				n.met()
+				n.stored()
+				time.Sleep(59 * time.Second)
+				n.stored()
+			}
+			if a, b := strings.Count(out.String(), "msg=full"), strings.Count(out.String(), "msg=room"); a != episode || b != episode-1 {
+				t.Fatalf("begun %d times, over %d: %s", a, b, out.String())
+			}
+			time.Sleep(time.Second)
+			n.stored()
+			n.stored()
+			if strings.Count(out.String(), "msg=room after=8m51s") != episode {
+				t.Fatalf("it is over: %s", out.String())
+			}
+		}
+	})
+}
