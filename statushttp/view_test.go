@@ -37,10 +37,14 @@ func TestStateOfTable(t *testing.T) {
 		{"held in an outage", operate.Lane{Batches: 1, Held: true, Unhealthy: "transient"}, false, "■ held: something has to be mended first"},
 		{"paused", operate.Lane{Batches: 1, Held: true, Paused: &operate.Paused{Since: at, Reason: "r"}}, false, "‖ paused: since 2026-11-27 12:00:00: r"},
 		{"at rest", operate.Lane{Batches: 1, Awaited: 1, Failure: said}, true, "… waiting: no process has the spool open"},
+		{"failed", operate.Lane{Batches: 1, Unhealthy: "transient"}, false, "… waiting: the spool has failed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := sample()
 			s.InUse = !tt.atRest
+			if tt.name == "failed" {
+				s.Failed = "no space left"
+			}
 			state, sign, why := laneState(&tt.lane, s)
 			if got := sign + " " + state + ": " + why; got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)

@@ -155,7 +155,7 @@ func troubleTitle(t *operate.Trouble) string {
 	case t.Table != "":
 		title += ", table " + t.Table
 	case t.Tables > 1:
-		title += fmt.Sprintf(", %d tables", t.Tables)
+		title += ", " + counted(int64(t.Tables), "table")
 	}
 	return text(title + ": " + t.What)
 }

@@ -139,7 +139,7 @@ func troubleTitle(t *operate.Trouble) string {
 	case t.Table != "":
 		title += ", table " + t.Table
 	case t.Tables > 1:
-		title += fmt.Sprintf(", %d tables", t.Tables)
+		title += ", " + quantity.Count(int64(t.Tables)) + " tables"
 	}
 	return title + ": " + t.What
 }
