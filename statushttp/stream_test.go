@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -386,6 +388,26 @@ func TestSpoolThatFailsAndReturns(t *testing.T) {
 		if code, body := get("/readyz"); code != 200 {
 			t.Fatalf("%d %s", code, body)
 		}
+		// Who has the page in the background sees its title.
+		troubles := func() (title, critical, warnings int) {
+			t.Helper()
+			_, body := get("/")
+			var said, section []string
+			if said = regexp.MustCompile(`<title>(?:▲ (\d+) · )?`).FindStringSubmatch(body); said == nil {
+				t.Fatal(body)
+			}
+			if section = regexp.MustCompile(`data-critical="(\d+)" data-warnings="(\d+)"`).FindStringSubmatch(body); section == nil {
+				t.Fatal(body)
+			}
+			title, _ = strconv.Atoi(said[1])
+			critical, _ = strconv.Atoi(section[1])
+			warnings, _ = strconv.Atoi(section[2])
+			return title, critical, warnings
+		}
+		before, critical, warnings := troubles()
+		if before != critical+warnings {
+			t.Errorf("%d troubles, %d in the title", critical+warnings, before)
+		}
 		s.set(func(context.Context) (*operate.Status, error) { return nil, errors.New("nobody <there>") })
 		time.Sleep(DefaultEvery)
 		synctest.Wait()
@@ -394,6 +416,9 @@ func TestSpoolThatFailsAndReturns(t *testing.T) {
 		synctest.Wait()
 		if _, body := get("/"); !strings.Contains(body, "Nobody answers since <time") || !strings.Contains(body, since) || !strings.Contains(body, "nobody &lt;there&gt;") || !strings.Contains(body, `data-records="1234"`) {
 			t.Error(body)
+		}
+		if n, more, same := troubles(); n != before+1 || more != critical+1 || same != warnings {
+			t.Errorf("silence is no trouble: %d in the title, %d critical", n, more)
 		}
 		if code, _ := get("/healthz"); code != 200 { // it was there a moment ago
 			t.Errorf("health %d", code)

@@ -73,6 +73,7 @@ func viewOf(l *look, m may) *view {
 	v := &view{May: m, S: l.status, At: l.at, Seen: l.seen, Failing: l.failing}
 	if l.err != nil {
 		v.Err = text(l.err.Error())
+		v.Critical++
 	}
 	s := l.status
 	if s == nil {

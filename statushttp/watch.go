@@ -28,10 +28,14 @@ type look struct {
 	charts map[string]func() string // the section with the charts, by range
 }
 
-// troubles is how many there are that somebody should look after.
+// troubles is how many there are that somebody should look after. A spool that does not
+// answer is one.
 func (l *look) troubles() (n int) {
+	if l.err != nil {
+		n++
+	}
 	if l.status == nil {
-		return 0
+		return n
 	}
 	for i := range l.status.Troubles {
 		if l.status.Troubles[i].Level != operate.Note {
