@@ -215,24 +215,23 @@ func (f *finder) lanes() {
 	}
 }
 
-// laneTrouble is what a table waits for: what was said against it, or else what its
-// destination suffers from; empty for none.
+// laneTrouble is what a table waits for: that it is held, or else what its destination
+// suffers from now, which may be something else than its own batches met; empty for none.
 func laneTrouble(l *Lane, inUse bool) (kind Kind, ofDestination bool) {
 	kind, ofDestination = failureTrouble(l.Failure, l.Held)
-	if kind != "" && !ofDestination {
-		return kind, false
-	}
 	switch {
-	case l.Paused != nil:
+	case kind != "" && kind != OutcomeUnknown && !ofDestination:
+		return kind, false
+	case l.Paused != nil && ofDestination:
 		return "", false // whatever the destination does, it waits for the operator
-	case !inUse:
+	case l.Paused != nil || !inUse:
 		return kind, ofDestination
-	case l.Unhealthy == "":
+	}
+	if now, is := failureTrouble(&ingest.Failure{Class: l.Unhealthy}, false); is {
+		return now, true
+	}
+	if ofDestination && l.Unhealthy == "" {
 		return "", false // it is well again, and this table has its turn to come
-	case kind == "":
-		if kind, ofDestination = failureTrouble(&ingest.Failure{Class: l.Unhealthy}, false); !ofDestination {
-			return "", false
-		}
 	}
 	return kind, ofDestination
 }
