@@ -43,9 +43,8 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 	}
 	lanes := n.Backlogged()
 	slices.SortStableFunc(lanes, func(a, b LaneStats) int { return cmp.Compare(b.Waiting.Age, a.Waiting.Age) })
-	cut("lanes", len(lanes)-operate.MaxListed)
-	for _, l := range lanes[:min(len(lanes), operate.MaxListed)] {
-		out.Lanes = append(out.Lanes, o.laneOf(&l))
+	for _, l := range lanes {
+		out.Lanes = append(out.Lanes, o.laneOf(&l, n.Failed != nil))
 	}
 	live, all := o.books.FirstLive(most)
 	cut("batches", all-len(live))
@@ -82,11 +81,13 @@ func (o *operator) Status(ctx context.Context, q operate.StatusQuery) (*operate.
 			out.Quarantine = append(out.Quarantine, operate.File{Name: f.Name, Bytes: f.Bytes, At: f.At})
 		}
 	}
-	out.Troubles = operate.Diagnose(out)
+	out.Troubles = operate.Diagnose(out) // of all tables, also those that are not listed
+	cut("lanes", len(out.Lanes)-operate.MaxListed)
+	out.Lanes = out.Lanes[:min(len(out.Lanes), operate.MaxListed)]
 	return out, ctx.Err()
 }
 
-func (o *operator) laneOf(l *LaneStats) operate.Lane {
+func (o *operator) laneOf(l *LaneStats, failed bool) operate.Lane {
 	p := &l.Properties
 	out := operate.Lane{Lane: l.Lane, Database: p.Database, Table: p.Table, Format: string(p.Format), Blobs: p.ByReference,
 		Open: l.Waiting.Open, Batches: l.Batches.Live(), Records: l.Waiting.Records - l.Waiting.Open, RawBytes: l.Waiting.Bytes,
@@ -99,7 +100,7 @@ func (o *operator) laneOf(l *LaneStats) operate.Lane {
 		out.Paused = pausedOf(l.Paused)
 	}
 	if o.inUse {
-		out.Rate, out.TimeToEmpty = rateOf(l.Rate, l.TimeToEmpty, l.Held || l.Paused != nil || l.Failure != nil)
+		out.Rate, out.TimeToEmpty = rateOf(l.Rate, l.TimeToEmpty, failed || l.Held || l.Paused != nil || l.Failure != nil || l.Unhealthy != "")
 	}
 	return out
 }

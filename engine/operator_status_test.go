@@ -36,3 +36,19 @@ func TestRatePromisesNoEnd(t *testing.T) {
 		})
 	}
 }
+
+// A table promises no end where its destination is in trouble, also one that has not met
+// it yet, and none in a spool that failed.
+func TestTablePromisesNoEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		unhealthy string
+		failed    bool
+		want      bool
+	}{{"well", "", false, true}, {"an outage that it has not met", "transient", false, false}, {"the spool has failed", "", true, false}} {
+		l := LaneStats{Waiting: Backlog{Records: 10}, Rate: Rate{Records: 2}, Unhealthy: tt.unhealthy}
+		if got := (&operator{inUse: true}).laneOf(&l, tt.failed); (got.TimeToEmpty != nil) != tt.want {
+			t.Errorf("%s: empty in %v", tt.name, got.TimeToEmpty)
+		}
+	}
+}
