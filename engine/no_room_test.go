@@ -34,3 +34,17 @@ func TestNoRoomIsToldOnce(t *testing.T) {
 		}
 	})
 }
+
+// What a single call met, which was held up between its two looks at the clock, did not
+// last less than no time.
+func TestNoRoomIsNotOverBeforeItBegan(t *testing.T) {
+	var out strings.Builder
+	n := &noRoom{trouble: trouble{log: slog.New(slog.NewTextHandler(&out, nil)), over: "room"}}
+	last := time.Now().Add(-roomAgain)
+	n.last.Store(last.UnixNano())
+	n.since.Store(last.Add(3 * time.Millisecond).UnixNano())
+	n.stored()
+	if !strings.Contains(out.String(), "msg=room after=0s") {
+		t.Error(out.String())
+	}
+}

@@ -58,7 +58,7 @@ func (t *trouble) end() { t.endedAt(time.Now()) }
 
 func (t *trouble) endedAt(at time.Time) {
 	if since := t.since.Swap(0); since != 0 {
-		t.log.Info(t.over, "after", at.Sub(time.Unix(0, since)).Round(time.Millisecond))
+		t.log.Info(t.over, "after", max(0, at.Sub(time.Unix(0, since)).Round(time.Millisecond)))
 	}
 }
 
