@@ -108,7 +108,7 @@ func (s *Store) AppendOne(ctx context.Context, lane uint32, data []byte, key str
 	}
 	a, err := s.wal.AppendOne(ctx, s.record(&r))
 	if err != nil {
-		return Appended{}, s.translate(err)
+		return Appended{}, s.refused(err)
 	}
 	return Appended(a), nil
 }
@@ -174,7 +174,7 @@ func (s *Store) send(ctx context.Context, b *appendCall, positions []wal.Positio
 	} else {
 		b.out = b.out[:n]
 	}
-	return s.translate(s.wal.Append(ctx, b.recs, positions, b.out))
+	return s.refused(s.wal.Append(ctx, b.recs, positions, b.out))
 }
 
 // appendLarge is Append where some records are too large for a frame. These

@@ -9,8 +9,9 @@ import (
 // ballast is room on the volume that the spool takes in advance: a file of
 // written zeros. A quota cannot know that others fill the volume. When the
 // books cannot be written for want of space the ballast is given up for them,
-// so that delivery goes on and gives back segments; until the maintenance has been
-// able to take it again, nothing is appended.
+// so that delivery goes on and gives back segments, and so it is where a settled
+// segment cannot be ended without a page more; until the maintenance has been able to
+// take it again, nothing is appended.
 type ballast struct {
 	// Immutable.
 	path  string
@@ -61,7 +62,7 @@ func (s *Store) giveUpBallast() bool {
 		return false
 	}
 	s.disk.set(s.ballast.path, 0)
-	s.log.Warn("the volume is full; the ballast is given up for the books", "dir", s.dir)
+	s.log.Warn("the volume is full; the ballast is given up, so that delivery can make room", "dir", s.dir)
 	return true
 }
 

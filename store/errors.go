@@ -150,6 +150,15 @@ func (s *Store) translate(err error) error {
 	return err
 }
 
+// refused is the error of an append. Where the volume was full for it, the maintenance
+// looks whether the spool itself has room to give back.
+func (s *Store) refused(err error) error {
+	if errors.Is(err, wal.ErrNoSpace) {
+		s.maintenance.press()
+	}
+	return s.translate(err)
+}
+
 // noRoom makes ErrFull of an error for want of space.
 func noRoom(err error) error {
 	if vfs.NoSpace(err) {

@@ -216,6 +216,39 @@ func TestSettledSegmentIsRoom(t *testing.T) {
 	}
 }
 
+// TestSettledSegmentIsRoomBesideTheBallast: the same where the books had room enough, so
+// that the ballast is still there, down to the last byte.
+func TestSettledSegmentIsRoomBesideTheBallast(t *testing.T) {
+	for _, left := range []int64{64 << 10, 0} {
+		fsys := memfs.New(1)
+		s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{SegmentBytes: 64 << 20, manual: true})
+		defer s.Close()
+		lane := laneFor(t, s, ingest.JSON)
+		fsys.Limit(fsys.Used() + 4<<20)
+		put := func() error {
+			_, err := s.AppendOne(bg, lane, bytes.Repeat([]byte("x"), 100_000), "")
+			return err
+		}
+		for put() == nil {
+		}
+		fsys.Limit(fsys.Used() + left)
+		for _, e := range sealOpen(t, s) {
+			for _, step := range [][2]ingest.State{{ingest.Sealed, ingest.Sending}, {ingest.Sending, ingest.Succeeded}} {
+				if _, err := s.Transition(bg, e.Batch.ID, step[0], func(e *Entry) { e.State = step[1] }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := put(); !errors.Is(err, ErrFull) || !s.ballast.present.Load() {
+			t.Fatalf("%d bytes left: %v, and a ballast is there: %v", left, err, s.ballast.present.Load())
+		}
+		s.upkeep(20)
+		if err := put(); err != nil || !s.ballast.present.Load() {
+			t.Errorf("%d bytes left and nothing waiting: %v, and a ballast is there: %v", left, err, s.ballast.present.Load())
+		}
+	}
+}
+
 // TestBallastIsMissedOnce: the log tells when there is no room for it and when there
 // is again, however often it is tried for between.
 func TestBallastIsMissedOnce(t *testing.T) {

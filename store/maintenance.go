@@ -9,6 +9,7 @@ import (
 	"kustospool/internal/crashpoint"
 	"kustospool/internal/wake"
 	"kustospool/store/internal/ledger"
+	"kustospool/store/internal/wal"
 )
 
 // maintenance is the goroutine for what must not stand in the way of an ack:
@@ -113,7 +114,7 @@ func (k *maintenance) step() bool {
 	case s.keys.count() >= keysAtOnce:
 		err = s.flushKeys(background, keysAtOnce-1)
 	case work.idle:
-		err = s.translate(s.wal.Rotate())
+		err = s.rotateIdle()
 	case work.sparse != nil:
 		err = s.compact(work.sparse)
 		k.ballasts = time.Time{}
@@ -129,7 +130,8 @@ func (k *maintenance) step() bool {
 	}
 	if err != nil {
 		// The next signal, which any settled batch gives, tries again.
-		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrFailed) {
+		told := errors.Is(err, ErrClosed) || errors.Is(err, ErrFailed) || errors.Is(err, ErrFull) && s.ballast.told.Load()
+		if !told {
 			s.complain("upkeep of the spool failed for now", err)
 		}
 		return false
@@ -166,11 +168,22 @@ func (s *Store) pick() (u upkeep) {
 	}
 	u.sparse = s.sparseLocked(time.Now())
 	least := s.opts.SegmentBytes / 2
-	if !s.ballast.present.Load() { // the volume is full, perhaps of this very segment
+	if !s.ballast.present.Load() || s.maintenance.pressed.Load() { // the volume is full, perhaps of this very segment
 		least = min(least, s.ballast.bytes)
 	}
 	u.idle = s.unsettled == 0 && active.End > least
 	return u
+}
+
+// rotateIdle ends the active segment, in which all is settled. A new one begins with a
+// page: on a volume without even that, the ballast makes the room, and is taken again
+// from what the segment gives back.
+func (s *Store) rotateIdle() error {
+	err := s.wal.Rotate()
+	if errors.Is(err, wal.ErrNoSpace) && s.giveUpBallast() {
+		err = s.wal.Rotate()
+	}
+	return s.translate(err)
 }
 
 // list enters a rotated segment into the ledger: first what Open would
