@@ -185,67 +185,45 @@ func TestFullVolume(t *testing.T) {
 
 // TestSettledSegmentIsRoom: a volume that is full of the active segment alone, in which
 // all is settled, has room again when that is given back, which the half of a segment
-// that is never reached does not bring about.
+// that is never reached does not bring about. So it is where the books took the ballast,
+// and where they had room enough without it, down to the last byte.
 func TestSettledSegmentIsRoom(t *testing.T) {
-	fsys := memfs.New(1)
-	s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{SegmentBytes: 64 << 20, manual: true})
-	defer s.Close()
-	lane := laneFor(t, s, ingest.JSON)
-	fsys.Limit(fsys.Used() + 4<<20)
-	put := func() error {
-		_, err := s.AppendOne(bg, lane, bytes.Repeat([]byte("x"), 10_000), "")
-		return err
-	}
-	for put() == nil {
-	}
-	s.giveUpBallast()
-	fsys.Limit(fsys.Used() + 64<<10) // others have taken most of it
-	for _, e := range sealOpen(t, s) {
-		for _, step := range [][2]ingest.State{{ingest.Sealed, ingest.Sending}, {ingest.Sending, ingest.Succeeded}} {
-			if _, err := s.Transition(bg, e.Batch.ID, step[0], func(e *Entry) { e.State = step[1] }); err != nil {
-				t.Fatal(err)
+	for _, tt := range []struct {
+		ballast bool
+		left    int64 // by others
+		record  int
+	}{{false, 64 << 10, 10_000}, {true, 64 << 10, 100_000}, {true, 0, 100_000}} {
+		t.Run(fmt.Sprintf("ballast %v, %d bytes left", tt.ballast, tt.left), func(t *testing.T) {
+			fsys := memfs.New(1)
+			s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{SegmentBytes: 64 << 20, manual: true})
+			defer s.Close()
+			lane := laneFor(t, s, ingest.JSON)
+			fsys.Limit(fsys.Used() + 4<<20)
+			put := func() error {
+				_, err := s.AppendOne(bg, lane, bytes.Repeat([]byte("x"), tt.record), "")
+				return err
 			}
-		}
-	}
-	if err := put(); !errors.Is(err, ErrFull) {
-		t.Fatalf("without a ballast: %v", err)
-	}
-	s.upkeep(20)
-	if err := put(); err != nil {
-		t.Errorf("with nothing waiting, and the rest of the volume taken: %v", err)
-	}
-}
-
-// TestSettledSegmentIsRoomBesideTheBallast: the same where the books had room enough, so
-// that the ballast is still there, down to the last byte.
-func TestSettledSegmentIsRoomBesideTheBallast(t *testing.T) {
-	for _, left := range []int64{64 << 10, 0} {
-		fsys := memfs.New(1)
-		s := onMem(t, fsys, filepath.Join(t.TempDir(), "books"), Options{SegmentBytes: 64 << 20, manual: true})
-		defer s.Close()
-		lane := laneFor(t, s, ingest.JSON)
-		fsys.Limit(fsys.Used() + 4<<20)
-		put := func() error {
-			_, err := s.AppendOne(bg, lane, bytes.Repeat([]byte("x"), 100_000), "")
-			return err
-		}
-		for put() == nil {
-		}
-		fsys.Limit(fsys.Used() + left)
-		for _, e := range sealOpen(t, s) {
-			for _, step := range [][2]ingest.State{{ingest.Sealed, ingest.Sending}, {ingest.Sending, ingest.Succeeded}} {
-				if _, err := s.Transition(bg, e.Batch.ID, step[0], func(e *Entry) { e.State = step[1] }); err != nil {
-					t.Fatal(err)
+			for put() == nil {
+			}
+			if !tt.ballast {
+				s.giveUpBallast()
+			}
+			fsys.Limit(fsys.Used() + tt.left)
+			for _, e := range sealOpen(t, s) {
+				for _, step := range [][2]ingest.State{{ingest.Sealed, ingest.Sending}, {ingest.Sending, ingest.Succeeded}} {
+					if _, err := s.Transition(bg, e.Batch.ID, step[0], func(e *Entry) { e.State = step[1] }); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-		}
-		if err := put(); !errors.Is(err, ErrFull) || !s.ballast.present.Load() {
-			t.Fatalf("%d bytes left: %v, and a ballast is there: %v", left, err, s.ballast.present.Load())
-		}
-		s.upkeep(20)
-		if err := put(); err != nil || !s.ballast.present.Load() {
-			t.Errorf("%d bytes left and nothing waiting: %v, and a ballast is there: %v", left, err, s.ballast.present.Load())
-		}
+			if err := put(); !errors.Is(err, ErrFull) || s.ballast.present.Load() != tt.ballast {
+				t.Fatalf("when all is settled: %v, and a ballast is there: %v", err, s.ballast.present.Load())
+			}
+			s.upkeep(20)
+			if err := put(); err != nil || !s.ballast.present.Load() {
+				t.Errorf("with nothing waiting: %v, and a ballast is there: %v", err, s.ballast.present.Load())
+			}
+		})
 	}
 }
 
