@@ -262,6 +262,7 @@ func TestTicks(t *testing.T) {
 		{"quarter of a MiB", linear(span{0, 1 << 20, true}, quantity.Bytes, 4, true), "0, 256 KiB, 512 KiB, 768 KiB, 1 MiB"},
 		{"minutes", linear(span{0, 1000, true}, quantity.Seconds, 4, true), "0, 5 min, 10 min, 15 min, 20 min"},
 		{"milliseconds", linear(span{0, 0.004, true}, quantity.Seconds, 4, true), "0, 1 ms, 2 ms, 3 ms, 4 ms"},
+		{"next to nothing", linear(span{0, 1 / float64(1<<30), true}, quantity.Bytes, 3, true), "0, 1 B"},
 		{"all the same", linear(span{3, 3, true}, quantity.Number, 3, true), "0, 1, 2, 3"},
 		{"far from 0", linear(span{1_000_000, 1_000_004, true}, quantity.Number, 4, false), "1M, 1.000001M, 1.000002M, 1.000003M, 1.000004M"},
 		{"decades", logarithmic(span{5001, 1_529_063, true}, quantity.Number, 6, true), "1000, 10k, 100k, 1M, 10M"},

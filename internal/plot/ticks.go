@@ -103,6 +103,7 @@ func linear(s span, u quantity.Unit, n int, whole bool) axis {
 	d := stepOf(u, s.low, s.high, n)
 	if whole {
 		s.low, s.high = math.Floor(s.low/d+1e-9)*d, math.Ceil(s.high/d-1e-9)*d
+		s.high = max(s.high, s.low+d) // all within a rounding error of a tick
 	}
 	a := axis{low: s.low, high: s.high}
 	first := math.Ceil(s.low/d - 1e-9)
