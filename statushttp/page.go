@@ -143,10 +143,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mux.ServeHTTP(w, r)
 }
 
-// withSlash is the address of a page that was asked for as asked, with a slash at
-// its end, or "" if asked has one. It is relative: what stands before this program
-// may have cut the start of the path off. It begins with ./, so that nothing after
-// that names another host.
+// withSlash is where a request for asked, which has no slash at its end, is sent: to
+// the same with one, or "" if asked has one. The address is relative, because what
+// stands before this program may have cut the start of the path off, and it begins
+// with ./, so that nothing after that names another host.
 func withSlash(asked string) string {
 	u, err := url.ParseRequestURI(asked)
 	if err != nil {
